@@ -1,0 +1,35 @@
+"""Effective rank of every layer while a speech model pretrains.
+
+``from rankwatch import RankWatch`` is the callback; the arithmetic (`estimate_rank`, `rankme`) works
+without a trainer. Names are imported when they are first used, so ``import rankwatch`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "RankWatch": "rankwatch.lightning",
+    "RankEstimate": "rankwatch.numerics",
+    "estimate_rank": "rankwatch.numerics",
+    "rankme": "rankwatch.numerics",
+    "Alarm": "rankwatch.monitor.reading",
+    "Protocol": "rankwatch.monitor.reading",
+    "Reading": "rankwatch.monitor.reading",
+}
+
+__all__ = ["Alarm", "Protocol", "RankEstimate", "RankWatch", "Reading", "__version__", "estimate_rank", "rankme"]
+
+if TYPE_CHECKING:
+    from rankwatch.lightning import RankWatch
+    from rankwatch.monitor.reading import Alarm, Protocol, Reading
+    from rankwatch.numerics import RankEstimate, estimate_rank, rankme
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rankwatch' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,101 @@
+"""What the monitor hands to reporters: plain data, ready to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rankwatch.monitor.reading import Alarm, Reading
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One row of the table that is printed once at the start.
+
+    Attributes:
+        layer: The layer's path.
+        label: Its short name in tags: ``"L00"`` for the front end, ``"L01"`` ... for blocks in order.
+        width: Channels of its output, d.
+        layout: Layout found, for example ``"(B, T, C)"``.
+        lengths: Where the valid lengths come from, in words.
+        projection: k, or None.
+        note: Anything worth saying, for example why it stays unprojected.
+    """
+
+    layer: str
+    label: str
+    width: int
+    layout: str
+    lengths: str
+    projection: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What is known once the first window has been taken.
+
+    Attributes:
+        name: The callback's name.
+        version: rankwatch's version.
+        layers: One row per watched layer, in order.
+        levels: ``("frame", "utterance")`` or one of them.
+        sources: Names of the probe sets, then ``"train"`` if watched. The first is the headline.
+        every_n_steps: Optimiser steps between readings.
+        notes: Sentences for the user about this run.
+    """
+
+    name: str
+    version: str
+    layers: Sequence[LayerRow]
+    levels: Sequence[str]
+    sources: Sequence[str]
+    every_n_steps: int
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the callback has taken.
+
+    Attributes:
+        seconds: By part of this reading (``forward``, ``exchange``, ``decomposition``, ``reporting``).
+        share: The callback's part of the run's wall time so far, in [0, 1].
+        bytes_exchanged: Bytes this process sent for this reading.
+    """
+
+    seconds: Mapping[str, float]
+    share: float
+    bytes_exchanged: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything about one reading step.
+
+    Attributes:
+        step: Optimiser step.
+        readings: All readings of this step.
+        alarms: Alarms that were raised at this step.
+        open_alarms: All alarms that hold now, these included.
+        health: The worst layer's effective rank relative to its own reference, in [0, 1].
+        alarm_level: 0 nothing, 1 warning, 2 critical.
+        summary: Aggregates over layers: ``"<level>/<metric>/<min|median|worst>"`` of the headline source,
+            and with ``"@name"`` behind the metric for others.
+        history: Effective rank over steps, per (source, level): steps, and a row per layer (NaN where
+            there is none), thinned to a bounded number of columns; for the heatmap.
+        message: The episode's message, when one began or grew worse; else empty.
+        cost: What it took.
+    """
+
+    step: int
+    readings: Sequence[Reading]
+    alarms: Sequence[Alarm]
+    open_alarms: Sequence[Alarm]
+    health: float
+    alarm_level: int
+    summary: Mapping[str, float]
+    history: Mapping[tuple[str, str], tuple[Sequence[int], Sequence[Sequence[float]]]]
+    message: str
+    cost: Cost
+    extra: Mapping[str, float] = field(default_factory=dict)

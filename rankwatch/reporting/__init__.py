@@ -1,0 +1,1 @@
+"""Floor 3: tags, TensorBoard, console, files. Computes nothing."""
