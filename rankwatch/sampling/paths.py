@@ -1,0 +1,79 @@
+"""Module paths that outlive wrappers, and which of two nested modules a hook belongs on."""
+
+from __future__ import annotations
+
+from torch import nn
+
+_WRAPPER_HOMES = ("torch.", "deepspeed.", "lightning.", "pytorch_lightning.")
+WRAPPER_PARTS = frozenset(
+    {"module", "_orig_mod", "_fsdp_wrapped_module", "_forward_module", "_checkpoint_wrapped_module"}
+)
+
+
+def clean_name(path: str) -> str:
+    """Drop the parts of a module path that wrappers add.
+
+    Args:
+        path: A path as `torch.nn.Module.named_modules` gives it.
+
+    Returns:
+        The path without ``module`` (DDP, DeepSpeed), ``_orig_mod`` (torch.compile),
+        ``_fsdp_wrapped_module``, ``_forward_module`` (Lightning) and ``_checkpoint_wrapped_module``.
+
+    Example:
+        >>> clean_name("_forward_module.module.encoder.layers.3._orig_mod")
+        'encoder.layers.3'
+    """
+    return ".".join(part for part in path.split(".") if part not in WRAPPER_PARTS)
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The user's own module inside compile, FSDP, DDP and checkpoint wrappers.
+
+    ``module`` as an attribute is a wrapper's only where it is the sole child of a class from torch (a user's
+    own ``Residual(module=...)`` is a block in its own right).
+    """
+    while True:
+        children = dict(module.named_children())
+        inner = next((children[part] for part in children if part in WRAPPER_PARTS), None)
+        foreign = type(module).__module__.startswith(_WRAPPER_HOMES)
+        if inner is None or len(children) != 1 or not foreign:
+            return module
+        module = inner
+
+
+def can_fire(module: nn.Module) -> bool:
+    """Whether the module has a forward pass of its own (ModuleList and ModuleDict have none)."""
+    return type(module).forward is not nn.Module.forward
+
+
+def clean_modules(root: nn.Module) -> dict[str, nn.Module]:
+    """Every module of `root` once, by clean path, in model order.
+
+    Of a wrapper and what it wraps, which share a path, the wrapper is kept: it is what the model calls, its
+    hooks fire once under activation checkpointing and are not traced by the compiler.
+    """
+    found: dict[str, nn.Module] = {}
+    for path, module in root.named_modules():
+        found.setdefault(clean_name(path), module)
+    return found
+
+
+def within(path: str, prefix: str) -> bool:
+    """Whether `path` is `prefix` or lies under it (everything lies under the root, ``""``)."""
+    return not prefix or path == prefix or path.startswith(prefix + ".")
+
+
+def parent(path: str) -> str:
+    """The path one step up; ``""`` is the root."""
+    return path.rpartition(".")[0]
+
+
+def common_prefix(a: str, b: str) -> str:
+    """The deepest path above both."""
+    parts = []
+    for left, right in zip(a.split("."), b.split("."), strict=False):
+        if left != right:
+            break
+        parts.append(left)
+    return ".".join(parts)

@@ -1,0 +1,195 @@
+"""What a speech model is made of: stacks of blocks, their convolutional front ends, a teacher branch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from rankwatch.sampling.paths import can_fire, common_prefix, parent, unwrap, within
+
+_TEACHER = frozenset({"teacher", "ema", "momentum", "target"})
+_AUXILIARY = frozenset(
+    ["adapter", "codebook", "decoder", "head", "heads", "predictor", "projection", "projections", "projector"]
+    + ["quantiser", "quantizer"]
+)
+_ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
+_NORM = re.compile(r"(Layer|RMS)Norm", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A run of blocks and the front end that feeds it.
+
+    Attributes:
+        path: The container that holds the blocks.
+        blocks: Paths of the blocks, in order.
+        front_end: Path of the convolutional front end, or None.
+        branch: ``"student"`` or ``"teacher"``.
+    """
+
+    path: str
+    blocks: tuple[str, ...]
+    front_end: str | None
+    branch: str
+
+
+def _tokens(path: str) -> set[str]:
+    return {token for part in path.split(".") for token in part.lower().split("_")}
+
+
+def _matrices_outside_attention(block: nn.Module) -> int:
+    """Weight matrices that don't belong to an attention module: a feed-forward part has at least two."""
+    inside: set[int] = set()
+    for name, module in block.named_modules():
+        if name and (_ATTENTION.search(name) or _ATTENTION.search(type(module).__name__)):
+            inside.update(id(m) for m in module.modules())
+    return sum(
+        any(p.ndim >= 2 for p in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
+        for module in block.modules()
+        if id(module) not in inside
+    )
+
+
+def _has_attention(block: nn.Module) -> bool:
+    return any(
+        isinstance(m, nn.MultiheadAttention)
+        or (name and _ATTENTION.search(name + type(m).__name__) is not None)
+        for name, m in block.named_modules()
+    )
+
+
+def _is_transformer_block(module: nn.Module) -> bool:
+    """Attention and a feed-forward part, which tells a block from its own attention sublayer."""
+    return can_fire(module) and _has_attention(module) and _matrices_outside_attention(module) >= 2
+
+
+def _is_repeated_block(module: nn.Module) -> bool:
+    """Without a module called attention: layer norms and at least two weight matrices, or recurrence.
+
+    The repeated part of a projector or of a convolutional front end has one.
+    """
+    norms = any(_NORM.search(type(m).__name__) for m in module.modules())
+    recurrent = any(isinstance(m, nn.RNNBase) for m in module.modules())
+    return can_fire(module) and norms and (recurrent or _matrices_outside_attention(module) >= 2)
+
+
+def _longest_run(container: nn.Module) -> list[tuple[str, nn.Module]]:
+    children = [(name, unwrap(child)) for name, child in container.named_children()]
+    runs = [list(run) for _, run in groupby(children, key=lambda item: type(item[1]))]
+    return max(runs, key=len, default=[])
+
+
+def _runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
+    """Containers and their blocks; attention wins over mere repetition, inner containers over outer ones."""
+    attention: dict[str, tuple[str, ...]] = {}
+    repeated: dict[str, tuple[str, ...]] = {}
+    for path, module in modules.items():
+        container = unwrap(module)
+        if not isinstance(container, (nn.ModuleList, nn.Sequential, nn.ModuleDict)):
+            continue
+        run = _longest_run(container)
+        names = tuple(f"{path}.{name}" if path else name for name, _ in run)
+        if run and all(_is_transformer_block(block) for _, block in run):
+            attention[path] = names
+        elif len(run) >= 2 and all(_is_repeated_block(block) for _, block in run):
+            repeated[path] = names
+    found = attention or repeated
+    return {
+        path: names
+        for path, names in found.items()
+        if not any(other != path and within(other, path) for other in found)
+    }
+
+
+def _structure(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> tuple[object, ...]:
+    return tuple(
+        (type(unwrap(modules[path])).__name__, tuple(tuple(p.shape) for p in modules[path].parameters()))
+        for path in blocks
+    )
+
+
+def _trains(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> bool:
+    return any(p.requires_grad for path in blocks for p in modules[path].parameters())
+
+
+def _teacher_roots(modules: Mapping[str, nn.Module], runs: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Subtrees that hold a teacher: by name, by class, or a frozen twin of a stack that trains."""
+    roots: set[str] = set()
+    for path, module in modules.items():
+        if _tokens(path.rpartition(".")[2]) & _TEACHER or isinstance(module, AveragedModel):
+            roots.add(path)
+    structures = {path: _structure(modules, blocks) for path, blocks in runs.items()}
+    for path, blocks in runs.items():
+        if _trains(modules, blocks):
+            continue
+        for other, others in runs.items():
+            if other != path and structures[other] == structures[path] and _trains(modules, others):
+                depth = len([part for part in common_prefix(path, other).split(".") if part])
+                roots.add(".".join(path.split(".")[: depth + 1]))
+    return {root for root in roots if root}
+
+
+def _is_strided_conv(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Conv1d, nn.Conv2d)) and max(module.stride) > 1
+
+
+def _front_end(
+    modules: Mapping[str, nn.Module], stack: str, runs: Mapping[str, tuple[str, ...]], foreign: set[str]
+) -> str | None:
+    """The largest module with strided convolutions that doesn't contain the stack, nearest to it."""
+    outside = [
+        path
+        for path, module in modules.items()
+        if _is_strided_conv(module)
+        and not any(within(path, other) for other in (*runs, *foreign))
+        and not _tokens(path) & _AUXILIARY
+    ]
+    order = {path: place for place, path in enumerate(modules)}
+    above = stack
+    while above:
+        above = parent(above)
+        near = [path for path in outside if within(path, above)]
+        if near:
+            skip = len(above) + 1 if above else 0
+            children = {(above + "." if above else "") + path[skip:].split(".")[0] for path in near}
+            before = [child for child in children if order[child] < order[stack]] or list(children)
+            return _callable_part(modules, max(before, key=order.__getitem__), near)
+    return None
+
+
+def _callable_part(modules: Mapping[str, nn.Module], path: str, convs: list[str]) -> str:
+    """`path`, or inside a ModuleList, which never fires, its last part that holds a convolution."""
+    while not can_fire(modules[path]):
+        last = [conv for conv in convs if within(conv, path)][-1]
+        path = ".".join(last.split(".")[: len(path.split(".")) + 1])
+    return path
+
+
+def find_stacks(modules: Mapping[str, nn.Module]) -> list[Stack]:
+    """Every stack of blocks in a model, each with its front end, in model order.
+
+    Args:
+        modules: Modules by clean path, in model order (`clean_modules`).
+
+    Returns:
+        The stacks; empty where there is none. Stacks of projectors, predictors, heads and decoders are left
+        out as long as others remain. A branch called teacher that is the only one, and trains, is a student.
+    """
+    runs = _runs(modules)
+    main = {path: blocks for path, blocks in runs.items() if not _tokens(path) & _AUXILIARY}
+    runs = main or runs
+    roots = _teacher_roots(modules, runs)
+    teachers = {path for path in runs if any(within(path, root) for root in roots)}
+    if teachers == set(runs) and any(_trains(modules, runs[path]) for path in runs):
+        roots, teachers = set(), set()
+    stacks = []
+    for path, blocks in runs.items():
+        foreign = {root for root in roots if not within(path, root)}
+        front_end = _front_end(modules, path, runs, foreign)
+        stacks.append(Stack(path, blocks, front_end, "teacher" if path in teachers else "student"))
+    return stacks
