@@ -43,10 +43,10 @@ def find_layers(root: nn.Module, patterns: str | Sequence[str] = "auto") -> list
 
     ``"auto"`` takes every run of same-class blocks with attention in a ModuleList, ModuleDict or Sequential
     (without any: of repeated blocks with layer norms) and the convolutional front end before it, in the
-    student branch. Otherwise each pattern is a glob over clean module paths (case matters, ``*`` crosses dots): one
-    without wildcards means just this module; one with wildcards the front ends and blocks among its matches
-    or, where there is none, the outermost modules that it matches. Teacher branches are on request
-    (``"teacher*"``). A module under two names counts once, by its first.
+    student branch. Otherwise each pattern is a glob over clean module paths (case matters, ``*`` crosses
+    dots): one without wildcards means just this module; one with wildcards the front ends and blocks among
+    its matches or, where there is none, the outermost modules that it matches. Teacher branches are on
+    request (``"teacher*"``). A module under two names counts once, by its first.
 
     Args:
         root: The model, or a LightningModule that holds it; wrappers are seen through.
@@ -92,7 +92,8 @@ def _student_layers(
         return names
     sought = (
         f'layers="auto" found nothing to watch in {type(root).__name__}. It looks for runs of transformer '
-        "or conformer blocks of one class in a ModuleList or Sequential, and for strided convolutions before them."
+        "or conformer blocks of one class in a ModuleList or Sequential, and for the strided convolutions "
+        "before them."
     )
     if stacks:
         teachers = ", ".join(stack.path for stack in stacks)

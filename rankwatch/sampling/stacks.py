@@ -14,8 +14,10 @@ from rankwatch.sampling.paths import can_fire, common_prefix, parent, unwrap, wi
 
 _TEACHER = frozenset({"teacher", "ema", "momentum", "target"})
 _AUXILIARY = frozenset(
-    ["adapter", "codebook", "decoder", "head", "heads", "predictor", "projection", "projections", "projector"]
-    + ["quantiser", "quantizer"]
+    {
+        *("adapter", "codebook", "decoder", "head", "heads", "predictor"),
+        *("projection", "projections", "projector", "quantiser", "quantizer"),
+    }
 )
 _ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
 _NORM = re.compile(r"(Layer|RMS)Norm", re.IGNORECASE)
