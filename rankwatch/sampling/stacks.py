@@ -44,6 +44,11 @@ def _tokens(path: str) -> set[str]:
     return {token for part in path.split(".") for token in part.lower().split("_")}
 
 
+def is_teacher_path(path: str) -> bool:
+    """Whether a part of the path is named like a teacher: teacher, ema, momentum, target."""
+    return bool(_tokens(path) & _TEACHER)
+
+
 def _matrices_outside_attention(block: nn.Module) -> int:
     """Weight matrices that don't belong to an attention module: a feed-forward part has at least two."""
     inside: set[int] = set()
@@ -59,8 +64,7 @@ def _matrices_outside_attention(block: nn.Module) -> int:
 
 def _has_attention(block: nn.Module) -> bool:
     return any(
-        isinstance(m, nn.MultiheadAttention)
-        or (name and _ATTENTION.search(name + type(m).__name__) is not None)
+        isinstance(m, nn.MultiheadAttention) or (name and _ATTENTION.search(name + type(m).__name__) is not None)
         for name, m in block.named_modules()
     )
 
@@ -123,7 +127,7 @@ def _teacher_roots(modules: Mapping[str, nn.Module], runs: Mapping[str, tuple[st
     """Subtrees that hold a teacher: by name, by class, or a frozen twin of a stack that trains."""
     roots: set[str] = set()
     for path, module in modules.items():
-        if _tokens(path.rpartition(".")[2]) & _TEACHER or isinstance(module, AveragedModel):
+        if is_teacher_path(path.rpartition(".")[2]) or isinstance(module, AveragedModel):
             roots.add(path)
     structures = {path: _structure(modules, blocks) for path, blocks in runs.items()}
     for path, blocks in runs.items():

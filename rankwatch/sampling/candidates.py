@@ -1,0 +1,275 @@
+"""What in a call or a batch could say how long each utterance is."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Unit = Literal["integer", "fraction", "mask"]
+
+_FOREIGN = frozenset(
+    {
+        *("target", "targets", "label", "labels", "id", "ids", "idx", "index", "indices", "speaker", "spk"),
+        *("text", "token", "tokens", "transcript", "phone", "phones", "unit", "units", "noise", "negative"),
+    }
+)
+_LENGTH_NAMES = re.compile(r"len(s|gth|gths)?$|num_?(samples|frames)$|(attention|padding|pad)_?mask$")
+_PADDING_NAMES = re.compile(r"pad")
+_MAX_DEPTH = 6
+_MAX_ENTRIES = 64
+_MAX_CONTAINERS = 256
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A field that has the form of lengths.
+
+    Attributes:
+        place: ``"argument"`` (of the backbone's call) or ``"batch"``.
+        path: Dotted path within its place.
+        unit: ``"integer"``, ``"fraction"`` of the longest, or ``"mask"``.
+        values: (B,) on the CPU: int64 counts (of a mask: its valid positions), or float64 fractions.
+        axis: Positions of a mask, T; None otherwise.
+        named: Whether its name says that it holds lengths, so that it is not passed over in silence.
+        problem: Why it can't be used; empty where it can.
+    """
+
+    place: str
+    path: str
+    unit: Unit
+    values: Tensor
+    axis: int | None = None
+    named: bool = False
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """Where it was found, in words."""
+        if self.place == "argument":
+            return f"argument {self.path!r}"
+        return f"field {self.path!r} of the batch" if self.path else "the batch"
+
+
+def walk(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Leaves of nested tuples, lists, mappings, named tuples, dataclasses and objects, with dotted paths."""
+    # A batch may hold its dataset, or itself: each container is entered once, and there is an end to it.
+    seen: set[int] = set()
+    todo = [("", thing, 0)]
+    while todo and len(seen) < _MAX_CONTAINERS:
+        path, value, depth = todo.pop()
+        inside = _entries(value) if depth < _MAX_DEPTH and not _is_ints(value) else None
+        if inside is None:
+            yield path, value
+        elif id(value) not in seen:
+            seen.add(id(value))
+            named = [(f"{path}.{name}" if path else str(name), entry, depth + 1) for name, entry in inside]
+            todo += reversed(named[:_MAX_ENTRIES])
+
+
+def _entries(thing: Any) -> list[tuple[Any, Any]] | None:
+    if isinstance(thing, (Tensor, np.ndarray, torch.nn.Module, type, str, bytes)):
+        return None
+    if isinstance(thing, Mapping):
+        return list(thing.items())
+    if isinstance(thing, tuple) and hasattr(thing, "_asdict"):
+        return list(thing._asdict().items())
+    if isinstance(thing, (tuple, list)):
+        return list(enumerate(thing))
+    if hasattr(thing, "__dict__") and not callable(thing):
+        return [(name, value) for name, value in vars(thing).items() if not name.startswith("_")]
+    return None
+
+
+def _is_ints(thing: Any) -> bool:
+    return isinstance(thing, (list, tuple)) and len(thing) > 0 and all(type(entry) is int for entry in thing)
+
+
+def named_arguments(
+    args: Sequence[Any], kwargs: Mapping[str, Any], forward: Callable[..., Any] | inspect.Signature | None
+) -> dict[str, Any]:
+    """Arguments by the names of the parameters they bind to; by position where that isn't known."""
+    named: dict[str, Any] = {**{str(i): value for i, value in enumerate(args)}, **kwargs}
+    if forward is None:
+        return named
+    signature = forward if isinstance(forward, inspect.Signature) else inspect.signature(forward)
+    try:
+        bound = signature.bind_partial(*args, **kwargs).arguments
+    except TypeError:
+        return named
+    named = {}
+    for name, value in bound.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(value)
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            named.update((f"{name}.{i}", entry) for i, entry in enumerate(value))
+        else:
+            named[name] = value
+    return named
+
+
+def waveform_like(*things: Any) -> list[tuple[str, Tensor]]:
+    """Floating tensors of two or three axes, with their paths: what the audio or its features can be."""
+    return [
+        (path, leaf)
+        for thing in things
+        for path, leaf in walk(thing)
+        if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.ndim in (2, 3)
+    ]
+
+
+def input_candidates(
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    batch: Any,
+    *,
+    batch_size: int | None = None,
+    forward: Callable[..., Any] | inspect.Signature | None = None,
+) -> list[Candidate]:
+    """All fields of a call and of the batch behind it that could be lengths.
+
+    That is: integers (B,), not negative; fractions (B,) in (0, 1] whose largest is 1; 0/1 masks (B, T) of
+    either polarity whose valid part is a prefix. What is named like lengths and isn't any of this comes
+    with a `problem`. Names that speak of targets, labels, indices, identities, texts or noise are none.
+
+    Args:
+        args: Positional arguments of the backbone's call.
+        kwargs: Its keyword arguments.
+        batch: The loader's batch: tensors, tuples, dicts, named tuples, dataclasses, nested.
+        batch_size: B; by default that of the first floating tensor of at least two axes.
+        forward: The backbone's forward pass or its signature, which names positional arguments.
+
+    Returns:
+        The candidates, arguments first.
+
+    Example:
+        >>> lengths = torch.tensor([9, 5])
+        >>> batch = {"audio": torch.zeros(2, 9), "audio_len": lengths, "target_len": lengths}
+        >>> [(c.name, c.values.tolist()) for c in input_candidates((), {}, batch)]
+        [("field 'audio_len' of the batch", [9, 5])]
+    """
+    arguments = named_arguments(args, kwargs, forward)
+    if batch_size is None:
+        audio = waveform_like(arguments, batch)
+        batch_size = audio[0][1].shape[0] if audio else 0
+    found = []
+    for place, thing in (("argument", arguments), ("batch", batch)):
+        for path, leaf in walk(thing):
+            if not is_foreign(path):
+                candidate = as_candidate(leaf, batch_size, place, path)
+                found += [candidate] if candidate is not None else []
+    return found
+
+
+def is_foreign(path: str) -> bool:
+    """Whether the name of a field says that it is about something other than the audio's length."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path).lower()
+    return any(token in _FOREIGN for token in re.split(r"[._]", words))
+
+
+def as_candidate(leaf: Any, batch_size: int, place: str, path: str, asked: bool = False) -> Candidate | None:
+    """`leaf` as lengths, if it has the form of such; `asked` for, it counts as named like some."""
+    value = _as_tensor(leaf)
+    last = path.rpartition(".")[2].lower()
+    named = asked or _LENGTH_NAMES.search(last) is not None
+    if value is None or value.shape[:1] != (batch_size,) or batch_size == 0:
+        return None
+    if value.ndim == 2 and value.shape[1] == 1 and value.dtype != torch.bool:
+        value = value[:, 0]
+    candidate = None
+    if value.ndim == 1 and value.dtype != torch.bool:
+        candidate = _vector(value.detach().cpu(), place, path, named)
+    elif value.ndim == 2 and value.shape[1] > 1:
+        candidate = _mask(value.detach(), place, path, last, named)
+    return candidate if candidate is not None and (named or not candidate.problem) else None
+
+
+def _vector(value: Tensor, place: str, path: str, named: bool) -> Candidate:
+    """(B,) counts or fractions; whole numbers above 1 are counts, also as floats."""
+    whole = not value.is_floating_point() or (bool((value == value.round()).all()) and float(value.max()) > 1)
+    if whole:
+        problem = "negative" if float(value.min()) < 0 else ""
+        # Floats without a name that says so are no counts: who knows what they are.
+        problem = problem or ("not integers" if value.is_floating_point() and not named else "")
+        return Candidate(place, path, "integer", value.long(), None, named, problem)
+    fractions = value.double()
+    within = bool((fractions >= 0).all()) and float(fractions.max()) <= 1 + 1e-4
+    problem = "" if within else "fractions outside (0, 1]"
+    if within and not named and not (bool((fractions > 0).all()) and float(fractions.max()) > 1 - 1e-4):
+        problem = "the largest fraction is not 1"
+    return Candidate(place, path, "fraction", fractions.clamp(max=1) if within else fractions, None, named, problem)
+
+
+def _as_tensor(leaf: Any) -> Tensor | None:
+    if isinstance(leaf, Tensor):
+        return None if leaf.is_nested or leaf.is_complex() else leaf
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "iufb":
+        return torch.as_tensor(leaf)
+    return torch.tensor(leaf) if _is_ints(leaf) else None
+
+
+def _mask(value: Tensor, place: str, path: str, name: str, named: bool) -> Candidate | None:
+    """(B, T) of 0 and 1 whose valid part is a prefix of each row.
+
+    A row that changes once starts with its valid part, which tells the polarity; so does a row that doesn't
+    change at all if it is the only kind there is. Otherwise the name has to tell.
+    """
+    if value.is_floating_point() and bool(((value[0] != 0) & (value[0] != 1)).any()):
+        return None  # a waveform: one row is enough to see it
+    if bool(((value != 0) & (value != 1)).any()):
+        return None
+    mask = value != 0
+    hint = None if _LENGTH_NAMES.search(name) is None else _PADDING_NAMES.search(name) is None
+    changes = mask[:, 1:] ^ mask[:, :-1]
+    first, mixed = mask[:, 0], changes.any(dim=1)
+    polarities = set(first[mixed].tolist() if bool(mixed.any()) else first.tolist())
+    problem = ""
+    if bool((changes.sum(dim=1) > 1).any()) or (len(polarities) > 1 and bool(mixed.any())):
+        problem = "not one valid prefix in each row"
+    elif not bool(mixed.any()) and not named:
+        problem = "constant rows"  # silence, or labels that are all 0
+    elif len(polarities) > 1 and hint is None:
+        problem = "polarity unknown"
+    valid = polarities.pop() if len(polarities) == 1 else hint is not False
+    lengths = (mask == valid).sum(dim=1).cpu()
+    if not problem and valid != hint and int(lengths.max()) < mask.shape[1]:
+        problem = "no row is valid throughout: padded on the left?"
+    return Candidate(place, path, "mask", lengths, mask.shape[1], named, problem)
+
+
+def look_up(batch: Any, path: str) -> Any:
+    """The field of a batch that a dotted path names: keys, attributes and positions.
+
+    Raises:
+        ValueError: Naming the part that isn't there, and what is.
+
+    Example:
+        >>> look_up({"net_input": {"lengths": [3, 2]}}, "net_input.lengths")
+        [3, 2]
+    """
+    here, done = batch, ""
+    for part in path.split("."):
+        try:
+            here = _step(here, part)
+        except (KeyError, IndexError, AttributeError, TypeError):
+            entries = _entries(here)
+            there = ", ".join(str(name) for name, _ in entries) if entries else f"a {type(here).__name__}"
+            where = f"the batch at {done!r}" if done else "the batch"
+            raise ValueError(f"lengths={path!r}: {where} has no {part!r}; it has: {there}") from None
+        done = f"{done}.{part}" if done else part
+    return here
+
+
+def _step(here: Any, part: str) -> Any:
+    if isinstance(here, Mapping):
+        return here[part] if part in here else here[int(part)] if part.isdigit() else getattr(here, part)
+    if part.lstrip("-").isdigit() and isinstance(here, (tuple, list)):
+        return here[int(part)]
+    return getattr(here, part)

@@ -1,0 +1,138 @@
+"""From lengths on the input's time axis to valid frames of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from rankwatch.sampling.paths import clean_modules, unwrap
+from rankwatch.sampling.stacks import find_stacks
+
+TRIM = 2
+"""Frames that recipes cut off behind the convolutions (to the length of targets, for example)."""
+
+
+def conv_length(length: Tensor, kernel: int, stride: int, padding: int = 0, dilation: int = 1) -> Tensor:
+    """Frames that a convolution makes of `length` positions.
+
+    L' = floor((L + 2 p - dilation (k - 1) - 1) / stride + 1), at least 0 (torch.nn.Conv1d).
+
+    Example:
+        >>> conv_length(torch.tensor([400, 16000, 3]), kernel=10, stride=5).tolist()
+        [79, 3199, 0]
+    """
+    out = torch.div(length + 2 * padding - dilation * (kernel - 1) - 1, stride, rounding_mode="floor") + 1
+    # An empty utterance has no frames, whatever the padding.
+    return torch.where(length > 0, out, out.new_zeros(())).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A model's own downsampling: lengths in, lengths out, and what it is, in words."""
+
+    apply: Callable[[Tensor], Tensor]
+    words: str
+
+    def __call__(self, length: Tensor) -> Tensor:
+        """(B,) int64 lengths out, from (B,) int64 lengths in."""
+        return self.apply(length)
+
+    def of(self, length: int) -> int:
+        """Frames for one length."""
+        return int(self.apply(torch.tensor([length]))[0])
+
+
+def _through(convolutions: list[nn.Conv1d | nn.Conv2d], axis: int) -> Chain | None:
+    steps = []
+    for conv in convolutions:
+        if isinstance(conv.padding, str):
+            return None
+        steps.append((conv.kernel_size[axis], conv.stride[axis], conv.padding[axis], conv.dilation[axis]))
+
+    def apply(length: Tensor) -> Tensor:
+        for kernel, stride, padding, dilation in steps:
+            length = conv_length(length, kernel, stride, padding, dilation)
+        return length
+
+    return Chain(apply, f"through {len(steps)} convolution{'s' if len(steps) > 1 else ''}")
+
+
+def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> Iterator[Chain]:
+    """Ways in which the model may shorten the time axis, likeliest first.
+
+    The convolutions of each front end in order (of two-dimensional ones either axis), all and then only the
+    strided ones, and what a Hugging Face model says itself.
+    """
+    for front_end in front_ends:
+        convolutions = [m for m in unwrap(front_end).modules() if isinstance(m, (nn.Conv1d, nn.Conv2d))]
+        strided = [m for m in convolutions if max(m.stride) > 1]
+        for some in [convolutions] + ([strided] if len(strided) < len(convolutions) else []):
+            axes = range(min((len(m.kernel_size) for m in some), default=0))
+            found = [_through(some, -1 - axis) for axis in axes]
+            yield from (chain for chain in found if chain is not None)
+    for module in root.modules() if root is not None else ():
+        own = getattr(module, "_get_feat_extract_output_lengths", None)
+        if callable(own):
+            yield Chain(partial(_by_own_formula, own), "through the model's own formula")
+            return
+
+
+def _by_own_formula(formula: Callable[[Tensor], Tensor], length: Tensor) -> Tensor:
+    return formula(length).long().clamp(min=0)
+
+
+def front_ends_of(root: nn.Module) -> list[nn.Module]:
+    """Convolutional front ends of a model, also where they aren't watched."""
+    modules = clean_modules(root)
+    paths = {stack.front_end for stack in find_stacks(modules) if stack.front_end is not None}
+    return [module for path, module in modules.items() if path in paths]
+
+
+def to_frames(counts: Tensor, axis: int, frames: int, ways: Sequence[Chain]) -> tuple[Tensor, str] | None:
+    """Valid frames of a layer of `frames` frames, from counts on an input axis of `axis` positions.
+
+    The model's own downsampling f where f(axis) = frames, or is at most `TRIM` above (then the frames behind
+    were cut off); in proportion, ceil(count * frames / axis), where no f is known or a whole number of times
+    fewer frames come out than of f.
+
+    Args:
+        counts: (B,) int64 in [0, axis].
+        axis: Positions on the counts' own axis.
+        frames: T of the layer.
+        ways: From `chains`; none where `axis` is already an axis of frames.
+
+    Returns:
+        (B,) int64 in [0, frames] and how it was done, in words; None where nothing fits.
+
+    Example:
+        >>> front_end = nn.Conv1d(1, 4, 10, 5)
+        >>> to_frames(torch.tensor([100, 50]), 100, 19, list(chains(front_end, [front_end])))
+        (tensor([19,  9]), 'through 1 convolution')
+    """
+    if axis == frames:
+        return counts.clamp(max=frames), ""
+    known = [(way, way.of(axis)) for way in ways]
+    for way, out in known:
+        if out == frames:
+            return way(counts).clamp(max=frames), way.words
+    for way, out in known:
+        if frames < out <= frames + TRIM:
+            return way(counts).clamp(max=frames), f"{way.words}, {out - frames} cut off"
+    if axis == 0 or frames == 0:
+        return torch.zeros_like(counts), "no frames"
+    for way, out in known:
+        if any(abs(out / r - frames) <= 1 for r in range(2, out + 1)):
+            mapped = _proportional(way(counts), out, frames)
+            return mapped, f"{way.words}, then in proportion (to within a frame)"
+    if known and all(out > 0 for _, out in known):
+        return None
+    return _proportional(counts, axis, frames), "in proportion (to within a frame)"
+
+
+def _proportional(counts: Tensor, axis: int, frames: int) -> Tensor:
+    """ceil(count * frames / axis), in integers."""
+    return torch.div(counts * frames + axis - 1, axis, rounding_mode="floor").clamp(0, frames)

@@ -1,0 +1,149 @@
+"""Whether something that could be lengths fits a layer, given the audio's time axes and the downsampling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from rankwatch.sampling.candidates import Candidate, named_arguments, waveform_like
+from rankwatch.sampling.downsampling import TRIM, Chain, chains, front_ends_of, to_frames
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What lengths are checked against.
+
+    Attributes:
+        axes: Sizes of what may be the input's time axis, with their unit in words; largest tensor first.
+        ways: The model's own downsampling, likeliest first.
+        audio: The floating tensors of this batch.
+    """
+
+    axes: Mapping[int, str]
+    ways: Sequence[Chain]
+    audio: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A candidate, brought to a layer's axis.
+
+    Attributes:
+        candidate: What it was.
+        frames: (B,) int64 valid frames.
+        words: How it came here.
+        exact: Whether its longest is exactly the whole of its axis.
+    """
+
+    candidate: Candidate
+    frames: Tensor
+    words: str
+    exact: bool
+
+    @property
+    def source(self) -> str:
+        """Where the lengths come from, for the table."""
+        return f"{self.candidate.name} ({self.words})"
+
+
+def inputs_of(
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    batch: Any,
+    batch_size: int,
+    root: nn.Module | None,
+    front_ends: Sequence[nn.Module],
+) -> Inputs:
+    """Collect the audio's axes from a call and its batch, and the convolutions from the model."""
+    audio = [x for _, x in waveform_like(named_arguments(args, kwargs, None), batch) if len(x) == batch_size]
+    axes: dict[int, str] = {}
+    for x in sorted(audio, key=Tensor.numel, reverse=True):
+        unit = "samples" if x.ndim == 2 or 1 in x.shape[1:] else "input frames"
+        for axis in x.shape[1:]:
+            if axis > 1:
+                axes.setdefault(axis, unit)
+    known = list(front_ends)
+    if root is not None:
+        known += [m for m in front_ends_of(root) if not any(m is other for other in known)]
+    return Inputs(axes, list(chains(root, known)), audio)
+
+
+def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) -> Fit | None:
+    """The candidate as frames of a layer, or None where it can't be.
+
+    Args:
+        candidate: From `candidates`.
+        frames: T of the layer.
+        inputs: From `inputs_of`.
+        asked: The user named it: then the batch may be padded further than the longest utterance.
+    """
+    if candidate.problem:
+        return None
+    if candidate.unit == "fraction":
+        return _fractions(candidate, frames, inputs, asked)
+    if candidate.unit == "mask":
+        return _on_axis(candidate, candidate.axis or 0, "mask", frames, inputs)
+    longest = int(candidate.values.max())
+    axes = {frames: "frames", **{axis: unit for axis, unit in inputs.axes.items() if axis != frames}}
+
+    def slack(axis: int) -> int:
+        return TRIM * -(-axis // max(frames, 1))
+
+    exact = [axis for axis in axes if axis == longest]
+    near = [axis for axis in axes if axis - slack(axis) <= longest < axis]
+    # Counts above T can't be frames; those that may be either are taken for frames.
+    far = [axis for axis in axes if longest < axis and (axis > frames or longest <= frames)] if asked else []
+    for axis in (*exact, *near, *far):
+        found = _on_axis(candidate, axis, axes[axis], frames, inputs)
+        if found is not None:
+            return found
+    return None
+
+
+def _fractions(candidate: Candidate, frames: int, inputs: Inputs, asked: bool) -> Fit | None:
+    """Fractions of the input's axis where its way to T is known exactly, otherwise of T."""
+    exact = abs(float(candidate.values.max()) - 1.0) < 1e-4
+    for axis in inputs.axes:
+        if axis != frames and any(way.of(axis) == frames for way in inputs.ways):
+            mapped = to_frames((candidate.values * axis).round().long(), axis, frames, inputs.ways)
+            break
+    else:
+        # A float32 fraction of T is off by less than T / 10^7: no frame is added for that.
+        counts = (candidate.values * frames - 1e-3).ceil().long().clamp(0, frames)
+        mapped = counts, "in proportion (to within a frame)"
+    if mapped is None or not (exact or asked or int(mapped[0].max()) >= frames - TRIM):
+        return None
+    return Fit(candidate, mapped[0], f"fractions, {mapped[1]}", exact)
+
+
+def _on_axis(candidate: Candidate, axis: int, unit: str, frames: int, inputs: Inputs) -> Fit | None:
+    mapped = to_frames(candidate.values, axis, frames, inputs.ways)
+    if mapped is None:
+        return None
+    exact = int(candidate.values.max()) == axis
+    return Fit(candidate, mapped[0], f"{unit}, {mapped[1]}" if mapped[1] else unit, exact)
+
+
+def visibly_padded(audio: Sequence[Tensor], frames: int) -> bool:
+    """Whether the audio ends in exact zeros of different lengths, in at least half of its utterances.
+
+    Zeros count from more than one frame of the layer on, along either axis of features.
+    """
+    if not audio:
+        return False
+    x = max(audio, key=Tensor.numel)
+    if x.ndim == 3 and 1 in x.shape[1:]:
+        x = x.flatten(1)
+    planes = [x] if x.ndim == 2 else [x.abs().amax(dim=2), x.abs().amax(dim=1)]
+    for plane in planes:
+        if plane.shape[1] == 0:
+            continue
+        sounding = (plane != 0).flip(1).cumsum(dim=1) > 0
+        tails = (~sounding).sum(dim=1)
+        long = tails > -(-plane.shape[1] // max(frames, 1))
+        if 2 * int(long.sum()) >= len(tails) and len(set(tails.tolist())) > 1:
+            return True
+    return False
