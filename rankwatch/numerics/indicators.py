@@ -1,0 +1,94 @@
+"""Cheap indicators of collapse that stand beside the effective rank, from the same sample."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rankwatch.numerics import metrics
+from rankwatch.numerics.estimate import RankEstimate
+from rankwatch.numerics.sample import NO_GROUP, Sample
+
+DEAD = 1e-6
+"""A dimension is dead when its variance is below this share of the mean variance (its standard deviation a
+thousandth of the typical one) or is only the float32 rounding of its own mean."""
+
+ROUNDING = 2.0**-22
+"""Relative size, in standard deviations, of what counts as rounding of a constant dimension."""
+
+
+def indicators(sample: Sample, estimate: RankEstimate) -> dict[str, float]:
+    """Indicators by name; none depends on the rows' scale.
+
+    Args:
+        sample: The rows.
+        estimate: What `analyse` said about them.
+
+    Returns:
+        * ``mean_share``: |mean|^2 / mean |x|^2, in [0, 1]; 1 when all rows are one vector (and for zeros).
+        * ``std_normalised``: sqrt(d) times the mean over dimensions of the standard deviation of the rows
+          scaled to length one (SimSiam, Chen & He 2021, section 4.1); 1 for a healthy isotropic cloud, and for +-v.
+        * ``dead_dimensions``: share of dimensions whose variance is below 1e-6 of the mean variance, or only
+          the rounding of their mean.
+        * ``within_utterance_share``: share of the variance that lies within groups, corrected for the degrees
+          of freedom of the groups' means: 1 for rows that know nothing of their group, 0 for groups of equal
+          rows; NaN where no group has two rows.
+        * ``participation_ratio``, ``stable_rank``, ``first_direction_share``, ``dimensions_above_threshold``
+          (singular values above 0.01 of the largest): of the corrected spectrum; NaN where there is none.
+    """
+    moments = sample.moments
+    eigenvalues = estimate.spectrum.eigenvalues()
+    return {
+        "mean_share": _mean_share(sample),
+        "std_normalised": math.sqrt(sample.d) * float(np.sqrt(moments.unit_variance()).mean())
+        if sample.n and sample.d
+        else math.nan,
+        "dead_dimensions": _dead_dimensions(sample),
+        "within_utterance_share": _within_share(sample, "constant" in estimate.status),
+        "participation_ratio": metrics.participation_ratio(eigenvalues),
+        "stable_rank": metrics.stable_rank(eigenvalues),
+        "first_direction_share": metrics.first_direction_share(eigenvalues),
+        "dimensions_above_threshold": metrics.dimensions_above(eigenvalues),
+    }
+
+
+def _mean_share(sample: Sample) -> float:
+    energy = float(sample.moments.second_moment().sum())
+    if sample.n == 0:
+        return math.nan
+    return min(float((sample.moments.mean() ** 2).sum()) / energy, 1.0) if energy > 0.0 else 1.0
+
+
+def _dead_dimensions(sample: Sample) -> float:
+    if sample.n == 0 or sample.d == 0:
+        return math.nan
+    variance, mean = sample.moments.variance(), sample.moments.mean()
+    # The second term is float32's rounding, the third that of the sums.
+    sums = 2.0**-42 * float(sample.moments.second_moment().sum())
+    floor = np.maximum(np.maximum(DEAD * variance.mean(), (ROUNDING * mean) ** 2), sums)
+    return float((variance <= floor).mean())
+
+
+def _within_share(sample: Sample, constant: bool) -> float:
+    """Within / (within + between) variance, each with its degrees of freedom (one-way ANOVA)."""
+    if constant:
+        return math.nan
+    grouped = sample.groups != NO_GROUP
+    rows, keys = sample.rows[grouped].double().numpy(), sample.groups[grouped].numpy()
+    # Rows are sorted by group.
+    _, starts, counts = np.unique(keys, return_index=True, return_counts=True)
+    n, g = keys.size, starts.size
+    if g == 0 or n == g:
+        return math.nan
+    centred = rows - rows.mean(axis=0)
+    means = np.add.reduceat(centred, starts, axis=0) / counts[:, None]
+    within = float((centred**2).sum() - (counts[:, None] * means**2).sum()) / (n - g)
+    if g == 1:
+        return 1.0
+    # E[between mean square] = within + size * variance of the groups' true means.
+    between = float((counts[:, None] * means**2).sum()) / (g - 1)
+    size = (n - float((counts**2).sum()) / n) / (g - 1)
+    within = max(within, 0.0)
+    spread = max(between - within, 0.0) / size
+    return within / (within + spread) if within + spread > 0.0 else math.nan

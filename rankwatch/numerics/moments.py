@@ -1,0 +1,106 @@
+"""Sums over unprojected rows that can be merged in any order, bit for bit.
+
+Floating-point addition depends on its order; integers don't. Every row is written in multiples of 2^-44 of
+the power of two above its norm, and integers are summed per exponent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+BITS = 44
+"""Resolution of the sums relative to a row's norm (squares: its square). Exact up to 2^18 rows."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """First and second moments of n rows and of the same rows scaled to length one.
+
+    Attributes:
+        n: Rows that were summed.
+        n_nonfinite: Rows that were left out because of a NaN or an Inf.
+        exponents: (b,) int64, sorted: exponents of the rows' norms that occur.
+        sums: (b, d) int64: sum of the rows with that exponent e, in units of 2^(e - 44).
+        squares: (b, d) int64: sum of their squares, in units of 2^(2e - 44).
+        unit: (2, d) int64: sums of the rows scaled to length one and of their squares, in units of 2^-44.
+    """
+
+    n: int
+    n_nonfinite: int
+    exponents: torch.Tensor
+    sums: torch.Tensor
+    squares: torch.Tensor
+    unit: torch.Tensor
+
+    @staticmethod
+    def from_rows(rows: torch.Tensor, n_nonfinite: int = 0) -> Moments:
+        """Moments of finite rows (n, d) float32; O(n d)."""
+        x = rows.double().numpy()
+        n, d = x.shape
+        norms = np.sqrt(np.einsum("ij,ij->i", x, x))
+        exponent_of = np.frexp(norms)[1].astype(np.int64)
+        exponents = np.unique(exponent_of[norms > 0.0])
+        sums = np.zeros((exponents.size, d), dtype=np.int64)
+        squares = np.zeros_like(sums)
+        unit = np.zeros((2, d), dtype=np.int64)
+        for b, exponent in enumerate(exponents):
+            chosen = (exponent_of == exponent) & (norms > 0.0)
+            scaled = np.ldexp(x[chosen], -int(exponent))
+            units = scaled / np.ldexp(norms[chosen], -int(exponent))[:, None]
+            sums[b], squares[b] = _fixed(scaled), _fixed(scaled * scaled)
+            unit[0] += _fixed(units)
+            unit[1] += _fixed(units * units)
+        tensors = [torch.from_numpy(a) for a in (exponents, sums, squares, unit)]
+        return Moments(n, n_nonfinite, *tensors)
+
+    @staticmethod
+    def merge(parts: Sequence[Moments]) -> Moments:
+        """Moments of all rows together: the same bits in whatever order they come."""
+        d = parts[0].unit.shape[1]
+        exponents = torch.unique(torch.cat([part.exponents for part in parts]), sorted=True)
+        sums = torch.zeros(exponents.numel(), d, dtype=torch.int64)
+        squares = torch.zeros_like(sums)
+        for part in parts:
+            where = torch.searchsorted(exponents, part.exponents)
+            sums[where] += part.sums
+            squares[where] += part.squares
+        unit = torch.stack([part.unit for part in parts]).sum(0)
+        n, bad = sum(part.n for part in parts), sum(part.n_nonfinite for part in parts)
+        return Moments(n, bad, exponents, sums, squares, unit)
+
+    @property
+    def d(self) -> int:
+        """Columns."""
+        return int(self.unit.shape[1])
+
+    def mean(self) -> Array:
+        """(d,) mean of the rows."""
+        return self._total(self.sums, 1) / max(self.n, 1)
+
+    def second_moment(self) -> Array:
+        """(d,) mean of the squares."""
+        return self._total(self.squares, 2) / max(self.n, 1)
+
+    def variance(self) -> Array:
+        """(d,) mean squared distance from the mean (divisor n)."""
+        return np.asarray(np.maximum(self.second_moment() - self.mean() ** 2, 0.0))
+
+    def unit_variance(self) -> Array:
+        """(d,) variance of the rows scaled to length one."""
+        unit = np.ldexp(self.unit.numpy().astype(np.float64), -BITS) / max(self.n, 1)
+        return np.asarray(np.maximum(unit[1] - unit[0] ** 2, 0.0))
+
+    def _total(self, integers: torch.Tensor, power: int) -> Array:
+        shifts = (power * self.exponents.numpy() - BITS).astype(np.int64)
+        return np.asarray(np.ldexp(integers.numpy().astype(np.float64), shifts[:, None]).sum(0))
+
+
+def _fixed(x: Array) -> NDArray[np.int64]:
+    return np.asarray(np.rint(np.ldexp(x, BITS)).astype(np.int64).sum(0))

@@ -1,0 +1,117 @@
+"""Spectra: eigenvalues of the rows at hand, and the corrected spectrum of what they were drawn from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rankwatch.numerics.rankme import effective_rank
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A spectrum of d eigenvalues, as weighted support points.
+
+    Attributes:
+        support: (g,) eigenvalues lambda = sigma^2 of the covariance, descending, not negative.
+        weights: (g,) how many dimensions have that eigenvalue; not negative, their sum is d. Fractions occur.
+    """
+
+    support: Array
+    weights: Array
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions."""
+        return round(float(self.weights.sum()))
+
+    def effective_rank(self, power: str = "sigma") -> float:
+        """Effective rank of the spectrum itself.
+
+        Args:
+            power: ``"sigma"`` (p = sigma / sum sigma, RankMe's) or ``"sigma^2"`` (explained variance).
+
+        Returns:
+            A number in [1, d]; NaN for an empty spectrum, 1.0 for one of zeros.
+
+        Raises:
+            ValueError: If `power` is neither.
+        """
+        if power not in ("sigma", "sigma^2"):
+            raise ValueError(f"power must be 'sigma' or 'sigma^2', got {power!r}")
+        return weighted_rank(np.sqrt(self.support) if power == "sigma" else self.support, self.weights)
+
+    def eigenvalues(self) -> Array:
+        """(d,) eigenvalues, descending: averages of the spectrum over one dimension each. O(g + d)."""
+        d = self.d
+        if d == 0:
+            return np.zeros(0)
+        edges = np.concatenate([[0.0], np.cumsum(self.weights)])
+        mass = np.concatenate([[0.0], np.cumsum(self.weights * self.support)])
+        # Rounding may leave the weights' sum a little off d.
+        at = np.interp(np.linspace(0.0, edges[-1], d + 1), edges, mass)
+        return np.asarray(np.maximum(np.diff(at), 0.0))
+
+    def singular_values(self, ranks: Sequence[int]) -> Array:
+        """Singular values at some ranks.
+
+        Args:
+            ranks: Positions counted from 1 (the largest) to d; others are clipped.
+
+        Returns:
+            (len(ranks),) square roots of `eigenvalues` there: standard deviations, in the rows' units.
+        """
+        values = self.eigenvalues()
+        if values.size == 0:
+            return np.full(len(ranks), math.nan)
+        index = np.clip(np.asarray(ranks, dtype=np.int64) - 1, 0, values.size - 1)
+        return np.asarray(np.sqrt(values[index]))
+
+
+def weighted_rank(sigma: Array, weights: Array) -> float:
+    """Effective rank of values that occur `weights` times each; within [1, sum of weights]."""
+    used = (weights > 0.0) & (sigma > 0.0)
+    if weights.size == 0 or weights.sum() == 0.0:
+        return math.nan
+    if not used.any():
+        return 1.0
+    s, w = sigma[used] / sigma[used].max(), weights[used]
+    total = float(np.dot(w, s))
+    rank = math.exp(math.log(total) - float(np.dot(w, s * np.log(s))) / total)
+    return min(max(rank, 1.0), float(weights.sum()))
+
+
+def gram_eigenvalues(x: torch.Tensor, divisor: float) -> Array:
+    """Eigenvalues of X^T X / divisor, from the smaller of the two Gram matrices, in float64.
+
+    Args:
+        x: (n, w) float64.
+        divisor: n, or n - 1 for centred rows.
+
+    Returns:
+        (min(n, w),) eigenvalues, descending; those below the rounding error of the largest are zero.
+        O(n w min(n, w)).
+    """
+    n, w = x.shape
+    if n == 0 or w == 0:
+        return np.zeros(0)
+    gram = x.T @ x if w <= n else x @ x.T
+    return clean_eigenvalues(torch.linalg.eigvalsh(gram).flip(0).numpy() / divisor)
+
+
+def clean_eigenvalues(values: Array) -> Array:
+    """Eigenvalues of a float64 Gram matrix with those set to zero that are only its rounding error."""
+    floor = max(float(values[0]), 0.0) * values.size * np.finfo(np.float64).eps
+    return np.asarray(np.where(values > floor, values, 0.0))
+
+
+def plain_rank(eigenvalues: Array) -> float:
+    """Effective rank (sigma) of eigenvalues as they are, uncorrected."""
+    return effective_rank(np.sqrt(eigenvalues))
