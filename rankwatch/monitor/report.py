@@ -20,6 +20,7 @@ class LayerRow:
         lengths: Where the valid lengths come from, in words.
         projection: k, or None.
         note: Anything worth saying, for example why it stays unprojected.
+        cost: What a reading of it costs, in words, for example ``"1.0 MB"``.
     """
 
     layer: str
@@ -29,6 +30,7 @@ class LayerRow:
     lengths: str
     projection: int | None = None
     note: str = ""
+    cost: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Report:
             there is none), thinned to a bounded number of columns; for the heatmap.
         message: The episode's message, when one began or grew worse; else empty.
         cost: What it took.
+        extra: Further numbers to be drawn, by name.
     """
 
     step: int
@@ -99,3 +102,30 @@ class Report:
     message: str
     cost: Cost
     extra: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """What is known when the run is over.
+
+    Attributes:
+        step: Optimiser steps taken.
+        readings: Reading steps since the start (since the first start, where a run was resumed).
+        share: The callback's part of the run's wall time, in [0, 1].
+        seconds: The same in seconds.
+        alarms: All alarms raised, in order.
+        records: Path of the JSONL file, or empty.
+        stopped: Whether an alarm stopped the run.
+        checkpoint: Path of the last healthy checkpoint, or empty.
+        notes: Further sentences for the user.
+    """
+
+    step: int
+    readings: int
+    share: float
+    seconds: float
+    alarms: Sequence[Alarm] = ()
+    records: str = ""
+    stopped: bool = False
+    checkpoint: str = ""
+    notes: Sequence[str] = ()

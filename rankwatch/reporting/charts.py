@@ -1,0 +1,180 @@
+"""Which of the many possible charts are drawn, most important first, and how they are laid out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rankwatch.monitor.report import RunHeader
+from rankwatch.reporting.tags import RANK, STATISTICS, TRAIN, Tags, split_summary
+
+CHART_LIMIT = 60
+TOP_LIMIT = 8
+SMALL = 6  # Models with up to this many watched layers show everything about each of them.
+
+# What alarms look at comes first, what only describes comes last; names not listed follow by name.
+METRIC_ORDER = (
+    RANK,
+    "mean_share",
+    "within_utterance_share",
+    "first_direction_share",
+    "std_normalised",
+    "non_finite_share",
+    "dead_dimensions",
+    "participation_ratio",
+    "stable_rank",
+    "rankme",
+)
+
+Layout = dict[str, dict[str, list[object]]]
+
+
+@dataclass(frozen=True)
+class ChartPlan:
+    """The charts of a run.
+
+    Attributes:
+        drawn: Tags that get a chart, most important first.
+        left_out: Tags for which there was no room; their numbers are in the JSONL file only.
+    """
+
+    drawn: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """What the reader has to know about it."""
+        if not self.left_out:
+            return f"All {len(self.drawn)} curves are drawn."
+        some = ", ".join(self.left_out[:3])
+        total = len(self.drawn) + len(self.left_out)
+        return (
+            f"{len(self.drawn)} of {total} curves are drawn, the most important ones; "
+            f"the others ({some}, ...) are only in the JSONL file."
+        )
+
+
+def plan_charts(
+    header: RunHeader, summary: Iterable[str], limit: int | None = CHART_LIMIT, kept: Sequence[str] = ()
+) -> ChartPlan:
+    """Fill a budget of charts in the order of their importance.
+
+    Health, alarm level, cost and median effective ranks; each layer's effective rank on the headline
+    source; the interval of each level's last layer; in small models the same for all layers and sources;
+    other metrics over layers, worst first; then further sources layer by layer, and all intervals.
+
+    Args:
+        header: Layers, levels and sources of the run.
+        summary: Keys of `Report.summary`, which tell what metrics there are.
+        limit: Most charts drawn, or None for all.
+        kept: Tags drawn already; they keep their place.
+
+    Example:
+        >>> from rankwatch.monitor.report import LayerRow
+        >>> rows = [LayerRow(f"layers.{i}", f"L{i:02}", 768, "(B, T, C)", "mask") for i in range(25)]
+        >>> header = RunHeader("RankWatch", "0.1.0", rows, ["frame", "utterance"], ["held_back"], 500)
+        >>> len(plan_charts(header, ["frame/mean_share/worst"]).drawn)
+        60
+    """
+    tags = Tags.of(header)
+    wanted = list(dict.fromkeys([*kept, *_by_importance(header, tags, sorted(summary))]))
+    cut = len(wanted) if limit is None else max(limit, len(kept))
+    return ChartPlan(tuple(wanted[:cut]), tuple(wanted[cut:]))
+
+
+def _by_importance(header: RunHeader, tags: Tags, keys: Sequence[str]) -> Iterator[str]:
+    top = list(_top(header, tags))
+    core = 5 if len(header.sources) == 1 else 6
+    yield from top[:core]
+    for level in header.levels:
+        yield from (tags.layer(level, row.layer, tags.headline) for row in header.layers)
+    for level in header.levels:
+        yield from _band(tags, level, [row.layer for row in header.layers[-1:]])
+    yield from top[core:TOP_LIMIT]
+    if len(header.layers) <= SMALL:
+        yield from _layer_by_layer(header, tags)
+    yield from _details(tags, keys, top[:TOP_LIMIT])
+    yield from _layer_by_layer(header, tags)
+
+
+def _top(header: RunHeader, tags: Tags) -> Iterator[str]:
+    yield tags.top("health")
+    yield tags.top("alarm_level")
+    yield from (tags.rank(level, tags.headline) for level in header.levels)
+    yield tags.top("cost_share")
+    for source in further(header):
+        yield from (tags.rank(level, source) for level in header.levels)
+
+
+def _layer_by_layer(header: RunHeader, tags: Tags) -> Iterator[str]:
+    layers = [row.layer for row in header.layers]
+    for source in further(header):
+        for level in header.levels:
+            yield from (tags.layer(level, layer, source) for layer in layers)
+    for level in header.levels:
+        yield from _band(tags, level, layers)
+
+
+def _band(tags: Tags, level: str, layers: Sequence[str]) -> Iterator[str]:
+    for layer in layers:
+        yield from (tags.layer(level, layer, tags.headline, end) for end in ("_low", "_high"))
+
+
+def _details(tags: Tags, keys: Sequence[str], top: Sequence[str]) -> Iterator[str]:
+    """Tags of the summary: the headline before other sources, ``worst`` before the rest."""
+
+    def rank(key: str) -> tuple[bool, bool, int, int]:
+        _, metric, source, statistic = split_summary(key, tags.headline)
+        place = METRIC_ORDER.index(metric) if metric in METRIC_ORDER else len(METRIC_ORDER)
+        return source != tags.headline, source == TRAIN, STATISTICS.index(statistic), place
+
+    for key in sorted(keys, key=rank):
+        level, metric, source, statistic = split_summary(key, tags.headline)
+        if (metric, statistic) != (RANK, "median") or tags.rank(level, source) not in top:
+            yield tags.detail(level, metric, statistic, source)
+
+
+def further(header: RunHeader) -> list[str]:
+    """Sources beside the headline, other probe sets before the training pass."""
+    return sorted(header.sources[1:], key=lambda source: source == TRAIN)
+
+
+def custom_scalars(header: RunHeader, drawn: Sequence[str]) -> Layout:
+    """The layout of TensorBoard's Custom Scalars page, from what is drawn.
+
+    Returns:
+        ``{category: {chart: ["Multiline" | "Margin", tags]}}`` for ``SummaryWriter.add_custom_scalars``.
+        Tags of a Multiline chart are regular expressions, matched from their start. The overview comes
+        first, then the layers on further sources, then the intervals as bands.
+    """
+    tags, have = Tags.of(header), set(drawn)
+    layers = [row.layer for row in header.layers]
+    overview = {
+        "health: worst layer against its own reference (1 = all well)": [tags.top("health")],
+        "alarm level (0 nothing, 1 warning, 2 critical)": [tags.top("alarm_level")],
+    }
+    sides = {}
+    bands: dict[str, list[object]] = {}
+    for level in header.levels:
+        of = f"effective rank, {level} level"
+        overview[f"{of}, all layers"] = [tags.layer(level, layer, tags.headline) for layer in layers]
+        if len(header.sources) > 1:
+            overview[f"{of}, median over layers, by source"] = [tags.rank(level, s) for s in header.sources]
+        for source in further(header):
+            sides[f"{of}, all layers, on {source}"] = [tags.layer(level, layer, source) for layer in layers]
+        for row in header.layers:
+            trio = [tags.layer(level, row.layer, tags.headline, end) for end in ("", "_low", "_high")]
+            if have.issuperset(trio):
+                bands[f"{row.label}, {level} level"] = ["Margin", trio]
+    overview["share of the run's time taken by the callback"] = [tags.top("cost_share")]
+    layout = {
+        f"{header.name}: is all well?": _multilines(overview, have),
+        f"{header.name}: further sources": _multilines(sides, have),
+        f"{header.name}: effective rank with its 90 % interval": bands,
+    }
+    return {category: charts for category, charts in layout.items() if charts}
+
+
+def _multilines(charts: dict[str, list[str]], have: set[str]) -> dict[str, list[object]]:
+    shown = {title: [f"^{re.escape(tag)}$" for tag in tags if tag in have] for title, tags in charts.items()}
+    return {title: ["Multiline", tags] for title, tags in shown.items() if tags}

@@ -1,0 +1,127 @@
+"""Text for the terminal: the table at the start, one line per alarm, the summary at the end."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from rankwatch.monitor.reading import Alarm
+from rankwatch.monitor.report import LayerRow, Report, RunEnd, RunHeader
+
+WIDTH = 110
+
+
+def start_table(header: RunHeader, width: int = WIDTH) -> str:
+    """What is watched, one line a layer; long paths lose their middle, notes stand below.
+
+    Args:
+        header: The run.
+        width: Longest line.
+    """
+    notes: dict[str, int] = {}
+    for row in header.layers:
+        if row.note:
+            notes.setdefault(row.note, len(notes) + 1)
+    titles = ["", "layer", "width", "layout", "lengths from", "projection", "costs", "note"]
+    rows = [_cells(row, notes) for row in header.layers]
+    used = [i for i in range(len(titles)) if i < 6 or any(row[i] for row in rows)]
+    table = [[line[i] for i in used] for line in (titles, *rows)]
+    lines = [_heading(header), *_aligned(table, width - 2)]
+    lines += _paragraphs([f"[{number}] {note}" for note, number in notes.items()], width)
+    lines += _paragraphs(header.notes, width)
+    return "\n".join(lines)
+
+
+def alarm_line(alarm: Alarm) -> str:
+    """One alarm in one line.
+
+    Example:
+        >>> alarm_line(Alarm(1200, "dimensional", "critical", "layers.3", "frame", "music", "3 of 768", 900))
+        'CRITICAL step 1200: dimensional, layers.3, frame level, music (since step 900): 3 of 768'
+    """
+    since = f" (since step {alarm.since})" if alarm.since != alarm.step else ""
+    where = f"{alarm.layer}, {alarm.level} level, {alarm.source}{since}"
+    return f"{alarm.severity.upper()} step {alarm.step}: {alarm.kind}, {where}: {one_line(alarm.message)}"
+
+
+def report_lines(report: Report, name: str) -> str:
+    """What is worth a line in the terminal: the episode's message, or else alarms that were raised."""
+    if report.message:
+        return f"{name}: step {report.step}: {one_line(report.message)}"
+    return "\n".join(f"{name}: {alarm_line(alarm)}" for alarm in report.alarms)
+
+
+def end_summary(end: RunEnd, name: str, width: int = WIDTH) -> str:
+    """How the run went, what watching it took, and where everything is."""
+    took = f"{100 * end.share:.2f} % of the run's time ({end.seconds:.1f} s)"
+    lines = [f"{name}: {_count(end.readings, 'reading')} up to step {end.step}, taking {took}."]
+    if end.alarms:
+        kinds = Counter((alarm.severity, alarm.kind) for alarm in end.alarms)
+        told = ", ".join(f"{count} x {severity} {kind}" for (severity, kind), count in sorted(kinds.items()))
+        lines.append(f"Alarms: {told}. The first: {alarm_line(end.alarms[0])}")
+    else:
+        lines.append("No alarms.")
+    if end.stopped:
+        lines.append("The run was stopped by an alarm.")
+    if end.checkpoint:
+        lines.append(f"Last healthy checkpoint: {end.checkpoint}")
+    if end.records:
+        lines.append(f"Everything in full: {end.records}")
+    return "\n".join([lines[0], *_paragraphs([*lines[1:], *end.notes], width)])
+
+
+def shorten(text: str, width: int) -> str:
+    """Keep both ends of a text that is too long.
+
+    Example:
+        >>> shorten("wav2vec2.encoder.layers.11.final", 20)
+        'wav2vec2...1.final'
+    """
+    if len(text) <= width:
+        return text
+    kept = max(width - 3, 2)
+    return text[: kept - kept // 2] + "..." + text[len(text) - kept // 2 :]
+
+
+def one_line(text: str) -> str:
+    """Line breaks become single spaces."""
+    return " ".join(text.split())
+
+
+def _heading(header: RunHeader) -> str:
+    layers, steps = _count(len(header.layers), "layer"), _count(header.every_n_steps, "optimiser step")
+    levels, sources = " and ".join(header.levels), ", ".join(header.sources)
+    return f"{header.name} {header.version} watches {layers} at {levels} level, every {steps}, on {sources}:"
+
+
+def _cells(row: LayerRow, notes: dict[str, int]) -> list[str]:
+    projection = "none" if row.projection is None else f"to {row.projection}"
+    note = f"[{notes[row.note]}]" if row.note else ""
+    lengths = shorten(row.lengths, 36)
+    return [row.label, row.layer, str(row.width), row.layout, lengths, projection, row.cost, note]
+
+
+def _aligned(table: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Columns two spaces apart; the paths' column, the second, gives way."""
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    others = sum(widths) - widths[1] + 2 * (len(widths) - 1)
+    widths[1] = min(widths[1], max(width - others, 12))
+    lines = []
+    for line in table:
+        cells = [shorten(cell, column).ljust(column) for cell, column in zip(line, widths, strict=True)]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return lines
+
+
+def _paragraphs(texts: Sequence[str], width: int) -> list[str]:
+    lines = []
+    for text in texts:
+        lines += textwrap.wrap(
+            one_line(text), width, initial_indent="  ", subsequent_indent="    ", break_long_words=False
+        )
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

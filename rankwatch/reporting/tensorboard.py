@@ -1,0 +1,109 @@
+"""TensorBoard: scalars, the Custom Scalars layout, two pictures, and texts."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+from rankwatch.monitor.reading import Alarm
+from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.reporting import pictures, text
+from rankwatch.reporting.charts import CHART_LIMIT, ChartPlan, custom_scalars, plan_charts
+from rankwatch.reporting.tags import Tags, scalars
+
+
+class TensorBoardReporter:
+    """Draws the planned charts; see `rankwatch.reporting.tags` for their names.
+
+    The x axis is the optimiser step. Pictures are drawn at the first readings, then ever more rarely
+    (each time the number of readings has grown by a quarter), when an alarm is raised, and at the end;
+    the texts of a run stand at the step of its first reading.
+
+    Args:
+        writer: What Lightning's ``TensorBoardLogger.experiment`` is: anything with ``add_scalar``,
+            ``add_image``, ``add_text``, ``add_custom_scalars`` and ``flush`` like SummaryWriter's.
+        limit: Most scalar charts, or None for all.
+        images: Whether pictures are drawn at all.
+    """
+
+    def __init__(self, writer: Any, limit: int | None = CHART_LIMIT, *, images: bool = True) -> None:
+        self._writer = writer
+        self._limit = limit
+        self._images = images
+        self._plan = ChartPlan(())
+        self._written: set[str] = set()
+        self._protocols: set[str] = set()
+        self._alarms: list[Alarm] = []
+        self._taken = 0
+        self._next_picture = 1
+        self._undrawn: Report | None = None
+
+    def start(self, header: RunHeader) -> None:
+        """Remember what the run is; it is written with the first report, at its step."""
+        self._header, self._tags = header, Tags.of(header)
+
+    def report(self, report: Report) -> None:
+        """Write everything about one reading step."""
+        self._taken += 1
+        self._scalars(report)
+        self._texts(report)
+        self._alarms += report.alarms
+        self._undrawn = report
+        if self._taken >= self._next_picture or report.alarms:
+            self._draw()
+            self._next_picture = max(self._taken + 1, math.ceil(1.25 * self._taken))
+        self._writer.flush()
+
+    def end(self, end: RunEnd) -> None:
+        """Draw the last reading, if it wasn't, and write the summary."""
+        self._draw()
+        self._text("summary", f"{text.end_text(end, self._tags.name)}\n\n{self._plan.sentence()}", end.step)
+        self._writer.flush()
+
+    def _scalars(self, report: Report) -> None:
+        self._plan = plan_charts(self._header, report.summary, self._limit, self._plan.drawn)
+        values = scalars(report, self._tags)
+        there = [tag for tag in self._plan.drawn if tag in values]
+        for tag in there:
+            self._writer.add_scalar(tag, values[tag], report.step)
+        if not self._written.issuperset(there):
+            self._written.update(there)
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Write the layout, with that of other callbacks on this writer: a run has room for one only."""
+        layout = dict(getattr(self._writer, "rankwatch_layout", {}))
+        layout.update(custom_scalars(self._header, [tag for tag in self._plan.drawn if tag in self._written]))
+        with contextlib.suppress(AttributeError):
+            self._writer.rankwatch_layout = layout
+        self._writer.add_custom_scalars(layout)
+
+    def _texts(self, report: Report) -> None:
+        step = report.step
+        if self._taken == 1:
+            self._text("layers", f"{text.layers_text(self._header)}\n\n{self._plan.sentence()}", step)
+        protocols = {reading.protocol.id for reading in report.readings}
+        if not self._protocols.issuperset(protocols):
+            self._protocols |= protocols
+            self._text("protocol", text.protocols_text(report.readings), step)
+        if report.alarms or report.message:
+            self._text("alarms", text.status_text(report, self._tags), step)
+
+    def _text(self, what: str, markdown: str, step: int) -> None:
+        self._writer.add_text(self._tags.top(what), markdown, step)
+
+    def _draw(self) -> None:
+        report, self._undrawn = self._undrawn, None
+        if report is None:
+            return
+        self._text("readings", text.readings_text(report, self._tags), report.step)
+        if not self._images:
+            return
+        drawn = {
+            "heatmap": pictures.heatmap(report, self._header, self._alarms),
+            "spectra": pictures.spectra(report, self._header),
+        }
+        for what, pixels in drawn.items():
+            if pixels is not None:
+                self._writer.add_image(self._tags.top(what), pixels, report.step, dataformats="HWC")

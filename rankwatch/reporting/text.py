@@ -1,0 +1,112 @@
+"""Markdown for TensorBoard's Text page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rankwatch.monitor.reading import Alarm, Protocol, Reading
+from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.reporting.console import end_summary
+from rankwatch.reporting.tags import Tags
+
+
+def layers_text(header: RunHeader) -> str:
+    """Which module each short name stands for, and how it is read."""
+    rows = []
+    for row in header.layers:
+        found = (row.width, row.layout, row.lengths, row.projection or "none")
+        rows.append((row.label, f"`{row.layer}`", *found, row.cost, row.note))
+    titles = ("label", "module", "width", "layout", "lengths from", "projection", "costs", "note")
+    notes = "".join(f"\n\n{note}" for note in header.notes)
+    first = f"rankwatch {header.version}, every {header.every_n_steps} optimiser steps"
+    return f"{first}\n\n{table(titles, rows)}{notes}"
+
+
+def protocols_text(readings: Iterable[Reading]) -> str:
+    """The conditions of these readings: numbers of different columns are not comparable."""
+    protocols = {(r.source, r.level, r.protocol.id): r.protocol for r in readings}
+    groups: dict[tuple[str, ...], list[Protocol]] = {}
+    for (source, level, _), protocol in protocols.items():
+        groups.setdefault((source, level), []).append(protocol)
+    fields = [name for name in next(iter(protocols.values())).to_dict() if name not in ("source", "level")]
+    rows = [["id", *(_distinct(p.id for p in group) for group in groups.values())]]
+    for name in fields:
+        rows.append([name, *(_distinct(p.to_dict()[name] for p in group) for group in groups.values())])
+    titles = ["", *(f"{source}, {level} level" for source, level in groups)]
+    return f"Numbers are compared only where these agree.\n\n{table(titles, rows)}"
+
+
+def status_text(report: Report, tags: Tags) -> str:
+    """All is well, or what isn't; then each layer's latest numbers on the headline source."""
+    word = {0: "**No alarm.**", 1: "**Warning.**", 2: "**CRITICAL.**"}[report.alarm_level]
+    health = f"Health {report.health:.2f} at step {report.step} (worst layer relative to its own reference)."
+    lines = [f"{word} {health}"]
+    if report.message:
+        lines.append("\n".join(f"> {line}" for line in report.message.splitlines()))
+    if report.open_alarms:
+        lines.append(alarms_table(report.open_alarms, tags))
+    return "\n\n".join(lines)
+
+
+def alarms_table(alarms: Sequence[Alarm], tags: Tags) -> str:
+    """One row per alarm."""
+    titles = ("severity", "kind", "layer", "module", "level", "source", "since", "raised at", "evidence")
+    rows = []
+    for a in alarms:
+        layer = (tags.labels.get(a.layer, ""), f"`{a.layer}`")
+        rows.append((a.severity, a.kind, *layer, a.level, a.source, a.since, a.step, a.message))
+    return table(titles, rows)
+
+
+def readings_text(report: Report, tags: Tags) -> str:
+    """The latest reading of every layer, a table per level; sources side by side."""
+    parts = []
+    for level in dict.fromkeys(reading.level for reading in report.readings):
+        cells: dict[str, dict[str, str]] = {}
+        here = [reading for reading in report.readings if reading.level == level]
+        for reading in here:
+            cells.setdefault(reading.layer, {})[reading.source] = _value(reading)
+        sources = list(dict.fromkeys(reading.source for reading in here))
+        rows = [
+            (tags.labels.get(layer, ""), f"`{layer}`", *(values.get(source, "") for source in sources))
+            for layer, values in cells.items()
+        ]
+        titles = ("label", "module", *(f"effective rank on {source}" for source in sources))
+        parts.append(f"{level} level, step {report.step}\n\n{table(titles, rows)}")
+    return "\n\n".join(parts)
+
+
+def end_text(end: RunEnd, name: str) -> str:
+    """The summary that the terminal gets, a paragraph a line."""
+    return "\n\n".join(line.strip() for line in end_summary(end, name, width=10_000).splitlines())
+
+
+def table(titles: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; columns without any content are left out.
+
+    Example:
+        >>> print(table(("a", "b"), [(1, "")]))
+        | a |
+        | --- |
+        | 1 |
+    """
+    lines = [[_cell(value) for value in row] for row in rows]
+    used = [i for i in range(len(titles)) if any(line[i] for line in lines)]
+    head = [_cell(titles[i]) for i in used]
+    body = [[line[i] for i in used] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(used), *body))
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).replace("|", "\\|").split())
+
+
+def _value(reading: Reading) -> str:
+    number = f"{reading.effective_rank:.1f}" if reading.ok else "none"
+    if reading.effective_rank_low is not None and reading.effective_rank_high is not None:
+        number += f" [{reading.effective_rank_low:.1f}, {reading.effective_rank_high:.1f}]"
+    return number if reading.status == "ok" else f"{number} ({reading.status.replace('_', ' ')})"
+
+
+def _distinct(values: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys("none" if value is None else str(value) for value in values))
