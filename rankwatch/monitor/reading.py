@@ -87,8 +87,8 @@ class Reading:
         d: Width of the layer.
         k: Columns after projection, or None.
         protocol: The conditions of the measurement.
-        spectrum: Corrected singular values relative to the largest, at `spectrum_ranks` positions;
-            for pictures, empty where there is none.
+        spectrum: Corrected singular values relative to the largest, at 64 positions spaced geometrically
+            from 1 to d; for pictures, empty where there is none.
     """
 
     step: int

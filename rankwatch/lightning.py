@@ -1,0 +1,260 @@
+"""The callback for PyTorch Lightning: hooks of the trainer, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pytorch_lightning import Callback
+
+from rankwatch.monitor.exchange import GroupGather
+from rankwatch.monitor.reading import Alarm, Reading
+from rankwatch.monitor.settings import LEVELS, Settings
+from rankwatch.monitor.sources import World
+from rankwatch.session import Session
+
+if TYPE_CHECKING:
+    _Base = Callback
+else:
+    # Both Lightnings' command lines insist on a base class of their own; where both are installed this is both.
+    try:
+        from lightning.pytorch import Callback as _UnifiedCallback
+
+        class _Base(Callback, _UnifiedCallback): ...
+    except ImportError:
+        _Base = Callback
+
+
+class RankWatch(_Base):
+    """Watches the effective rank of every layer while a speech model pretrains.
+
+    At each reading a small fixed probe set is run through the model in eval mode; from every layer's output
+    rows are drawn at frame and at utterance level, and their effective rank (Roy & Vetterli, EUSIPCO 2007; RankMe,
+    arXiv 2210.02885), corrected for the number of rows and for the projection, is shown, judged and written down.
+    The training itself is untouched: the same seed gives the same weights with and without the callback.
+
+    Args:
+        name: Prefix of tags and files; two callbacks in one trainer need different ones.
+        layers: ``"auto"`` (the convolutional front end and every transformer or conformer block), or globs over
+            module paths.
+        levels: ``"frame"``, ``"utterance"`` or both.
+        probe_sets: ``"auto"`` (held back from the first training batches), or a mapping from a name to ``"auto"``, a
+            folder of audio, or a dataloader. The first is the headline: only it can raise a critical alarm.
+        probe_forward: ``f(module, batch)`` that runs one probe batch through the model, or its import path. A folder's
+            batches are ``(waveforms (B, T), lengths (B,))``. Needed only where the model family is not known and its
+            own call can't be replayed.
+        watch_train: Also read the training forward pass (with dropout and masking: evidence, never critical alone).
+        every_n_steps: Optimiser steps between readings. The first comes as soon as the probe set is there, the last at
+            the end of the run.
+        n_utterances: Utterances per reading, over all processes.
+        frames_per_utterance: Frames drawn from each.
+        projection: ``"auto"``, None, or k: columns that wide layers are projected to at random.
+        on_collapse: ``"warn"``, or ``"stop"``: end the run at once, with a checkpoint of that moment.
+        lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch that gives the
+            utterances' lengths.
+        sample_rate: Samples per second that the model expects; folders of audio are resampled to it.
+        seed: Seed of the drawing and of the projection.
+        strict: Raise on every failure of our own instead of warning once.
+
+    Attributes:
+        readings: What was measured, newest last (bounded; everything is in the JSONL file beside the run).
+        alarms: What was found, likewise.
+
+    Raises:
+        ValueError: For a bad argument here; in `setup` for layers or probe sets that aren't there.
+
+    Example:
+        >>> from rankwatch import RankWatch
+        >>> callback = RankWatch(every_n_steps=1000, on_collapse="stop")
+        >>> callback.state_key
+        'RankWatch[RankWatch]'
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "RankWatch",
+        layers: str | list[str] = "auto",
+        levels: list[str] | tuple[str, ...] = LEVELS,
+        probe_sets: str | dict[str, Any] = "auto",
+        probe_forward: str | Callable[[Any, Any], Any] | None = None,
+        watch_train: bool = False,
+        every_n_steps: int = 500,
+        n_utterances: int = 512,
+        frames_per_utterance: int = 4,
+        projection: str | int | None = "auto",
+        on_collapse: str = "warn",
+        lengths: str | Callable[[Any], Any] = "auto",
+        sample_rate: int = 16_000,
+        seed: int = 0,
+        strict: bool = False,
+    ) -> None:
+        super().__init__()
+        self.settings = Settings(
+            name=name,
+            layers=layers,
+            levels=levels,
+            probe_sets=probe_sets,
+            probe_forward=probe_forward,
+            watch_train=watch_train,
+            every_n_steps=every_n_steps,
+            n_utterances=n_utterances,
+            frames_per_utterance=frames_per_utterance,
+            projection=projection,
+            on_collapse=on_collapse,
+            lengths=lengths,
+            sample_rate=sample_rate,
+            seed=seed,
+            strict=strict,
+        )
+        self._session: Session | None = None
+        self._restored: dict[str, Any] = {}
+        self._state: dict[str, Any] = {}
+        self._seen: tuple[list[Reading], list[Alarm]] = ([], [])
+
+    @property
+    def readings(self) -> list[Reading]:
+        """What was measured, newest last."""
+        return self._seen[0] if self._session is None else list(self._session.readings)
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """What was found, newest last."""
+        return self._seen[1] if self._session is None else list(self._session.alarms)
+
+    @property
+    def state_key(self) -> str:
+        """Two callbacks with different names have different states."""
+        return f"RankWatch[{self.settings.name}]"
+
+    # -- before training ---------------------------------------------------------------------------------
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Find layers and probe sets, so that what can be known to be wrong is told before training."""
+        if stage != "fit":
+            return
+        same = [cb for cb in trainer.callbacks if isinstance(cb, RankWatch) and cb.state_key == self.state_key]
+        if len(same) > 1:
+            raise ValueError(f"two RankWatch callbacks are called {self.settings.name!r}: give one another name=...")
+        several = trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
+        folder = trainer.log_dir or trainer.default_root_dir
+        self._session = Session(
+            self.settings,
+            folder=None if trainer.fast_dev_run else Path(folder) / "rankwatch",
+            loggers=trainer.loggers,
+            world=World(trainer.global_rank, trainer.world_size) if several else World(),
+            gather=GroupGather() if several else None,
+            precision=str(trainer.precision),
+            autocast=trainer.precision_plugin.forward_context,
+        )
+        if not _builds_late(pl_module):
+            self._session.attach(pl_module)
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Take over the state from before a restart."""
+        if self._session is None:
+            return
+        if _builds_late(pl_module):
+            self._session.attach(pl_module)
+        if self._restored:
+            self._session.load_state_dict(self._restored)
+            self._restored = {}
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """The run's time begins."""
+        if self._session is not None:
+            unmet = trainer.min_steps or trainer.min_epochs
+            shortest = f"min_steps={trainer.min_steps}, min_epochs={trainer.min_epochs} are met" if unmet else ""
+            self._session.begin(shortest=shortest)
+            self._publish(trainer)
+
+    # -- during training ---------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Hold back this batch, as long as the probe set isn't full."""
+        if self._session is not None:
+            self._session.monitor.batch_starts(batch, _optimiser_steps(trainer))
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        """Draw rows from the training pass, where that is watched."""
+        if self._session is not None:
+            self._session.monitor.before_backward()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Make a reading when one is due."""
+        if self._session is not None:
+            self._session.monitor.batch_ends(batch)
+            self._read_if_due(trainer)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """After one pass over the data the probe set can't grow any more."""
+        if self._session is not None:
+            self._session.monitor.epoch_ends()
+            self._read_if_due(trainer)
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Lightning clears the metrics that callbacks monitor when a validation begins."""
+        if self._session is not None:
+            self._publish(trainer)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """The last reading, and the summary."""
+        if self._session is not None:
+            self._session.end(_optimiser_steps(trainer), lambda: _checkpoints(trainer))
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Close the books also when the run breaks off."""
+        if self._session is not None:
+            self._session.end(_optimiser_steps(trainer), broken_off=type(exception).__name__)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """No hook and no process group of ours outlives the fit; what was seen stays."""
+        if self._session is not None:
+            self._state, self._seen = self._session.state_dict(), (self.readings, self.alarms)
+            self._session.close()
+            self._session = None
+
+    def _read_if_due(self, trainer: Any) -> None:
+        assert self._session is not None
+        step = _optimiser_steps(trainer)
+        if self._session.read_if_due(step, lambda: _checkpoints(trainer)):
+            trainer.should_stop = True
+            if not trainer.fast_dev_run:
+                folder = Path(trainer.log_dir or trainer.default_root_dir) / "rankwatch"
+                trainer.save_checkpoint(folder / f"{self.settings.name}-collapse-step={step}.ckpt")
+        self._publish(trainer)
+
+    def _publish(self, trainer: Any) -> None:
+        """Put the scalars where EarlyStopping and ModelCheckpoint look."""
+        assert self._session is not None
+        trainer.callback_metrics.update({tag: torch.tensor(value) for tag, value in self._session.published.items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, small; loads with ``weights_only=True``."""
+        return self._state if self._session is None else self._session.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Called before `on_fit_start`, which uses it."""
+        self._restored = state_dict
+
+
+def _checkpoints(trainer: Any) -> list[str]:
+    """Paths of the checkpoints that the trainer's own callbacks have written."""
+    paths: list[str] = []
+    for callback in trainer.checkpoint_callbacks:
+        paths += [*getattr(callback, "best_k_models", {})]
+        paths += [getattr(callback, name, "") for name in ("best_model_path", "last_model_path")]
+    return paths
+
+
+def _optimiser_steps(trainer: Any) -> int:
+    """Steps of the model: `global_step` counts each optimiser's own."""
+    return int(trainer.global_step) // max(1, len(trainer.optimizers))
+
+
+def _builds_late(pl_module: Any) -> bool:
+    """Whether the layers are built in `configure_model`, which comes after `setup`."""
+    owner = next(cls for cls in type(pl_module).__mro__ if "configure_model" in vars(cls))
+    return not owner.__module__.startswith(("pytorch_lightning.", "lightning."))

@@ -1,0 +1,238 @@
+"""The monitor: gather, exchange, read, judge. Knows no trainer; adapters call it.
+
+The order of calls in a training loop::
+
+    monitor = Monitor(Settings(every_n_steps=100))
+    monitor.attach(model)                          # which layers; raises on a bad pattern or folder
+    for step, batch in enumerate(loader):
+        monitor.batch_starts(batch, step)
+        loss = training_step(batch)
+        monitor.before_backward()
+        loss.backward(); optimizer.step()
+        monitor.batch_ends(batch)
+        if monitor.due(step + 1):
+            outcome = monitor.read(step + 1)
+    monitor.close()
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from rankwatch.monitor.complaints import Complaints, Stopwatch
+from rankwatch.monitor.detectors import DEFAULT_DETECTORS, Detector, Falling
+from rankwatch.monitor.exchange import GroupGather, exchange
+from rankwatch.monitor.gathering import Gathering
+from rankwatch.monitor.history import History
+from rankwatch.monitor.judge import Judge, Verdict
+from rankwatch.monitor.measure import measure
+from rankwatch.monitor.reading import Reading
+from rankwatch.monitor.report import Cost, Report, RunHeader
+from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.sources import World
+from rankwatch.monitor.summary import health, summarise
+from rankwatch.monitor.window import Samples
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a reading led to.
+
+    Attributes:
+        report: For the reporters.
+        verdict: Alarms and findings.
+        healthy: No detector found anything in the headline set's frames: a checkpoint of now is a good one.
+        collapsed: A critical alarm holds and this reading bears it out; the same on all processes.
+    """
+
+    report: Report
+    verdict: Verdict
+    healthy: bool
+    collapsed: bool
+
+
+class Monitor:
+    """Watches one model during one run.
+
+    Args:
+        settings: The user's arguments.
+        world: This process among the others.
+        gather: The collective, where there are several processes.
+        precision: The trainer's precision, for the protocol.
+        autocast: Context in which a probe forward pass runs, as a training forward pass does.
+        detectors: What is looked for.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        world: World | None = None,
+        gather: GroupGather | None = None,
+        precision: str = "32-true",
+        autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+        detectors: Sequence[Detector] = DEFAULT_DETECTORS,
+    ) -> None:
+        self.settings = settings
+        self.complaints = Complaints(settings.name, settings.strict)
+        self.last_step: int | None = None
+        self.readings_taken = 0
+        self.world = world or World()
+        self._gather = gather
+        self._precision = precision
+        self._autocast = autocast
+        self._warmup = next((d.warmup for d in detectors if isinstance(d, Falling)), 0)
+        self._history = History()
+        self._judge = Judge(settings.sources[0], detectors)
+        self.stopwatch = Stopwatch()
+        self._gathering: Gathering | None = None
+
+    def attach(self, root: nn.Module) -> None:
+        """Find the layers, read the named probe sets, put the hooks in place.
+
+        Args:
+            root: The whole model.
+
+        Raises:
+            ValueError: For a layer pattern that matches nothing, or a bad probe set.
+            FileNotFoundError: For a folder that isn't there.
+        """
+        self._gathering = Gathering(
+            root,
+            self.settings,
+            world=self.world,
+            gather=self._gather,
+            complaints=self.complaints,
+            precision=self._precision,
+            autocast=self._autocast,
+        )
+
+    @property
+    def gathering(self) -> Gathering:
+        """The model's side.
+
+        Raises:
+            RuntimeError: Before `attach`.
+        """
+        if self._gathering is None:
+            raise RuntimeError("Monitor.attach(model) comes first")
+        return self._gathering
+
+    def batch_starts(self, batch: Any, step: int) -> None:
+        """Before a training batch's forward pass, after `step` optimiser steps."""
+        every = self.settings.every_n_steps
+        with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
+            self.gathering.batch_starts(batch, 0 if self.last_step is None else every - step % every)
+
+    def before_backward(self) -> None:
+        """After the forward pass, before backward."""
+        with self.stopwatch.part("watching"), self.complaints.guarded("reading the training pass"):
+            self.gathering.before_backward()
+
+    def batch_ends(self, batch: Any) -> None:
+        """After a training batch."""
+        with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
+            self.gathering.batch_ends(batch)
+
+    def epoch_ends(self) -> None:
+        """No utterance will be new from here on: the default probe set is complete."""
+        with self.complaints.guarded("completing the probe set"):
+            self.gathering.freeze()
+
+    def due(self, step: int) -> bool:
+        """Whether a reading is to be made after `step` optimiser steps: the same on all processes."""
+        if not self.gathering.complete or step == self.last_step or not self.gathering.sources:
+            return False
+        every = self.settings.every_n_steps
+        return self.last_step is None or step // every > self.last_step // every
+
+    def read(self, step: int) -> Outcome:
+        """Make one reading of every source and judge it."""
+        with self.stopwatch.part("forward"):
+            samples, error = self.gathering.rows()
+        with self.stopwatch.part("exchange"):
+            samples, failed, sent = exchange(samples, error, self._gather)
+        for reason in failed if self.world.size > 1 else []:
+            self.complaints.warn("processes", f"left out of a reading: {reason}")
+        with self.stopwatch.part("decomposition"):
+            readings = self._measure(samples, step)
+        verdict = self._judge.judge(readings, self._history)
+        self.last_step = step
+        self.readings_taken += 1
+        if self.readings_taken == 1:
+            self.gathering.name_silent_layers()
+        return self._outcome(step, readings, verdict, sent)
+
+    def _measure(self, samples: Samples, step: int) -> list[Reading]:
+        order = {layer.name: index for index, layer in enumerate(self.gathering.layers)}
+        sources = self.settings.sources
+        readings = []
+        for source, level, layer in sorted(samples, key=lambda key: (sources.index(key[0]), key[1], order[key[2]])):
+            with self.complaints.guarded(f"decomposing {layer}"):
+                protocol = self.gathering.protocol(source, level)
+                readings.append(measure(samples[source, level, layer], step=step, layer=layer, protocol=protocol))
+        return readings
+
+    def _outcome(self, step: int, readings: list[Reading], verdict: Verdict, sent: int) -> Outcome:
+        headline = self.settings.sources[0]
+        names = [layer.name for layer in self.gathering.layers]
+        report = Report(
+            step=step,
+            readings=readings,
+            alarms=verdict.raised,
+            open_alarms=verdict.open,
+            health=health(readings, self._history, verdict.findings, headline=headline, warmup=self._warmup),
+            alarm_level=verdict.level,
+            summary=summarise(readings, headline),
+            history={
+                (source, level): self._history.table(source, level, names)
+                for source in self.settings.sources
+                for level in self.settings.levels
+            },
+            message=verdict.message,
+            cost=Cost(seconds=self.stopwatch.take(), share=self.stopwatch.share, bytes_exchanged=sent),
+        )
+        sound = not any((source, level) == (headline, "frame") for source, level, _ in verdict.findings)
+        # One process decides: a difference in the last bit must not stop some and leave others waiting.
+        collapsed = bool(self._decide(int(verdict.level == 2 and not sound)))
+        return Outcome(report, verdict, healthy=sound and verdict.level < 2, collapsed=collapsed)
+
+    def _decide(self, choice: int) -> int:
+        return choice if self._gather is None else self._gather.numbers(choice)[0]
+
+    def header(self, version: str) -> RunHeader:
+        """The table of what was found; complete after the first reading."""
+        rows, notes = self.gathering.table()
+        settings = self.settings
+        return RunHeader(settings.name, version, rows, settings.levels, settings.sources, settings.every_n_steps, notes)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""
+        return {
+            "version": 1,
+            "last_step": self.last_step,
+            "readings_taken": self.readings_taken,
+            "history": self._history.state_dict(),
+            "judge": self._judge.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.last_step = state["last_step"]
+        self.readings_taken = state["readings_taken"]
+        self._history.load_state_dict(state["history"])
+        self._judge.load_state_dict(state["judge"])
+
+    def close(self) -> None:
+        """Take every hook away, and give the process group back."""
+        if self._gathering is not None:
+            self._gathering.close()
+            self._gathering = None
+        if self._gather is not None:
+            self._gather.close()
+            self._gather = None

@@ -1,0 +1,123 @@
+"""The recent past of each curve, and the reference that a layer is compared with: itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rankwatch.monitor.reading import Reading
+
+Key = tuple[str, str, str]
+"""(source, level, layer)."""
+
+_LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
+
+
+def key_of(reading: Reading) -> Key:
+    """The curve that a reading belongs to."""
+    return reading.source, reading.level, reading.layer
+
+
+@dataclass
+class Series:
+    """One curve under one protocol.
+
+    Attributes:
+        protocol: Id of the protocol; a reading under another one starts the series anew.
+        steps: Optimiser steps, ascending, the newest `_LONGEST`.
+        values: Effective ranks at them; NaN where there was none.
+        sound: Whether the reading may serve as a reference (no detector had found anything in it).
+        taken: Readings ever taken under this protocol.
+    """
+
+    protocol: str
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    sound: list[bool] = field(default_factory=list)
+    taken: int = 0
+
+    def add(self, step: int, value: float, sound: bool) -> None:
+        """Append one reading and forget the oldest beyond the bound."""
+        self.taken += 1
+        for column, item in ((self.steps, step), (self.values, value), (self.sound, sound)):
+            column.append(item)  # type: ignore[attr-defined]
+            del column[:-_LONGEST]  # type: ignore[attr-defined]
+
+    def reference(self, warmup: int, recent: int = 60, quantile: float = 0.8) -> float | None:
+        """What the layer usually reads: a high quantile of its own sound readings.
+
+        A quantile and not the maximum, which one lucky reading decides; of the last `recent` only, since a
+        slow contraction late in training is normal; without the first `warmup` readings, since a short dip
+        (or a high value of the random initialisation) is normal at the start.
+
+        Returns:
+            The reference, or None as long as fewer than two readings after the warm-up are there.
+        """
+        skip = max(0, warmup - (self.taken - len(self.values)))
+        rows = list(zip(self.values, self.sound, strict=True))[skip:]
+        usable = [value for value, sound in rows if sound and np.isfinite(value)][-recent:]
+        return float(np.quantile(usable, quantile)) if len(usable) >= 2 else None
+
+
+class History:
+    """All curves of a run."""
+
+    def __init__(self) -> None:
+        self._series: dict[Key, Series] = {}
+        self.restarted: list[Key] = []
+
+    def series(self, reading: Reading) -> Series:
+        """The past of the reading's curve under the reading's own protocol, without the reading itself.
+
+        Where the protocol has changed the past can't be compared: the series starts anew, and the key is
+        listed in `restarted`.
+        """
+        key = key_of(reading)
+        known = self._series.get(key)
+        if known is None or known.protocol != reading.protocol.id:
+            if known is not None:
+                self.restarted.append(key)
+            self._series[key] = Series(reading.protocol.id)
+        return self._series[key]
+
+    def items(self) -> Iterable[tuple[Key, Series]]:
+        """All curves."""
+        return self._series.items()
+
+    def table(self, source: str, level: str, layers: Iterable[str]) -> tuple[list[int], list[list[float]]]:
+        """Steps and one row of effective ranks per layer, NaN where a layer has none, at most 200 columns."""
+        rows = {layer: self._series.get((source, level, layer)) for layer in layers}
+        steps = sorted({step for series in rows.values() if series is not None for step in series.steps})
+        if len(steps) > 200:
+            steps = [steps[i] for i in np.linspace(0, len(steps) - 1, 200).astype(int)]
+        table = []
+        for series in rows.values():
+            found = dict(zip(series.steps, series.values, strict=True)) if series is not None else {}
+            table.append([found.get(step, float("nan")) for step in steps])
+        return steps, table
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Plain lists, numbers and strings."""
+        return [
+            {
+                "key": list(key),
+                "protocol": series.protocol,
+                "steps": list(series.steps),
+                "values": list(series.values),
+                "sound": list(series.sound),
+                "taken": series.taken,
+            }
+            for key, series in self._series.items()
+        ]
+
+    def load_state_dict(self, state: Iterable[dict[str, Any]]) -> None:
+        """Take over what `state_dict` gave."""
+        self._series = {}
+        for entry in state:
+            source, level, layer = entry["key"]
+            self._series[source, level, layer] = Series(
+                entry["protocol"], list(entry["steps"]), list(entry["values"]), list(entry["sound"]), entry["taken"]
+            )

@@ -1,0 +1,79 @@
+"""The callback's arguments, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LEVELS = ("frame", "utterance")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for; see `rankwatch.RankWatch` for the meaning of each.
+
+    Raises:
+        ValueError: In the constructor, naming the argument and what it may be.
+    """
+
+    name: str = "RankWatch"
+    layers: str | Sequence[str] = "auto"
+    levels: Sequence[str] = LEVELS
+    probe_sets: str | Mapping[str, Any] = "auto"
+    probe_forward: Any = None
+    watch_train: bool = False
+    every_n_steps: int = 500
+    n_utterances: int = 512
+    frames_per_utterance: int = 4
+    projection: str | int | None = "auto"
+    on_collapse: str = "warn"
+    lengths: Any = "auto"
+    sample_rate: int = 16_000
+    seed: int = 0
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        _require(bool(self.name) and "/" not in self.name, "name", self.name, "a non-empty word without '/'")
+        layers_ok = self.layers == "auto" or (not isinstance(self.layers, str) and len(self.layers) > 0)
+        _require(layers_ok, "layers", self.layers, "'auto' or a list of module paths or globs")
+        levels_ok = not isinstance(self.levels, str) and len(self.levels) > 0 and set(self.levels) <= set(LEVELS)
+        _require(levels_ok, "levels", self.levels, f"a list of {' and '.join(LEVELS)}")
+        sets_ok = self.probe_sets == "auto" or isinstance(self.probe_sets, Mapping)
+        _require(sets_ok, "probe_sets", self.probe_sets, "'auto' or a mapping from names to folders or dataloaders")
+        _require(self.every_n_steps >= 1, "every_n_steps", self.every_n_steps, "at least 1")
+        enough = "at least 2: one utterance spans no space"
+        _require(self.n_utterances >= 2, "n_utterances", self.n_utterances, enough)
+        _require(self.frames_per_utterance >= 1, "frames_per_utterance", self.frames_per_utterance, "at least 1")
+        number = isinstance(self.projection, int) and self.projection >= 2
+        _require(
+            number or self.projection in ("auto", None), "projection", self.projection, "'auto', None or columns k >= 2"
+        )
+        _require(self.on_collapse in ("warn", "stop"), "on_collapse", self.on_collapse, "'warn' or 'stop'")
+        for name in self.sets:
+            fits = bool(name) and "/" not in name and "@" not in name and name != "train"
+            _require(fits, "probe_sets", name, "names without '/' or '@', and 'train' is taken")
+        if not self.sets and not self.watch_train:
+            raise ValueError("probe_sets is empty and watch_train is off: there is nothing to read")
+
+    @property
+    def sets(self) -> dict[str, Any]:
+        """Probe sets by name; the first is the headline."""
+        if isinstance(self.probe_sets, Mapping):
+            return dict(self.probe_sets)
+        return {"held_back": "auto"}
+
+    @property
+    def default_set(self) -> str | None:
+        """Name of the set that is held back from training, or None."""
+        return next((name for name, where in self.sets.items() if isinstance(where, str) and where == "auto"), None)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the probe sets, then ``"train"`` if it is watched."""
+        return (*self.sets, "train") if self.watch_train else tuple(self.sets)
+
+
+def _require(condition: bool, name: str, value: Any, wanted: str) -> None:
+    if not condition:
+        raise ValueError(f"RankWatch({name}={value!r}): must be {wanted}")

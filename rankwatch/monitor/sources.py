@@ -1,0 +1,191 @@
+"""Where rows come from: batches held back, folders and loaders, and the training pass itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.window import Window
+from rankwatch.sampling.audio import padded_batches, read_folder
+from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.observe import Observer
+from rankwatch.sampling.probe_sets import (
+    ProbeSet,
+    audio_probe_set,
+    loader_probe_set,
+    quota,
+)
+from rankwatch.sampling.recorder import CallRecorder, Copies, HeldCall, primary_input
+from rankwatch.sampling.taps import Taps
+
+_BATCH = 16  # utterances per forward pass of a folder's probe set
+_PATIENCE = 5  # training batches without a firing backbone before holding back is given up
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among the others."""
+
+    rank: int = 0
+    size: int = 1
+
+
+class HoldBack:
+    """Collects the default probe set from the first training batches.
+
+    Args:
+        probe_set: The set to fill.
+        recorder: Records the backbone's calls; None where `probe_forward` takes the batches themselves.
+        wanted: Utterances wanted from this process.
+    """
+
+    def __init__(self, probe_set: ProbeSet, recorder: CallRecorder | None, wanted: int) -> None:
+        self.probe_set = probe_set
+        self._recorder = recorder
+        self._wanted = wanted
+        self._missed = 0
+        self.template: HeldCall | None = None
+        if recorder is not None:
+            recorder.install()
+
+    @property
+    def full(self) -> bool:
+        """Whether this process has all it was to hold back, or can't have more."""
+        return self.probe_set.utterances >= self._wanted or self._missed >= _PATIENCE
+
+    def batch_starts(self) -> None:
+        """Before a training batch."""
+        if self._recorder is not None and not self.full:
+            self._recorder.arm()
+
+    def batch_ends(self, batch: Any) -> None:
+        """After a training batch."""
+        if self.full:
+            return
+        call = self._recorder.take(batch) if self._recorder is not None else _raw(batch)
+        if call is None:
+            self._missed += 1
+            return
+        self.template = self.template or call
+        self.probe_set.hold_back(call, self._wanted)
+
+    def close(self) -> None:
+        """Take the hooks away."""
+        if self._recorder is not None:
+            self._recorder.remove()
+
+
+def _raw(batch: Any) -> HeldCall:
+    copied = Copies("cpu")(batch)
+    return HeldCall((), {}, copied, fingerprint(primary_input(copied)))
+
+
+def named_probe_sets(settings: Settings, world: World) -> dict[str, ProbeSet]:
+    """Read every folder and dataloader among the probe sets; ``"auto"`` is left to `HoldBack`.
+
+    Raises:
+        ValueError: For a folder without audio, or a dataloader without `probe_forward`.
+        FileNotFoundError: For a folder that isn't there.
+    """
+    sets = {}
+    share = quota(settings.n_utterances, world.size)
+    for name, where in settings.sets.items():
+        if name == settings.default_set:
+            continue
+        if isinstance(where, (str, Path)):
+            utterances = read_folder(
+                where,
+                count=settings.n_utterances,
+                sample_rate=settings.sample_rate,
+                seed=settings.seed,
+                rank=world.rank,
+                world_size=world.size,
+            )
+            sets[name] = audio_probe_set(name, padded_batches(utterances, _BATCH))
+        elif settings.probe_forward is None:
+            raise ValueError(
+                f"probe set {name!r} is a dataloader: pass probe_forward=f, where f(module, batch) runs one of its "
+                "batches through the model"
+            )
+        else:
+            sets[name] = loader_probe_set(name, where, share)
+    return sets
+
+
+class TrainPass:
+    """Reads the training forward pass itself, for one window before each reading.
+
+    Args:
+        layers: Watched layers.
+        observer: Turns outputs into rows.
+        recorder: Records the backbone's calls by reference; they tell utterances and lengths.
+        new_window: Makes an empty window.
+        wanted: Utterances wanted from this process.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[WatchedLayer],
+        observer: Observer,
+        recorder: CallRecorder,
+        new_window: Callable[[], Window],
+        wanted: int,
+    ) -> None:
+        self._observer = observer
+        self._recorder = recorder
+        self._new_window = new_window
+        self._wanted = wanted
+        self._collecting = False
+        self._batch: Any = None
+        self._batch_size = 1
+        self._taps = Taps(layers, active=lambda: self._collecting and torch.is_grad_enabled())
+        self._taps.__enter__()
+        recorder.install()
+        self.window = new_window()
+        self.failures: dict[str, Exception] = {}
+
+    def batch_starts(self, batch: Any, steps_to_reading: int) -> None:
+        """Before a training batch; rows are gathered only as long before the reading as it takes."""
+        near = steps_to_reading * self._batch_size <= self._wanted + self._batch_size
+        self._collecting = near and self.window.utterances < self._wanted
+        if self._collecting:
+            self._batch = batch
+            self._recorder.arm()
+
+    def take_rows(self) -> None:
+        """Draw from what has fired, before backward: nothing of it is kept alive."""
+        outputs = self._taps.take()
+        if not self._collecting or not outputs:
+            return
+        self._collecting = False
+        call = self._recorder.take(self._batch) or _raw(self._batch)
+        self._batch = None
+        self._batch_size = max(1, len(call.keys))
+        used = min(len(call.keys), self._wanted - self.window.utterances)
+        backbone = self._recorder.backbone
+        drawn, failures = self._observer.rows(
+            outputs,
+            args=call.args,
+            kwargs=call.kwargs,
+            batch=call.batch,
+            keys=call.keys,
+            used=used,
+            forward=None if backbone is None else backbone[1].forward,
+        )
+        self.failures.update(failures)
+        self.window.add(drawn, used)
+
+    def next_window(self) -> Window:
+        """The window gathered; an empty one takes its place."""
+        gathered, self.window = self.window, self._new_window()
+        return gathered
+
+    def close(self) -> None:
+        """Take the hooks away."""
+        self._taps.__exit__(None, None, None)
+        self._recorder.remove()

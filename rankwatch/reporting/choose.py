@@ -1,0 +1,59 @@
+"""Which reporters a run gets: a file, the terminal, and what each logger can show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.reporting.console import end_summary, start_table
+from rankwatch.reporting.jsonl import JsonlReporter
+from rankwatch.reporting.reporter import Reporter
+from rankwatch.reporting.scalars import ScalarReporter
+from rankwatch.reporting.tensorboard import TensorBoardReporter
+
+
+class ConsoleReporter:
+    """The table at the start and the summary at the end.
+
+    Alarms are Python warnings, which the session gives.
+
+    Args:
+        tell: Prints a text.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def start(self, header: RunHeader) -> None:
+        """Print the table."""
+        self._name = header.name
+        self._tell(start_table(header))
+
+    def report(self, report: Report) -> None:
+        """A reading prints nothing: the progress bar is the user's."""
+
+    def end(self, end: RunEnd) -> None:
+        """Print the summary."""
+        self._tell(end_summary(end, self._name))
+
+
+def reporters_for(loggers: Iterable[Any], records: Path | None, tell: Callable[[str], None]) -> list[Reporter]:
+    """The reporters of a run.
+
+    Args:
+        loggers: Lightning's; whatever has a TensorBoard writer gets pictures and layouts, all others scalars.
+        records: Where everything goes in full, or None.
+        tell: Prints a text.
+    """
+    reporters: list[Reporter] = [ConsoleReporter(tell)]
+    if records is not None:
+        reporters.append(JsonlReporter(records))
+    for logger in loggers:
+        writer = getattr(logger, "experiment", None)
+        if hasattr(writer, "add_custom_scalars") and hasattr(writer, "add_scalar"):
+            reporters.append(TensorBoardReporter(writer))
+        elif hasattr(logger, "log_metrics"):
+            reporters.append(ScalarReporter(logger))
+    return reporters

@@ -1,0 +1,104 @@
+"""Folders of audio as probe sets: read, mixed to mono, resampled, cut, batched by length."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.signal import resample_poly
+from torch import Tensor
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif")
+_SHORTEST = 1600  # samples a batch is padded to at least: front ends refuse inputs shorter than their kernels
+
+
+def audio_files(folder: str | Path) -> list[Path]:
+    """All audio files below `folder`, sorted.
+
+    Raises:
+        FileNotFoundError: If the folder isn't there.
+        ValueError: If it holds no file with one of the known endings.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"probe set: there is no folder {folder}")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ValueError(f"probe set: no audio in {folder} (looked for {', '.join(SUFFIXES)})")
+    return files
+
+
+def read_audio(path: Path, sample_rate: int, max_seconds: float) -> Tensor:
+    """One file as (T,) float32 in [-1, 1] at `sample_rate`, mono, its first `max_seconds` only.
+
+    Resampling is scipy's polyphase filter. Needs `soundfile` (the extra ``rankwatch[audio]``).
+    """
+    try:
+        import soundfile  # an extra, needed by folders alone
+    except ImportError as error:
+        raise ImportError("folders of audio need soundfile: pip install 'rankwatch[audio]'") from error
+    with soundfile.SoundFile(path) as file:
+        rate = file.samplerate
+        samples = file.read(frames=int(max_seconds * rate), dtype="float32", always_2d=True).mean(axis=1)
+    if rate != sample_rate and len(samples):
+        common = math.gcd(rate, sample_rate)
+        samples = resample_poly(samples, sample_rate // common, rate // common)
+    return torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
+
+
+def read_folder(
+    folder: str | Path,
+    *,
+    count: int,
+    sample_rate: int = 16_000,
+    max_seconds: float = 15.0,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> list[Tensor]:
+    """This process's share of `count` utterances, chosen at random with a fixed seed.
+
+    A file that can't be read is named in a warning and skipped.
+
+    Returns:
+        List of (T_i,) float32 on the CPU.
+
+    Raises:
+        ValueError: If no file could be read.
+    """
+    files = audio_files(folder)
+    order = np.random.default_rng(seed).permutation(len(files))[:count]
+    utterances, broken = [], []
+    for index in order[rank::world_size]:
+        try:
+            samples = read_audio(files[index], sample_rate, max_seconds)
+        except ImportError:
+            raise
+        except Exception as error:
+            broken.append(f"{files[index].name} ({error})")
+            continue
+        utterances.append(samples)
+    if broken:
+        shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
+        warnings.warn(f"probe set {folder}: {len(broken)} files could not be read: {shown}", stacklevel=2)
+        if not utterances:
+            raise ValueError(f"probe set {folder}: not one audio file could be read: {shown}")
+    return utterances
+
+
+def padded_batches(utterances: Sequence[Tensor], batch_size: int) -> list[tuple[Tensor, Tensor]]:
+    """Batches of like length: (B, T) zero-padded waveforms and (B,) int64 lengths in samples."""
+    ordered = sorted(utterances, key=len)
+    batches = []
+    for start in range(0, len(ordered), batch_size):
+        group = ordered[start : start + batch_size]
+        lengths = torch.tensor([len(u) for u in group], dtype=torch.int64)
+        waveforms = torch.zeros(len(group), max(_SHORTEST, int(lengths.max())))
+        for row, utterance in zip(waveforms, group, strict=True):
+            row[: len(utterance)] = utterance
+        batches.append((waveforms, lengths))
+    return batches

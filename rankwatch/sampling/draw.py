@@ -1,0 +1,157 @@
+"""Which rows are drawn: keyed on the utterance's content, never on its place in a batch.
+
+Everything here is integer arithmetic on the tensors' own device, so the same utterance gives the same key
+and the same frames in any batch, any order, under any zero padding and on any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MASK63 = (1 << 63) - 1
+_BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+
+
+def _signed(value: int) -> int:
+    """A 64-bit pattern as the signed integer that torch wants."""
+    return value - (1 << 64) if value >= (1 << 63) else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX1 = _signed(0xBF58476D1CE4E5B9)
+_MIX2 = _signed(0x94D049BB133111EB)
+
+
+def _shift(x: Tensor, by: int) -> Tensor:
+    """Logical right shift of int64 (torch's own is arithmetic)."""
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def mix64(x: Tensor) -> Tensor:
+    """The finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014), element by element on int64."""
+    x = (x ^ _shift(x, 30)) * _MIX1
+    x = (x ^ _shift(x, 27)) * _MIX2
+    return x ^ _shift(x, 31)
+
+
+def fingerprint(x: Tensor) -> Tensor:
+    """A key for each utterance of a batch, from the bits of its own samples.
+
+    key_b = mix64( sum_t bits(x_bt) * w_t  mod 2^64 ), with fixed odd weights w_t. Zeros contribute nothing, so
+    zero padding of any length leaves the key alone.
+
+    Args:
+        x: (B, T) or (B, T, ...) of any floating or integer dtype, on any device.
+
+    Returns:
+        (B,) int64 on the same device, non-negative. Cost: one pass over x, no synchronisation.
+
+    Example:
+        >>> a = torch.tensor([[0.5, -1.0]])
+        >>> b = torch.tensor([[0.5, -1.0, 0.0, 0.0]])
+        >>> bool(fingerprint(a) == fingerprint(b))
+        True
+    """
+    flat = x.detach().reshape(x.shape[0], -1).contiguous()
+    if flat.is_floating_point():
+        flat = (flat + 0.0).view(_BITS[flat.element_size()])  # + 0.0 turns -0.0 into 0.0
+    weights = mix64(torch.arange(1, flat.shape[1] + 1, device=x.device) * _GOLDEN) | 1
+    return mix64((flat.to(torch.int64) * weights).sum(dim=1)) & _MASK63
+
+
+def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0) -> list[Tensor]:
+    """Positions of up to `count` frames of each utterance, uniformly without replacement.
+
+    Each frame's priority is a hash of (utterance key, position, seed), and the `count` smallest of the valid
+    ones are taken: an exact simple random sample that padding can't change.
+
+    Args:
+        frames: (B,) valid frames of each utterance, int64.
+        keys: (B,) from `fingerprint`.
+        count: Frames wanted from each; shorter utterances are used whole.
+        seed: Another seed draws other frames.
+
+    Returns:
+        B ascending int64 index tensors on the CPU, of min(count, frames_b) entries each.
+    """
+    frames, keys = frames.cpu(), keys.cpu()
+    drawn = []
+    for valid, key in zip(frames.tolist(), keys, strict=True):
+        if valid <= count:
+            drawn.append(torch.arange(valid))
+            continue
+        priority = mix64(mix64(torch.arange(1, valid + 1) * _GOLDEN + seed) ^ key) & _MASK63
+        drawn.append(priority.topk(count, largest=False).indices.sort().values)
+    return drawn
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Rows of one layer from one forward pass, on the CPU.
+
+    Attributes:
+        frame_rows: (sum of drawn frames, d) float32.
+        frame_keys: (sum of drawn frames,) int64, the utterance of each row.
+        utterance_rows: (utterances with at least one frame, d) float32, means over valid frames.
+        utterance_keys: Their keys.
+        dropped: Utterances without a single valid frame.
+    """
+
+    frame_rows: Tensor
+    frame_keys: Tensor
+    utterance_rows: Tensor
+    utterance_keys: Tensor
+    dropped: int
+
+
+def draw_rows(
+    hidden: Tensor,
+    frames: Tensor,
+    keys: Tensor,
+    *,
+    per_utterance: int,
+    seed: int = 0,
+    levels: Sequence[str] = ("frame", "utterance"),
+) -> Drawn:
+    """Draw both levels' rows from one layer's output.
+
+    Args:
+        hidden: (B, T, C) of any floating dtype on any device; nothing of it is kept.
+        frames: (B,) valid frames of each utterance, at most T.
+        keys: (B,) int64 utterance keys.
+        per_utterance: Frames to draw from each utterance.
+        seed: Seed of the draw.
+        levels: Which levels are wanted; the other's rows stay empty.
+
+    Returns:
+        The rows in the batch's order. Utterance means are summed in float64 over a contiguous copy of the
+        valid frames alone, so padding can change neither their value nor their rounding.
+    """
+    hidden = hidden.detach()
+    width = hidden.shape[2]
+    counts = frames.clamp(max=hidden.shape[1]).tolist()
+    keys = keys.cpu()
+    frame_rows: list[Tensor] = []
+    means: list[Tensor] = []
+    kept = [i for i, count in enumerate(counts) if count > 0]
+    indices = draw_frames(frames.clamp(max=hidden.shape[1]), keys, per_utterance, seed)
+    for i in kept:
+        valid = hidden[i, : counts[i]]
+        if "frame" in levels:
+            frame_rows.append(valid[indices[i].to(valid.device)].float())
+        if "utterance" in levels:
+            means.append(valid.double().contiguous().mean(dim=0).float())
+    kept_keys = keys[kept] if kept else keys[:0]
+    lengths = torch.tensor([len(indices[i]) for i in kept], dtype=torch.int64)
+    none = torch.zeros(0, width)
+    return Drawn(
+        frame_rows=torch.cat(frame_rows).cpu() if frame_rows else none,
+        frame_keys=kept_keys.repeat_interleave(lengths) if frame_rows else kept_keys[:0],
+        utterance_rows=torch.stack(means).cpu() if means else none,
+        utterance_keys=kept_keys if means else kept_keys[:0],
+        dropped=len(counts) - len(kept),
+    )

@@ -1,0 +1,111 @@
+"""From the outputs of one forward pass to rows: layouts, lengths, drawing; each layer for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.sampling.draw import Drawn, draw_rows
+from rankwatch.sampling.lengths import LengthSpec, Observed, resolve_lengths
+from rankwatch.sampling.outputs import to_btc, unpack
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What was found out about a layer, for the table."""
+
+    width: int
+    layout: str
+    lengths: str
+
+
+class Observer:
+    """Turns outputs into rows.
+
+    Args:
+        layers: The watched layers, in model order.
+        root: The whole model (its convolutions tell the downsampling).
+        levels: Wanted levels.
+        per_utterance: Frames to draw from each utterance.
+        lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch.
+        seed: Seed of the draw.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[WatchedLayer],
+        root: nn.Module,
+        *,
+        levels: Sequence[str],
+        per_utterance: int,
+        lengths: LengthSpec = "auto",
+        seed: int = 0,
+    ) -> None:
+        self._layers = {layer.name: layer for layer in layers}
+        self._root = root
+        self._levels = tuple(levels)
+        self._per_utterance = per_utterance
+        self._spec = lengths
+        self._seed = seed
+        self.facts: dict[str, LayerFacts] = {}
+
+    def rows(
+        self,
+        outputs: Mapping[str, Any],
+        *,
+        args: Any,
+        kwargs: Any,
+        batch: Any,
+        keys: Tensor,
+        used: int,
+        forward: Callable[..., Any] | None = None,
+    ) -> tuple[dict[str, Drawn], dict[str, Exception]]:
+        """Rows of every layer that could be read, and what went wrong with the others.
+
+        Args:
+            outputs: From `Taps.take`.
+            args: Arguments of the call that led to them, for the lengths.
+            kwargs: Keyword arguments, likewise.
+            batch: The loader's batch, likewise.
+            keys: (B,) utterance keys.
+            used: Only the first `used` utterances count.
+            forward: What was called, for the names of its arguments.
+
+        Raises:
+            AmbiguousLengths: Where lengths can't be known: that concerns all layers.
+        """
+        failures: dict[str, Exception] = {}
+        observed: list[Observed] = []
+        layouts: dict[str, str] = {}
+        for name, output in outputs.items():
+            layer = self._layers[name]
+            try:
+                hidden, own_lengths = unpack(output)
+                hidden, layouts[name] = to_btc(hidden, batch_size=len(keys), layer=layer)
+                observed.append(Observed(layer, hidden, own_lengths))
+            except Exception as error:
+                failures[name] = error
+        valid = resolve_lengths(
+            observed, args=args, kwargs=kwargs, batch=batch, spec=self._spec, root=self._root, forward=forward
+        )
+        drawn: dict[str, Drawn] = {}
+        for one in observed:
+            name = one.layer.name
+            try:
+                frames = valid[name].frames[:used]
+                drawn[name] = draw_rows(
+                    one.hidden[:used],
+                    frames,
+                    keys[:used],
+                    per_utterance=self._per_utterance,
+                    seed=self._seed,
+                    levels=self._levels,
+                )
+                self.facts[name] = LayerFacts(one.hidden.shape[2], layouts[name], valid[name].source)
+            except Exception as error:
+                failures[name] = error
+        return drawn, failures

@@ -1,0 +1,211 @@
+"""One run under watch: the monitor, its reporters and its files. Knows no trainer; adapters are thin because of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from rankwatch import __version__
+from rankwatch.monitor.checkpoints import LastHealthy
+from rankwatch.monitor.complaints import CollapseWarning
+from rankwatch.monitor.engine import Monitor, Outcome
+from rankwatch.monitor.exchange import GroupGather
+from rankwatch.monitor.reading import Alarm, Reading
+from rankwatch.monitor.report import RunEnd
+from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.sources import World
+from rankwatch.reporting import reporters_for
+from rankwatch.reporting.reporter import ReporterGroup
+from rankwatch.reporting.tags import monitored, monitored_defaults
+from rankwatch.sampling.probe_sets import ProbeSet
+
+_KEPT = 20_000  # readings and alarms kept in memory; the JSONL file has them all
+
+log = logging.getLogger("rankwatch")
+
+
+class Session:
+    """A run under watch, from the first batch to the last.
+
+    Args:
+        settings: The user's arguments.
+        folder: Where files go, or None for none at all.
+        loggers: The trainer's loggers.
+        world: This process among the others; the first one reports.
+        gather: The collective, where there are several processes.
+        precision: The trainer's precision, for the protocol.
+        autocast: Context in which a probe forward pass runs, as a training forward pass does.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        folder: Path | None = None,
+        loggers: Sequence[Any] = (),
+        world: World | None = None,
+        gather: GroupGather | None = None,
+        precision: str = "32-true",
+        autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+    ) -> None:
+        self.settings = settings
+        self.readings: deque[Reading] = deque(maxlen=_KEPT)
+        self.alarms: deque[Alarm] = deque(maxlen=_KEPT)
+        self.published = monitored_defaults(settings.name, settings.levels, settings.sources)
+        self.monitor = Monitor(settings, world=world, gather=gather, precision=precision, autocast=autocast)
+        self._folder = folder
+        self._loggers = loggers
+        self._rank = self.monitor.world.rank
+        self._healthy = LastHealthy(folder) if folder is not None else None
+        self._reporters: ReporterGroup | None = None
+        self._stopped = False
+
+    @property
+    def records(self) -> Path | None:
+        """The JSONL file, or None where no files are written."""
+        return None if self._folder is None else self._folder / f"{self.settings.name}.jsonl"
+
+    # -- the training loop -------------------------------------------------------------------------------
+
+    def begin(self, *, shortest: str = "") -> None:
+        """Training begins.
+
+        Args:
+            shortest: What keeps the run from stopping early, in words, or empty.
+        """
+        self.monitor.stopwatch.begin()
+        if not self._loggers and self._folder is not None and self._rank == 0:
+            self.monitor.complaints.warn("logger", f"the trainer has no logger; readings go to {self.records} only")
+        if self.settings.on_collapse == "stop" and shortest:
+            self.monitor.complaints.warn("shortest", f"on_collapse='stop' can't end the run before {shortest}")
+
+    def read_if_due(self, step: int, checkpoints: Callable[[], Iterable[str]]) -> bool:
+        """Make a reading when one is due after `step` optimiser steps.
+
+        Args:
+            step: Optimiser steps taken.
+            checkpoints: Gives the paths of the checkpoints that there are now.
+
+        Returns:
+            Whether the run is to be stopped: the same on all processes.
+        """
+        with self.monitor.complaints.guarded("a reading"):
+            if self.monitor.due(step):
+                return self._read(step, checkpoints)
+        return False
+
+    def end(self, step: int, checkpoints: Callable[[], Iterable[str]] = tuple, *, broken_off: str = "") -> None:
+        """The run is over: a last reading, unless it broke off, and the summary."""
+        gathering = self.monitor.gathering
+        with self.monitor.complaints.guarded("the last reading"):
+            if not broken_off and gathering.complete and gathering.sources and step != self.monitor.last_step:
+                self._read(step, checkpoints)
+        reporters, self._reporters = self._reporters, None
+        if reporters is None:
+            return
+        kept = self._healthy.path if self._healthy is not None else None
+        reporters.end(
+            RunEnd(
+                step=step,
+                readings=self.monitor.readings_taken,
+                share=self.monitor.stopwatch.share,
+                seconds=self.monitor.stopwatch.spent,
+                alarms=list(self.alarms),
+                records=str(self.records or ""),
+                stopped=self._stopped,
+                checkpoint=str(kept or ""),
+                notes=[f"the run broke off: {broken_off}"] if broken_off else [],
+            )
+        )
+
+    def close(self) -> None:
+        """No hook and no process group of ours outlives the run."""
+        self.monitor.close()
+
+    # -- a reading ---------------------------------------------------------------------------------------
+
+    def _read(self, step: int, checkpoints: Callable[[], Iterable[str]]) -> bool:
+        outcome = self.monitor.read(step)
+        with self.monitor.stopwatch.part("reporting"):
+            if self._reporters is None:
+                self._start_reporting()
+            self._tell(outcome, checkpoints)
+        self._stopped = outcome.collapsed and self.settings.on_collapse == "stop"
+        return self._stopped
+
+    def _tell(self, outcome: Outcome, checkpoints: Callable[[], Iterable[str]]) -> None:
+        report, settings = outcome.report, self.settings
+        self.readings.extend(report.readings)
+        self.alarms.extend(report.alarms)
+        self.published.update(monitored(report, settings.name, settings.levels, settings.sources))
+        if self._healthy is not None and self._rank == 0:
+            with self.monitor.complaints.guarded("keeping the last healthy checkpoint"):
+                if outcome.healthy:
+                    self._healthy.note(checkpoints(), report.step)
+            if report.message:
+                report = dataclasses.replace(report, message=f"{report.message} {self._healthy.describe()}")
+        if report.message and self._rank == 0:
+            warnings.warn(f"{settings.name}: {report.message}", CollapseWarning, stacklevel=2)
+        if self._reporters is not None:
+            self._reporters.report(report)
+
+    def _start_reporting(self) -> None:
+        """After the first reading, when the table is complete."""
+        complaints = self.monitor.complaints
+        lead = self._rank == 0
+        self._reporters = ReporterGroup(
+            reporters_for(self._loggers, self.records, tell) if lead else [],
+            lambda sentence: complaints.warn(sentence, sentence),
+            strict=self.settings.strict,
+        )
+        self._reporters.start(self.monitor.header(__version__))
+        held = self.monitor.gathering.default_set
+        if held is not None and self._folder is not None:
+            with complaints.guarded("writing the probe set"):
+                held.save(self._folder / self._probe_file)
+
+    # -- state -------------------------------------------------------------------------------------------
+
+    @property
+    def _probe_file(self) -> str:
+        return f"{self.settings.name}.probe_set.rank{self._rank}.pt"
+
+    def attach(self, root: nn.Module) -> None:
+        """See `Monitor.attach`."""
+        self.monitor.attach(root)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, small; loads with ``weights_only=True``."""
+        world = self.monitor.world.size
+        return {"monitor": self.monitor.state_dict(), "folder": str(self._folder or ""), "processes": world}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another session was, after `attach`: history, alarms and the default probe set."""
+        self.monitor.load_state_dict(state["monitor"])
+        if self.settings.default_set is None or not state["folder"]:
+            return
+        remade = f"{self.settings.name}: the default probe set is made anew and its curves start again"
+        if state["processes"] != self.monitor.world.size:
+            tell(f"{remade} ({state['processes']} processes before, {self.monitor.world.size} now).")
+            return
+        try:
+            self.monitor.gathering.keep(ProbeSet.load(Path(state["folder"]) / self._probe_file))
+        except Exception as error:
+            tell(f"{remade} ({type(error).__name__}: {error}).")
+
+
+def tell(text: str) -> None:
+    """Lines for the person at the terminal."""
+    if not log.handlers and not logging.getLogger().handlers:
+        log.addHandler(logging.StreamHandler(sys.stdout))
+        log.setLevel(logging.INFO)
+    log.info(text)
