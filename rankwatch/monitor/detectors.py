@@ -38,9 +38,12 @@ class Detector(Protocol):
         causes: Likely causes, for the message.
     """
 
-    kind: str
-    patience: int
-    causes: str
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def patience(self) -> int: ...  # noqa: D102
+    @property
+    def causes(self) -> str: ...  # noqa: D102
 
     def check(self, reading: Reading, past: Series) -> Finding | None:
         """A finding, or None where all is well or nothing can be said."""

@@ -10,6 +10,7 @@ import io
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,7 +81,7 @@ class GroupGather:
         import torch.distributed as dist  # here, since not every torch is built with it
 
         self._dist = dist
-        self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+        self._group: Any = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
         self._world_size = dist.get_world_size()
 
     def __call__(self, payload: Tensor) -> list[Tensor]:

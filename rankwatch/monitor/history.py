@@ -42,9 +42,11 @@ class Series:
     def add(self, step: int, value: float, sound: bool) -> None:
         """Append one reading and forget the oldest beyond the bound."""
         self.taken += 1
-        for column, item in ((self.steps, step), (self.values, value), (self.sound, sound)):
-            column.append(item)  # type: ignore[attr-defined]
-            del column[:-_LONGEST]  # type: ignore[attr-defined]
+        self.steps.append(step)
+        self.values.append(value)
+        self.sound.append(sound)
+        for column in (self.steps, self.values, self.sound):
+            del column[:-_LONGEST]
 
     def reference(self, warmup: int, recent: int = 60, quantile: float = 0.8) -> float | None:
         """What the layer usually reads: a high quantile of its own sound readings.

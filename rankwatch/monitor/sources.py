@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Window
 from rankwatch.sampling.audio import padded_batches, read_folder

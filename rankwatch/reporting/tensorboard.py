@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from typing import Any
 
 from rankwatch.monitor.reading import Alarm
@@ -12,13 +11,15 @@ from rankwatch.reporting import pictures, text
 from rankwatch.reporting.charts import CHART_LIMIT, ChartPlan, custom_scalars, plan_charts
 from rankwatch.reporting.tags import Tags, scalars
 
+_PICTURES_APART = 10  # readings; a pair of pictures takes some 0.3 s
+
 
 class TensorBoardReporter:
     """Draws the planned charts; see `rankwatch.reporting.tags` for their names.
 
-    The x axis is the optimiser step. Pictures are drawn at the first readings, then ever more rarely
-    (each time the number of readings has grown by a quarter), when an alarm is raised, and at the end;
-    the texts of a run stand at the step of its first reading.
+    The x axis is the optimiser step. Pictures are drawn at the 3rd, 12th, 22nd, 32nd ... reading, when an
+    episode begins or grows worse, and at the end; the texts of a run stand at the step of its first
+    reading.
 
     Args:
         writer: What Lightning's ``TensorBoardLogger.experiment`` is: anything with ``add_scalar``,
@@ -36,7 +37,7 @@ class TensorBoardReporter:
         self._protocols: set[str] = set()
         self._alarms: list[Alarm] = []
         self._taken = 0
-        self._next_picture = 1
+        self._next_picture = 3
         self._undrawn: Report | None = None
 
     def start(self, header: RunHeader) -> None:
@@ -50,9 +51,9 @@ class TensorBoardReporter:
         self._texts(report)
         self._alarms += report.alarms
         self._undrawn = report
-        if self._taken >= self._next_picture or report.alarms:
+        if self._taken >= self._next_picture or report.message:
             self._draw()
-            self._next_picture = max(self._taken + 1, math.ceil(1.25 * self._taken))
+            self._next_picture = self._taken + min(3 * self._taken, _PICTURES_APART)
         self._writer.flush()
 
     def end(self, end: RunEnd) -> None:

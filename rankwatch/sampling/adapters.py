@@ -80,8 +80,11 @@ def _torchaudio(home: nn.Module, backbone: nn.Module) -> Adapter | None:
     if model is None:
         return None
 
+    # torchaudio's WavLM asserts that there is no attention mask, so it sees the padding.
+    takes_lengths = not any(type(m).__name__ == "WavLMSelfAttention" for m in model.modules())
+
     def run(waveforms: Tensor, lengths: Tensor | None = None) -> Any:
-        return model.extract_features(waveforms, lengths)
+        return model.extract_features(waveforms, lengths if takes_lengths else None)
 
     def transform(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Callable[[], Any] | None:
         if not type(backbone).__module__.startswith(_TORCHAUDIO):

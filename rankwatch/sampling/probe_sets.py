@@ -57,7 +57,7 @@ class ProbeSet:
 
     def key_sum(self) -> int:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""
-        return sum(k for batch in self.batches for k in batch.keys[: batch.used].tolist()) % (1 << 63)
+        return int(sum(k for batch in self.batches for k in batch.keys[: batch.used].tolist())) % (1 << 63)
 
     def hold_back(self, call: HeldCall, quota: int) -> None:
         """Add a call, counting at most as many of its utterances as are missing to `quota`."""
@@ -185,8 +185,8 @@ class Runner:
         if self._adapter is not None:
             self._adapter.run(waveforms, lengths)
         elif self._backbone is not None and self._template is not None:
-            template = Copies(waveforms.device)((self._template.args, self._template.kwargs))
-            args, kwargs = substitute(*template, waveforms, lengths, self._backbone[1].forward)
+            args, kwargs = Copies(waveforms.device)((self._template.args, self._template.kwargs))
+            args, kwargs = substitute(args, kwargs, waveforms, lengths, self._backbone[1].forward)
             self._backbone[1](*args, **kwargs)
         else:
             raise ValueError("audio can't be run through this model without probe_forward=...")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.undisturbed import never_compiled
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class CallRecorder:
     def install(self) -> None:
         """Register the pre-hooks."""
         for index, (_, module) in enumerate(self._candidates):
-            hook = torch.compiler.disable(self._hook(index))
+            hook = never_compiled(self._hook(index))
             self._handles[index] = module.register_forward_pre_hook(hook, with_kwargs=True)
 
     def remove(self) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.sampling.undisturbed import never_compiled
 
 
 class Taps:
@@ -34,7 +35,7 @@ class Taps:
 
     def __enter__(self) -> Taps:
         for layer in self.layers:
-            hook = torch.compiler.disable(self._hook(layer.name))
+            hook = never_compiled(self._hook(layer.name))
             self._handles.append(layer.module.register_forward_hook(hook, with_kwargs=True))
         return self
 

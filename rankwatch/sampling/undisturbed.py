@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
+
+_Hook = TypeVar("_Hook", bound=Callable[..., None])
 
 
 @contextlib.contextmanager
@@ -62,3 +65,9 @@ def eager() -> Iterator[None]:
         return
     with set_stance("force_eager"):
         yield
+
+
+def never_compiled(hook: _Hook) -> _Hook:
+    """A hook that `torch.compile` leaves alone: one graph break instead of a recompilation at every step."""
+    disabled: _Hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+    return disabled

@@ -35,8 +35,7 @@ def test_random_state_is_restored_after_an_exception_too():
         expected = _draws()
         torch.set_rng_state(state[0]), np.random.set_state(state[1]), random.setstate(state[2])
         with pytest.raises(KeyError), same_random_state():
-            _draws()
-            raise KeyError
+            raise KeyError(_draws())
         assert _draws() == expected
 
 
