@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch.sampling.candidates import Candidate, as_candidate, is_foreign, named_arguments, walk
-from rankwatch.sampling.paths import clean_modules, within
+from rankwatch.sampling.paths import clean_modules, comes_from, within
 from rankwatch.sampling.stacks import is_teacher_path
 
 _TORCHAUDIO = "torchaudio.models.wav2vec2"
@@ -67,9 +67,8 @@ def _only(home: nn.Module, belongs: Callable[[nn.Module], bool]) -> nn.Module | 
 
 
 def _is_torchaudio(module: nn.Module) -> bool:
-    kind = type(module)
     return (
-        kind.__module__.startswith(_TORCHAUDIO)
+        comes_from(module, _TORCHAUDIO)
         and callable(getattr(module, "extract_features", None))
         and (hasattr(module, "feature_extractor"))
     )
@@ -87,7 +86,7 @@ def _torchaudio(home: nn.Module, backbone: nn.Module) -> Adapter | None:
         return model.extract_features(waveforms, lengths if takes_lengths else None)
 
     def transform(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Callable[[], Any] | None:
-        if not type(backbone).__module__.startswith(_TORCHAUDIO):
+        if not comes_from(backbone, _TORCHAUDIO):
             return None
         call = named_arguments(args, kwargs, backbone.forward)
         waveforms = call.get("waveforms")
@@ -99,7 +98,7 @@ def _torchaudio(home: nn.Module, backbone: nn.Module) -> Adapter | None:
 
 def _is_transformers(module: nn.Module) -> bool:
     return (
-        type(module).__module__.startswith(_TRANSFORMERS)
+        comes_from(module, _TRANSFORMERS)
         and hasattr(module, "base_model")
         and hasattr(module, "_get_feat_extract_output_lengths")
     )
@@ -119,7 +118,7 @@ def _transformers(home: nn.Module, backbone: nn.Module) -> Adapter | None:
         return base(input_values=waveforms, attention_mask=mask)
 
     def transform(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Callable[[], Any] | None:
-        if not type(backbone).__module__.startswith(_TRANSFORMERS):
+        if not comes_from(backbone, _TRANSFORMERS):
             return None
         call = named_arguments(args, kwargs, backbone.forward)
         waveforms, mask = call.get("input_values"), call.get("attention_mask")

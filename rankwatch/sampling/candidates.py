@@ -20,7 +20,7 @@ _FOREIGN = frozenset(
         *("text", "token", "tokens", "transcript", "phone", "phones", "unit", "units", "noise", "negative"),
     }
 )
-_LENGTH_NAMES = re.compile(r"len(s|gth|gths)?$|num_?(samples|frames)$|(attention|padding|pad)_?mask$")
+_LENGTH_NAMES = re.compile(r"len(s|gth|gths)?$|(num|n)_?(samples|frames)$|(attention|padding|pad)_?mask$")
 _PADDING_NAMES = re.compile(r"pad")
 _MAX_DEPTH = 6
 _MAX_ENTRIES = 64
@@ -64,7 +64,7 @@ def walk(thing: Any) -> Iterator[tuple[str, Any]]:
     todo = [("", thing, 0)]
     while todo and len(seen) < _MAX_CONTAINERS:
         path, value, depth = todo.pop()
-        inside = _entries(value) if depth < _MAX_DEPTH and not _is_ints(value) else None
+        inside = _entries(value) if depth < _MAX_DEPTH and not _is_numbers(value) else None
         if inside is None:
             yield path, value
         elif id(value) not in seen:
@@ -87,8 +87,13 @@ def _entries(thing: Any) -> list[tuple[Any, Any]] | None:
     return None
 
 
-def _is_ints(thing: Any) -> bool:
-    return isinstance(thing, (list, tuple)) and len(thing) > 0 and all(type(entry) is int for entry in thing)
+def _is_numbers(thing: Any) -> bool:
+    numbers = (int, float, np.integer, np.floating)
+    return (
+        isinstance(thing, (list, tuple))
+        and len(thing) > 0
+        and all(isinstance(entry, numbers) and not isinstance(entry, bool) for entry in thing)
+    )
 
 
 def named_arguments(
@@ -212,7 +217,7 @@ def _as_tensor(leaf: Any) -> Tensor | None:
         return None if leaf.is_nested or leaf.is_complex() else leaf
     if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "iufb":
         return torch.as_tensor(leaf)
-    return torch.tensor(leaf) if _is_ints(leaf) else None
+    return torch.tensor(list(leaf)) if _is_numbers(leaf) else None
 
 
 def _mask(value: Tensor, place: str, path: str, name: str, named: bool) -> Candidate | None:

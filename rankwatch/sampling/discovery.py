@@ -84,9 +84,7 @@ def find_layers(root: nn.Module, patterns: str | Sequence[str] = "auto") -> list
     return _label([path for path in modules if path in names], modules, known)
 
 
-def _student_layers(
-    root: nn.Module, stacks: list[Stack], known: Mapping[str, tuple[Kind, Branch]]
-) -> set[str]:
+def _student_layers(root: nn.Module, stacks: list[Stack], known: Mapping[str, tuple[Kind, Branch]]) -> set[str]:
     names = {path for path, (_, branch) in known.items() if branch == "student"}
     if names:
         return names
@@ -105,9 +103,7 @@ def _student_layers(
     )
 
 
-def _matches(
-    glob: str, modules: Mapping[str, nn.Module], known: Mapping[str, tuple[Kind, Branch]]
-) -> list[str]:
+def _matches(glob: str, modules: Mapping[str, nn.Module], known: Mapping[str, tuple[Kind, Branch]]) -> list[str]:
     # Wrappers' parts in the user's own pattern are as transparent as in paths.
     cleaned = clean_name(glob)
     hits = [path for path in modules if path and fnmatchcase(path, cleaned)]

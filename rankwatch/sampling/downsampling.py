@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -61,24 +61,45 @@ def _through(convolutions: list[nn.Conv1d | nn.Conv2d], axis: int) -> Chain | No
     return Chain(apply, f"through {len(steps)} convolution{'s' if len(steps) > 1 else ''}")
 
 
-def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> Iterator[Chain]:
+def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> list[Chain]:
     """Ways in which the model may shorten the time axis, likeliest first.
 
     The convolutions of each front end in order (of two-dimensional ones either axis), all and then only the
-    strided ones, and what a Hugging Face model says itself.
+    strided ones; what a Hugging Face model says itself; a spectrogram, alone and before those convolutions.
     """
+    ways: list[Chain] = []
     for front_end in front_ends:
         convolutions = [m for m in unwrap(front_end).modules() if isinstance(m, (nn.Conv1d, nn.Conv2d))]
         strided = [m for m in convolutions if max(m.stride) > 1]
         for some in [convolutions] + ([strided] if len(strided) < len(convolutions) else []):
             axes = range(min((len(m.kernel_size) for m in some), default=0))
             found = [_through(some, -1 - axis) for axis in axes]
-            yield from (chain for chain in found if chain is not None)
+            ways += [chain for chain in found if chain is not None]
+    spectrograms: list[Chain] = []
     for module in root.modules() if root is not None else ():
         own = getattr(module, "_get_feat_extract_output_lengths", None)
         if callable(own):
-            yield Chain(partial(_by_own_formula, own), "through the model's own formula")
-            return
+            ways.append(Chain(partial(_by_own_formula, own), "through the model's own formula"))
+        spectrograms += _spectrogram(module)
+    return ways + [both for first in spectrograms for both in (first, *(_then(first, way) for way in ways))]
+
+
+def _spectrogram(module: nn.Module) -> list[Chain]:
+    """A short-time Fourier transform, known by its attributes: 1 + L // hop frames if it is centred."""
+    hop, n_fft = getattr(module, "hop_length", None), getattr(module, "n_fft", None)
+    if not isinstance(hop, int) or not isinstance(n_fft, int) or hop < 1:
+        return []
+    centred = getattr(module, "center", None)
+    pads = [n_fft // 2] * (centred is not False) + [0] * (centred is not True)
+    # The transform's padding reflects an even n_fft, so that the formula of a convolution holds.
+    return [Chain(partial(conv_length, kernel=n_fft, stride=hop, padding=pad), "through a spectrogram") for pad in pads]
+
+
+def _then(first: Chain, second: Chain) -> Chain:
+    def apply(length: Tensor) -> Tensor:
+        return second(first(length))
+
+    return Chain(apply, f"{first.words} and {second.words.removeprefix('through ')}")
 
 
 def _by_own_formula(formula: Callable[[Tensor], Tensor], length: Tensor) -> Tensor:

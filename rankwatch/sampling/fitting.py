@@ -65,10 +65,8 @@ def inputs_of(
         for axis in x.shape[1:]:
             if axis > 1:
                 axes.setdefault(axis, unit)
-    known = list(front_ends)
-    if root is not None:
-        known += [m for m in front_ends_of(root) if not any(m is other for other in known)]
-    return Inputs(axes, list(chains(root, known)), audio)
+    known = list(front_ends) or (front_ends_of(root) if root is not None else [])
+    return Inputs(axes, chains(root, known), audio)
 
 
 def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) -> Fit | None:

@@ -111,13 +111,20 @@ def resolve_lengths(
     if spec != "auto":
         named = _specified(spec, batch, size)
         return {one.layer.name: _explicit(named, one, inputs) for one in observed}
+    if size == 0:
+        return {one.layer.name: _every(one.hidden, "no utterances") for one in observed}
     found = input_candidates(args, kwargs, batch, batch_size=size, forward=forward)
     own = [one for one in observed if _is_own(one, found, inputs)]
-    valid: dict[str, Valid] = {}
-    for one in observed:
-        given = _given(one, own)
-        valid[one.layer.name] = given if given is not None else _from_inputs(one, found, inputs)
-    return valid
+    # A front end keeps the input's padding; blocks may have cropped theirs (nested tensors).
+    whole = [one for one in own if one.layer.kind == "frontend"]
+    return {
+        one.layer.name: _given(one, own, TRIM)
+        or _given(one, whole)
+        or _from_inputs(one, found, inputs)
+        or _given(one, own)
+        or _every_or_refuse(one, found, inputs)
+        for one in observed
+    }
 
 
 def _every(hidden: Tensor, source: str) -> Valid:
@@ -131,36 +138,43 @@ def _is_own(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> bool:
     lengths, frames = one.lengths.cpu().long(), one.hidden.shape[1]
     if int(lengths.min()) < 0 or int(lengths.max()) > frames:
         return False
-    if int(lengths.max()) >= frames - TRIM:
+    if int(lengths.max()) >= frames - TRIM or one.layer.kind == "frontend":
         return True
     # A batch padded further than its longest utterance: somebody else has to say so as well.
     fits = [fit(candidate, frames, inputs, asked=True) for candidate in found]
     return any(it is not None and torch.equal(it.frames, lengths) for it in fits)
 
 
-def _given(one: Observed, own: Sequence[Observed]) -> Valid | None:
-    """Lengths from this module's output, from one with as many frames, or in proportion from any other."""
+def _given(one: Observed, own: Sequence[Observed], above: int | None = None) -> Valid | None:
+    """Lengths from this module's output or from another's with as many frames, up to `above` more.
+
+    With None from the other that is nearest in its number of frames, in proportion.
+    """
     frames = one.hidden.shape[1]
-    ranked = sorted(own, key=lambda other: (other is not one, abs(other.hidden.shape[1] - frames)))
-    for giver in ranked[:1]:
+    for giver in sorted(own, key=lambda other: (other is not one, abs(other.hidden.shape[1] - frames))):
         assert giver.lengths is not None
         lengths, axis = giver.lengths.cpu().long(), giver.hidden.shape[1]
         source = f"lengths given by {giver.layer.name}"
-        if frames < axis <= frames + TRIM:
+        if axis == frames:
+            return Valid(lengths, source)
+        if above is not None and frames < axis <= frames + above:
             return Valid(lengths.clamp(max=frames), f"{source}, {axis - frames} cut off")
-        mapped = to_frames(lengths, axis, frames, [])
+        mapped = to_frames(lengths, axis, frames, []) if above is None else None
         if mapped is not None:
-            return Valid(mapped[0], f"{source}, {mapped[1]}" if mapped[1] else source)
+            return Valid(mapped[0], f"{source}, {mapped[1]}")
     return None
 
 
-def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> Valid:
+def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> Valid | None:
+    """From the arguments, else from the batch, if what fits there agrees to within a frame."""
     frames = one.hidden.shape[1]
     fits = [it for it in (fit(candidate, frames, inputs) for candidate in found) if it is not None]
     for place in ("argument", "batch"):
         here = [it for it in fits if it.candidate.place == place]
         chosen = [it for it in here if it.exact] or [it for it in here if it.candidate.named]
-        if any(not torch.equal(it.frames, chosen[0].frames) for it in chosen[1:]):
+        # What goes through the model's own downsampling is exact, what is in proportion may be off by one.
+        chosen.sort(key=lambda it: "in proportion" in it.words)
+        if any(int((it.frames - chosen[0].frames).abs().max()) > 1 for it in chosen[1:]):
             raise AmbiguousLengths(
                 f"layer {one.layer.name!r}, {frames} frames: several fields fit and disagree: "
                 + "; ".join(f"{it.source} -> {_few(it.frames)}" for it in chosen)
@@ -168,6 +182,12 @@ def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> V
             )
         if chosen:
             return Valid(chosen[0].frames, chosen[0].source)
+    return None
+
+
+def _every_or_refuse(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> Valid:
+    """Every frame, unless something says that this would be wrong."""
+    frames = one.hidden.shape[1]
     misfits = [candidate for candidate in found if candidate.named]
     if misfits:
         raise AmbiguousLengths(

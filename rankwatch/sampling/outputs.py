@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch.sampling.discovery import WatchedLayer
-from rankwatch.sampling.paths import unwrap
+from rankwatch.sampling.paths import comes_from, unwrap
 
 _HIDDEN_KEYS = ("last_hidden_state", "encoder_out", "hidden_states", "x", "features", "output")
 _BATCH_FIRST_HOMES = ("transformers.", "torchaudio.models.wav2vec2")
@@ -60,9 +60,7 @@ def unpack(output: Any) -> tuple[Tensor, Tensor | None]:
 
 def _from_tensor(output: Tensor) -> tuple[Tensor, Tensor | None]:
     if not output.is_floating_point():
-        raise OutputError(
-            f"expected floating-point hidden states, but the layer returned {_describe(output)}"
-        )
+        raise OutputError(f"expected floating-point hidden states, but the layer returned {_describe(output)}")
     if output.is_nested:
         lengths = torch.tensor([part.shape[0] for part in output.unbind()])
         return torch.nested.to_padded_tensor(output, 0.0), lengths
@@ -220,17 +218,16 @@ def _three_axes(hidden: Tensor, batch_size: int, widths: set[int], frames: int |
 
 def _by_habit(layouts: list[str], module: nn.Module, kind: str) -> list[str]:
     """Narrow down by what is known of the family, of attention inside, and of the module's last step."""
-    home = type(module).__module__
     if kind == "frontend":
         layouts = [name for name in layouts if name.startswith("(B")] or layouts
         usual = {"transformers.": "(B, C, T)", "torchaudio.models.wav2vec2": "(B, T, C)"}
         layouts = [
             name
             for name in layouts
-            if all(name == layout for family, layout in usual.items() if home.startswith(family))
+            if all(name == layout for family, layout in usual.items() if comes_from(module, family))
         ] or layouts
     first = {m.batch_first for m in module.modules() if isinstance(m, nn.MultiheadAttention)}
-    first = {True} if home.startswith(_BATCH_FIRST_HOMES) else first
+    first = {True} if comes_from(module, _BATCH_FIRST_HOMES) else first
     if len(first) == 1:
         layouts = [name for name in layouts if name.startswith("(B" if True in first else "(T")] or layouts
     leaves = [m for m in module.modules() if not list(m.children()) and list(m.parameters())]

@@ -47,6 +47,11 @@ def can_fire(module: nn.Module) -> bool:
     return type(module).forward is not nn.Module.forward
 
 
+def comes_from(module: nn.Module, homes: str | tuple[str, ...]) -> bool:
+    """Whether its class, or one that it was derived from (by FSDP2, by the user), lives in one of these packages."""
+    return any(kind.__module__.startswith(homes) for kind in type(module).__mro__)
+
+
 def clean_modules(root: nn.Module) -> dict[str, nn.Module]:
     """Every module of `root` once, by clean path, in model order.
 
