@@ -135,15 +135,12 @@ class RankWatch(_Base):
         """Find layers and probe sets, so that what can be known to be wrong is told before training."""
         if stage != "fit":
             return
-        same = [cb for cb in trainer.callbacks if isinstance(cb, RankWatch) and cb.state_key == self.state_key]
-        if len(same) > 1:
-            raise ValueError(f"two RankWatch callbacks are called {self.settings.name!r}: give one another name=...")
         several = trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
         folder = trainer.log_dir or trainer.default_root_dir
         self._session = Session(
             self.settings,
             folder=None if trainer.fast_dev_run else Path(folder) / "rankwatch",
-            loggers=trainer.loggers,
+            loggers=() if trainer.fast_dev_run else trainer.loggers,
             world=World(trainer.global_rank, trainer.world_size) if several else World(),
             gather=GroupGather() if several else None,
             precision=str(trainer.precision),
@@ -208,9 +205,13 @@ class RankWatch(_Base):
         """Close the books also when the run breaks off."""
         if self._session is not None:
             self._session.end(_optimiser_steps(trainer), broken_off=type(exception).__name__)
+            self._close()  # Lightning doesn't call teardown after an exception
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """No hook and no process group of ours outlives the fit; what was seen stays."""
+        self._close()
+
+    def _close(self) -> None:
         if self._session is not None:
             self._state, self._seen = self._session.state_dict(), (self.readings, self.alarms)
             self._session.close()

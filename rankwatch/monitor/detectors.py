@@ -77,7 +77,8 @@ class Constant:
     """All rows are one vector, up to the number format's rounding: complete collapse.
 
     The share of the second moment that is left around the mean is below `spread`. A centred rank can't see
-    this (it reads the rounding noise), a std of normalised embeddings can.
+    this (it reads the rounding noise), a std of normalised embeddings can. At utterance level only rows that are
+    exactly alike count: means over many frames are naturally close to one another.
 
     Attributes:
         spread: Largest share of the second moment around the mean, 1 - mean_share, that counts as none.
@@ -93,14 +94,17 @@ class Constant:
     def check(self, reading: Reading, past: Series) -> Finding | None:
         """Look at ``metrics["mean_share"]`` and at the status."""
         share = reading.metrics.get("mean_share", math.nan)
-        if "constant" not in reading.status.split("+") and not 1.0 - share < self.spread:
+        near = reading.level == "frame" and 1.0 - share < self.spread
+        if "constant" not in reading.status.split("+") and not near:
             return None
         return Finding(f"all {reading.n} rows are the same vector (mean_share {share:.6f})", 0.0)
 
 
 @dataclass(frozen=True)
 class SharedVector:
-    """Nearly all of every embedding is one shared vector; what differs is a thousandth of it.
+    """Nearly all of every frame is one shared vector; what differs is a fiftieth of it.
+
+    Not judged at utterance level, where means over many frames are naturally close to one another.
 
     Attributes:
         mean_share: Share of the second moment that the mean vector may take.
@@ -115,7 +119,7 @@ class SharedVector:
     def check(self, reading: Reading, past: Series) -> Finding | None:
         """Look at ``metrics["mean_share"]``."""
         share = reading.metrics.get("mean_share", math.nan)
-        if not share > self.mean_share:
+        if reading.level != "frame" or not share > self.mean_share:
             return None
         return Finding(f"one shared vector makes up {share:.4%} of the embeddings' second moment", 0.0)
 

@@ -1,0 +1,278 @@
+"""The callback in a real trainer: what a user sees."""
+
+import json
+import warnings
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from toys import Module, Noise, collate, loader, trainer
+
+from rankwatch import RankWatch
+from rankwatch.monitor.complaints import CollapseWarning
+from rankwatch.reporting import read_jsonl
+
+LAYERS = ["encoder.feature_extractor", "encoder.layers.0", "encoder.layers.1", "encoder.layers.2"]
+
+
+def watch(**arguments):
+    return RankWatch(**{"every_n_steps": 5, "n_utterances": 24, "strict": True, **arguments})
+
+
+def fit(folder, *callbacks, seed=0, data=None, model=None, ckpt_path=None, **arguments):
+    pl.seed_everything(seed, verbose=False)
+    module = model or Module()
+    run = trainer(folder, *callbacks, **arguments)
+    run.fit(module, data or loader(shuffle=True), ckpt_path=ckpt_path)
+    return module, run
+
+
+def test_training_is_bit_identical_with_and_without_us(tmp_path):
+    plain, _ = fit(tmp_path / "plain")
+    watched, _ = fit(tmp_path / "watched", watch(watch_train=True))
+    assert plain.losses == watched.losses
+    for ours, theirs in zip(watched.state_dict().values(), plain.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_readings_of_every_layer_at_both_levels(tmp_path):
+    callback = watch(watch_train=True)
+    fit(tmp_path, callback)
+    steps = sorted({r.step for r in callback.readings})
+    assert steps == [3, 5, 10, 15, 20]  # as soon as 24 utterances are held back, then every fifth
+    last = [r for r in callback.readings if r.step == 20]
+    assert {(r.source, r.level, r.layer) for r in last} == {
+        (source, level, layer) for source in ("held_back", "train") for level in ("frame", "utterance") for layer in LAYERS
+    }
+    for reading in last:
+        if reading.source == "held_back":  # in the training pass layer drop skips some batches
+            assert reading.n == (96 if reading.level == "frame" else 24)
+        assert reading.d == 32
+        assert 1 <= reading.effective_rank <= 32
+        assert reading.protocol.mode == ("train" if reading.source == "train" else "eval")
+    assert not callback.alarms
+
+
+def test_the_rank_is_that_of_the_valid_frames_in_eval_mode(tmp_path):
+    """An independent reading: every valid frame of the same utterances, one by one, plain float64 SVD."""
+    data = loader(count=24)
+    callback = watch(frames_per_utterance=10_000)
+    held = []
+
+    class Keep(pl.Callback):
+        def on_train_batch_start(self, trainer, module, batch, index):
+            held.extend(w[:n].clone() for w, n in zip(*batch, strict=True))
+
+    module, _ = fit(tmp_path, callback, Keep(), data=data, max_steps=3)
+    module.eval()
+    rows = []
+    with torch.no_grad():
+        for wave in held[:24]:
+            rows.append(module.encoder(wave[None], torch.tensor([len(wave)]))[0])
+    x = torch.cat(rows).double().numpy()
+    sigma = np.linalg.svd(x, compute_uv=False)
+    p = sigma / sigma.sum()
+    expected = np.exp(-(p * np.log(p)).sum())
+    reading = next(r for r in callback.readings if (r.step, r.level, r.layer) == (3, "frame", LAYERS[-1]))
+    assert reading.n == len(x)
+    assert reading.rankme == pytest.approx(expected, rel=1e-4)  # float32 forward passes, batched and alone
+
+
+@pytest.mark.parametrize(("collapse", "kind"), [("constant", "constant"), ("line", "dimensional")])
+def test_a_collapse_is_seen_through_dropout_and_stops_the_run(tmp_path, collapse, kind):
+    callback = watch(on_collapse="stop")
+    with pytest.warns(CollapseWarning, match=r"CRITICAL.*encoder\.layers"):
+        _, run = fit(tmp_path, callback, model=Module(collapse=collapse, dropout=0.1), max_steps=200)
+    assert run.global_step < 50
+    critical = [alarm for alarm in callback.alarms if alarm.severity == "critical"]
+    assert {alarm.layer for alarm in critical} == set(LAYERS[1:])
+    assert {alarm.kind for alarm in critical} == {kind}
+    assert {alarm.level for alarm in critical} == {"frame"}
+    collapse_file = next(tmp_path.rglob("*collapse-step=*.ckpt"))
+    assert torch.load(collapse_file, weights_only=True)["global_step"] == run.global_step
+
+
+def test_the_last_healthy_checkpoint_outlives_the_trainers_clean_up(tmp_path):
+    class Break(pl.Callback):
+        def on_train_batch_start(self, trainer, module, batch, index):
+            if trainer.global_step == 40:
+                for layer in module.encoder.layers:
+                    layer.collapse.kind = "line"
+
+    keep = ModelCheckpoint(every_n_train_steps=2, save_top_k=1, monitor="step", mode="max", dirpath=tmp_path / "c")
+    callback = watch(on_collapse="stop")
+    with pytest.warns(CollapseWarning, match=r"healthy at step 40"):
+        _, run = fit(tmp_path, Break(), callback, keep, max_steps=200)
+    assert run.global_step == 55  # 45, 50 and 55 are three readings in a row
+    kept = next(tmp_path.rglob("last_healthy.ckpt"))
+    assert torch.load(kept, weights_only=True)["global_step"] <= 40
+    assert {alarm.since for alarm in callback.alarms if alarm.severity == "critical"} == {45}
+
+
+def test_nan_is_an_alarm_and_no_crash(tmp_path):
+    class Poison(pl.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, index):
+            if trainer.global_step == 3:  # just before the first reading
+                with torch.no_grad():
+                    module.encoder.layers[1].inner.linear2.bias[0] = float("nan")
+
+    callback = watch()
+    with pytest.warns(CollapseWarning, match="NaN"):
+        fit(tmp_path, Poison(), callback, max_steps=3)
+    assert {a.kind for a in callback.alarms if a.severity == "critical"} == {"non_finite"}
+    assert {a.layer for a in callback.alarms} == set(LAYERS[2:])
+    assert all(np.isnan(r.effective_rank) for r in callback.readings if r.layer in LAYERS[2:])
+
+
+def test_event_files_hold_the_curves_and_jsonl_holds_everything(tmp_path):
+    callback = watch()
+    fit(tmp_path, callback)
+    events = EventAccumulator(str(tmp_path / "lightning_logs/version_0"), size_guidance={"scalars": 0, "tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"RankWatch/health", "RankWatch/alarm_level", "RankWatch_frame/L00", "RankWatch_utterance/L03"} <= tags
+    curve = {e.step: e.value for e in events.Scalars("RankWatch_frame/L03")}
+    seen = {r.step: r.effective_rank for r in callback.readings if (r.level, r.layer) == ("frame", LAYERS[-1])}
+    assert curve == pytest.approx(seen, rel=1e-6)
+    records = next(tmp_path.rglob("RankWatch.jsonl"))
+    assert [(r.step, r.layer, r.level) for r in read_jsonl(records)] == [
+        (r.step, r.layer, r.level) for r in callback.readings
+    ]
+    kinds = {json.loads(line)["record"] for line in records.read_text().splitlines()}
+    assert {"run", "protocol", "reading", "cost", "end"} <= kinds
+
+
+def test_any_other_logger_gets_the_scalars_and_none_is_fine(tmp_path):
+    fit(tmp_path / "csv", watch(), logger=CSVLogger(tmp_path / "csv"))
+    header = next((tmp_path / "csv").rglob("metrics.csv")).read_text().splitlines()[0]
+    assert "RankWatch_frame/L03" in header
+    callback = watch()
+    with pytest.warns(RuntimeWarning, match="no logger"):
+        fit(tmp_path / "none", callback, logger=False)
+    assert len(read_jsonl(next((tmp_path / "none").rglob("RankWatch.jsonl")))) == len(callback.readings)
+
+
+def test_early_stopping_and_checkpoints_can_monitor_from_the_first_step(tmp_path):
+    stop = EarlyStopping("RankWatch/health", mode="max", patience=100, check_on_train_epoch_end=True)
+    keep = ModelCheckpoint(monitor="RankWatch/effective_rank_frame", mode="max", every_n_train_steps=1)
+    data = loader(shuffle=True)
+    pl.seed_everything(0, verbose=False)
+    run = trainer(tmp_path, stop, keep, watch(), max_steps=20, val_check_interval=4)
+    run.fit(Module(), data, loader(count=8))
+    assert run.callback_metrics["RankWatch/health"] <= 1.0
+    assert keep.best_model_score > 1.0
+
+
+def test_two_callbacks_do_not_meet(tmp_path):
+    one, two = watch(), watch(name="Slow", every_n_steps=10, levels=["utterance"], layers=["encoder.layers.*"])
+    fit(tmp_path, one, two)
+    assert {r.layer for r in two.readings} == set(LAYERS[1:])
+    assert {r.level for r in two.readings} == {"utterance"}
+    assert {p.name for p in tmp_path.rglob("*.jsonl")} == {"RankWatch.jsonl", "Slow.jsonl"}
+    ours = {(r.step, r.level, r.layer): r.effective_rank for r in one.readings}
+    assert all(ours[r.step, r.level, r.layer] == r.effective_rank for r in two.readings)
+    with pytest.raises(RuntimeError, match="state_key"):  # Lightning's own check
+        fit(tmp_path, watch(), watch())
+
+
+class Restore(pl.Callback):
+    """Lightning doesn't restore random generators; a test of resuming has to."""
+
+    def on_save_checkpoint(self, trainer, module, checkpoint):
+        checkpoint["rng"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, trainer, module, checkpoint):
+        self.state = checkpoint["rng"]
+
+    def on_train_start(self, trainer, module):
+        if hasattr(self, "state"):
+            torch.set_rng_state(self.state)
+
+
+def _without_crops():
+    items = Noise(16).items
+    return torch.utils.data.DataLoader(items, 8, collate_fn=collate)
+
+
+def test_resumed_equals_uninterrupted(tmp_path):
+    """One epoch is two batches, and the interruption falls on an epoch's end: the loader needs no state."""
+    whole = watch(n_utterances=16)
+    fit(tmp_path / "whole", Restore(), whole, data=_without_crops(), max_steps=24)
+    first, second = watch(n_utterances=16), watch(n_utterances=16)
+    save = ModelCheckpoint(dirpath=tmp_path / "c", every_n_train_steps=12, save_top_k=-1, save_last=True)
+    fit(tmp_path / "cut", Restore(), first, save, data=_without_crops(), max_steps=12)
+    checkpoint = tmp_path / "c/last.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["callbacks"]["RankWatch[RankWatch]"]["monitor"]["last_step"] == 10
+    fit(tmp_path / "cut2", Restore(), second, data=_without_crops(), max_steps=24, ckpt_path=checkpoint)
+
+    def table(readings):
+        return {(r.step, r.level, r.layer): (r.effective_rank, r.protocol.id) for r in readings}
+
+    resumed = table(second.readings)
+    assert {step for step, _, _ in resumed} == {15, 20, 24}
+    assert all(table(whole.readings)[key] == value for key, value in resumed.items())
+
+
+def test_fast_dev_run_reads_once_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    callback = watch()
+    fit(tmp_path, callback, fast_dev_run=True)
+    assert {r.step for r in callback.readings} == {1}
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_bf16_mixed_probes_under_the_same_autocast(tmp_path):
+    callback = watch()
+    module, _ = fit(tmp_path, callback, precision="bf16-mixed", max_steps=6)
+    assert {r.protocol.precision for r in callback.readings} == {"bf16-mixed"}
+    assert all(np.isfinite(r.effective_rank) for r in callback.readings)
+    plain, _ = fit(tmp_path / "plain", precision="bf16-mixed", max_steps=6)
+    assert plain.losses == module.losses
+
+
+def test_steps_are_optimiser_steps(tmp_path):
+    callback = watch()
+    fit(tmp_path, callback, accumulate_grad_batches=2, max_steps=11)
+    assert sorted({r.step for r in callback.readings}) == [1, 5, 10, 11]
+
+
+def test_validate_alone_does_nothing(tmp_path):
+    callback = watch()
+    trainer(tmp_path, callback).validate(Module(), loader(count=8), verbose=False)
+    assert not callback.readings
+
+
+def test_no_hook_is_left_behind_after_an_exception(tmp_path):
+    class Stumble(pl.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, index):
+            if trainer.global_step == 7:
+                raise ZeroDivisionError
+
+    module = Module()
+    callback = watch(watch_train=True)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, callback, Stumble(), model=module)
+    assert callback.readings
+    for part in module.modules():
+        assert not part._forward_hooks
+        assert not part._forward_pre_hooks
+    assert json.loads(next(tmp_path.rglob("*.jsonl")).read_text().splitlines()[-1])["record"] == "end"
+
+
+def test_our_own_failure_warns_once_and_the_run_goes_on(tmp_path, monkeypatch):
+    def explode(*_, **__):
+        raise FloatingPointError("made up")
+
+    monkeypatch.setattr("rankwatch.monitor.engine.measure", explode)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _, run = fit(tmp_path, watch(strict=False))
+    ours = [str(w.message) for w in caught if "made up" in str(w.message)]
+    assert run.global_step == 20
+    assert len(ours) == len(set(ours)) == len(LAYERS)  # once for each layer
+    with pytest.raises(FloatingPointError, match="made up"):
+        fit(tmp_path, watch(strict=True))
