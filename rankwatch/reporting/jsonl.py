@@ -142,7 +142,8 @@ def read_jsonl(path: str | Path) -> list[Reading]:
     for record in read_records(path):
         kind = record.pop("record", None)
         if kind == "protocol":
-            protocols[record.pop("id")] = Protocol(**record)
+            identity = record.pop("id")  # before the rest becomes the protocol
+            protocols[identity] = Protocol(**record)
         elif kind == "reading":
             key = (record["step"], record["source"], record["level"], record["layer"])
             if record["protocol"] not in protocols:
