@@ -39,9 +39,9 @@ class Adapter:
 def unmasked_call(backbone: nn.Module, root: nn.Module) -> Adapter | None:
     """The unmasked forward pass of torchaudio's and Hugging Face's wav2vec2 families.
 
-    torchaudio's `HuBERTPretrainModel` masks in eval mode too, so its `wav2vec2.extract_features` is called
-    instead; Hugging Face's base model is called without `mask_time_indices`. Both in the mode that the
-    caller has set; in train mode Hugging Face masks by its config.
+    torchaudio's `HuBERTPretrainModel` masks in eval mode too, so its `wav2vec2`, which doesn't, is called
+    instead; Hugging Face's base model is called without `mask_time_indices`. Both as modules, so that FSDP's
+    hooks fire, and in the mode that the caller has set: in train mode Hugging Face masks by its config.
 
     Args:
         backbone: The module whose calls are captured.
@@ -50,32 +50,40 @@ def unmasked_call(backbone: nn.Module, root: nn.Module) -> Adapter | None:
     Returns:
         None for unknown families, and where there are several such models (a teacher apart).
     """
-    for build in (_torchaudio, _transformers):
-        for home in (backbone, root):
-            adapter = build(home, backbone)
-            if adapter is not None:
-                return adapter
-    return None
+    return _torchaudio(backbone, root) or _transformers(backbone, root)
 
 
-def _only(home: nn.Module, belongs: Callable[[nn.Module], bool]) -> nn.Module | None:
-    """The one outermost module of a family, outside of teacher branches."""
-    paths = [path for path, module in clean_modules(home).items() if belongs(module)]
+def _only(backbone: nn.Module, root: nn.Module, belongs: Callable[[nn.Module], bool]) -> nn.Module | None:
+    """The one outermost module of a family within the backbone or around it.
+
+    Not a teacher, nor a frozen model that only makes targets.
+    """
+    modules = clean_modules(backbone)
+    paths = [path for path, module in modules.items() if belongs(module)]
     outer = [path for path in paths if not any(other != path and within(path, other) for other in paths)]
+    if "" not in outer:
+        outer = [path for path in outer if any(p.requires_grad for p in modules[path].parameters())]
     students = [path for path in outer if not is_teacher_path(path)] or outer
-    return clean_modules(home)[students[0]] if len(students) == 1 else None
+    if students:
+        return modules[students[0]] if len(students) == 1 else None
+    around = [module for module in root.modules() if belongs(module) and backbone in set(module.modules())]
+    return around[0] if around else None
+
+
+def _class_name(module: nn.Module) -> str:
+    return type(module).__name__.removeprefix("FSDP")
 
 
 def _is_torchaudio(module: nn.Module) -> bool:
     return (
         comes_from(module, _TORCHAUDIO)
         and callable(getattr(module, "extract_features", None))
-        and (hasattr(module, "feature_extractor"))
+        and hasattr(module, "feature_extractor")
     )
 
 
-def _torchaudio(home: nn.Module, backbone: nn.Module) -> Adapter | None:
-    model: Any = _only(home, _is_torchaudio)
+def _torchaudio(backbone: nn.Module, root: nn.Module) -> Adapter | None:
+    model: Any = _only(backbone, root, _is_torchaudio)
     if model is None:
         return None
 
@@ -83,7 +91,7 @@ def _torchaudio(home: nn.Module, backbone: nn.Module) -> Adapter | None:
     takes_lengths = not any(type(m).__name__ == "WavLMSelfAttention" for m in model.modules())
 
     def run(waveforms: Tensor, lengths: Tensor | None = None) -> Any:
-        return model.extract_features(waveforms, lengths if takes_lengths else None)
+        return model(waveforms, lengths if takes_lengths else None)
 
     def transform(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Callable[[], Any] | None:
         if not comes_from(backbone, _TORCHAUDIO):
@@ -93,7 +101,7 @@ def _torchaudio(home: nn.Module, backbone: nn.Module) -> Adapter | None:
         lengths = call.get("audio_lengths", call.get("lengths"))
         return (lambda: run(waveforms, lengths)) if isinstance(waveforms, Tensor) else None
 
-    return Adapter("torchaudio's extract_features", model, run, transform)
+    return Adapter(f"torchaudio's {_class_name(model)}", model, run, transform)
 
 
 def _is_transformers(module: nn.Module) -> bool:
@@ -104,8 +112,8 @@ def _is_transformers(module: nn.Module) -> bool:
     )
 
 
-def _transformers(home: nn.Module, backbone: nn.Module) -> Adapter | None:
-    model = _only(home, _is_transformers)
+def _transformers(backbone: nn.Module, root: nn.Module) -> Adapter | None:
+    model = _only(backbone, root, _is_transformers)
     base: Any = getattr(model, "base_model", None)
     if base is None or "input_values" not in inspect.signature(base.forward).parameters:
         return None
@@ -126,7 +134,7 @@ def _transformers(home: nn.Module, backbone: nn.Module) -> Adapter | None:
             return None
         return lambda: base(input_values=waveforms, attention_mask=mask)
 
-    return Adapter(f"{type(base).__name__} without a time mask", base, run, transform)
+    return Adapter(f"Hugging Face's {_class_name(base)}", base, run, transform)
 
 
 def substitute(
@@ -201,14 +209,14 @@ def _same_form(candidate: Candidate, leaf: Tensor, old: Tensor, lengths: Tensor,
     """The new lengths as counts, fractions or a mask, like the old ones; None if those weren't of samples."""
     samples = old.shape[-1]
     if candidate.unit == "fraction":
-        return (lengths.double() / max(int(lengths.max()), 1)).to(leaf.dtype).reshape(-1, *leaf.shape[1:])
+        return (lengths.double() / max(int(lengths.max()), 1)).to(leaf).reshape(-1, *leaf.shape[1:])
     if candidate.unit == "integer":
-        return lengths.to(leaf.dtype).reshape(-1, *leaf.shape[1:]) if int(candidate.values.max()) == samples else None
+        return lengths.to(leaf).reshape(-1, *leaf.shape[1:]) if int(candidate.values.max()) == samples else None
     if candidate.axis != samples:
         return None
     valid = torch.arange(axis, device=lengths.device) < lengths[:, None]
     row = int(candidate.values.argmax())
-    return (valid == bool(leaf[row, 0])).to(leaf.dtype)
+    return (valid == bool(leaf[row, 0])).to(leaf)
 
 
 def _exchange(thing: Any, new: Mapping[int, Any]) -> Any:

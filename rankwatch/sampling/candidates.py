@@ -164,12 +164,16 @@ def input_candidates(
     if batch_size is None:
         audio = waveform_like(arguments, batch)
         batch_size = audio[0][1].shape[0] if audio else 0
-    found = []
+    found: list[Candidate] = []
+    taken: set[int] = set()
     for place, thing in (("argument", arguments), ("batch", batch)):
         for path, leaf in walk(thing):
-            if not is_foreign(path):
-                candidate = as_candidate(leaf, batch_size, place, path)
-                found += [candidate] if candidate is not None else []
+            if is_foreign(path) or id(leaf) in taken:
+                continue
+            candidate = as_candidate(leaf, batch_size, place, path)
+            if candidate is not None:
+                found.append(candidate)
+                taken.add(id(leaf))  # most arguments come from the batch
     return found
 
 

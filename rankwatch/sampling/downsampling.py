@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,10 +33,11 @@ def conv_length(length: Tensor, kernel: int, stride: int, padding: int = 0, dila
 
 @dataclass(frozen=True)
 class Chain:
-    """A model's own downsampling: lengths in, lengths out, and what it is, in words."""
+    """A model's own downsampling: lengths in, lengths out, what it is in words, and the product of its strides."""
 
     apply: Callable[[Tensor], Tensor]
     words: str
+    stride: int = 1
 
     def __call__(self, length: Tensor) -> Tensor:
         """(B,) int64 lengths out, from (B,) int64 lengths in."""
@@ -58,7 +60,8 @@ def _through(convolutions: list[nn.Conv1d | nn.Conv2d], axis: int) -> Chain | No
             length = conv_length(length, kernel, stride, padding, dilation)
         return length
 
-    return Chain(apply, f"through {len(steps)} convolution{'s' if len(steps) > 1 else ''}")
+    words = f"through {len(steps)} convolution{'s' if len(steps) > 1 else ''}"
+    return Chain(apply, words, math.prod(stride for _, stride, _, _ in steps))
 
 
 def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> list[Chain]:
@@ -117,8 +120,8 @@ def to_frames(counts: Tensor, axis: int, frames: int, ways: Sequence[Chain]) -> 
     """Valid frames of a layer of `frames` frames, from counts on an input axis of `axis` positions.
 
     The model's own downsampling f where f(axis) = frames, or is at most `TRIM` above (then the frames behind
-    were cut off); in proportion, ceil(count * frames / axis), where no f is known or a whole number of times
-    fewer frames come out than of f.
+    were cut off); in proportion, ceil(count * frames / axis), where no f is known, its strides alone explain
+    T (padding outside of the convolutions), or a whole number of times fewer frames come out than of f.
 
     Args:
         counts: (B,) int64 in [0, axis].
@@ -145,6 +148,8 @@ def to_frames(counts: Tensor, axis: int, frames: int, ways: Sequence[Chain]) -> 
             return way(counts).clamp(max=frames), f"{way.words}, {out - frames} cut off"
     if axis == 0 or frames == 0:
         return torch.zeros_like(counts), "no frames"
+    if any(abs(axis / way.stride - frames) <= 1 for way in ways):
+        return _proportional(counts, axis, frames), "in proportion (to within a frame)"
     for way, out in known:
         if any(abs(out / r - frames) <= 1 for r in range(2, out + 1)):
             mapped = _proportional(way(counts), out, frames)

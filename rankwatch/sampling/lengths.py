@@ -117,14 +117,16 @@ def resolve_lengths(
     own = [one for one in observed if _is_own(one, found, inputs)]
     # A front end keeps the input's padding; blocks may have cropped theirs (nested tensors).
     whole = [one for one in own if one.layer.kind == "frontend"]
-    return {
-        one.layer.name: _given(one, own, TRIM)
-        or _given(one, whole)
-        or _from_inputs(one, found, inputs)
-        or _given(one, own)
-        or _every_or_refuse(one, found, inputs)
-        for one in observed
-    }
+    valid: dict[str, Valid] = {}
+    same: dict[int, Valid] = {}  # most layers have as many frames as another
+    for one in observed:
+        frames = one.hidden.shape[1]
+        given = _given(one, own, TRIM) or _given(one, whole)
+        if given is None and frames not in same:
+            known = _from_inputs(one, found, inputs) or _given(one, own)
+            same[frames] = known or _every_or_refuse(one, found, inputs)
+        valid[one.layer.name] = given or same[frames]
+    return valid
 
 
 def _every(hidden: Tensor, source: str) -> Valid:

@@ -114,6 +114,19 @@ def test_unknown_families_and_undecidable_pairs_have_no_adapter() -> None:
     inner = unmasked_call(pair[1], pair)
     assert inner is not None
     assert inner.module is pair[1]
+    assert inner.name == "torchaudio's Wav2Vec2Model"
+
+
+def test_a_frozen_model_beside_the_encoder_is_not_run() -> None:
+    """It makes the targets; the watched layers are elsewhere."""
+    targets = hugging_face("HubertConfig", "HubertModel").requires_grad_(False)
+    encoder = FairseqLike()
+    root = nn.ModuleDict({"targets": targets, "encoder": encoder})
+    assert unmasked_call(encoder, root) is None
+    assert unmasked_call(root, root) is None
+    part = unmasked_call(targets.encoder, root)
+    assert part is not None
+    assert part.module is targets
 
 
 class Pair(NamedTuple):

@@ -1,155 +1,18 @@
-"""Valid frames: from the module, the call, the batch or the shapes, and refusals where they can't be known."""
+"""Valid frames from the module, the call, the batch or the shapes, and refusals where they can't be known."""
 
 from __future__ import annotations
 
 from collections import namedtuple
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from speech_models import (
-    HUGGING_FACE,
-    SAMPLES,
-    WIDTH,
-    FairseqLike,
-    Fires,
-    audio,
-    hugging_face,
-    torchaudio_hubert,
-    torchaudio_wav2vec2,
-    torchaudio_wavlm,
-)
+from padded_batch import FRAMES, FRONT_END, LAYER, LENGTHS, STACK, WAVEFORMS, resolve
 from torch import Tensor, nn
 
-from rankwatch.sampling.adapters import unmasked_call
-from rankwatch.sampling.discovery import WatchedLayer, find_layers
+from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.lengths import AmbiguousLengths, Observed, Valid, input_candidates, resolve_lengths
-from rankwatch.sampling.outputs import to_btc, unpack
-
-WAVEFORMS, LENGTHS = audio()
-
-
-def observe(model: nn.Module, call: Any, batch_size: int = len(SAMPLES)) -> list[Observed]:
-    layers = find_layers(model)
-    with Fires(layers) as fires, torch.no_grad():
-        call()
-    observed = []
-    for layer in layers:
-        hidden, own = unpack(fires.outputs[layer.name])
-        observed.append(Observed(layer, to_btc(hidden, batch_size=batch_size, layer=layer)[0], own))
-    return observed
-
-
-def alone(model: nn.Module, run: Any, waveforms: Tensor, lengths: Tensor) -> list[int]:
-    """Frames of the last block when each utterance is run by itself; 0 where the model refuses."""
-    frames = []
-    for waveform, length in zip(waveforms, lengths.tolist(), strict=True):
-        try:
-            observed = observe(model, partial(run, waveform[None, :length]), batch_size=1)
-            frames.append(observed[-1].hidden.shape[1])
-        except RuntimeError:
-            frames.append(0)
-    return frames
-
-
-class TestRealModels:
-    """A padded batch gives the frames that each utterance has when it is run alone."""
-
-    def check(self, model: nn.Module, call: Any, run: Any, source: str, **seen: Any) -> dict[str, Valid]:
-        valid = resolve_lengths(observe(model, call), **{"args": (), "kwargs": {}, "batch": None, **seen}, root=model)
-        expected = alone(model, run, WAVEFORMS, LENGTHS)
-        assert expected[0] == 79
-        assert expected[-1] < 3
-        for entry in valid.values():
-            assert entry.frames.tolist() == expected
-            assert entry.frames.dtype == torch.int64
-            assert source in entry.source
-        return valid
-
-    def test_torchaudio_front_end_says_itself(self) -> None:
-        model = torchaudio_wav2vec2()
-        self.check(model, lambda: model(WAVEFORMS, LENGTHS), lambda x: model(x), "lengths given by feature_extractor")
-
-    def test_torchaudio_hubert_tuple_batch(self) -> None:
-        model = torchaudio_hubert()
-        adapter = unmasked_call(model, model)
-        assert adapter is not None
-        labels = torch.zeros(len(SAMPLES), 79, dtype=torch.int64)
-        call = lambda: model(WAVEFORMS, labels, LENGTHS)  # noqa: E731
-        batch = (WAVEFORMS, labels, LENGTHS)
-        self.check(model, call, lambda x: adapter.run(x, None), "given by wav2vec2.feature_ex", batch=batch)
-
-    def test_torchaudio_wavlm_is_given_none(self) -> None:
-        model = torchaudio_wavlm()
-        batch = {"audio": WAVEFORMS, "audio_len": LENGTHS, "speaker_id": torch.tensor([79, 3, 1, 0])}
-        words = "field 'audio_len' of the batch (samples, through 3 convolutions)"
-        self.check(model, lambda: model(WAVEFORMS), lambda x: model(x), words, args=(WAVEFORMS,), batch=batch)
-
-    @pytest.mark.parametrize(("config", "name"), HUGGING_FACE)
-    def test_hugging_face_attention_mask(self, config: str, name: str) -> None:
-        model = hugging_face(config, name)
-        mask = (torch.arange(1600) < LENGTHS[:, None]).long()
-        kwargs = {"input_values": WAVEFORMS, "attention_mask": mask}
-        words = "argument 'attention_mask' (mask, through 3 convolutions)"
-        base = model.base_model
-        self.check(
-            model, lambda: base(**kwargs), lambda x: base(x), words, kwargs={**kwargs, "mask_time_indices": None}
-        )
-
-    def test_hugging_face_formula_where_the_front_end_is_not_watched(self) -> None:
-        model = hugging_face("HubertConfig", "HubertModel")
-        mask = (torch.arange(1600) < LENGTHS[:, None]).long()
-        observed = observe(model, lambda: model(WAVEFORMS, attention_mask=mask))[1:]
-        valid = resolve_lengths(
-            observed, args=(WAVEFORMS, mask), kwargs={}, batch=None, root=model, forward=model.forward
-        )
-        assert next(iter(valid.values())).frames.tolist() == alone(model, model, WAVEFORMS, LENGTHS)
-        assert "argument 'attention_mask'" in next(iter(valid.values())).source
-
-    @pytest.mark.parametrize("padding", [True, False])
-    def test_fairseq_like_padding_mask_of_either_polarity(self, padding: bool) -> None:
-        model = FairseqLike()
-        mask = (torch.arange(1600) >= LENGTHS[:, None]) == padding
-        kwargs = {"source": WAVEFORMS, "padding_mask": mask}
-        valid = resolve_lengths(observe(model, lambda: model(**kwargs)), args=(), kwargs=kwargs, batch=None, root=model)
-        expected = alone(model, lambda x: model(source=x), WAVEFORMS, LENGTHS)
-        assert [entry.frames.tolist() for entry in valid.values()] == [expected] * 3
-        assert "mask, through 2 convolutions" in valid["blocks.0"].source
-
-    def test_targets_trim_behind_the_convolutions(self) -> None:
-        model = FairseqLike()
-        kwargs = {"source": WAVEFORMS}
-        observed = observe(model, lambda: model(**kwargs, trim=1))
-        valid = resolve_lengths(observed, args=(), kwargs=kwargs, batch={"net_input": {"lengths": LENGTHS}}, root=model)
-        whole, trimmed = valid["feature_extractor"].frames, valid["blocks.1"].frames
-        assert trimmed.tolist() == whole.clamp(max=int(whole.max()) - 1).tolist()
-        assert "1 cut off" in valid["blocks.1"].source
-
-    def test_conformer_over_features(self) -> None:
-        from torchaudio.models import Conformer
-
-        model = Conformer(WIDTH, 2, 32, 2, 5).eval()
-        x, lengths = torch.randn(3, 20, WIDTH), torch.tensor([20, 7, 13])
-        observed = observe(model, lambda: model(x, lengths), batch_size=3)
-        valid = resolve_lengths(observed, args=(x, lengths), kwargs={}, batch=None, root=model, forward=model.forward)
-        assert [entry.frames.tolist() for entry in valid.values()] == [[20, 7, 13]] * 2
-        assert valid["conformer_layers.0"].source == "argument 'lengths' (frames)"
-
-
-# The rest on a stand-in: 4 utterances of up to 1600 samples, a front end of 79 frames.
-FRONT_END = nn.Sequential(nn.Conv1d(1, 8, 10, 5), nn.Conv1d(8, 8, 3, 2), nn.Conv1d(8, 8, 2, 2))
-LAYER = WatchedLayer("front", FRONT_END, "frontend", "student", "L00")
-FRAMES = [79, 44, 61, 1]
-STACK = nn.ModuleList([nn.TransformerEncoderLayer(8, 2, 8)])
-
-
-def resolve(batch: Any, frames: int = 79, layer: WatchedLayer = LAYER, **options: Any) -> Valid:
-    hidden = torch.zeros(len(SAMPLES), frames, 8)
-    options = {"args": (), "kwargs": {}, **options}
-    return resolve_lengths([Observed(layer, hidden)], batch=batch, **options)["front"]
-
 
 Batch = namedtuple("Batch", "inputs input_lengths targets target_lengths")
 
@@ -219,72 +82,6 @@ class TestBatches:
         batch: dict[str, Any] = {"wav": WAVEFORMS, "lengths": LENGTHS}
         batch["self"] = batch
         assert resolve(batch).frames.tolist() == FRAMES
-
-
-class TestMapping:
-    OTHER = WatchedLayer("front", nn.LayerNorm(8), "block", "student", "L01")
-
-    def test_fractions_without_convolutions_in_proportion(self) -> None:
-        valid = resolve((WAVEFORMS, LENGTHS / 1600), layer=self.OTHER)
-        assert valid.frames.tolist() == [79, 45, 61, 2]
-        assert "fractions, in proportion (to within a frame)" in valid.source
-
-    @pytest.mark.parametrize("frames", [79, 160, 10])
-    def test_samples_without_convolutions_in_proportion(self, frames: int) -> None:
-        valid = resolve((WAVEFORMS, LENGTHS), layer=self.OTHER, frames=frames)
-        assert valid.frames.tolist() == [-(-n * frames // 1600) for n in SAMPLES]
-
-    def test_further_downsampling_behind_the_front_end(self) -> None:
-        valid = resolve((WAVEFORMS, LENGTHS), frames=40)
-        assert valid.frames.tolist() == [-(-n * 40 // 79) for n in FRAMES]
-        assert "through 3 convolutions, then in proportion" in valid.source
-
-    def test_frames_that_the_downsampling_contradicts_are_refused(self) -> None:
-        with pytest.raises(AmbiguousLengths, match=r"60 frames.*doesn't fit.*'lengths'"):
-            resolve({"wav": WAVEFORMS, "lengths": LENGTHS}, frames=60)
-
-    def test_padding_and_dilation_in_the_formula(self) -> None:
-        front_end = nn.Sequential(nn.Conv1d(1, 8, 5, 3, padding=2, dilation=2), nn.Conv1d(8, 8, 3, 2, padding=1))
-        layer = WatchedLayer("front", front_end, "frontend", "student", "L00")
-        frames = [front_end(torch.zeros(1, 1, n)).shape[2] for n in SAMPLES]
-        assert resolve((WAVEFORMS, LENGTHS), layer=layer, frames=frames[0]).frames.tolist() == frames
-
-    def test_two_dimensional_front_end(self) -> None:
-        front_end = nn.Sequential(nn.Conv2d(1, 4, (3, 5), (1, 2)), nn.Conv2d(4, 4, (3, 3), (2, 2), (0, 1)))
-        layer = WatchedLayer("front", front_end, "frontend", "student", "L00")
-        features, lengths = torch.randn(4, 40, 90), torch.tensor([90, 50, 33, 8])
-        frames = [front_end(torch.zeros(1, 1, 40, n)).shape[3] for n in lengths.tolist()]
-        assert resolve((features, lengths), layer=layer, frames=frames[0]).frames.tolist() == frames
-
-    @pytest.mark.parametrize("center", [True, False])
-    @pytest.mark.parametrize("convolve", [True, False])
-    def test_spectrogram_inside_the_model(self, center: bool, convolve: bool) -> None:
-        from torchaudio.transforms import MelSpectrogram
-
-        mel = MelSpectrogram(16000, n_fft=64, hop_length=20, n_mels=8, center=center)
-        conv = nn.Conv1d(8, 8, 3, 2)
-        layer = WatchedLayer("front", conv, "frontend", "student", "L00") if convolve else self.OTHER
-
-        def frames(n: int) -> int:
-            spectrum = mel(torch.zeros(1, n))
-            return int((conv(spectrum) if convolve else spectrum).shape[2])
-
-        waveforms, lengths = audio((1600, 905, 1239, 333))
-        root = nn.ModuleDict({"mel": mel, "front": layer.module})
-        valid = resolve((waveforms, lengths), layer=layer, frames=frames(1600), root=root)
-        assert valid.frames.tolist() == [frames(n) for n in lengths.tolist()]
-        assert "through a spectrogram" in valid.source
-
-    def test_no_frames_at_all(self) -> None:
-        short, lengths = audio((20, 12, 3, 0))
-        hidden = torch.zeros(4, 0, 8)
-        valid = resolve_lengths([Observed(LAYER, hidden)], args=(), kwargs={}, batch=(short, lengths))
-        assert valid["front"].frames.tolist() == [0, 0, 0, 0]
-
-    def test_empty_utterances_have_no_frames(self) -> None:
-        padded = WatchedLayer("front", nn.Conv1d(1, 8, 3, 2, padding=2), "frontend", "student", "L00")
-        lengths = torch.tensor([9, 4, 0, 0])
-        assert resolve((torch.randn(4, 9), lengths), layer=padded, frames=6).frames.tolist() == [6, 3, 0, 0]
 
 
 class TestOwnLengths:

@@ -1,0 +1,78 @@
+"""From samples to frames: convolutions, spectrograms, proportion, and what contradicts them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from padded_batch import FRAMES, LAYER, LENGTHS, WAVEFORMS, resolve
+from speech_models import SAMPLES, audio
+from torch import nn
+
+from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.sampling.lengths import AmbiguousLengths, Observed, resolve_lengths
+
+
+class TestMapping:
+    OTHER = WatchedLayer("front", nn.LayerNorm(8), "block", "student", "L01")
+
+    def test_fractions_without_convolutions_in_proportion(self) -> None:
+        valid = resolve((WAVEFORMS, LENGTHS / 1600), layer=self.OTHER)
+        assert valid.frames.tolist() == [79, 45, 61, 2]
+        assert "fractions, in proportion (to within a frame)" in valid.source
+
+    @pytest.mark.parametrize("frames", [79, 160, 10])
+    def test_samples_without_convolutions_in_proportion(self, frames: int) -> None:
+        valid = resolve((WAVEFORMS, LENGTHS), layer=self.OTHER, frames=frames)
+        assert valid.frames.tolist() == [-(-n * frames // 1600) for n in SAMPLES]
+
+    def test_further_downsampling_behind_the_front_end(self) -> None:
+        valid = resolve((WAVEFORMS, LENGTHS), frames=40)
+        assert valid.frames.tolist() == [-(-n * 40 // 79) for n in FRAMES]
+        assert "through 3 convolutions, then in proportion" in valid.source
+
+    def test_frames_that_the_downsampling_contradicts_are_refused(self) -> None:
+        with pytest.raises(AmbiguousLengths, match=r"60 frames.*doesn't fit.*'lengths'"):
+            resolve({"wav": WAVEFORMS, "lengths": LENGTHS}, frames=60)
+
+    def test_padding_and_dilation_in_the_formula(self) -> None:
+        front_end = nn.Sequential(nn.Conv1d(1, 8, 5, 3, padding=2, dilation=2), nn.Conv1d(8, 8, 3, 2, padding=1))
+        layer = WatchedLayer("front", front_end, "frontend", "student", "L00")
+        frames = [front_end(torch.zeros(1, 1, n)).shape[2] for n in SAMPLES]
+        assert resolve((WAVEFORMS, LENGTHS), layer=layer, frames=frames[0]).frames.tolist() == frames
+
+    def test_two_dimensional_front_end(self) -> None:
+        front_end = nn.Sequential(nn.Conv2d(1, 4, (3, 5), (1, 2)), nn.Conv2d(4, 4, (3, 3), (2, 2), (0, 1)))
+        layer = WatchedLayer("front", front_end, "frontend", "student", "L00")
+        features, lengths = torch.randn(4, 40, 90), torch.tensor([90, 50, 33, 8])
+        frames = [front_end(torch.zeros(1, 1, 40, n)).shape[3] for n in lengths.tolist()]
+        assert resolve((features, lengths), layer=layer, frames=frames[0]).frames.tolist() == frames
+
+    @pytest.mark.parametrize("center", [True, False])
+    @pytest.mark.parametrize("convolve", [True, False])
+    def test_spectrogram_inside_the_model(self, center: bool, convolve: bool) -> None:
+        from torchaudio.transforms import MelSpectrogram
+
+        mel = MelSpectrogram(16000, n_fft=64, hop_length=20, n_mels=8, center=center)
+        conv = nn.Conv1d(8, 8, 3, 2)
+        layer = WatchedLayer("front", conv, "frontend", "student", "L00") if convolve else self.OTHER
+
+        def frames(n: int) -> int:
+            spectrum = mel(torch.zeros(1, n))
+            return int((conv(spectrum) if convolve else spectrum).shape[2])
+
+        waveforms, lengths = audio((1600, 905, 1239, 333))
+        root = nn.ModuleDict({"mel": mel, "front": layer.module})
+        valid = resolve((waveforms, lengths), layer=layer, frames=frames(1600), root=root)
+        assert valid.frames.tolist() == [frames(n) for n in lengths.tolist()]
+        assert "through a spectrogram" in valid.source
+
+    def test_no_frames_at_all(self) -> None:
+        short, lengths = audio((20, 12, 3, 0))
+        hidden = torch.zeros(4, 0, 8)
+        valid = resolve_lengths([Observed(LAYER, hidden)], args=(), kwargs={}, batch=(short, lengths))
+        assert valid["front"].frames.tolist() == [0, 0, 0, 0]
+
+    def test_empty_utterances_have_no_frames(self) -> None:
+        padded = WatchedLayer("front", nn.Conv1d(1, 8, 3, 2, padding=2), "frontend", "student", "L00")
+        lengths = torch.tensor([9, 4, 0, 0])
+        assert resolve((torch.randn(4, 9), lengths), layer=padded, frames=6).frames.tolist() == [6, 3, 0, 0]
