@@ -4,12 +4,43 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from padded_batch import FRAMES, LAYER, LENGTHS, WAVEFORMS, resolve
 from speech_models import SAMPLES, audio
 from torch import nn
 
 from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.sampling.downsampling import chains, conv_length, to_frames
 from rankwatch.sampling.lengths import AmbiguousLengths, Observed, resolve_lengths
+
+CONV = st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(0, 3), st.integers(1, 3))
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes=st.lists(CONV, min_size=1, max_size=4), lengths=st.lists(st.integers(0, 400), min_size=1, max_size=5))
+def test_the_chain_counts_what_the_convolutions_give(
+    shapes: list[tuple[int, int, int, int]], lengths: list[int]
+) -> None:
+    """Each utterance has the frames of its own forward pass; none where the convolutions refuse it."""
+    model = nn.Sequential(*(nn.Conv1d(1, 1, k, s, padding=p, dilation=d) for k, s, p, d in shapes))
+
+    def alone(length: int) -> int:
+        try:
+            return int(model(torch.zeros(1, 1, length)).shape[2]) if length > 0 else 0
+        except RuntimeError:
+            return 0
+
+    chain = chains(model, [model])[0]
+    assert chain(torch.tensor(lengths)).tolist() == [alone(length) for length in lengths]
+    longest = max(lengths)
+    mapped = to_frames(torch.tensor(lengths), longest, alone(longest), [chain])
+    assert mapped is not None
+    assert int(mapped[0].max()) == alone(longest)
+
+
+def test_conv_length_is_never_negative() -> None:
+    assert conv_length(torch.tensor([0, 1, 9, 10]), kernel=10, stride=5).tolist() == [0, 0, 0, 1]
 
 
 class TestMapping:
