@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from rankwatch.numerics.correction import correct
+from rankwatch.numerics.correction import Curve, fit_spectrum, read_curve, to_spectrum
+from rankwatch.numerics.interval import half_width, rank_variance
+from rankwatch.numerics.leave_out import directions, group_sizes
 from rankwatch.numerics.projection import choose_projection
 from rankwatch.numerics.sample import Sample
 from rankwatch.numerics.spectrum import Spectrum, gram_eigenvalues, plain_rank
+
+Array = NDArray[np.float64]
 
 CONSTANT = 1e-11
 """Rows whose variance is at most this share of their second moment are one vector and its rounding
@@ -25,13 +30,20 @@ NARROW = 3
 """Projections below d / 3 leave the answer to the smoothness that the fit assumes."""
 
 
+FEW_GROUPS = 16
+"""With fewer utterances nothing can be said about how far rows of one utterance depend on each other."""
+
+FLOOR = 0.001
+"""What the smoothness of the fit may cost, in ln(effective rank); part of every interval."""
+
+
 @dataclass(frozen=True)
 class RankEstimate:
     """An effective rank, and what it rests on.
 
     Attributes:
         value: Corrected effective rank of the population, in [1, d]; NaN where there is none.
-        low: Lower end of the interval; None where no honest one is known.
+        low: Lower end of the 90 % interval (see `interval`); None where no honest one is known.
         high: Upper end, likewise.
         plain: Uncorrected value of the rows kept (centred if the estimate is).
         rankme: The paper's uncentred value of the rows at hand; None where they were projected.
@@ -41,7 +53,8 @@ class RankEstimate:
         n_eff: Independent rows that they are worth.
         status: ``"ok"``, or reasons joined by ``"+"``: ``"too_few_rows"`` (NaN below three rows; a value not
             to be trusted below 32 or d / 8), ``"constant"`` (one vector up to rounding; the value is 1),
-            ``"non_finite_rows"`` (some were left out), ``"projected_too_far"`` (k < d / 3 and k < n).
+            ``"too_few_groups"`` (below 16 utterances: rows taken for independent), ``"non_finite_rows"`` (some
+            were left out), ``"projected_too_far"`` (k < d / 3 and k < n).
         spectrum: The corrected spectrum, in squared units of the rows.
     """
 
@@ -84,7 +97,7 @@ def estimate_rank(
     Example:
         >>> x = torch.randn(512, 64, generator=torch.Generator().manual_seed(0))
         >>> estimate = estimate_rank(x)
-        >>> estimate.plain < 62 < estimate.value <= 64
+        >>> estimate.plain < 63 < estimate.low < estimate.value <= 64
         True
     """
     rows = torch.as_tensor(x)
@@ -121,26 +134,56 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
         return _nothing(sample, 1.0, [*reasons, "constant"])
     if not center:
         mean = torch.zeros_like(mean)
-    eigenvalues = gram_eigenvalues(rows - mean, independent)
+    found = directions(rows - mean, center)
     if n < FEW_ROWS or n < d / 8:
         reasons.append("too_few_rows")
     if k is not None and k < d / NARROW and k < n:
         reasons.append("projected_too_far")
-    spectrum = correct(eigenvalues, independent, d, k, trace)
-    plain = plain_rank(eigenvalues)
+    sizes = group_sizes(sample.groups)
+    if grouped_thinly := sizes.size < min(FEW_GROUPS, n):
+        reasons.append("too_few_groups")
+        sizes = np.ones(n, dtype=np.int64)
+    width = min(independent, d if k is None else k)
+    # A sample that doesn't fill its own space comes from a population of exactly its rank.
+    filled = found.eigenvalues.size == width
+    dimensions = d if filled else found.eigenvalues.size
+    eigenvalues = found.eigenvalues / trace
+    curve = read_curve(found, eigenvalues, sizes, d, k)
+    resolved = not filled or (k is None and n > d)
+    fit = fit_spectrum(curve, eigenvalues[0], 0.3 * eigenvalues[-1] if resolved else 0.0, dimensions)
+    spectrum = to_spectrum(fit, trace, d, dimensions)
+    value, n_eff = spectrum.effective_rank(), _worth(curve, n)
+    low = high = None
+    if not grouped_thinly and n >= FEW_ROWS:
+        energies = _group_sums((rows - mean).square().sum(dim=1).numpy() / trace, sizes)
+        variance = rank_variance(curve, fit, min(n_eff, independent), d, k, energies, sizes)
+        half = half_width(variance, FLOOR)
+        low, high = max(value * math.exp(-half), 1.0), min(value * math.exp(half), float(d))
+    plain = plain_rank(found.eigenvalues)
     return RankEstimate(
-        value=spectrum.effective_rank(),
-        low=None,
-        high=None,
+        value=value,
+        low=low,
+        high=high,
         plain=plain,
         rankme=_uncentred(rows, plain if not center else None) if k is None else None,
         n=n,
         d=d,
         k=k,
-        n_eff=float(n),
+        n_eff=n_eff,
         status="+".join(reasons) or "ok",
         spectrum=spectrum,
     )
+
+
+def _worth(curve: Curve, n: int) -> float:
+    """Independent rows that would lose as much to their own leverage, where df is half of what it can be."""
+    middle = int(np.argmin(np.abs(curve.df - curve.df.max() / 2)))
+    lost = 1.0 - curve.t[middle] / curve.inner[middle]
+    return float(min(curve.df[middle] / lost, n)) if lost > 0.0 else float(n)
+
+
+def _group_sums(values: Array, sizes: NDArray[np.int64]) -> Array:
+    return np.asarray(np.add.reduceat(values, np.cumsum(sizes) - sizes))
 
 
 def _uncentred(rows: torch.Tensor, known: float | None = None) -> float:

@@ -1,0 +1,145 @@
+r"""How much of each row's leverage is its own: the ridge of the population, by leaving utterances out.
+
+A row x that is not part of the sample S sees :math:`b(t) = E[x^T (S + t)^{-1} x]`, and with the deterministic
+equivalent :math:`t (S + t)^{-1} \simeq \kappa (\Sigma + \kappa)^{-1}` (Silverstein & Bai 1995; Bai & Zhou 2008)
+that is :math:`(\kappa / t)\, df`, while a row of the sample sees df(t) itself. Hence
+
+.. math:: \kappa = t \; b(t) / df(t), \qquad b(t) = \frac1n \sum_g \operatorname{tr} X_g (S_{-g} + t)^{-1} X_g^T
+          = \sum_g \bigl( \operatorname{tr} E_g^{-1} - m_g \bigr), \quad E_g = I - X_g (S + t)^{-1} X_g^T / n
+
+by Woodbury's identity. For independent rows of equal size this is t / (1 - df/n), Silverstein's equation; for rows
+of unequal size it is its separable version, without an estimate of any row's weight; and rows of one utterance,
+left out together, count for as much as they really add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rankwatch.numerics.sample import NO_GROUP
+
+RIDGES = 32
+"""Ridges at which the curve is read."""
+
+LARGEST_GROUP = 64
+"""Utterances with more rows are left out in parts of so many rows."""
+
+CHUNK = 4_000_000
+"""Products held at once (32 MB)."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Eigenvectors of the rows' own Gram matrix: X X^T = n U diag(l) U^T.
+
+    Attributes:
+        eigenvalues: (r,) positive eigenvalues of the sample covariance, descending.
+        vectors: (n, r) float64 orthonormal columns U.
+        n: Degrees of freedom of the rows: n - 1 if centred.
+        centred: Whether the mean was taken out.
+        width: Columns of the rows.
+    """
+
+    eigenvalues: Array
+    vectors: torch.Tensor
+    n: int
+    centred: bool
+    width: int
+
+    @property
+    def full(self) -> bool:
+        """Whether the rows span all that so many rows can."""
+        return self.eigenvalues.size >= self.n
+
+
+def directions(x: torch.Tensor, centred: bool) -> Directions:
+    """Decompose rows (n, w) float64, centred already if they are to be; O(n w min(n, w))."""
+    rows, width = x.shape
+    n = rows - 1 if centred else rows
+    tall = width <= rows
+    gram = (x.T @ x if tall else x @ x.T) / n
+    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = values.flip(0), vectors.flip(1)
+    floor = float(values[0]) * gram.shape[0] * torch.finfo(torch.float64).eps
+    r = min(int((values > floor).sum()), n)
+    values, vectors = values[:r], vectors[:, :r]
+    if tall:
+        vectors = (x @ vectors) / (n * values).sqrt()
+    return Directions(values.numpy(), vectors, n, centred, width)
+
+
+def group_sizes(groups: torch.Tensor) -> NDArray[np.int64]:
+    """Rows of each utterance, in their order (rows are sorted by group); 1 for each row by itself.
+
+    Groups above `LARGEST_GROUP` are cut.
+    """
+    keys = groups.numpy()
+    alone = int((keys == NO_GROUP).sum())
+    _, counts = np.unique(keys[alone:], return_counts=True)
+    sizes = [1] * alone
+    for count in counts:
+        whole, rest = divmod(int(count), LARGEST_GROUP)
+        sizes += [LARGEST_GROUP] * whole + ([rest] if rest else [])
+    return np.asarray(sizes, dtype=np.int64)
+
+
+def outside_leverage(rows: Directions, sizes: NDArray[np.int64], t: Array) -> Array:
+    """Sum over each group's rows of x^T (S_{-g} + t)^{-1} x.
+
+    Args:
+        rows: The decomposition.
+        sizes: (g,) rows of each group, in order.
+        t: (m,) positive ridges.
+
+    Returns:
+        (g, m). O(m r sum of squared sizes).
+    """
+    damping = torch.from_numpy(t / (rows.eigenvalues[:, None] + t))
+    share = rows.n / rows.vectors.shape[0]
+    out = np.empty((sizes.size, t.size))
+    for where, index in _batches(sizes, rows.vectors.shape[1]):
+        size = index.shape[1]
+        part = rows.vectors[index]
+        first, second = np.tril_indices(size)
+        products = part[:, first] * part[:, second]
+        entries = products @ damping
+        if not rows.full:
+            # What the rows leave of the identity outside their own span and (if centred) the mean's direction.
+            rest = torch.from_numpy((first == second) - (1.0 / rows.vectors.shape[0]) * rows.centred)
+            entries += (rest - products.sum(dim=2))[:, :, None]
+        out[where] = rows.n * (share * _trace_of_inverse(entries, size) - size)
+    return out
+
+
+def _batches(sizes: NDArray[np.int64], r: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Groups of equal size together: their places, and the rows (g, size) of each."""
+    starts = np.cumsum(sizes) - sizes
+    for size in np.unique(sizes):
+        where = np.flatnonzero(sizes == size)
+        step = max(1, CHUNK // int(size * (size + 1) // 2 * max(r, 1)))
+        for begin in range(0, where.size, step):
+            chosen = where[begin : begin + step]
+            yield chosen, starts[chosen][:, None] + np.arange(size)
+
+
+def _trace_of_inverse(entries: torch.Tensor, size: int) -> Array:
+    """Traces (g, m) of the inverses of symmetric matrices given by their lower triangles (g, pairs, m)."""
+    if size == 1:
+        return np.asarray((1.0 / entries[:, 0]).numpy())
+    if size == 2:
+        a, b, c = entries.unbind(1)
+        return np.asarray(((a + c) / (a * c - b * b)).numpy())
+    groups, _, ridges = entries.shape
+    matrices = entries.new_zeros(groups, ridges, size, size)
+    first, second = np.tril_indices(size)
+    lower = entries.transpose(1, 2)
+    matrices[:, :, first, second] = lower
+    matrices[:, :, second, first] = lower
+    return np.asarray(torch.linalg.inv(matrices).diagonal(dim1=2, dim2=3).sum(2).numpy())
