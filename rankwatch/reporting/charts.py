@@ -101,7 +101,7 @@ def _top(header: RunHeader, tags: Tags) -> Iterator[str]:
     yield tags.top("health")
     yield tags.top("alarm_level")
     yield from (tags.rank(level, tags.headline) for level in header.levels)
-    yield tags.top("cost_share")
+    yield tags.top("overhead_share")
     for source in further(header):
         yield from (tags.rank(level, source) for level in header.levels)
 
@@ -149,24 +149,28 @@ def custom_scalars(header: RunHeader, drawn: Sequence[str]) -> Layout:
     """
     tags, have = Tags.of(header), set(drawn)
     layers = [row.layer for row in header.layers]
+    # In one chart, so that the axis never zooms in on the health's harmless noise.
     overview = {
-        "health: worst layer against its own reference (1 = all well)": [tags.top("health")],
-        "alarm level (0 nothing, 1 warning, 2 critical)": [tags.top("alarm_level")],
+        "health (1 = all layers at their reference), alarm level (0 none, 1 warning, 2 critical)": [
+            tags.top("health"),
+            tags.top("alarm_level"),
+        ]
     }
     sides = {}
     bands: dict[str, list[object]] = {}
     for level in header.levels:
         of = f"effective rank, {level} level"
         overview[f"{of}, all layers"] = [tags.layer(level, layer, tags.headline) for layer in layers]
-        if len(header.sources) > 1:
-            overview[f"{of}, median over layers, by source"] = [tags.rank(level, s) for s in header.sources]
+        sources = [tag for source in header.sources if (tag := tags.rank(level, source)) in have]
+        if len(sources) > 1:
+            overview[f"{of}, median over layers, by source"] = sources
         for source in further(header):
             sides[f"{of}, all layers, on {source}"] = [tags.layer(level, layer, source) for layer in layers]
         for row in header.layers:
             trio = [tags.layer(level, row.layer, tags.headline, end) for end in ("", "_low", "_high")]
             if have.issuperset(trio):
                 bands[f"{row.label}, {level} level"] = ["Margin", trio]
-    overview["share of the run's time taken by the callback"] = [tags.top("cost_share")]
+    overview["share of the run's time taken by the callback"] = [tags.top("overhead_share")]
     layout = {
         f"{header.name}: is all well?": _multilines(overview, have),
         f"{header.name}: further sources": _multilines(sides, have),

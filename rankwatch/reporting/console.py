@@ -27,7 +27,7 @@ def start_table(header: RunHeader, width: int = WIDTH) -> str:
     rows = [_cells(row, notes) for row in header.layers]
     used = [i for i in range(len(titles)) if i < 6 or any(row[i] for row in rows)]
     table = [[line[i] for i in used] for line in (titles, *rows)]
-    lines = [_heading(header), *_aligned(table, width - 2)]
+    lines = [*textwrap.wrap(_heading(header), width), *_aligned(table, width - 2)]
     lines += _paragraphs([f"[{number}] {note}" for note, number in notes.items()], width)
     lines += _paragraphs(header.notes, width)
     return "\n".join(lines)
@@ -92,7 +92,7 @@ def one_line(text: str) -> str:
 def _heading(header: RunHeader) -> str:
     layers, steps = _count(len(header.layers), "layer"), _count(header.every_n_steps, "optimiser step")
     levels, sources = " and ".join(header.levels), ", ".join(header.sources)
-    return f"{header.name} {header.version} watches {layers} at {levels} level, every {steps}, on {sources}:"
+    return f"{header.name} {header.version}: {layers} at {levels} level, every {steps}, on {sources}:"
 
 
 def _cells(row: LayerRow, notes: dict[str, int]) -> list[str]:
@@ -103,10 +103,13 @@ def _cells(row: LayerRow, notes: dict[str, int]) -> list[str]:
 
 
 def _aligned(table: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Columns two spaces apart; the paths' column, the second, gives way."""
+    """Columns two spaces apart; paths, then where lengths come from, give way."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    others = sum(widths) - widths[1] + 2 * (len(widths) - 1)
-    widths[1] = min(widths[1], max(width - others, 12))
+    excess = sum(widths) + 2 * (len(widths) - 1) - width
+    for column, least in ((1, 28), (4, 12), (1, 12)):
+        cut = max(0, min(excess, widths[column] - least))
+        widths[column] -= cut
+        excess -= cut
     lines = []
     for line in table:
         cells = [shorten(cell, column).ljust(column) for cell, column in zip(line, widths, strict=True)]

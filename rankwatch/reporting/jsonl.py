@@ -153,15 +153,20 @@ def read_jsonl(path: str | Path) -> list[Reading]:
 
 
 def _reading(record: dict[str, Any], protocol: Protocol) -> Reading:
-    return Reading(
-        **{
-            **record,
-            "protocol": protocol,
-            "effective_rank": _number(record["effective_rank"]),
-            "metrics": {name: _number(value) for name, value in record["metrics"].items()},
-            "spectrum": tuple(_number(value) for value in record["spectrum"]),
-        }
-    )
+    values = {
+        **_fields_of(Reading, record),
+        "protocol": protocol,
+        "effective_rank": _number(record["effective_rank"]),
+        "metrics": {name: _number(value) for name, value in record["metrics"].items()},
+        "spectrum": tuple(_number(value) for value in record["spectrum"]),
+    }
+    return Reading(**values)
+
+
+def _fields_of(kind: type[Protocol | Reading], record: dict[str, Any]) -> dict[str, Any]:
+    """What this version knows of a record, so that files of later versions can be read."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in record.items() if name in known}
 
 
 def _number(value: float | None) -> float:

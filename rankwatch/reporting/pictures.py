@@ -1,8 +1,8 @@
-"""Two pictures: effective rank over layer and step, and the latest spectra.
+"""Two kinds of picture: effective rank over layer and step, and the latest spectra.
 
 Drawn with matplotlib's objects on the Agg canvas: the user's pyplot state and backend are not touched.
 Colour maps are viridis and plasma, which people with colour blindness and grey-scale prints can read.
-matplotlib is imported when the first picture is drawn (about 0.5 s); a picture takes some 0.2 s.
+matplotlib is imported when the first picture is drawn (about 0.5 s); a picture takes some 0.1 s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rankwatch.monitor.report import Report, RunHeader
 Image = npt.NDArray[np.uint8]
 
 _DPI = 110
-_WIDTH = 7.6  # inches
+_WIDTH, _HEIGHT = 4.6, 2.7  # inches
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -31,86 +31,86 @@ _STYLE: dict[Any, Any] = {
     "axes.grid": False,
 }
 _MISSING = "0.88"
+_RANK_COLOURS = "viridis"
 
 
-def heatmap(report: Report, header: RunHeader, alarms: Iterable[Alarm] = ()) -> Image | None:
-    """Effective rank of every layer over steps on the headline source, one panel per level.
+def heatmap(report: Report, header: RunHeader, level: str, alarms: Iterable[Alarm] = ()) -> Image | None:
+    """Effective rank of every layer over steps on the headline source.
 
     Grey is where there is no number; a triangle is where an alarm was raised. Depth goes upwards.
 
     Args:
         report: Its `history` is drawn.
         header: Labels of the layers.
+        level: ``"frame"`` or ``"utterance"``.
         alarms: All alarms so far.
 
     Returns:
         Pixels of shape (height, width, 3), or None while there is nothing to draw.
     """
     source = header.sources[0]
-    panels = [level for level in header.levels if report.history.get((source, level), ((), ()))[0]]
-    if not panels:
+    steps, rows = report.history.get((source, level), ((), ()))
+    if not steps:
         return None
-    height = 0.9 + 0.16 * min(max(len(header.layers), 9), 40)
-    with _figure(len(panels), height) as (figure, axes):
-        for ax, level in zip(axes, panels, strict=True):
-            steps, rows = report.history[source, level]
-            top = _mesh(ax, steps, np.asarray(rows, dtype=float))
-            _colour_bar(figure, ax, "viridis", top)
-            _mark(ax, header, [a for a in alarms if (a.source, a.level) == (source, level)], steps)
-            ax.set(title=f"effective rank, {level} level, {source}", xlabel="optimiser step")
-            _layer_ticks(ax, header)
+    with _figure(f"effective rank, {level} level, {source}") as (figure, ax):
+        top = _mesh(ax, steps, np.asarray(rows, dtype=float))
+        _colour_bar(figure, ax, top)
+        _mark(ax, header, [a for a in alarms if (a.source, a.level) == (source, level)], steps)
+        ax.set(xlabel="optimiser step")
+        _layer_ticks(ax, header)
         return _pixels(figure)
 
 
-def spectra(report: Report, header: RunHeader) -> Image | None:
-    """Singular values of every layer at the latest reading of the headline source, a panel per level.
+def spectra(report: Report, header: RunHeader, level: str) -> Image | None:
+    """Singular values of every layer at the latest reading of the headline source.
 
-    Straight and flat is a space in full use, a cliff is a collapse. Dark is shallow, light is deep.
+    Straight and flat is a space in full use, a cliff is a collapse. Dark is shallow, bright is deep.
 
     Args:
         report: The `spectrum` of its readings is drawn.
         header: Labels of the layers.
+        level: ``"frame"`` or ``"utterance"``.
 
     Returns:
         Pixels of shape (height, width, 3), or None while there is nothing to draw.
     """
     source = header.sources[0]
-    drawn = {level: _curves(report, header, source, level) for level in header.levels}
-    panels = [level for level, curves in drawn.items() if curves]
-    if not panels:
+    depth = {row.layer: i for i, row in enumerate(header.layers)}
+    here = [r for r in report.readings if (r.source, r.level) == (source, level) and r.layer in depth]
+    curves = [(depth[r.layer], r) for r in here if any(value > 0.0 for value in r.spectrum)]
+    if not curves:
         return None
-    with _figure(len(panels), 2.7) as (figure, axes):
+    with _figure(f"spectra at step {report.step}, {level} level, {source}") as (figure, ax):
         colours = _depth_colours(len(header.layers))
-        for ax, level in zip(axes, panels, strict=True):
-            for depth, reading in drawn[level]:
-                values = np.asarray(reading.spectrum, dtype=float)
-                values[~(values > 0.0)] = math.nan
-                ax.plot(np.log10(_positions(reading)), np.log10(values), color=colours[depth], linewidth=1.0)
-            _decades(ax)
-            ax.set(title=f"spectra at step {report.step}, {level} level, {source}", xlabel="singular value number")
-            _depth_key(ax, header, colours)
-        axes[0].set_ylabel("relative to the largest")
+        for i, reading in curves:
+            values = np.asarray(reading.spectrum, dtype=float)
+            values[~(values > 0.0)] = math.nan
+            ax.plot(np.log10(_positions(reading)), np.log10(values), color=colours[i], linewidth=1.0)
+        ax.set(xlabel="singular value number", ylabel="relative to the largest")
+        _decades(ax)
+        _depth_key(ax, header, colours)
         return _pixels(figure)
 
 
 @contextmanager
-def _figure(panels: int, height: float) -> Iterator[tuple[Any, Sequence[Any]]]:
-    """A figure with its panels side by side, in our style whatever the user's is.
+def _figure(title: str) -> Iterator[tuple[Any, Any]]:
+    """A figure with one panel, in our style whatever the user's is.
 
-    Margins are given in inches: letting matplotlib find them takes three times as long as the drawing.
+    As large as TensorBoard shows it. The margins are given, in inches: letting matplotlib find them takes
+    three times as long as the drawing.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    left, right, bottom, top = 0.5, 0.42, 0.42, 0.28
+    left, right, bottom, top = 0.48, 0.52, 0.4, 0.25
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
+        figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor="white")
         FigureCanvasAgg(figure)
-        each = _WIDTH / panels
-        share = ((each - left - right) / _WIDTH, (height - bottom - top) / height)
-        corners = [((i * each + left) / _WIDTH, bottom / height) for i in range(panels)]
-        yield figure, [figure.add_axes((*corner, *share)) for corner in corners]
+        size = ((_WIDTH - left - right) / _WIDTH, (_HEIGHT - bottom - top) / _HEIGHT)
+        ax = figure.add_axes((left / _WIDTH, bottom / _HEIGHT, *size))
+        ax.set_title(title)
+        yield figure, ax
 
 
 def _pixels(figure: Any) -> Image:
@@ -127,15 +127,17 @@ def _mesh(ax: Any, steps: Sequence[int], values: npt.NDArray[np.float64]) -> flo
     top = max(float(finite.max()), 1.0) if finite.size else 1.0
     ax.set_facecolor(_MISSING)
     shown = np.ma.masked_invalid(values)
-    ax.pcolormesh(edges, np.arange(len(values) + 1), shown, cmap="viridis", vmin=0.0, vmax=top)
+    ax.pcolormesh(edges, np.arange(len(values) + 1), shown, cmap=_RANK_COLOURS, vmin=0.0, vmax=top)
     return top
 
 
-def _colour_bar(figure: Any, ax: Any, colours: str, top: float) -> None:
+def _colour_bar(figure: Any, ax: Any, top: float) -> None:
     """From 0 to `top`, as high as the panel."""
     box = ax.get_position()
-    bar = figure.add_axes((box.x1 + 0.008, box.y0, 0.012, box.height))
-    bar.imshow(np.linspace(0.0, top, 128)[:, None], cmap=colours, aspect="auto", origin="lower", extent=(0, 1, 0, top))
+    bar = figure.add_axes((box.x1 + 0.015, box.y0, 0.025, box.height))
+    bar.imshow(
+        np.linspace(0.0, top, 128)[:, None], cmap=_RANK_COLOURS, aspect="auto", origin="lower", extent=(0, 1, 0, top)
+    )
     bar.yaxis.tick_right()
     bar.set_xticks([])
     bar.set_yticks([0.0, top / 2, top], labels=["0", f"{top / 2:.3g}", f"{top:.3g}"])
@@ -147,7 +149,8 @@ def _mark(ax: Any, header: RunHeader, alarms: Sequence[Alarm], steps: Sequence[i
     points = [(a.step, rows[a.layer] + 0.5) for a in alarms if a.layer in rows and a.step >= steps[0]]
     if points:
         x, y = zip(*points, strict=True)
-        ax.scatter(x, y, marker="<", s=26, color="#d55e00", edgecolors="white", linewidths=0.6, zorder=3)
+        size = min(26.0, 300.0 / len(rows))
+        ax.scatter(x, y, marker="<", s=size, color="#d55e00", edgecolors="white", linewidths=0.4, zorder=3)
 
 
 def _layer_ticks(ax: Any, header: RunHeader) -> None:
@@ -161,12 +164,6 @@ def _some(items: Sequence[int], most: int) -> list[int]:
     return list(items)[:: max(1, math.ceil(len(items) / most))]
 
 
-def _curves(report: Report, header: RunHeader, source: str, level: str) -> list[tuple[int, Reading]]:
-    depth = {row.layer: i for i, row in enumerate(header.layers)}
-    here = [r for r in report.readings if (r.source, r.level) == (source, level) and r.layer in depth]
-    return [(depth[r.layer], r) for r in here if any(value > 0.0 for value in r.spectrum)]
-
-
 def _depth_colours(layers: int) -> Any:
     from matplotlib import colormaps
 
@@ -175,7 +172,7 @@ def _depth_colours(layers: int) -> Any:
 
 def _decades(ax: Any) -> None:
     """Both axes hold logarithms: ticks at powers of ten (matplotlib's own log axes take a second to draw)."""
-    bottom = max(ax.get_ylim()[0], -6.0)
+    bottom = min(max(ax.get_ylim()[0], -6.0), -1.05)
     ax.set_ylim(bottom, 0.1)
     right = math.ceil(ax.get_xlim()[1])
     ax.set_xticks(range(right), labels=[f"{10**power}" for power in range(right)])

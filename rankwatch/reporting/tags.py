@@ -4,11 +4,14 @@
 ``RankWatch/health``                           the worst layer relative to its own reference, in [0, 1]
 ``RankWatch/alarm_level``                      0 nothing, 1 warning, 2 critical
 ``RankWatch/effective_rank_frame``             median over layers; ``_utterance``; ``@name`` for further sets
-``RankWatch/cost_share``                       the callback's part of the run's wall time, in [0, 1]
+``RankWatch/overhead_share``                   the callback's part of the run's wall time, in [0, 1]
 ``RankWatch_frame/L07``                        effective rank of one layer; ``L00`` is the front end
 ``RankWatch_frame/L07_low``, ``..._high``      its interval
 ``RankWatch_frame/L07@name``                   the same layer on a further probe set, ``@train`` in training
 ``RankWatch_detail/mean_share_frame_worst``    any metric over layers: ``min``, ``median``, ``worst``
+``RankWatch/heatmap_frame``, ``spectra_...``   pictures; those of the second level are
+                                               ``RankWatch_utterance/heatmap`` and ``.../spectra``
+``RankWatch/alarms``, ``layers``, ...          texts
 =============================================  =====================================================
 
 With another callback name that name stands for ``RankWatch``.
@@ -34,23 +37,26 @@ class Tags:
     Attributes:
         name: The callback's name.
         headline: The source whose numbers carry no ``@``; the training pass always carries one.
+        first_level: The level whose pictures stand in the first group.
         labels: Short names of layers (``"L07"``) by their path.
 
     Example:
-        >>> tags = Tags("RankWatch", "held_back", {"encoder.layers.6": "L07"})
+        >>> tags = Tags("RankWatch", "held_back", labels={"encoder.layers.6": "L07"})
         >>> tags.layer("frame", "encoder.layers.6", "held_back"), tags.rank("utterance", "music")
         ('RankWatch_frame/L07', 'RankWatch/effective_rank_utterance@music')
     """
 
     name: str = "RankWatch"
     headline: str = ""
+    first_level: str = "frame"
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, header: RunHeader) -> Tags:
         """The names of the run that `header` describes."""
         headline = header.sources[0] if header.sources else ""
-        return cls(header.name, headline, {row.layer: row.label for row in header.layers})
+        labels = {row.layer: row.label for row in header.layers}
+        return cls(header.name, headline, header.levels[0], labels)
 
     def top(self, what: str) -> str:
         """A chart, picture or text of the first group."""
@@ -67,6 +73,10 @@ class Tags:
     def detail(self, level: str, metric: str, statistic: str, source: str) -> str:
         """A statistic over layers of any metric."""
         return f"{self.name}_detail/{metric}_{level}_{statistic}{self.at(source)}"
+
+    def picture(self, what: str, level: str) -> str:
+        """A picture of one level."""
+        return self.top(f"{what}_{level}") if level == self.first_level else f"{self.name}_{level}/{what}"
 
     def extra(self, what: str) -> str:
         """Anything that a report carries in `Report.extra`."""
@@ -85,7 +95,7 @@ def scalars(report: Report, tags: Tags) -> dict[str, float]:
     values = {
         tags.top("health"): report.health,
         tags.top("alarm_level"): float(report.alarm_level),
-        tags.top("cost_share"): report.cost.share,
+        tags.top("overhead_share"): report.cost.share,
     }
     for reading in report.readings:
         where = (reading.level, reading.layer, reading.source)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from rankwatch.monitor.reading import Alarm
+from rankwatch.monitor.reading import Alarm, Protocol
 from rankwatch.monitor.report import Report, RunEnd, RunHeader
 from rankwatch.reporting import pictures, text
 from rankwatch.reporting.charts import CHART_LIMIT, ChartPlan, custom_scalars, plan_charts
 from rankwatch.reporting.tags import Tags, scalars
 
-_PICTURES_APART = 10  # readings; a pair of pictures takes some 0.3 s
+_PICTURES_APART = 10  # readings; a set of pictures takes some 0.4 s
 
 
 class TensorBoardReporter:
@@ -34,9 +34,10 @@ class TensorBoardReporter:
         self._images = images
         self._plan = ChartPlan(())
         self._written: set[str] = set()
-        self._protocols: set[str] = set()
+        self._protocols: set[Protocol] = set()
         self._alarms: list[Alarm] = []
         self._taken = 0
+        self._alarmed = False
         self._next_picture = 3
         self._undrawn: Report | None = None
 
@@ -84,11 +85,13 @@ class TensorBoardReporter:
         step = report.step
         if self._taken == 1:
             self._text("layers", f"{text.layers_text(self._header)}\n\n{self._plan.sentence()}", step)
-        protocols = {reading.protocol.id for reading in report.readings}
+        protocols = {reading.protocol for reading in report.readings}
         if not self._protocols.issuperset(protocols):
             self._protocols |= protocols
             self._text("protocol", text.protocols_text(report.readings), step)
-        if report.alarms or report.message:
+        all_clear = self._alarmed and not report.open_alarms
+        self._alarmed = bool(report.open_alarms)
+        if self._taken == 1 or report.alarms or report.message or all_clear:
             self._text("alarms", text.status_text(report, self._tags), step)
 
     def _text(self, what: str, markdown: str, step: int) -> None:
@@ -99,12 +102,11 @@ class TensorBoardReporter:
         if report is None:
             return
         self._text("readings", text.readings_text(report, self._tags), report.step)
-        if not self._images:
-            return
-        drawn = {
-            "heatmap": pictures.heatmap(report, self._header, self._alarms),
-            "spectra": pictures.spectra(report, self._header),
-        }
-        for what, pixels in drawn.items():
-            if pixels is not None:
-                self._writer.add_image(self._tags.top(what), pixels, report.step, dataformats="HWC")
+        if self._images:
+            for level in self._header.levels:
+                self._image("heatmap", level, report.step, pictures.heatmap(report, self._header, level, self._alarms))
+                self._image("spectra", level, report.step, pictures.spectra(report, self._header, level))
+
+    def _image(self, what: str, level: str, step: int, pixels: pictures.Image | None) -> None:
+        if pixels is not None:
+            self._writer.add_image(self._tags.picture(what, level), pixels, step, dataformats="HWC")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rankwatch.monitor.reading import Alarm, Protocol, Reading
 from rankwatch.monitor.report import Report, RunEnd, RunHeader
-from rankwatch.reporting.console import end_summary
+from rankwatch.reporting.console import end_summary, one_line
 from rankwatch.reporting.tags import Tags
 
 
@@ -44,18 +44,8 @@ def status_text(report: Report, tags: Tags) -> str:
     if report.message:
         lines.append("\n".join(f"> {line}" for line in report.message.splitlines()))
     if report.open_alarms:
-        lines.append(alarms_table(report.open_alarms, tags))
+        lines.append("\n".join(_bullet(alarm, tags) for alarm in report.open_alarms))
     return "\n\n".join(lines)
-
-
-def alarms_table(alarms: Sequence[Alarm], tags: Tags) -> str:
-    """One row per alarm."""
-    titles = ("severity", "kind", "layer", "module", "level", "source", "since", "raised at", "evidence")
-    rows = []
-    for a in alarms:
-        layer = (tags.labels.get(a.layer, ""), f"`{a.layer}`")
-        rows.append((a.severity, a.kind, *layer, a.level, a.source, a.since, a.step, a.message))
-    return table(titles, rows)
 
 
 def readings_text(report: Report, tags: Tags) -> str:
@@ -101,9 +91,16 @@ def _cell(value: object) -> str:
     return " ".join(str(value).replace("|", "\\|").split())
 
 
+def _bullet(alarm: Alarm, tags: Tags) -> str:
+    label = tags.labels.get(alarm.layer, "")
+    when = f"since step {alarm.since}, raised at {alarm.step}"
+    where = f"{label} `{alarm.layer}`, {alarm.level} level, {alarm.source}"
+    return f"- **{alarm.severity}: {alarm.kind}**, {where}, {when}: {one_line(alarm.message)}"
+
+
 def _value(reading: Reading) -> str:
     number = f"{reading.effective_rank:.1f}" if reading.ok else "none"
-    if reading.effective_rank_low is not None and reading.effective_rank_high is not None:
+    if reading.ok and reading.effective_rank_low is not None and reading.effective_rank_high is not None:
         number += f" [{reading.effective_rank_low:.1f}, {reading.effective_rank_high:.1f}]"
     return number if reading.status == "ok" else f"{number} ({reading.status.replace('_', ' ')})"
 

@@ -1,0 +1,115 @@
+"""Tests of the chart budget and of the Custom Scalars layout."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from reporting_fakes import fake_header, fake_run
+
+from rankwatch.monitor.report import Report, RunHeader
+from rankwatch.reporting.charts import METRIC_ORDER, ChartPlan, custom_scalars, plan_charts
+from rankwatch.reporting.tags import Tags, scalars
+
+
+def summary_keys(header: RunHeader) -> list[str]:
+    """What a real run's summary holds: every metric on every source."""
+    at = ["" if source == header.sources[0] else f"@{source}" for source in header.sources]
+    statistics = ("min", "median", "worst")
+    return [f"{v}/{m}{a}/{s}" for v in header.levels for m in METRIC_ORDER for a in at for s in statistics]
+
+
+def plan(header: RunHeader, limit: int | None = 60) -> ChartPlan:
+    return plan_charts(header, summary_keys(header), limit)
+
+
+@pytest.mark.parametrize("layers", [1, 3, 7, 13, 25, 49])
+@pytest.mark.parametrize("sources", [("held_back",), ("train",), ("held_back", "music", "noise", "train")])
+def test_at_most_60_charts_and_8_on_top(layers: int, sources: tuple[str, ...]) -> None:
+    drawn = plan(fake_header(layers, sources=sources)).drawn
+    assert len(drawn) == len(set(drawn)) <= 60
+    assert sum(tag.startswith("RankWatch/") for tag in drawn) <= 8
+
+
+def test_24_layers_and_a_front_end_show_every_layer_and_the_last_ones_interval() -> None:
+    header = fake_header(25)
+    drawn = plan(header).drawn
+    tags = Tags.of(header)
+    for level in header.levels:
+        assert all(tags.layer(level, row.layer, "held_back") in drawn for row in header.layers)
+        assert tags.layer(level, header.layers[-1].layer, "held_back", "_high") in drawn
+        assert tags.rank(level, "held_back") in drawn
+    assert {"RankWatch/health", "RankWatch/alarm_level", "RankWatch/overhead_share"} <= set(drawn)
+    assert "RankWatch/effective_rank_frame@music" in drawn
+
+
+def test_three_layers_show_every_layer_source_and_interval_and_the_worst_of_metrics() -> None:
+    header = fake_header(3)
+    drawn, tags = plan(header).drawn, Tags.of(header)
+    for level in header.levels:
+        for row in header.layers:
+            wanted = [tags.layer(level, row.layer, source) for source in header.sources]
+            wanted += [tags.layer(level, row.layer, "held_back", end) for end in ("_low", "_high")]
+            assert set(wanted) <= set(drawn)
+        for metric in METRIC_ORDER:
+            assert tags.detail(level, metric, "worst", "held_back") in drawn
+
+
+def test_nothing_is_lost_between_drawn_and_left_out() -> None:
+    header, reports, _ = fake_run(7, 1)
+    everything = set(scalars(reports[0], Tags.of(header)))
+    bands = {tag for tag in everything if "_low" in tag or "_high" in tag}
+    limited, full = plan_charts(header, reports[0].summary), plan_charts(header, reports[0].summary, None)
+    assert full.left_out == ()
+    assert set(limited.drawn) | set(limited.left_out) == set(full.drawn)
+    shown_twice = {tag for tag in everything if "effective_rank" in tag and "_median" in tag}
+    assert everything - set(full.drawn) == {tag for tag in bands if "@" in tag} | shown_twice
+    assert "RankWatch_detail" in limited.sentence()
+    assert "All" in full.sentence()
+
+
+def test_what_is_drawn_stays_drawn_when_metrics_join_later() -> None:
+    header = fake_header(13)
+    first = plan_charts(header, ["frame/stable_rank/min"])
+    later = plan_charts(header, summary_keys(header), kept=first.drawn)
+    assert later.drawn[: len(first.drawn)] == first.drawn
+    assert len(later.drawn) == 60
+
+
+def test_more_important_metrics_come_first_and_unknown_ones_last() -> None:
+    drawn = plan_charts(fake_header(2), [f"frame/{m}/worst" for m in ("zeta", "stable_rank", "mean_share")]).drawn
+    assert [tag.split("/")[1] for tag in drawn if "detail" in tag] == [
+        "mean_share_frame_worst",
+        "stable_rank_frame_worst",
+        "zeta_frame_worst",
+    ]
+
+
+def multilines(report: Report, header: RunHeader) -> dict[str, list[str]]:
+    layout = custom_scalars(header, list(scalars(report, Tags.of(header))))
+    return {title: chart[1] for charts in layout.values() for title, chart in charts.items() if chart[0] == "Multiline"}
+
+
+def test_one_chart_holds_all_layers_of_a_level_and_nothing_else() -> None:
+    header, reports, _ = fake_run(7, 1)
+    values = scalars(reports[0], Tags.of(header))
+    for level in header.levels:
+        patterns = multilines(reports[0], header)[f"effective rank, {level} level, all layers"]
+        found = {tag for tag in values for pattern in patterns if re.match(pattern, tag)}
+        assert found == {f"RankWatch_{level}/L{i:02}" for i in range(7)}
+
+
+def test_bands_are_laid_out_only_where_the_interval_was_written() -> None:
+    for intervals in (True, False):
+        header, reports, _ = fake_run(3, 1, intervals=intervals)
+        layout = custom_scalars(header, list(scalars(reports[0], Tags.of(header))))
+        margins = [chart for charts in layout.values() for chart in charts.values() if chart[0] == "Margin"]
+        assert len(margins) == (6 if intervals else 0)
+        assert all(low == f"{value}_low" and high == f"{value}_high" for _, (value, low, high) in margins)
+
+
+def test_overview_comes_first() -> None:
+    header, reports, _ = fake_run(3, 1)
+    layout = custom_scalars(header, list(scalars(reports[0], Tags.of(header))))
+    first = next(iter(layout.values()))
+    assert next(iter(first.values()))[1] == ["^RankWatch/health$", "^RankWatch/alarm_level$"]
