@@ -1,0 +1,26 @@
+"""Made-up readings for tests of judgement."""
+
+import math
+
+from rankwatch.monitor.reading import Protocol, Reading
+
+
+def reading(step, rank, *, layer="layers.0", level="frame", source="held_back", half_width=None, **metrics):
+    mode = "train" if source == "train" else "eval"
+    protocol = Protocol(source, level, 512, 4, 128, None, mode=mode, seed=metrics.pop("seed", 0))
+    return Reading(
+        step=step,
+        source=source,
+        level=level,
+        layer=layer,
+        effective_rank=rank,
+        effective_rank_low=None if half_width is None else rank - half_width,
+        effective_rank_high=None if half_width is None else rank + half_width,
+        rankme=rank,
+        metrics={"mean_share": 0.2, "non_finite_share": 0.0, **metrics},
+        status="ok" if math.isfinite(rank) else "too_few_rows",
+        n=2048,
+        d=128,
+        k=None,
+        protocol=protocol,
+    )

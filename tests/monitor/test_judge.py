@@ -1,0 +1,139 @@
+"""Judgement: what becomes an alarm, when, how grave, and how often it is told."""
+
+import math
+
+import pytest
+from readings import reading
+
+from rankwatch.monitor.detectors import Falling
+from rankwatch.monitor.history import History
+from rankwatch.monitor.judge import Judge
+
+
+def run(curves, **made):
+    """Judge columns of {layer: value or reading}; returns the verdicts."""
+    judge, history = Judge("held_back"), History()
+    verdicts = []
+    for i, column in enumerate(curves):
+        readings = [
+            value if not isinstance(value, (int, float)) else reading(10 * i, value, layer=layer, **made)
+            for layer, value in column.items()
+        ]
+        verdicts.append(judge.judge(readings, history))
+    return verdicts
+
+
+def raised(verdicts):
+    return [(i, alarm.kind, alarm.severity, alarm.layer) for i, v in enumerate(verdicts) for alarm in v.raised]
+
+
+def test_a_lasting_fall_is_critical_after_the_patience():
+    verdicts = run([{"a": 60.0}] * 10 + [{"a": 30.0}] * 6)
+    assert raised(verdicts) == [(12, "dimensional", "critical", "a")]
+    assert verdicts[12].raised[0].since == 100
+    assert "50% of its reference 60.0" in verdicts[12].message
+    assert [v.level for v in verdicts] == [0] * 12 + [2] * 4
+
+
+@pytest.mark.parametrize("dip", [1, 2])
+def test_a_short_dip_is_not(dip):
+    assert not raised(run([{"a": 60.0}] * 10 + [{"a": 30.0}] * dip + [{"a": 60.0}] * 5))
+
+
+def test_a_healthy_slide_of_a_quarter_is_not():
+    slide = [{"a": 60.0 - 0.25 * 60.0 * i / 60} for i in range(60)]
+    assert not raised(run(slide))
+
+
+def test_the_dip_after_the_start_is_not():
+    start = [120.0, 90.0, 50.0, 40.0, 45.0, 55.0, 60.0, 62.0, 61.0, 60.0]
+    assert not raised(run([{"a": value} for value in start]))
+
+
+def test_one_lucky_reading_makes_no_reference():
+    assert not raised(run([{"a": 60.0}] * 8 + [{"a": 200.0}] + [{"a": 60.0}] * 8))
+
+
+def test_an_alarm_is_never_within_the_readings_own_error():
+    wide = [{"a": 60.0}] * 10 + [{"a": 36.0}] * 5
+    assert raised(run(wide, half_width=1.0))
+    assert not raised(run(wide, half_width=5.0))
+
+
+@pytest.mark.parametrize("made", [{"level": "utterance"}, {"source": "train"}, {"source": "music"}])
+def test_utterance_level_train_mode_and_further_sets_alone_only_warn(made):
+    verdicts = run([{"a": 60.0}] * 10 + [{"a": 20.0}] * 5, **made)
+    assert [severity for _, _, severity, _ in raised(verdicts)] == ["warning"]
+
+
+def test_constant_and_shared_vector_are_seen_from_the_first_steps():
+    assert raised(run([{"a": 1.0}] * 3, mean_share=1.0))[0][:3] == (1, "constant", "critical")
+    # A centred rank of 100 of 128 looks healthy; the shared vector is told all the same.
+    assert raised(run([{"a": 100.0}] * 4, mean_share=0.9999)) == [(2, "shared_vector", "critical", "a")]
+    assert not raised(run([{"a": 100.0}] * 4, mean_share=0.99))
+
+
+def test_a_cloud_on_a_line_is_seen_from_the_first_steps():
+    assert raised(run([{"a": 1.02}] * 4)) == [(2, "dimensional", "critical", "a")]
+
+
+def test_nan_is_told_at_once_and_never_read_as_healthy():
+    assert raised(run([{"a": math.nan}], non_finite_share=1.0)) == [(0, "non_finite", "critical", "a")]
+    assert raised(run([{"a": 50.0}], non_finite_share=0.01)) == [(0, "non_finite", "warning", "a")]
+
+
+def test_one_event_is_one_message_that_names_all_layers():
+    healthy = [{"a": 60.0, "b": 70.0, "c": 80.0}] * 10
+    broken = [{"a": 60.0, "b": 70.0, "c": 30.0}] + [{"a": 60.0, "b": 30.0, "c": 30.0}] * 6
+    verdicts = run(healthy + broken)
+    messages = [v.message for v in verdicts if v.message]
+    assert len(messages) == 1
+    assert "in c; seen in b too" in messages[0]
+    assert {alarm.layer for alarm in verdicts[-1].open} == {"b", "c"}
+
+
+def test_recovery_ends_the_episode_only_after_as_many_clean_readings():
+    verdicts = run([{"a": 60.0}] * 10 + [{"a": 30.0}] * 4 + [{"a": 60.0}] * 4)
+    assert [v.level for v in verdicts[12:]] == [2, 2, 2, 2, 0, 0]
+    assert [v.ended for v in verdicts].index(True) == 16
+
+
+def test_a_collapsed_curve_does_not_become_its_own_reference():
+    verdicts = run([{"a": 60.0}] * 10 + [{"a": 20.0}] * 200)
+    assert verdicts[-1].level == 2
+
+
+def test_another_protocol_is_not_compared():
+    judge, history = Judge("held_back"), History()
+    for i in range(10):
+        judge.judge([reading(i, 60.0)], history)
+    verdicts = [judge.judge([reading(10 + i, 20.0, seed=1)], history) for i in range(6)]
+    assert not any(v.raised for v in verdicts)
+    assert history.restarted == [("held_back", "frame", "layers.0")]
+
+
+def test_state_survives_a_restart():
+    def columns():
+        return [60.0] * 10 + [30.0] * 6
+
+    straight, history = Judge("held_back"), History()
+    expected = [straight.judge([reading(i, v)], history).raised for i, v in enumerate(columns())]
+    judge, history, seen = Judge("held_back"), History(), []
+    for i, v in enumerate(columns()):
+        seen.append(judge.judge([reading(i, v)], history).raised)
+        fresh, past = Judge("held_back"), History()
+        fresh.load_state_dict(judge.state_dict())
+        past.load_state_dict(history.state_dict())
+        judge, history = fresh, past
+    assert seen == expected
+
+
+def test_the_reference_is_a_quantile_of_sound_readings_after_the_warm_up():
+    history = History()
+    judge = Judge("held_back", (Falling(warmup=3),))
+    values = [500.0, 400.0, 300.0, 10.0, 11.0, 12.0, 13.0, 14.0]
+    for i, value in enumerate(values):
+        judge.judge([reading(i, value)], history)
+    series = history.series(reading(99, 0.0))
+    assert series.reference(warmup=3) == pytest.approx(13.2)  # the 80 % quantile of 10 .. 14
+    assert series.reference(warmup=7) is None
