@@ -22,7 +22,7 @@ def test_the_table_names_every_layer_once_and_is_aligned() -> None:
     assert any(header.notes[0] in line for line in lines)
 
 
-@pytest.mark.parametrize("width", [80, 110])
+@pytest.mark.parametrize("width", [90, 110])
 def test_long_paths_lose_their_middle_and_no_line_is_too_long(width: int) -> None:
     header = fake_header(5)
     deep = "module.with.a.very.long.path." + "deeper." * 20 + "layers.11"
