@@ -235,7 +235,8 @@ def _mask(value: Tensor, place: str, path: str, name: str, named: bool) -> Candi
     if bool(((value != 0) & (value != 1)).any()):
         return None
     mask = value != 0
-    hint = None if _LENGTH_NAMES.search(name) is None else _PADDING_NAMES.search(name) is None
+    # What the user named, or is named like lengths, means 1 = valid unless it speaks of padding.
+    hint = _PADDING_NAMES.search(name) is None if named else None
     changes = mask[:, 1:] ^ mask[:, :-1]
     first, mixed = mask[:, 0], changes.any(dim=1)
     polarities = set(first[mixed].tolist() if bool(mixed.any()) else first.tolist())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rankwatch.sampling.candidates import Candidate, named_arguments, waveform_like
@@ -91,10 +92,12 @@ def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) 
         return TRIM * -(-axis // max(frames, 1))
 
     exact = [axis for axis in axes if axis == longest]
+    # A batch padded further than its longest utterance (a few very short files, for example).
+    silent = [axis for axis in axes if candidate.named and _silent_behind(candidate.values, axis, inputs.audio)]
     near = [axis for axis in axes if axis - slack(axis) <= longest < axis]
     # Counts above T can't be frames; those that may be either are taken for frames.
     far = [axis for axis in axes if longest < axis and (axis > frames or longest <= frames)] if asked else []
-    for axis in (*exact, *near, *far):
+    for axis in (*exact, *silent, *near, *far):
         found = _on_axis(candidate, axis, axes[axis], frames, inputs)
         if found is not None:
             return found
@@ -123,6 +126,17 @@ def _on_axis(candidate: Candidate, axis: int, unit: str, frames: int, inputs: In
         return None
     exact = int(candidate.values.max()) == axis
     return Fit(candidate, mapped[0], f"{unit}, {mapped[1]}" if mapped[1] else unit, exact)
+
+
+def _silent_behind(counts: Tensor, axis: int, audio: Sequence[Tensor]) -> bool:
+    """Whether waveforms (B, axis) are there, with nothing but zeros behind these counts of samples."""
+    for x in audio:
+        wave = x.flatten(1) if x.ndim == 3 and x.shape[1] == 1 else x
+        if wave.ndim == 2 and wave.shape[1] == axis and int(counts.max()) <= axis:
+            behind = torch.arange(axis, device=wave.device) >= counts.to(wave.device)[:, None]
+            if bool((wave != 0).any()) and not bool(((wave != 0) & behind).any()):
+                return True
+    return False
 
 
 def visibly_padded(audio: Sequence[Tensor], frames: int) -> bool:

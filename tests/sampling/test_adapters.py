@@ -98,6 +98,15 @@ class TestHuggingFace:
             replayed = hidden_states(model, lambda: model(WAVEFORMS, **masked))
             assert not torch.equal(replayed[1], plain[1])
 
+    def test_very_short_utterances(self) -> None:
+        """Shorter than the first kernel, and empty: no crash, and every frame of the long one is finite."""
+        model = hugging_face("HubertConfig", "HubertModel")
+        adapter = unmasked_call(model, model)
+        assert adapter is not None
+        waveforms, lengths = audio((1600, 5, 0))
+        states = hidden_states(model, lambda: adapter.run(waveforms, lengths))
+        assert all(bool(state[0].isfinite().all()) for state in states)
+
     def test_student_of_a_pair_is_run(self) -> None:
         student, teacher = (hugging_face("HubertConfig", "HubertModel") for _ in range(2))
         root = nn.ModuleDict({"ema_teacher": teacher, "student": student})

@@ -78,6 +78,19 @@ class TestBatches:
         assert valid == Valid(valid.frames, "every frame (no lengths found)")
         assert valid.frames.tolist() == [79] * 4
 
+    def test_padded_further_than_the_longest_if_it_is_silent_there(self) -> None:
+        """A batch of very short files, padded to what the front end needs; also where samples are like frames."""
+        waveforms = torch.zeros(4, 1600)
+        for row, n in zip(waveforms, [200, 37, 60, 0], strict=True):
+            row[:n] = 0.5
+        valid = resolve(None, args=(waveforms,), kwargs={"lengths": torch.tensor([200, 37, 60, 0])})
+        assert valid.frames.tolist() == [9, 1, 2, 0]
+        assert "samples, through 3 convolutions" in valid.source
+        waveforms[:, 60:] = 0
+        assert resolve((waveforms, {"len": torch.tensor([60, 37, 60, 0])})).frames.tolist() == [2, 1, 2, 0]
+        with pytest.raises(AmbiguousLengths, match="doesn't fit"):
+            resolve((waveforms + 1, {"len": torch.tensor([60, 37, 60, 0])}))
+
     def test_a_batch_that_holds_itself(self) -> None:
         batch: dict[str, Any] = {"wav": WAVEFORMS, "lengths": LENGTHS}
         batch["self"] = batch
