@@ -1,0 +1,55 @@
+"""Run by test_ddp.py in a process of its own: fits with one or two processes, and writes down what each saw."""
+
+import json
+import sys
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from toys import Module, Noise, collate, trainer
+
+from rankwatch import RankWatch
+
+
+class Write(pl.Callback):
+    """What this process saw, as JSON."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def on_train_end(self, trainer, module):
+        watch = next((cb for cb in trainer.callbacks if isinstance(cb, RankWatch)), None)
+        seen = {
+            "step": trainer.global_step,
+            "losses": module.losses,
+            "weights": float(sum(p.double().sum() for p in module.parameters())),
+            "readings": [r.to_dict() for r in watch.readings] if watch else [],
+            "alarms": [a.to_dict() for a in watch.alarms] if watch else [],
+        }
+        self.path.with_suffix(f".{trainer.global_rank}.json").write_text(json.dumps(seen))
+
+
+class Still(Module):
+    """Doesn't learn, so that every reading is of the same weights."""
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.0)
+
+
+def fit(kind, folder, processes):
+    made = {"still": Still, "train": Module, "collapse": lambda: Module(collapse="line")}
+    watch = RankWatch(every_n_steps=4, n_utterances=32, on_collapse="stop", strict=True)
+    callbacks = [Write(folder / f"{kind}-{processes}")] + ([watch] if kind != "train-alone" else [])
+    pl.seed_everything(0, verbose=False)
+    module = made["train" if kind == "train-alone" else kind]()
+    strategy = {"strategy": "ddp_fork", "devices": processes} if processes > 1 else {"devices": 1}
+    quiet = {"logger": False, "enable_checkpointing": False}
+    run = trainer(folder / kind, *callbacks, max_steps=40 if kind == "collapse" else 8, **quiet, **strategy)
+    data = torch.utils.data.DataLoader(Noise(64).items, 16 // processes, collate_fn=collate)
+    run.fit(module, data)
+
+
+if __name__ == "__main__":
+    for job in sys.argv[2:]:
+        name, count = job.split(":")
+        fit(name, Path(sys.argv[1]), int(count))
