@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from toys import Module, Noise, collate, trainer
 
 from rankwatch import RankWatch
@@ -22,7 +23,7 @@ class Write(pl.Callback):
         seen = {
             "step": trainer.global_step,
             "losses": module.losses,
-            "weights": float(sum(p.double().sum() for p in module.parameters())),
+            "weights": float(sum(p.detach().double().sum() for p in module.parameters())),
             "readings": [r.to_dict() for r in watch.readings] if watch else [],
             "alarms": [a.to_dict() for a in watch.alarms] if watch else [],
         }
@@ -42,7 +43,9 @@ def fit(kind, folder, processes):
     callbacks = [Write(folder / f"{kind}-{processes}")] + ([watch] if kind != "train-alone" else [])
     pl.seed_everything(0, verbose=False)
     module = made["train" if kind == "train-alone" else kind]()
-    strategy = {"strategy": "ddp_fork", "devices": processes} if processes > 1 else {"devices": 1}
+    # Layer drop leaves parameters unused.
+    ddp = DDPStrategy(start_method="fork", find_unused_parameters=True)
+    strategy = {"strategy": ddp, "devices": processes} if processes > 1 else {"devices": 1}
     quiet = {"logger": False, "enable_checkpointing": False}
     run = trainer(folder / kind, *callbacks, max_steps=40 if kind == "collapse" else 8, **quiet, **strategy)
     data = torch.utils.data.DataLoader(Noise(64).items, 16 // processes, collate_fn=collate)

@@ -225,6 +225,7 @@ class Gathering:
                         keys=batch.keys,
                         used=batch.used,
                         forward=self._runner.signature(batch),
+                        audio=batch.audio,
                     )
                     self._tell_failures(failures)
                     window.add(drawn, batch.used)

@@ -31,7 +31,8 @@ class Protocol:
         centred: Whether the mean was removed before the spectrum was taken.
         power: ``"sigma"`` (RankMe's p = sigma / sum sigma) or ``"sigma^2"``.
         pooling: ``"none"`` at frame level, ``"mean"`` over valid frames at utterance level.
-        input: ``"clean"``, ``"masked"`` (the model masks, or its own masked call is replayed) or
+        input: ``"clean"`` (known to be unmasked), ``"replayed"`` (the training call in eval mode, with whatever
+            masks it was given), ``"user"`` (by `probe_forward`), ``"masked"`` (the training pass) or
             ``"unknown"``.
         mode: ``"eval"`` or ``"train"`` (with dropout and masking).
         precision: The trainer's precision, for example ``"bf16-mixed"``.

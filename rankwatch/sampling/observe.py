@@ -63,6 +63,7 @@ class Observer:
         keys: Tensor,
         used: int,
         forward: Callable[..., Any] | None = None,
+        audio: bool = False,
     ) -> tuple[dict[str, Drawn], dict[str, Exception]]:
         """Rows of every layer that could be read, and what went wrong with the others.
 
@@ -74,23 +75,16 @@ class Observer:
             keys: (B,) utterance keys.
             used: Only the first `used` utterances count.
             forward: What was called, for the names of its arguments.
+            audio: The batch is (waveforms, lengths) of our own: the user's `lengths` means other batches.
 
         Raises:
             AmbiguousLengths: Where lengths can't be known: that concerns all layers.
         """
         failures: dict[str, Exception] = {}
-        observed: list[Observed] = []
-        layouts: dict[str, str] = {}
-        for name, output in outputs.items():
-            layer = self._layers[name]
-            try:
-                hidden, own_lengths = unpack(output)
-                hidden, layouts[name] = to_btc(hidden, batch_size=len(keys), layer=layer)
-                observed.append(Observed(layer, hidden, own_lengths))
-            except Exception as error:
-                failures[name] = error
+        observed, layouts = self._observed(outputs, len(keys), failures)
+        spec = "auto" if audio else self._spec
         valid = resolve_lengths(
-            observed, args=args, kwargs=kwargs, batch=batch, spec=self._spec, root=self._root, forward=forward
+            observed, args=args, kwargs=kwargs, batch=batch, spec=spec, root=self._root, forward=forward
         )
         drawn: dict[str, Drawn] = {}
         for one in observed:
@@ -109,3 +103,30 @@ class Observer:
             except Exception as error:
                 failures[name] = error
         return drawn, failures
+
+    def _observed(
+        self, outputs: Mapping[str, Any], batch_size: int, failures: dict[str, Exception]
+    ) -> tuple[list[Observed], dict[str, str]]:
+        """Outputs as (B, T, C); what can't be read goes into `failures`.
+
+        Four-dimensional front ends come last: how many frames the blocks have tells their time axis.
+        """
+        observed: list[Observed] = []
+        layouts: dict[str, str] = {}
+        unpacked: dict[str, tuple[Tensor, Tensor | None]] = {}
+        for name, output in outputs.items():
+            try:
+                unpacked[name] = unpack(output)
+            except Exception as error:
+                failures[name] = error
+        for name in sorted(unpacked, key=lambda name: unpacked[name][0].ndim):
+            hidden, lengths = unpacked[name]
+            frames = observed[-1].hidden.shape[1] if hidden.ndim == 4 and observed else None
+            known = self.facts[name].layout if name in self.facts else None
+            try:
+                layer = self._layers[name]
+                hidden, layouts[name] = to_btc(hidden, batch_size=batch_size, layer=layer, frames=frames, known=known)
+                observed.append(Observed(layer, hidden, lengths))
+            except Exception as error:
+                failures[name] = error
+        return observed, layouts

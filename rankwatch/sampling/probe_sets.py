@@ -130,20 +130,21 @@ class Runner:
         self._probe_forward = probe_forward
         self._template = template
         self._adapter: Adapter | None = unmasked_call(backbone[1] if backbone else root, root)
+        self._replayed = False
 
     @property
     def input(self) -> str:
         """The protocol's word for what the model is given: ``"clean"``, ``"replayed"`` or ``"user"``."""
         if self._probe_forward is not None:
             return "user"
-        return "clean" if self._adapter is not None else "replayed"
+        return "replayed" if self._adapter is None or self._replayed else "clean"
 
     @property
     def way(self) -> str:
         """How batches are run, in words, for the table."""
         if self._probe_forward is not None:
             return "your probe_forward"
-        if self._adapter is not None:
+        if self._adapter is not None and not self._replayed:
             return f"{self._adapter.name} (unmasked, eval mode)"
         return f"replay of the call of {self._path} (eval mode)"
 
@@ -179,6 +180,7 @@ class Runner:
             if clean is not None:
                 clean()
             else:
+                self._replayed = True
                 self._backbone[1](*args, **kwargs)
 
     def _run_audio(self, waveforms: Tensor, lengths: Tensor) -> None:
