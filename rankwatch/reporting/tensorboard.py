@@ -38,6 +38,7 @@ class TensorBoardReporter:
         self._alarms: list[Alarm] = []
         self._taken = 0
         self._alarmed = False
+        self._status_at = -1
         self._next_picture = 3
         self._undrawn: Report | None = None
 
@@ -92,7 +93,12 @@ class TensorBoardReporter:
         all_clear = self._alarmed and not report.open_alarms
         self._alarmed = bool(report.open_alarms)
         if self._taken == 1 or report.alarms or report.message or all_clear:
-            self._text("alarms", text.status_text(report, self._tags), step)
+            self._status(report)
+
+    def _status(self, report: Report) -> None:
+        if report.step != self._status_at:
+            self._status_at = report.step
+            self._text("alarms", text.status_text(report, self._tags), report.step)
 
     def _text(self, what: str, markdown: str, step: int) -> None:
         self._writer.add_text(self._tags.top(what), markdown, step)
@@ -101,6 +107,7 @@ class TensorBoardReporter:
         report, self._undrawn = self._undrawn, None
         if report is None:
             return
+        self._status(report)
         self._text("readings", text.readings_text(report, self._tags), report.step)
         if self._images:
             for level in self._header.levels:
