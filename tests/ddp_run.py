@@ -30,6 +30,18 @@ class Write(pl.Callback):
         self.path.with_suffix(f".{trainer.global_rank}.json").write_text(json.dumps(seen))
 
 
+class Strided(pl.LightningDataModule):
+    """Each process gets every so-many-th utterance, in order."""
+
+    def __init__(self, batch_size):
+        super().__init__()
+        self.batch_size = batch_size
+
+    def train_dataloader(self):
+        items = Noise(64).items[self.trainer.global_rank :: self.trainer.world_size]
+        return torch.utils.data.DataLoader(items, self.batch_size, collate_fn=collate)
+
+
 class Still(Module):
     """Doesn't learn, so that every reading is of the same weights."""
 
@@ -46,10 +58,9 @@ def fit(kind, folder, processes):
     # Layer drop leaves parameters unused.
     ddp = DDPStrategy(start_method="fork", find_unused_parameters=True)
     strategy = {"strategy": ddp, "devices": processes} if processes > 1 else {"devices": 1}
-    quiet = {"logger": False, "enable_checkpointing": False}
+    quiet = {"logger": False, "enable_checkpointing": False, "use_distributed_sampler": False}
     run = trainer(folder / kind, *callbacks, max_steps=40 if kind == "collapse" else 8, **quiet, **strategy)
-    data = torch.utils.data.DataLoader(Noise(64).items, 16 // processes, collate_fn=collate)
-    run.fit(module, data)
+    run.fit(module, datamodule=Strided(16 // processes))
 
 
 if __name__ == "__main__":
