@@ -28,11 +28,30 @@ Array = NDArray[np.float64]
 GRID = 60
 """Support points of the fitted spectrum."""
 
-SMOOTHNESS = 0.01
-"""Weight of the second differences of neighbouring weights."""
-
 HARD = 10.0
 """Weight of the two constraints, the number of dimensions and the trace."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What the fit assumes where the curve says nothing.
+
+    Attributes:
+        smoothness: Weight of the second differences of neighbouring weights.
+        reach: Lower end of the support relative to the resolution limit, the smallest kappa; where all of the
+            spectrum is resolved, the smallest sample eigenvalue bounds it.
+    """
+
+    smoothness: float
+    reach: float = 0.01
+
+    def other(self) -> Prior:
+        """One that is as reasonable: where the two disagree, the data don't decide."""
+        return Prior(10.0 * self.smoothness, 0.3 * self.reach)
+
+
+RESOLVED, UNRESOLVED, PROJECTED = Prior(0.003), Prior(0.01), Prior(0.001)
+"""For n > d without projection; for n < d; for projected rows. Chosen on nine spectra, see the page."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +139,7 @@ def _undo_projection(eigenvalues: Array, t: Array, inner: Array, d: int, k: int 
     return inner * (1.0 - df / d) * k / rest
 
 
-def fit_spectrum(curve: Curve, largest: float, smallest: float, dimensions: int) -> Fit:
+def fit_spectrum(curve: Curve, largest: float, smallest: float, dimensions: int, prior: Prior) -> Fit:
     """Fit a non-negative measure to the curve.
 
     Args:
@@ -128,11 +147,12 @@ def fit_spectrum(curve: Curve, largest: float, smallest: float, dimensions: int)
         largest: Largest eigenvalue of the sample.
         smallest: Lower end of the support, or 0 to let the resolution limit decide.
         dimensions: Number of dimensions that carry variance.
+        prior: What to assume below the resolution limit.
 
     Returns:
         The fit; weights are all zero where it did not converge. About 2 ms.
     """
-    support = np.geomspace(largest * 1.1, max(curve.kappa[0] * 0.03, smallest), GRID)
+    support = np.geomspace(largest * 1.1, max(curve.kappa[0] * prior.reach, smallest), GRID)
     second = np.eye(GRID)[:-2] - 2.0 * np.eye(GRID, k=1)[:-2] + np.eye(GRID, k=2)[:-2]
     root = HARD * np.sqrt(dimensions)
     matrix = np.concatenate(
@@ -140,7 +160,7 @@ def fit_spectrum(curve: Curve, largest: float, smallest: float, dimensions: int)
             support / (support + curve.kappa[:, None]),
             root * support[None],
             HARD * np.ones((1, GRID)),
-            SMOOTHNESS * second,
+            prior.smoothness * second,
         ]
     )
     target = np.concatenate([curve.df, [root, HARD * dimensions], np.zeros(GRID - 2)])

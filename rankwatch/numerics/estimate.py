@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rankwatch.numerics.correction import Curve, fit_spectrum, read_curve, to_spectrum
+from rankwatch.numerics.correction import (
+    PROJECTED,
+    RESOLVED,
+    UNRESOLVED,
+    Curve,
+    fit_spectrum,
+    read_curve,
+    to_spectrum,
+)
 from rankwatch.numerics.interval import half_width, rank_variance
 from rankwatch.numerics.leave_out import directions, group_sizes
 from rankwatch.numerics.projection import choose_projection
@@ -33,7 +41,7 @@ NARROW = 3
 FEW_GROUPS = 16
 """With fewer utterances nothing can be said about how far rows of one utterance depend on each other."""
 
-FLOOR = 0.001
+FLOOR = 0.0006
 """What the smoothness of the fit may cost, in ln(effective rank); part of every interval."""
 
 
@@ -150,13 +158,18 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
     eigenvalues = found.eigenvalues / trace
     curve = read_curve(found, eigenvalues, sizes, d, k)
     resolved = not filled or (k is None and n > d)
-    fit = fit_spectrum(curve, eigenvalues[0], 0.3 * eigenvalues[-1] if resolved else 0.0, dimensions)
+    prior = RESOLVED if resolved else UNRESOLVED if k is None else PROJECTED
+    bounds = float(eigenvalues[0]), 0.3 * float(eigenvalues[-1]) if resolved else 0.0
+    fit = fit_spectrum(curve, *bounds, dimensions, prior)
     spectrum = to_spectrum(fit, trace, d, dimensions)
     value, n_eff = spectrum.effective_rank(), _worth(curve, n)
     low = high = None
     if not grouped_thinly and n >= FEW_ROWS:
         energies = _group_sums((rows - mean).square().sum(dim=1).numpy() / trace, sizes)
         variance = rank_variance(curve, fit, min(n_eff, independent), d, k, energies, sizes)
+        if not resolved:
+            other = fit_spectrum(curve, *bounds, dimensions, prior.other())
+            variance += math.log(to_spectrum(other, trace, d, dimensions).effective_rank() / value) ** 2
         half = half_width(variance, FLOOR)
         low, high = max(value * math.exp(-half), 1.0), min(value * math.exp(half), float(d))
     plain = plain_rank(found.eigenvalues)
