@@ -137,7 +137,7 @@ class Session:
         outcome = self.monitor.read(step)
         with self.monitor.stopwatch.part("reporting"):
             if self._reporters is None:
-                self._start_reporting()
+                self._start_reporting(outcome)
             self._tell(outcome, checkpoints)
         self._stopped = outcome.collapsed and self.settings.on_collapse == "stop"
         return self._stopped
@@ -158,7 +158,7 @@ class Session:
         if self._reporters is not None:
             self._reporters.report(report)
 
-    def _start_reporting(self) -> None:
+    def _start_reporting(self, outcome: Outcome) -> None:
         """After the first reading, when the table is complete."""
         complaints = self.monitor.complaints
         lead = self._rank == 0
@@ -167,7 +167,7 @@ class Session:
             lambda sentence: complaints.warn(sentence, sentence),
             strict=self.settings.strict,
         )
-        self._reporters.start(self.monitor.header(__version__))
+        self._reporters.start(self.monitor.header(__version__, outcome.report.cost))
         held = self.monitor.gathering.default_set
         if held is not None and self._folder is not None:
             with complaints.guarded("writing the probe set"):

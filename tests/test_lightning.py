@@ -46,7 +46,10 @@ def test_readings_of_every_layer_at_both_levels(tmp_path):
     assert steps == [3, 5, 10, 15, 20]  # as soon as 24 utterances are held back, then every fifth
     last = [r for r in callback.readings if r.step == 20]
     assert {(r.source, r.level, r.layer) for r in last} == {
-        (source, level, layer) for source in ("held_back", "train") for level in ("frame", "utterance") for layer in LAYERS
+        (source, level, layer)
+        for source in ("held_back", "train")
+        for level in ("frame", "utterance")
+        for layer in LAYERS
     }
     for reading in last:
         if reading.source == "held_back":  # in the training pass layer drop skips some batches

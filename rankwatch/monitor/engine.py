@@ -205,9 +205,12 @@ class Monitor:
     def _decide(self, choice: int) -> int:
         return choice if self._gather is None else self._gather.numbers(choice)[0]
 
-    def header(self, version: str) -> RunHeader:
-        """The table of what was found; complete after the first reading."""
+    def header(self, version: str, cost: Cost | None = None) -> RunHeader:
+        """The table of what was found; complete after the first reading, whose cost is told."""
         rows, notes = self.gathering.table()
+        if cost is not None:
+            parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in cost.seconds.items() if part != "watching")
+            notes.append(f"the first reading took {sum(cost.seconds.values()):.2f} s ({parts})")
         settings = self.settings
         return RunHeader(settings.name, version, rows, settings.levels, settings.sources, settings.every_n_steps, notes)
 

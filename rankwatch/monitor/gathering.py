@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -275,11 +276,18 @@ class Gathering:
                 continue
             columns = self._columns(facts.width)
             note = f"k = {asked} >= width: unprojected" if isinstance(asked, int) and columns is None else ""
-            rows.append(LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note))
+            kept = self._quota * self._rows_per_utterance * (columns or facts.width) * 4 / 1e6
+            row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
+            rows.append(replace(row, cost=f"{kept:.1f} MB"))
         notes = list(self.quiet.values())
         if self._runner is not None and self.probe_sets:
             notes.insert(0, f"probe sets are run by {self._runner.way}")
         return rows, notes
+
+    @property
+    def _rows_per_utterance(self) -> int:
+        frames = self._settings.frames_per_utterance if "frame" in self._settings.levels else 0
+        return frames + ("utterance" in self._settings.levels)
 
     def _columns(self, width: int) -> int | None:
         wanted = self._settings.projection

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 Level = str
@@ -57,7 +58,7 @@ class Protocol:
     probe_set: str = ""
     version: int = 1
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Eight hexadecimal digits that name this protocol."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)

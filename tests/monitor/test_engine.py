@@ -110,7 +110,7 @@ def test_ambiguous_lengths_name_the_candidates_and_go_quiet():
 
     waveforms, lengths = collate(Noise(8).items)
     batch = (waveforms, lengths, lengths.flip(0))
-    with pytest.raises((AmbiguousLengths, RuntimeError, ValueError), match="wave_lengths.*other_lengths"):
+    with pytest.raises((AmbiguousLengths, RuntimeError, ValueError), match=r"wave_lengths.*other_lengths"):
         watch(TwoLengths(), [batch], n_utterances=8)
     model = TwoLengths()
     monitor = Monitor(Settings(n_utterances=8))

@@ -42,9 +42,7 @@ def _through(shares, reasons=None):
 def test_several_processes_read_what_one_reads(cut, projection):
     rows, groups = _rows()
     whole = _read(_sample(rows, groups, projection))
-    shares = [
-        {KEY: _sample(r, g, projection)} for r, g in zip(rows.split(cut), groups.split(cut), strict=True)
-    ]
+    shares = [{KEY: _sample(r, g, projection)} for r, g in zip(rows.split(cut), groups.split(cut), strict=True)]
     readings = [_read(merged[KEY]) for merged, _, _ in _through(shares)]
     assert all(r == readings[0] for r in readings)
     assert readings[0].n == 400

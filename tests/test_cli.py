@@ -1,0 +1,71 @@
+"""LightningCLI builds the callback from YAML, in both Lightnings, each of which insists on its own base class."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+SCRIPT = """
+import torch
+from {package}.cli import LightningCLI
+from {package} import LightningModule
+
+class Tiny(LightningModule):
+    def __init__(self, width: int = 8):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.TransformerEncoderLayer(width, 2, 16, batch_first=True) for _ in range(2))
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+    def training_step(self, batch, index):
+        return self(batch).square().mean()
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.randn(12, 9, 8), batch_size=4)
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+if __name__ == "__main__":
+    cli = LightningCLI(Tiny, seed_everything_default=0)
+    watch = next(cb for cb in cli.trainer.callbacks if type(cb).__name__ == "RankWatch")
+    print("READINGS", len(watch.readings), watch.settings.name, watch.settings.every_n_steps, watch.settings.levels)
+"""
+
+CONFIG = """
+trainer:
+  max_steps: 6
+  logger: false
+  accelerator: cpu
+  enable_checkpointing: false
+  enable_progress_bar: false
+  callbacks:
+    - class_path: rankwatch.RankWatch
+      init_args:
+        {name}: 3
+        n_utterances: 8
+        levels: [frame]
+        on_collapse: stop
+        probe_sets: {{mine: auto}}
+        projection: null
+"""
+
+
+def _run(folder, package, name="every_n_steps"):
+    (folder / "script.py").write_text(SCRIPT.format(package=package))
+    (folder / "config.yaml").write_text(textwrap.dedent(CONFIG.format(name=name)))
+    command = [sys.executable, "script.py", "fit", "--config", "config.yaml"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+def test_yaml_builds_the_callback(tmp_path, package):
+    done = _run(tmp_path, package)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "READINGS 6 RankWatch 3 " in done.stdout  # two layers at steps 2, 3 and 6
+
+
+def test_a_typo_in_the_yaml_is_named(tmp_path):
+    done = _run(tmp_path, "lightning.pytorch", name="every_n_stepps")
+    assert done.returncode != 0
+    assert "every_n_stepps" in done.stderr
