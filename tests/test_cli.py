@@ -53,8 +53,8 @@ trainer:
 
 def _run(folder, package, name="every_n_steps"):
     (folder / "script.py").write_text(SCRIPT.format(package=package))
-    (folder / "config.yaml").write_text(textwrap.dedent(CONFIG.format(name=name)))
-    command = [sys.executable, "script.py", "fit", "--config", "config.yaml"]
+    (folder / "settings.yaml").write_text(textwrap.dedent(CONFIG.format(name=name)))
+    command = [sys.executable, "script.py", "fit", "--config", "settings.yaml"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
