@@ -20,10 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from rankwatch.numerics.leave_out import RIDGES, Directions, outside_leverage
+from rankwatch.numerics.leave_out import Directions, outside_leverage
 from rankwatch.numerics.spectrum import Spectrum
 
 Array = NDArray[np.float64]
+
+RIDGES = 32
+"""Ridges at which df is read."""
 
 GRID = 60
 """Support points of the fitted spectrum."""
@@ -106,7 +109,6 @@ def read_curve(
         d: Columns before the projection.
         k: Columns after it, or None.
     """
-    scaled = Directions(eigenvalues, rows.vectors, rows.n, rows.centred, rows.width)
     fine = np.geomspace(eigenvalues[-1] * 1e-4, 30.0 * eigenvalues[0], 200)
     df, rest = degrees_of_freedom(eigenvalues, fine, rows.n)
     expected = _undo_projection(eigenvalues, fine, fine * rows.n / rest, d, k)
@@ -114,7 +116,7 @@ def read_curve(
     wanted = np.geomspace(lowest, 20.0 * eigenvalues[0], RIDGES)
     t = np.exp(np.interp(np.log(wanted), np.log(expected), np.log(fine)))
     df, _ = degrees_of_freedom(eigenvalues, t, rows.n)
-    leverage = outside_leverage(scaled, sizes, t)
+    leverage = outside_leverage(rows, eigenvalues, sizes, t)
     inner = t * leverage.sum(0) / (rows.vectors.shape[0] * df)
     inner = inner / _one_group_more(t, inner, df, sizes)
     return Curve(t, inner, _undo_projection(eigenvalues, t, inner, d, k), df, leverage)

@@ -22,8 +22,9 @@ from rankwatch.numerics.correction import (
 from rankwatch.numerics.interval import half_width, rank_variance
 from rankwatch.numerics.leave_out import directions, group_sizes
 from rankwatch.numerics.projection import choose_projection
+from rankwatch.numerics.rankme import rankme
 from rankwatch.numerics.sample import Sample
-from rankwatch.numerics.spectrum import Spectrum, gram_eigenvalues, plain_rank
+from rankwatch.numerics.spectrum import Spectrum, eigenvalues_of, plain_rank
 
 Array = NDArray[np.float64]
 
@@ -178,7 +179,7 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
         low=low,
         high=high,
         plain=plain,
-        rankme=_uncentred(rows, plain if not center else None) if k is None else None,
+        rankme=None if k is not None else _uncentred(rows, mean, found.gram) if center else plain,
         n=n,
         d=d,
         k=k,
@@ -199,13 +200,18 @@ def _group_sums(values: Array, sizes: NDArray[np.int64]) -> Array:
     return np.asarray(np.add.reduceat(values, np.cumsum(sizes) - sizes))
 
 
-def _uncentred(rows: torch.Tensor, known: float | None = None) -> float:
-    return plain_rank(gram_eigenvalues(rows, 1.0)) if known is None else known
+def _uncentred(rows: torch.Tensor, mean: torch.Tensor, gram: torch.Tensor) -> float:
+    """Plain value of the rows with their mean, from the Gram matrix of the centred ones."""
+    n, w = rows.shape
+    if w <= n:
+        return plain_rank(eigenvalues_of(gram + n * torch.outer(mean, mean)))
+    shift = (rows - mean) @ mean
+    return plain_rank(eigenvalues_of(gram + shift + shift[:, None] + mean @ mean))
 
 
 def _nothing(sample: Sample, value: float, reasons: list[str]) -> RankEstimate:
     """The answer where there is no spectrum: NaN for too few rows, 1 for a single vector."""
-    plain = _uncentred(sample.rows.double()) if sample.k is None and sample.n else None
+    plain = rankme(sample.rows) if sample.k is None and sample.n else None
     empty = Spectrum(np.zeros(1), np.full(1, float(sample.d)))
     status = "+".join(reasons)
     return RankEstimate(

@@ -75,19 +75,21 @@ def _within_share(sample: Sample, constant: bool) -> float:
     if constant:
         return math.nan
     grouped = sample.groups != NO_GROUP
-    rows, keys = sample.rows[grouped].double().numpy(), sample.groups[grouped].numpy()
+    keys = sample.groups[grouped].numpy()
     # Rows are sorted by group.
     _, starts, counts = np.unique(keys, return_index=True, return_counts=True)
     n, g = keys.size, starts.size
     if g == 0 or n == g:
         return math.nan
+    rows = sample.rows[grouped].double().numpy()
     centred = rows - rows.mean(axis=0)
     means = np.add.reduceat(centred, starts, axis=0) / counts[:, None]
-    within = float((centred**2).sum() - (counts[:, None] * means**2).sum()) / (n - g)
+    spread_out = float(np.einsum("ij,ij,i->", means, means, counts.astype(np.float64)))
+    within = (float(np.vdot(centred, centred)) - spread_out) / (n - g)
     if g == 1:
         return 1.0
     # E[between mean square] = within + size * variance of the groups' true means.
-    between = float((counts[:, None] * means**2).sum()) / (g - 1)
+    between = spread_out / (g - 1)
     size = (n - float((counts**2).sum()) / n) / (g - 1)
     within = max(within, 0.0)
     spread = max(between - within, 0.0) / size

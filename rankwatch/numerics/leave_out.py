@@ -20,17 +20,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from rankwatch.numerics.sample import NO_GROUP
 
-RIDGES = 32
-"""Ridges at which the curve is read."""
+KNOTS = 12
+"""Ridges at which leverages are computed; between them their logarithm is a cubic spline of ln t."""
 
 LARGEST_GROUP = 64
 """Utterances with more rows are left out in parts of so many rows."""
 
-CHUNK = 4_000_000
-"""Products held at once (32 MB)."""
+CHUNK = 250_000
+"""Products held at once (2 MB, so that they stay in the processor's cache)."""
 
 Array = NDArray[np.float64]
 
@@ -45,6 +46,7 @@ class Directions:
         n: Degrees of freedom of the rows: n - 1 if centred.
         centred: Whether the mean was taken out.
         width: Columns of the rows.
+        gram: The Gram matrix that was decomposed, X^T X or X X^T (the smaller).
     """
 
     eigenvalues: Array
@@ -52,6 +54,7 @@ class Directions:
     n: int
     centred: bool
     width: int
+    gram: torch.Tensor
 
     @property
     def full(self) -> bool:
@@ -64,15 +67,15 @@ def directions(x: torch.Tensor, centred: bool) -> Directions:
     rows, width = x.shape
     n = rows - 1 if centred else rows
     tall = width <= rows
-    gram = (x.T @ x if tall else x @ x.T) / n
+    gram = x.T @ x if tall else x @ x.T
     values, vectors = torch.linalg.eigh(gram)
-    values, vectors = values.flip(0), vectors.flip(1)
+    values, vectors = values.flip(0) / n, vectors.flip(1)
     floor = float(values[0]) * gram.shape[0] * torch.finfo(torch.float64).eps
     r = min(int((values > floor).sum()), n)
     values, vectors = values[:r], vectors[:, :r]
     if tall:
         vectors = (x @ vectors) / (n * values).sqrt()
-    return Directions(values.numpy(), vectors, n, centred, width)
+    return Directions(values.numpy(), vectors, n, centred, width, gram)
 
 
 def group_sizes(groups: torch.Tensor) -> NDArray[np.int64]:
@@ -90,29 +93,50 @@ def group_sizes(groups: torch.Tensor) -> NDArray[np.int64]:
     return np.asarray(sizes, dtype=np.int64)
 
 
-def outside_leverage(rows: Directions, sizes: NDArray[np.int64], t: Array) -> Array:
-    """Sum over each group's rows of x^T (S_{-g} + t)^{-1} x.
+def outside_leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:
+    """Sum over each group's rows of x^T (S_{-g} + t)^{-1} x, between `KNOTS` by interpolation.
 
     Args:
         rows: The decomposition.
+        eigenvalues: (r,) its eigenvalues in the units of t.
+        sizes: (g,) rows of each group, in order.
+        t: (m,) positive ridges, ascending.
+
+    Returns:
+        (g, m), positive.
+    """
+    knots = np.geomspace(t[0], t[-1], KNOTS)
+    known = np.log(np.maximum(_leverage(rows, eigenvalues, sizes, knots), 1e-300))
+    weights = CubicSpline(np.log(knots), np.eye(KNOTS))(np.log(t))
+    return np.asarray(np.exp(known @ weights.T))
+
+
+def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:
+    """The same, exactly.
+
+    Args:
+        rows: The decomposition.
+        eigenvalues: (r,) its eigenvalues in the units of t.
         sizes: (g,) rows of each group, in order.
         t: (m,) positive ridges.
 
     Returns:
         (g, m). O(m r sum of squared sizes).
     """
-    damping = torch.from_numpy(t / (rows.eigenvalues[:, None] + t))
+    damping = torch.from_numpy(t / (eigenvalues[:, None] + t))
     share = rows.n / rows.vectors.shape[0]
     out = np.empty((sizes.size, t.size))
     for where, index in _batches(sizes, rows.vectors.shape[1]):
         size = index.shape[1]
         part = rows.vectors[index]
-        first, second = np.tril_indices(size)
-        products = part[:, first] * part[:, second]
+        # Products of the rows of each pair, first each row with itself, then with the next one, ...
+        products = torch.cat([part[:, : size - lag] * part[:, lag:] for lag in range(size)], dim=1)
         entries = products @ damping
         if not rows.full:
             # What the rows leave of the identity outside their own span and (if centred) the mean's direction.
-            rest = torch.from_numpy((first == second) - (1.0 / rows.vectors.shape[0]) * rows.centred)
+            rest = torch.zeros(products.shape[1], dtype=torch.float64)
+            rest[:size] = 1.0
+            rest -= rows.centred / rows.vectors.shape[0]
             entries += (rest - products.sum(dim=2))[:, :, None]
         out[where] = rows.n * (share * _trace_of_inverse(entries, size) - size)
     return out
@@ -130,15 +154,16 @@ def _batches(sizes: NDArray[np.int64], r: int) -> Iterator[tuple[NDArray[np.int6
 
 
 def _trace_of_inverse(entries: torch.Tensor, size: int) -> Array:
-    """Traces (g, m) of the inverses of symmetric matrices given by their lower triangles (g, pairs, m)."""
+    """Traces (g, m) of the inverses of symmetric matrices given by their diagonals (g, pairs, m)."""
     if size == 1:
         return np.asarray((1.0 / entries[:, 0]).numpy())
     if size == 2:
-        a, b, c = entries.unbind(1)
+        a, c, b = entries.unbind(1)
         return np.asarray(((a + c) / (a * c - b * b)).numpy())
     groups, _, ridges = entries.shape
     matrices = entries.new_zeros(groups, ridges, size, size)
-    first, second = np.tril_indices(size)
+    first = np.concatenate([np.arange(size - lag) for lag in range(size)])
+    second = first + np.repeat(np.arange(size), size - np.arange(size))
     lower = entries.transpose(1, 2)
     matrices[:, :, first, second] = lower
     matrices[:, :, second, first] = lower

@@ -52,8 +52,9 @@ class Moments:
         unit = np.zeros((2, d), dtype=np.int64)
         for b, exponent in enumerate(exponents):
             chosen = (exponent_of == exponent) & (norms > 0.0)
-            scaled = np.ldexp(x[chosen], -int(exponent))
-            units = scaled / np.ldexp(norms[chosen], -int(exponent))[:, None]
+            # Powers of two: exact. All rows share one exponent in the usual case.
+            scaled = (x if chosen.all() else x[chosen]) * 2.0 ** -int(exponent)
+            units = scaled / (norms[chosen] * 2.0 ** -int(exponent))[:, None]
             sums[b], squares[b] = _fixed(scaled), _fixed(scaled * scaled)
             unit[0] += _fixed(units)
             unit[1] += _fixed(units * units)
@@ -103,4 +104,4 @@ class Moments:
 
 
 def _fixed(x: Array) -> NDArray[np.int64]:
-    return np.asarray(np.rint(np.ldexp(x, BITS)).astype(np.int64).sum(0))
+    return np.asarray(np.rint(x * 2.0**BITS).astype(np.int64).sum(0))

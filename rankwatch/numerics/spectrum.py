@@ -88,26 +88,11 @@ def weighted_rank(sigma: Array, weights: Array) -> float:
     return min(max(rank, 1.0), float(weights.sum()))
 
 
-def gram_eigenvalues(x: torch.Tensor, divisor: float) -> Array:
-    """Eigenvalues of X^T X / divisor, from the smaller of the two Gram matrices, in float64.
-
-    Args:
-        x: (n, w) float64.
-        divisor: n, or n - 1 for centred rows.
-
-    Returns:
-        (min(n, w),) eigenvalues, descending; those below the rounding error of the largest are zero.
-        O(n w min(n, w)).
-    """
-    n, w = x.shape
-    if n == 0 or w == 0:
+def eigenvalues_of(gram: torch.Tensor) -> Array:
+    """Eigenvalues of a float64 Gram matrix, descending; those below the largest one's rounding are zero."""
+    if gram.shape[0] == 0:
         return np.zeros(0)
-    gram = x.T @ x if w <= n else x @ x.T
-    return clean_eigenvalues(torch.linalg.eigvalsh(gram).flip(0).numpy() / divisor)
-
-
-def clean_eigenvalues(values: Array) -> Array:
-    """Eigenvalues of a float64 Gram matrix with those set to zero that are only its rounding error."""
+    values = torch.linalg.eigvalsh(gram).flip(0).numpy()
     floor = max(float(values[0]), 0.0) * values.size * np.finfo(np.float64).eps
     return np.asarray(np.where(values > floor, values, 0.0))
 
