@@ -79,14 +79,13 @@ def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0) -> list
         B ascending int64 index tensors on the CPU, of min(count, frames_b) entries each.
     """
     frames, keys = frames.cpu(), keys.cpu()
-    drawn = []
-    for valid, key in zip(frames.tolist(), keys, strict=True):
-        if valid <= count:
-            drawn.append(torch.arange(valid))
-            continue
-        priority = mix64(mix64(torch.arange(1, valid + 1) * _GOLDEN + seed) ^ key) & _MASK63
-        drawn.append(priority.topk(count, largest=False).indices.sort().values)
-    return drawn
+    longest = int(frames.max()) if len(frames) else 0
+    position = torch.arange(1, longest + 1)
+    priority = mix64(mix64(position * _GOLDEN + seed) ^ keys[:, None]) & _MASK63
+    priority = priority.masked_fill(position > frames[:, None], _MASK63)
+    chosen = priority.topk(min(count, longest), dim=1, largest=False).indices
+    wanted = frames.clamp(max=count).tolist()
+    return [row[:n].sort().values for row, n in zip(chosen, wanted, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,7 @@ def draw_rows(
     per_utterance: int,
     seed: int = 0,
     levels: Sequence[str] = ("frame", "utterance"),
+    positions: Sequence[Tensor] | None = None,
 ) -> Drawn:
     """Draw both levels' rows from one layer's output.
 
@@ -126,6 +126,7 @@ def draw_rows(
         per_utterance: Frames to draw from each utterance.
         seed: Seed of the draw.
         levels: Which levels are wanted; the other's rows stay empty.
+        positions: From `draw_frames` with the same arguments, where they are known already.
 
     Returns:
         The rows in the batch's order. Utterance means are summed in float64 over a contiguous copy of the
@@ -133,25 +134,24 @@ def draw_rows(
     """
     hidden = hidden.detach()
     width = hidden.shape[2]
-    counts = frames.clamp(max=hidden.shape[1]).tolist()
-    keys = keys.cpu()
-    frame_rows: list[Tensor] = []
-    means: list[Tensor] = []
+    frames, keys = frames.clamp(max=hidden.shape[1]), keys.cpu()
+    counts = frames.tolist()
     kept = [i for i, count in enumerate(counts) if count > 0]
-    indices = draw_frames(frames.clamp(max=hidden.shape[1]), keys, per_utterance, seed)
-    for i in kept:
-        valid = hidden[i, : counts[i]]
-        if "frame" in levels:
-            frame_rows.append(valid[indices[i].to(valid.device)].float())
-        if "utterance" in levels:
-            means.append(valid.double().contiguous().mean(dim=0).float())
-    kept_keys = keys[kept] if kept else keys[:0]
+    indices = draw_frames(frames, keys, per_utterance, seed) if positions is None else positions
     lengths = torch.tensor([len(indices[i]) for i in kept], dtype=torch.int64)
     none = torch.zeros(0, width)
+    frame_rows = utterance_rows = none
+    if "frame" in levels and kept:
+        utterance = torch.tensor(kept).repeat_interleave(lengths).to(hidden.device)
+        frame_rows = hidden[utterance, torch.cat([indices[i] for i in kept]).to(hidden.device)].float().cpu()
+    if "utterance" in levels and kept:
+        means = [hidden[i, : counts[i]].double().contiguous().mean(dim=0) for i in kept]
+        utterance_rows = torch.stack(means).float().cpu()
+    kept_keys = keys[kept]
     return Drawn(
-        frame_rows=torch.cat(frame_rows).cpu() if frame_rows else none,
-        frame_keys=kept_keys.repeat_interleave(lengths) if frame_rows else kept_keys[:0],
-        utterance_rows=torch.stack(means).cpu() if means else none,
-        utterance_keys=kept_keys if means else kept_keys[:0],
+        frame_rows=frame_rows,
+        frame_keys=kept_keys.repeat_interleave(lengths) if len(frame_rows) else kept_keys[:0],
+        utterance_rows=utterance_rows,
+        utterance_keys=kept_keys if len(utterance_rows) else kept_keys[:0],
         dropped=len(counts) - len(kept),
     )

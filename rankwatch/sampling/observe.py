@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rankwatch.sampling.discovery import WatchedLayer
-from rankwatch.sampling.draw import Drawn, draw_rows
+from rankwatch.sampling.draw import Drawn, draw_frames, draw_rows
 from rankwatch.sampling.lengths import LengthSpec, Observed, resolve_lengths
 from rankwatch.sampling.outputs import to_btc, unpack
 
@@ -87,10 +87,14 @@ class Observer:
             observed, args=args, kwargs=kwargs, batch=batch, spec=spec, root=self._root, forward=forward
         )
         drawn: dict[str, Drawn] = {}
+        positions: dict[tuple[int, ...], list[Tensor]] = {}  # layers with as many frames share them
         for one in observed:
             name = one.layer.name
             try:
-                frames = valid[name].frames[:used]
+                frames = valid[name].frames[:used].clamp(max=one.hidden.shape[1])
+                lengths = tuple(frames.tolist())
+                if lengths not in positions:
+                    positions[lengths] = draw_frames(frames, keys[:used], self._per_utterance, self._seed)
                 drawn[name] = draw_rows(
                     one.hidden[:used],
                     frames,
@@ -98,6 +102,7 @@ class Observer:
                     per_utterance=self._per_utterance,
                     seed=self._seed,
                     levels=self._levels,
+                    positions=positions[lengths],
                 )
                 self.facts[name] = LayerFacts(one.hidden.shape[2], layouts[name], valid[name].source)
             except Exception as error:

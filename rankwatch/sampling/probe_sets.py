@@ -68,6 +68,9 @@ class ProbeSet:
         """Write it to a file, so that a restarted run reads the same utterances."""
         path.parent.mkdir(parents=True, exist_ok=True)
         batches = [{f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)} for batch in self.batches]
+        for batch in batches:
+            if batch["args"] or batch["kwargs"]:  # a held-back call: of the loader's batch only lengths are wanted
+                batch["batch"] = _plain(batch["batch"])
         torch.save({"name": self.name, "batches": batches}, path)
 
     @classmethod
@@ -192,6 +195,19 @@ class Runner:
             self._backbone[1](*args, **kwargs)
         else:
             raise ValueError("audio can't be run through this model without probe_forward=...")
+
+
+def _plain(batch: Any) -> Any:
+    """Named tuples and dataclasses as dicts, which a file may hold and dotted paths go through as well."""
+    if isinstance(batch, tuple) and hasattr(batch, "_asdict"):
+        batch = batch._asdict()
+    elif dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        batch = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+    if isinstance(batch, dict):
+        return {name: _plain(value) for name, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return [_plain(value) for value in batch]
+    return batch
 
 
 def _audio(waveforms: Tensor, lengths: Tensor) -> None:
