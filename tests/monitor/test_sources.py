@@ -1,0 +1,116 @@
+"""Folders, dataloaders and the training pass as sources of rows."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from toys import Encoder, Noise, collate
+
+from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.settings import Settings
+
+
+def _folder(path, count=12, seconds=(0.06, 0.2), rate=16_000):
+    path.mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(count):
+        samples = generator.uniform(*seconds) * rate
+        soundfile.write(path / f"{i:02d}.wav", generator.normal(0, 0.1, int(samples)), rate)
+    return path
+
+
+def _train(monitor, model, steps=3):
+    batch = collate(Noise(8).items)
+    for step in range(steps):
+        monitor.batch_starts(batch, step)
+        model(*batch)
+        monitor.before_backward()
+        monitor.batch_ends(batch)
+    return monitor.read(steps).report.readings
+
+
+def test_a_folder_stands_beside_the_default_set(tmp_path):
+    model = Encoder()
+    sets = {"held_back": "auto", "music": str(_folder(tmp_path / "music"))}
+    monitor = Monitor(Settings(probe_sets=sets, n_utterances=8, strict=True))
+    monitor.attach(model)
+    readings = _train(monitor, model)
+    assert {r.source for r in readings} == {"held_back", "music"}
+    assert {r.n for r in readings if r.source == "music" and r.level == "utterance"} == {8}
+    assert len({r.protocol.probe_set for r in readings}) == 2
+
+
+def test_files_of_a_few_milliseconds_are_counted_and_dropped(tmp_path):
+    model = Encoder()
+    sets = {"blips": str(_folder(tmp_path / "blips", seconds=(0.0005, 0.004)))}
+    monitor = Monitor(Settings(probe_sets=sets, n_utterances=12))
+    monitor.attach(model)
+    with pytest.warns(RuntimeWarning, match="too short to have a single frame"):
+        readings = _train(monitor, model)
+    assert all(r.n < 12 * 4 for r in readings)
+
+
+@pytest.mark.parametrize("levels", [["frame"], ["utterance"], ["frame", "utterance"]])
+def test_a_dataloader_runs_through_probe_forward(levels):
+    model = Encoder()
+    loader = torch.utils.data.DataLoader(Noise(20, seed=3).items, 8, collate_fn=collate)
+    settings = Settings(
+        probe_sets={"other": loader}, probe_forward=lambda m, b: m(*b), n_utterances=20, levels=levels, strict=True
+    )
+    monitor = Monitor(settings)
+    monitor.attach(model)
+    readings = _train(monitor, model)
+    assert {r.level for r in readings} == set(levels)
+    assert {r.n for r in readings if r.level == "utterance"} <= {20}
+    assert {r.protocol.input for r in readings} == {"user"}
+
+
+def test_a_dataloader_without_probe_forward_is_refused_by_name():
+    monitor = Monitor(Settings(probe_sets={"other": [1, 2]}))
+    with pytest.raises(ValueError, match="'other' is a dataloader: pass probe_forward"):
+        monitor.attach(Encoder())
+
+
+def test_bad_folders_and_patterns_are_refused_at_the_start(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no audio in"):
+        Monitor(Settings(probe_sets={"a": str(tmp_path / "empty")})).attach(Encoder())
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Monitor(Settings(probe_sets={"a": str(tmp_path / "nowhere")})).attach(Encoder())
+    with pytest.raises(ValueError, match=r"encoder\.blocks"):
+        Monitor(Settings(layers=["encoder.blocks.*"])).attach(Encoder())
+    with pytest.raises(ValueError, match="no function"):
+        Monitor(Settings(probe_forward="rankwatch.nowhere:f")).attach(Encoder())
+
+
+def test_the_training_pass_is_read_only_near_a_reading_and_keeps_nothing(tmp_path):
+    model = Encoder(layer_drop=0.0)
+    monitor = Monitor(Settings(n_utterances=8, every_n_steps=10, watch_train=True, strict=True))
+    monitor.attach(model)
+    batch = collate(Noise(8).items)
+    alive = []
+    for step in range(20):
+        monitor.batch_starts(batch, step)
+        features = model(*batch)
+        monitor.before_backward()
+        alive.append(monitor.gathering._train.window.utterances)
+        features.sum().backward()
+        monitor.batch_ends(batch)
+        if monitor.due(step + 1):
+            readings = monitor.read(step + 1).report.readings
+    assert alive == [8] + [0] * 7 + [8, 8] + [0] * 8 + [8, 8]  # for the readings at steps 1, 10 and 20
+    assert not monitor.gathering._train._taps.take()
+    train = [r for r in readings if r.source == "train"]
+    assert {r.protocol.mode for r in train} == {"train"}
+    assert {r.n for r in train if r.level == "utterance"} == {8}
+
+
+def test_rank_of_both_passes_agrees_without_dropout():
+    model = Encoder(layer_drop=0.0, dropout=0.0)
+    monitor = Monitor(Settings(n_utterances=8, watch_train=True, strict=True))
+    monitor.attach(model)
+    readings = {(r.source, r.level, r.layer): r for r in _train(monitor, model, steps=1)}
+    for (source, level, layer), reading in readings.items():
+        if source == "train":
+            twin = readings["held_back", level, layer]
+            assert reading.effective_rank == pytest.approx(twin.effective_rank, rel=1e-5)
