@@ -280,9 +280,20 @@ class Gathering:
             row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
             rows.append(replace(row, cost=f"{kept:.1f} MB"))
         notes = list(self.quiet.values())
+        teachers = sorted({name.rsplit(".", 1)[0] for name in self._teacher_layers()})
+        if teachers:
+            notes.append(f"not watched: the teacher branch; layers=[..., '{teachers[0]}.*'] adds it")
         if self._runner is not None and self.probe_sets:
             notes.insert(0, f"probe sets are run by {self._runner.way}")
         return rows, notes
+
+    def _teacher_layers(self) -> list[str]:
+        """Layers of a teacher branch that could be watched and aren't."""
+        watched = {layer.name for layer in self.layers}
+        with contextlib.suppress(ValueError):
+            every = find_layers(self._root, ["*"])
+            return [layer.name for layer in every if layer.branch == "teacher" and layer.name not in watched]
+        return []
 
     @property
     def _rows_per_utterance(self) -> int:

@@ -146,6 +146,27 @@ def test_a_layer_that_never_fires_is_named():
     assert rows["layers.2"].note == "did not fire"
 
 
+def test_the_teacher_branch_is_offered_and_off_by_default():
+    model = torch.nn.Module()
+    model.student, model.teacher = Encoder(), Encoder().requires_grad_(False)
+    batch = collate(Noise(8).items)
+
+    def watched(**settings):
+        both = Settings(n_utterances=8, probe_forward=lambda m, b: (m.student(*b), m.teacher(*b)), **settings)
+        monitor = Monitor(both)
+        monitor.attach(model)
+        monitor.batch_starts(batch, 0)
+        monitor.batch_ends(batch)
+        return {r.layer for r in monitor.read(1).report.readings}, monitor.header("0").notes
+
+    layers, notes = watched()
+    assert not any("teacher" in layer for layer in layers)
+    offered = next(note for note in notes if "teacher branch" in note)
+    layers, notes = watched(layers=[offered.split("'")[1]])
+    assert layers
+    assert all(layer.startswith("teacher.") for layer in layers)
+
+
 def test_a_projection_as_wide_as_the_layer_is_left_out_and_said():
     model, batch = Encoder(), collate(Noise(32).items)
     monitor = Monitor(Settings(n_utterances=32, projection=40))
