@@ -23,7 +23,7 @@ from rankwatch.numerics.interval import half_width, rank_variance
 from rankwatch.numerics.leave_out import directions, group_sizes
 from rankwatch.numerics.projection import choose_projection
 from rankwatch.numerics.rankme import rankme
-from rankwatch.numerics.sample import Sample
+from rankwatch.numerics.sample import NO_GROUP, Sample
 from rankwatch.numerics.spectrum import Spectrum, eigenvalues_of, plain_rank
 
 Array = NDArray[np.float64]
@@ -158,12 +158,14 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
         reasons.append("too_few_groups")
         sizes = np.ones(n, dtype=np.int64)
     width = min(independent, d if k is None else k)
+    if found.eigenvalues.size < width:
+        width = min(width, _distinct(sample) - (1 if center else 0))
     # A sample that doesn't fill its own space comes from a population of exactly its rank.
     filled = found.eigenvalues.size == width
     dimensions = d if filled else found.eigenvalues.size
     eigenvalues = found.eigenvalues / trace
     curve = read_curve(found, eigenvalues, sizes, d, k)
-    resolved = not filled or (k is None and n > d)
+    resolved = not filled or (k is None and width == d)
     prior = RESOLVED if resolved else UNRESOLVED if k is None else PROJECTED
     bounds = float(eigenvalues[0]), 0.3 * float(eigenvalues[-1]) if resolved else 0.0
     fit = fit_spectrum(curve, *bounds, dimensions, prior)
@@ -194,6 +196,16 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
         status="+".join(reasons) or "ok",
         spectrum=spectrum,
     )
+
+
+def _distinct(sample: Sample) -> int:
+    """Rows without repetitions within an utterance, which span no more than one does.
+
+    Equal rows of different utterances are evidence: a representation that knows only a few points.
+    """
+    rows, groups = sample.rows, sample.groups
+    repeated = (rows[1:] == rows[:-1]).all(dim=1) & (groups[1:] == groups[:-1]) & (groups[1:] != NO_GROUP)
+    return sample.n - int(repeated.sum())
 
 
 def _worth(curve: Curve, n: int) -> float:

@@ -25,7 +25,7 @@ from scipy.interpolate import CubicSpline
 from rankwatch.numerics.sample import NO_GROUP
 
 KNOTS = 12
-"""Ridges at which leverages are computed; between them their logarithm is a cubic spline of ln t."""
+"""Ridges at which leverages are computed; between them their ratio to df is splined over ln t."""
 
 LARGEST_GROUP = 64
 """Utterances with more rows are left out in parts of so many rows."""
@@ -106,9 +106,11 @@ def outside_leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int
         (g, m), positive.
     """
     knots = np.geomspace(t[0], t[-1], KNOTS)
-    known = np.log(np.maximum(_leverage(rows, eigenvalues, sizes, knots), 1e-300))
+    # Relative to the sample's own df, which varies far more than the ratio does.
+    own = [(eigenvalues[:, None] / (eigenvalues[:, None] + at)).sum(0) for at in (knots, t)]
+    known = np.log(np.maximum(_leverage(rows, eigenvalues, sizes, knots) / own[0], 1e-300))
     weights = CubicSpline(np.log(knots), np.eye(KNOTS))(np.log(t))
-    return np.asarray(np.exp(known @ weights.T))
+    return np.asarray(np.exp(known @ weights.T) * own[1])
 
 
 def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:
