@@ -50,7 +50,7 @@ class Prior:
 
     def other(self) -> Prior:
         """One that is as reasonable: where the two disagree, the data don't decide."""
-        return Prior(10.0 * self.smoothness, 0.3 * self.reach)
+        return Prior(5.0 * self.smoothness, 0.5 * self.reach)
 
 
 RESOLVED, UNRESOLVED, PROJECTED = Prior(0.003), Prior(0.01), Prior(0.001)

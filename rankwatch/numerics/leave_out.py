@@ -24,7 +24,7 @@ from scipy.interpolate import CubicSpline
 
 from rankwatch.numerics.sample import NO_GROUP
 
-KNOTS = 12
+KNOTS = 16
 """Ridges at which leverages are computed; between them their ratio to df is splined over ln t."""
 
 LARGEST_GROUP = 64
