@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, cast
 
 import lightning.pytorch as pl
 import torch
 from audio_data import AudioBatch
-from encoder import SpeechEncoder
+from encoder import EncoderOutput, SpeechEncoder
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from schedule import warm_up_and_decay
 from torch import Tensor, nn
@@ -34,9 +34,12 @@ def instance_norm(x: Tensor, valid: Tensor) -> Tensor:
 
 
 class Data2Vec(pl.LightningModule):
-    """Masked regression of an EMA teacher's layers.
+    """Masked regression of a teacher's layers.
 
     Args:
+        teacher: ``"ema"``: a copy of the student that follows it slowly, without gradient. ``"student"``: the
+            student itself, as when the copy is forgotten: its own layers are the targets, and the gradient
+            flows into them. That collapses.
         depth: Transformer layers.
         width: Width of the transformer and of the front end.
         dropout: Of the student; the teacher runs in eval mode.
@@ -44,14 +47,19 @@ class Data2Vec(pl.LightningModule):
         mask_share: Expected share of masked frames.
         mask_span: Frames of 20 ms per masked span.
         average_top_k: Targets are the mean of the teacher's last so many layers.
-        ema_start: Decay of the teacher at the first step. 0 makes the teacher the student itself.
-        ema_end: Decay that the linear schedule ends on, half-way through the run.
+        ema_start: Decay of the teacher at the first step.
+        ema_end: Decay that the linear schedule reaches half-way through the run.
         learning_rate: Peak of the schedule.
+        front_end_rate: Learning rate of the front end, relative to the others'.
         warm_up: Share of the run in which the learning rate rises.
+
+    Raises:
+        ValueError: For values out of their range.
     """
 
     def __init__(
         self,
+        teacher: Literal["ema", "student"] = "ema",
         depth: int = 4,
         width: int = 128,
         dropout: float = 0.1,
@@ -61,8 +69,9 @@ class Data2Vec(pl.LightningModule):
         average_top_k: int = 3,
         ema_start: float = 0.99,
         ema_end: float = 0.999,
-        learning_rate: float = 1e-3,
-        warm_up: float = 0.1,
+        learning_rate: float = 3e-4,
+        front_end_rate: float = 0.1,
+        warm_up: float = 0.5,
     ) -> None:
         super().__init__()
         if not 0 <= ema_start <= 1 or not 0 <= ema_end <= 1:
@@ -74,18 +83,23 @@ class Data2Vec(pl.LightningModule):
             width, width, depth, 4, dropout, layer_drop, mask_share=mask_share, mask_span=mask_span
         )
         self.predictor = nn.Linear(width, width)
-        self.teacher = copy.deepcopy(self.encoder).requires_grad_(False).eval()
+        # The first prediction is the targets' mean: no large, blind first steps through the encoder.
+        nn.init.zeros_(self.predictor.weight)
+        nn.init.zeros_(self.predictor.bias)
+        self.teacher = copy.deepcopy(self.encoder).requires_grad_(False) if teacher == "ema" else None
 
-    def train(self, mode: bool = True) -> Data2Vec:
-        """The teacher stays in eval mode: no dropout, no mask."""
-        super().train(mode)
-        self.teacher.eval()
-        return self
+    def run_teacher(self, batch: AudioBatch) -> EncoderOutput:
+        """The teacher's pass, in eval mode: no dropout, no mask."""
+        if self.teacher is not None:
+            with torch.no_grad():
+                return cast(EncoderOutput, self.teacher.eval()(batch.waveforms, batch.lengths))
+        output = self.encoder.eval()(batch.waveforms, batch.lengths)
+        self.encoder.train()
+        return cast(EncoderOutput, output)
 
-    @torch.no_grad()
     def targets(self, batch: AudioBatch) -> Tensor:
         """(B, T, C): mean of the teacher's top layers on the unmasked input, each instance-normalised."""
-        output = self.teacher(batch.waveforms, batch.lengths)
+        output = self.run_teacher(batch)
         x = output.features
         valid = torch.arange(x.shape[1], device=x.device) < output.lengths.unsqueeze(1)
         top = output.hidden[-self.hparams["average_top_k"] :]
@@ -93,13 +107,13 @@ class Data2Vec(pl.LightningModule):
 
     def training_step(self, batch: AudioBatch, batch_idx: int) -> Tensor:
         """Mean squared error on the masked frames."""
-        targets = self.targets(batch)
         output = self.encoder(batch.waveforms, batch.lengths)
+        targets = self.targets(batch)
         prediction, target = self.predictor(output.features[output.mask]), targets[output.mask]
         loss = nn.functional.mse_loss(prediction, target)
         self.log("train/loss", loss, prog_bar=True)
         # What data2vec's own guard against collapse looks at.
-        self.log("train/target_std", target.std(0).mean())
+        self.log("train/target_std", target.detach().std(0).mean())
         self.log("train/prediction_std", prediction.detach().std(0).mean())
         return loss
 
@@ -117,13 +131,19 @@ class Data2Vec(pl.LightningModule):
     ) -> None:
         """Move the teacher after each step of the student (not after each batch)."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.teacher is None:
+            return
         decay = self.ema_decay()
         with torch.no_grad():
             for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
                 slow.lerp_(fast, 1 - decay)
 
     def configure_optimizers(self) -> Any:
-        """AdamW on the student."""
-        parameters = [*self.encoder.parameters(), *self.predictor.parameters()]
-        optimizer = torch.optim.AdamW(parameters, self.hparams["learning_rate"], (0.9, 0.98), weight_decay=0.01)
+        """AdamW on the student, slower on the front end."""
+        rate = self.hparams["learning_rate"]
+        front = list(self.encoder.feature_extractor.parameters())
+        inside = {id(p) for p in front}
+        others = [p for m in (self.encoder, self.predictor) for p in m.parameters() if id(p) not in inside]
+        groups = [{"params": others}, {"params": front, "lr": rate * self.hparams["front_end_rate"]}]
+        optimizer = torch.optim.AdamW(groups, rate, (0.9, 0.98), weight_decay=0.01)
         return warm_up_and_decay(optimizer, self.hparams["warm_up"], int(self.trainer.estimated_stepping_batches))

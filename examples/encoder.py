@@ -51,7 +51,7 @@ class FeatureExtractor(nn.Module):
 
 
 class SpeechEncoder(nn.Module):
-    """Front end, projection, convolutional positions, and transformer layers after Vaswani et al. (post-norm).
+    """Front end, projection, convolutional positions, and pre-norm transformer layers.
 
     Called as ``encoder(waveforms, lengths)``. In train mode it masks spans of frames and drops layers at random;
     in eval mode it does neither.
@@ -87,7 +87,9 @@ class SpeechEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, "gelu", batch_first=True)
+            nn.TransformerEncoderLayer(
+                width, heads, 2 * width, dropout, "gelu", batch_first=True, norm_first=True
+            )
             for _ in range(depth)
         )
         self.mask_embedding = nn.Parameter(torch.empty(width).uniform_())

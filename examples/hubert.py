@@ -117,7 +117,7 @@ class Hubert(pl.LightningModule):
         mask_span: int = 8,
         n_units: int = 64,
         fit_utterances: int = 400,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 5e-4,
         warm_up: float = 0.1,
     ) -> None:
         super().__init__()
@@ -184,10 +184,10 @@ def _model(
         encoder_num_layers=depth,
         encoder_num_heads=4,
         encoder_attention_dropout=dropout,
-        encoder_ff_interm_features=4 * width,
+        encoder_ff_interm_features=2 * width,
         encoder_ff_interm_dropout=dropout,
         encoder_dropout=dropout,
-        encoder_layer_norm_first=False,
+        encoder_layer_norm_first=True,
         encoder_layer_drop=layer_drop,
         mask_prob=mask_share,
         mask_selection="static",
