@@ -156,16 +156,21 @@ class Falling:
     """A lasting fall of the effective rank from the layer's own reference, after a warm-up.
 
     The breach is judged by the upper end of the reading's interval where there is one, so that an alarm
-    is never within the reading's own error.
+    is never within the reading's own error. A fall during the first readings, before there is a reference, is
+    judged against the very start, and more leniently: some of it is normal.
 
     Attributes:
         below: Share of the reference below which it is a breach.
         warmup: Readings at the start that neither count nor serve as reference.
+        below_start: Share of the median of those first readings below which it is a breach.
+        start_counts: Readings for which the start counts; later a slow contraction may be normal.
         patience: Readings in a row before it is an alarm.
     """
 
     below: float = 0.65
     warmup: int = 4
+    below_start: float = 0.35
+    start_counts: int = 40
     kind: str = "dimensional"
     patience: int = 3
     causes: str = (
@@ -174,16 +179,20 @@ class Falling:
     )
 
     def check(self, reading: Reading, past: Series) -> Finding | None:
-        """Compare with ``past.reference``."""
-        reference = past.reference(self.warmup)
-        if reference is None or not reading.ok:
+        """Compare with ``past.reference`` and ``past.start``."""
+        if not reading.ok:
             return None
-        if _upper(reading) >= self.below * reference:
-            return None
+        reference, start = past.reference(self.warmup), past.start(self.warmup)
+        if reference is not None and _upper(reading) < self.below * reference:
+            return self._finding(reading, reference, "its reference")
+        if start is not None and past.taken < self.start_counts and _upper(reading) < self.below_start * start:
+            return self._finding(reading, start, "its first readings'")
+        return None
+
+    def _finding(self, reading: Reading, reference: float, whose: str) -> Finding:
         ratio = reading.effective_rank / reference
-        return Finding(
-            f"effective rank {_interval(reading)} is {ratio:.0%} of its reference {reference:.1f}", min(ratio, 1.0)
-        )
+        evidence = f"effective rank {_interval(reading)} is {ratio:.0%} of {whose} {reference:.1f}"
+        return Finding(evidence, min(ratio, 1.0))
 
 
 DEFAULT_DETECTORS: tuple[Detector, ...] = (NonFinite(), Constant(), SharedVector(), FewDimensions(), Falling())

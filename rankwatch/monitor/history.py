@@ -13,6 +13,7 @@ from rankwatch.monitor.reading import Reading
 Key = tuple[str, str, str]
 """(source, level, layer)."""
 
+_FIRST = 8  # readings from the very start that are kept for good
 _LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
 
 
@@ -31,6 +32,7 @@ class Series:
         values: Effective ranks at them; NaN where there was none.
         sound: Whether the reading may serve as a reference (no detector had found anything in it).
         taken: Readings ever taken under this protocol.
+        first: The first `_FIRST` effective ranks.
     """
 
     protocol: str
@@ -38,15 +40,23 @@ class Series:
     values: list[float] = field(default_factory=list)
     sound: list[bool] = field(default_factory=list)
     taken: int = 0
+    first: list[float] = field(default_factory=list)
 
     def add(self, step: int, value: float, sound: bool) -> None:
         """Append one reading and forget the oldest beyond the bound."""
         self.taken += 1
+        if len(self.first) < _FIRST:
+            self.first.append(value)
         self.steps.append(step)
         self.values.append(value)
         self.sound.append(sound)
         for column in (self.steps, self.values, self.sound):
             del column[:-_LONGEST]
+
+    def start(self, readings: int) -> float | None:
+        """Median of the first `readings` (at most `_FIRST`); None as long as there are fewer than two."""
+        usable = [value for value in self.first[:readings] if np.isfinite(value)]
+        return float(np.median(usable)) if len(usable) >= 2 else None
 
     def reference(self, warmup: int, recent: int = 60, quantile: float = 0.8) -> float | None:
         """What the layer usually reads: a high quantile of its own sound readings.
@@ -111,6 +121,7 @@ class History:
                 "values": list(series.values),
                 "sound": list(series.sound),
                 "taken": series.taken,
+                "first": list(series.first),
             }
             for key, series in self._series.items()
         ]
@@ -120,6 +131,5 @@ class History:
         self._series = {}
         for entry in state:
             source, level, layer = entry["key"]
-            self._series[source, level, layer] = Series(
-                entry["protocol"], list(entry["steps"]), list(entry["values"]), list(entry["sound"]), entry["taken"]
-            )
+            columns = {name: list(entry[name]) for name in ("steps", "values", "sound", "first")}
+            self._series[source, level, layer] = Series(entry["protocol"], taken=entry["taken"], **columns)

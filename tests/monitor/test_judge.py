@@ -46,8 +46,21 @@ def test_a_healthy_slide_of_a_quarter_is_not():
 
 
 def test_the_dip_after_the_start_is_not():
-    start = [120.0, 90.0, 50.0, 40.0, 45.0, 55.0, 60.0, 62.0, 61.0, 60.0]
+    start = [120.0, 90.0, 60.0, 45.0, 47.0, 55.0, 60.0, 62.0, 61.0, 60.0]
     assert not raised(run([{"a": value} for value in start]))
+
+
+def test_a_collapse_during_the_warm_up_is_seen_against_the_start():
+    """Before any reference can form: the curve of a broken run whose rank is gone by its fifth reading."""
+    curve = [90.0, 88.0, 80.0, 34.0] + [9.0] * 6
+    assert raised(run([{"a": value} for value in curve])) == [(6, "dimensional", "critical", "a")]
+    gentle = [90.0, 88.0, 80.0, 60.0] + [50.0] * 6
+    assert not raised(run([{"a": value} for value in gentle]))
+
+
+def test_a_slow_contraction_below_the_start_is_not_an_alarm_later():
+    curve = [90.0] * 4 + [90.0 * 0.995**i for i in range(200)]
+    assert not raised(run([{"a": value} for value in curve]))
 
 
 def test_one_lucky_reading_makes_no_reference():
@@ -130,7 +143,7 @@ def test_state_survives_a_restart():
 
 def test_the_reference_is_a_quantile_of_sound_readings_after_the_warm_up():
     history = History()
-    judge = Judge("held_back", (Falling(warmup=3),))
+    judge = Judge("held_back", (Falling(warmup=3, start_counts=0),))
     values = [500.0, 400.0, 300.0, 10.0, 11.0, 12.0, 13.0, 14.0]
     for i, value in enumerate(values):
         judge.judge([reading(i, value)], history)
