@@ -71,9 +71,7 @@ def main() -> None:
             records += [json.loads(line) for line in path.read_text().splitlines()]
     ratios = [b / a for a, b in zip(plain, watched, strict=True)]
     ends = [record for record in records if record["record"] == "end"][1:]
-    print(
-        f"{arguments.steps} steps, a reading every {arguments.every}, d {arguments.width}"
-    )
+    print(f"{arguments.steps} steps, a reading every {arguments.every}, d {arguments.width}")
     print(f"seconds without {statistics.median(plain):.2f}, with {statistics.median(watched):.2f}")
     print(f"ratio with / without: median {statistics.median(ratios):.4f}, {min(ratios):.4f} to {max(ratios):.4f}")
     print(f"share that the callback measured: median {100 * statistics.median(e['share'] for e in ends):.2f} %")
