@@ -53,7 +53,7 @@ class Prior:
         return Prior(5.0 * self.smoothness, 0.5 * self.reach)
 
 
-RESOLVED, UNRESOLVED, PROJECTED = Prior(0.003), Prior(0.01), Prior(0.001)
+RESOLVED, UNRESOLVED, PROJECTED = Prior(0.0005), Prior(0.01), Prior(0.001)
 """For n > d without projection; for n < d; for projected rows. Chosen on nine spectra, see the page."""
 
 
