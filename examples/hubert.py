@@ -117,8 +117,8 @@ class Hubert(pl.LightningModule):
         mask_span: int = 8,
         n_units: int = 64,
         fit_utterances: int = 400,
-        learning_rate: float = 5e-4,
-        warm_up: float = 0.1,
+        learning_rate: float = 1.5e-3,
+        warm_up: float = 0.05,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
