@@ -112,6 +112,9 @@ def read_curve(
     fine = np.geomspace(eigenvalues[-1] * 1e-4, 30.0 * eigenvalues[0], 200)
     df, rest = degrees_of_freedom(eigenvalues, fine, rows.n)
     expected = _undo_projection(eigenvalues, fine, fine * rows.n / rest, d, k)
+    # With n = k + 1 both factors vanish together and kappa turns back up as t falls.
+    turn = int(np.argmin(expected))
+    fine, expected = fine[turn:], expected[turn:]
     lowest = max(expected[0] * 1.001, eigenvalues[-1] * 0.1)
     wanted = np.geomspace(lowest, 20.0 * eigenvalues[0], RIDGES)
     t = np.exp(np.interp(np.log(wanted), np.log(expected), np.log(fine)))

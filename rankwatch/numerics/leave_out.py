@@ -140,7 +140,11 @@ def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t:
             rest[:size] = 1.0
             rest -= rows.centred / rows.vectors.shape[0]
             entries += (rest - products.sum(dim=2))[:, :, None]
-        out[where] = rows.n * (share * _trace_of_inverse(entries, size) - size)
+        # E lies between t / (l_1 + t) and 1; rounding may take it out where one row is nearly everything.
+        least, most = size / share, size * (eigenvalues[0] + t) / t / share
+        traces = _trace_of_inverse(entries, size)
+        traces = np.clip(np.where(traces > 0.0, traces, most), least, most)
+        out[where] = rows.n * (share * traces - size)
     return out
 
 
@@ -158,7 +162,7 @@ def _batches(sizes: NDArray[np.int64], r: int) -> Iterator[tuple[NDArray[np.int6
 def _trace_of_inverse(entries: torch.Tensor, size: int) -> Array:
     """Traces (g, m) of the inverses of symmetric matrices given by their diagonals (g, pairs, m)."""
     if size == 1:
-        return np.asarray((1.0 / entries[:, 0]).numpy())
+        return np.asarray(entries[:, 0].reciprocal().numpy())
     if size == 2:
         a, c, b = entries.unbind(1)
         return np.asarray(((a + c) / (a * c - b * b)).numpy())
@@ -169,4 +173,4 @@ def _trace_of_inverse(entries: torch.Tensor, size: int) -> Array:
     lower = entries.transpose(1, 2)
     matrices[:, :, first, second] = lower
     matrices[:, :, second, first] = lower
-    return np.asarray(torch.linalg.inv(matrices).diagonal(dim1=2, dim2=3).sum(2).numpy())
+    return np.asarray(torch.linalg.inv_ex(matrices).inverse.diagonal(dim1=2, dim2=3).sum(2).numpy())
