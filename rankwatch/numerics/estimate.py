@@ -170,7 +170,7 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
     bounds = float(eigenvalues[0]), 0.3 * float(eigenvalues[-1]) if resolved else 0.0
     fit = fit_spectrum(curve, *bounds, dimensions, prior)
     spectrum = to_spectrum(fit, trace, d, dimensions)
-    value, n_eff = spectrum.effective_rank(), _worth(curve, n)
+    value, n_eff = min(spectrum.effective_rank(), float(d)), _worth(curve, n)
     if sizes.max() > 1 and n_eff < DEPENDENT * n and float(np.square(sizes / n).sum()) > 1.0 / ENOUGH_GROUPS:
         reasons.append("dependent_rows")
     low = high = None

@@ -104,7 +104,7 @@ def weighted_rank(sigma: Array, weights: Array) -> float:
     s, w = sigma[used] / sigma[used].max(), weights[used]
     total = float(np.dot(w, s))
     rank = math.exp(math.log(total) - float(np.dot(w, s * np.log(s))) / total)
-    return min(max(rank, 1.0), float(weights.sum()))
+    return max(min(rank, float(weights.sum())), 1.0)
 
 
 def eigenvalues_of(gram: torch.Tensor) -> Array:
