@@ -112,6 +112,7 @@ class RankWatch(_Base):
         self._session: Session | None = None
         self._restored: dict[str, Any] = {}
         self._state: dict[str, Any] = {}
+        self._steps = self._global_step = 0
         self._seen: tuple[list[Reading], list[Alarm]] = ([], [])
 
     @property
@@ -136,10 +137,9 @@ class RankWatch(_Base):
         if stage != "fit":
             return
         several = trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
-        folder = trainer.log_dir or trainer.default_root_dir
         self._session = Session(
             self.settings,
-            folder=None if trainer.fast_dev_run else Path(folder) / "rankwatch",
+            folder=None if trainer.fast_dev_run else _folder(trainer),
             loggers=() if trainer.fast_dev_run else trainer.loggers,
             world=World(trainer.global_rank, trainer.world_size) if several else World(),
             gather=GroupGather() if several else None,
@@ -172,7 +172,7 @@ class RankWatch(_Base):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Hold back this batch, as long as the probe set isn't full."""
         if self._session is not None:
-            self._session.monitor.batch_starts(batch, _optimiser_steps(trainer))
+            self._session.monitor.batch_starts(batch, self._optimiser_steps(trainer))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         """Draw rows from the training pass, where that is watched."""
@@ -199,12 +199,12 @@ class RankWatch(_Base):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """The last reading, and the summary."""
         if self._session is not None:
-            self._session.end(_optimiser_steps(trainer), lambda: _checkpoints(trainer))
+            self._session.end(self._optimiser_steps(trainer), lambda: _checkpoints(trainer))
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Close the books also when the run breaks off."""
         if self._session is not None:
-            self._session.end(_optimiser_steps(trainer), broken_off=type(exception).__name__)
+            self._session.end(self._optimiser_steps(trainer), broken_off=type(exception).__name__)
             self._close()  # Lightning doesn't call teardown after an exception
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -213,19 +213,27 @@ class RankWatch(_Base):
 
     def _close(self) -> None:
         if self._session is not None:
-            self._state, self._seen = self._session.state_dict(), (self.readings, self.alarms)
+            self._state, self._seen = self.state_dict(), (self.readings, self.alarms)
             self._session.close()
             self._session = None
 
     def _read_if_due(self, trainer: Any) -> None:
         assert self._session is not None
-        step = _optimiser_steps(trainer)
+        step = self._optimiser_steps(trainer)
         if self._session.read_if_due(step, lambda: _checkpoints(trainer)):
             trainer.should_stop = True
             if not trainer.fast_dev_run:
-                folder = Path(trainer.log_dir or trainer.default_root_dir) / "rankwatch"
-                trainer.save_checkpoint(folder / f"{self.settings.name}-collapse-step={step}.ckpt")
+                with self._session.monitor.complaints.guarded("writing a checkpoint of the collapse"):
+                    trainer.save_checkpoint(_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
         self._publish(trainer)
+
+    def _optimiser_steps(self, trainer: Any) -> int:
+        """Steps of the model. `global_step` counts each optimiser's own, so with several, batches with a step count."""
+        if len(trainer.optimizers) <= 1:
+            return int(trainer.global_step)
+        self._steps += trainer.global_step > self._global_step
+        self._global_step = int(trainer.global_step)
+        return self._steps
 
     def _publish(self, trainer: Any) -> None:
         """Put the scalars where EarlyStopping and ModelCheckpoint look."""
@@ -234,25 +242,33 @@ class RankWatch(_Base):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``."""
-        return self._state if self._session is None else self._session.state_dict()
+        if self._session is None:
+            return self._state
+        return {**self._session.state_dict(), "steps": [self._steps, self._global_step]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Called before `on_fit_start`, which uses it."""
         self._restored = state_dict
+        self._steps, self._global_step = state_dict.get("steps", (0, 0))
 
 
-def _checkpoints(trainer: Any) -> list[str]:
-    """Paths of the checkpoints that the trainer's own callbacks have written."""
-    paths: list[str] = []
+def _checkpoints(trainer: Any) -> tuple[list[str], list[str]]:
+    """Paths of the checkpoints that the trainer's own callbacks have written; ``last.ckpt`` is written into again."""
+    stable: list[str] = []
+    rewritten: list[str] = []
     for callback in trainer.checkpoint_callbacks:
-        paths += [*getattr(callback, "best_k_models", {})]
-        paths += [getattr(callback, name, "") for name in ("best_model_path", "last_model_path")]
-    return paths
+        stable += [*getattr(callback, "best_k_models", {}), getattr(callback, "best_model_path", "")]
+        rewritten.append(getattr(callback, "last_model_path", ""))
+    return [path for path in stable if path not in rewritten], rewritten
 
 
-def _optimiser_steps(trainer: Any) -> int:
-    """Steps of the model: `global_step` counts each optimiser's own."""
-    return int(trainer.global_step) // max(1, len(trainer.optimizers))
+def _folder(trainer: Any) -> Path:
+    """Where files of ours go; on all processes, since `log_dir` is a collective."""
+    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    logger = trainer.loggers[0] if trainer.loggers else None
+    if logger is not None and not hasattr(logger, "log_dir"):  # a folder for all runs: W&B, MLflow, ...
+        folder /= str(trainer.strategy.broadcast(f"{logger.name}-{logger.version}"))
+    return folder / "rankwatch"
 
 
 def _builds_late(pl_module: Any) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from rankwatch.reporting.tags import monitored, monitored_defaults
 from rankwatch.sampling.probe_sets import ProbeSet
 
 _KEPT = 20_000  # readings and alarms kept in memory; the JSONL file has them all
+
+Checkpoints = Callable[[], tuple[Sequence[str], Sequence[str]]]
+"""Paths of the checkpoints that there are: those whose files never change, and those that are rewritten."""
 
 log = logging.getLogger("rankwatch")
 
@@ -65,7 +69,7 @@ class Session:
         self._folder = folder
         self._loggers = loggers
         self._rank = self.monitor.world.rank
-        self._healthy = LastHealthy(folder) if folder is not None else None
+        self._healthy = LastHealthy(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
         self._reporters: ReporterGroup | None = None
         self._stopped = False
 
@@ -88,7 +92,7 @@ class Session:
         if self.settings.on_collapse == "stop" and shortest:
             self.monitor.complaints.warn("shortest", f"on_collapse='stop' can't end the run before {shortest}")
 
-    def read_if_due(self, step: int, checkpoints: Callable[[], Iterable[str]]) -> bool:
+    def read_if_due(self, step: int, checkpoints: Checkpoints) -> bool:
         """Make a reading when one is due after `step` optimiser steps.
 
         Args:
@@ -96,36 +100,38 @@ class Session:
             checkpoints: Gives the paths of the checkpoints that there are now.
 
         Returns:
-            Whether the run is to be stopped: the same on all processes.
+            Whether the run is to be stopped: the same on all processes, and True once only.
         """
         with self.monitor.complaints.guarded("a reading"):
-            if self.monitor.due(step):
-                return self._read(step, checkpoints)
+            if self.monitor.due(step) and self._read(step, checkpoints):
+                self._stopped = True
+                return True
         return False
 
-    def end(self, step: int, checkpoints: Callable[[], Iterable[str]] = tuple, *, broken_off: str = "") -> None:
+    def end(self, step: int, checkpoints: Checkpoints | None = None, *, broken_off: str = "") -> None:
         """The run is over: a last reading, unless it broke off, and the summary."""
         gathering = self.monitor.gathering
         with self.monitor.complaints.guarded("the last reading"):
-            if not broken_off and gathering.complete and gathering.sources and step != self.monitor.last_step:
+            if checkpoints and gathering.complete and gathering.sources and step != self.monitor.last_step:
                 self._read(step, checkpoints)
         reporters, self._reporters = self._reporters, None
         if reporters is None:
             return
         kept = self._healthy.path if self._healthy is not None else None
-        reporters.end(
-            RunEnd(
-                step=step,
-                readings=self.monitor.readings_taken,
-                share=self.monitor.stopwatch.share,
-                seconds=self.monitor.stopwatch.spent,
-                alarms=list(self.alarms),
-                records=str(self.records or ""),
-                stopped=self._stopped,
-                checkpoint=str(kept or ""),
-                notes=[f"the run broke off: {broken_off}"] if broken_off else [],
+        with self.monitor.complaints.guarded("the summary"):
+            reporters.end(
+                RunEnd(
+                    step=step,
+                    readings=self.monitor.readings_taken,
+                    share=self.monitor.stopwatch.share,
+                    seconds=self.monitor.stopwatch.spent,
+                    alarms=list(self.alarms),
+                    records=str(self.records or ""),
+                    stopped=self._stopped,
+                    checkpoint=str(kept or ""),
+                    notes=[f"the run broke off: {broken_off}"] if broken_off else [],
+                )
             )
-        )
 
     def close(self) -> None:
         """No hook and no process group of ours outlives the run."""
@@ -133,30 +139,35 @@ class Session:
 
     # -- a reading ---------------------------------------------------------------------------------------
 
-    def _read(self, step: int, checkpoints: Callable[[], Iterable[str]]) -> bool:
+    def _read(self, step: int, checkpoints: Checkpoints) -> bool:
+        """One reading; whether it asks for a stop is known before anything is told, which only one process does."""
         outcome = self.monitor.read(step)
-        with self.monitor.stopwatch.part("reporting"):
-            if self._reporters is None:
-                self._start_reporting(outcome)
-            self._tell(outcome, checkpoints)
-        self._stopped = outcome.collapsed and self.settings.on_collapse == "stop"
-        return self._stopped
+        stop = outcome.collapsed and self.settings.on_collapse == "stop" and not self._stopped
+        with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("reporting a reading"):
+            self._tell(outcome, checkpoints, stop)
+        return stop
 
-    def _tell(self, outcome: Outcome, checkpoints: Callable[[], Iterable[str]]) -> None:
+    def _tell(self, outcome: Outcome, checkpoints: Checkpoints, stop: bool) -> None:
         report, settings = outcome.report, self.settings
         self.readings.extend(report.readings)
         self.alarms.extend(report.alarms)
-        self.published.update(monitored(report, settings.name, settings.levels, settings.sources))
+        values = monitored(report, settings.name, settings.levels, settings.sources)
+        if math.isnan(report.health):  # nothing was measured: the last value stands
+            values.pop(f"{settings.name}/health")
+        self.published.update(values)
+        if self._reporters is None:
+            self._start_reporting(outcome)
+        message = report.message or (outcome.verdict.summary if stop else "")
         if self._healthy is not None and self._rank == 0:
             with self.monitor.complaints.guarded("keeping the last healthy checkpoint"):
                 if outcome.healthy:
-                    self._healthy.note(checkpoints(), report.step)
-            if report.message:
-                report = dataclasses.replace(report, message=f"{report.message} {self._healthy.describe()}")
-        if report.message and self._rank == 0:
-            warnings.warn(f"{settings.name}: {report.message}", CollapseWarning, stacklevel=2)
+                    stable, rewritten = checkpoints()
+                    self._healthy.note(stable, report.step, rewritten)
+            message = f"{message} {self._healthy.describe()}" if message else ""
         if self._reporters is not None:
-            self._reporters.report(report)
+            self._reporters.report(dataclasses.replace(report, message=message))
+        if message and self._rank == 0:
+            warnings.warn(f"{settings.name}: {message}", CollapseWarning, stacklevel=2)
 
     def _start_reporting(self, outcome: Outcome) -> None:
         """After the first reading, when the table is complete."""
@@ -185,22 +196,32 @@ class Session:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``."""
-        world = self.monitor.world.size
-        return {"monitor": self.monitor.state_dict(), "folder": str(self._folder or ""), "processes": world}
+        return {
+            "monitor": self.monitor.state_dict(),
+            "published": dict(self.published),
+            "healthy": self._healthy.state_dict() if self._healthy is not None else None,
+            "folder": str(self._folder or ""),
+            "processes": self.monitor.world.size,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where another session was, after `attach`: history, alarms and the default probe set."""
-        self.monitor.load_state_dict(state["monitor"])
-        if self.settings.default_set is None or not state["folder"]:
+        with self.monitor.complaints.guarded("taking over the state from before the restart"):
+            self.monitor.load_state_dict(state["monitor"])
+            self.published.update(state["published"])
+            if self._healthy is not None and state["healthy"] is not None:
+                self._healthy.load_state_dict(state["healthy"])
+        if self.settings.default_set is None:
             return
-        remade = f"{self.settings.name}: the default probe set is made anew and its curves start again"
-        if state["processes"] != self.monitor.world.size:
-            tell(f"{remade} ({state['processes']} processes before, {self.monitor.world.size} now).")
-            return
-        try:
-            self.monitor.gathering.keep(ProbeSet.load(Path(state["folder"]) / self._probe_file))
-        except Exception as error:
-            tell(f"{remade} ({type(error).__name__}: {error}).")
+        kept: ProbeSet | None = None
+        reason = f"{state.get('processes')} processes before, {self.monitor.world.size} now"
+        if state.get("processes") == self.monitor.world.size:
+            try:
+                kept = ProbeSet.load(Path(state["folder"]) / self._probe_file)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+        if not self.monitor.gathering.keep(kept) and self._rank == 0:
+            tell(f"{self.settings.name}: the default probe set is made anew, its curves start again ({reason}).")
 
 
 def tell(text: str) -> None:

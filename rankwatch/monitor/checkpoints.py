@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 def newest(paths: Iterable[str | Path]) -> Path | None:
@@ -17,38 +18,59 @@ def newest(paths: Iterable[str | Path]) -> Path | None:
 class LastHealthy:
     """Keeps one checkpoint alive under a name of its own.
 
-    A link costs no space while the original is there; where links can't be made (another file system)
-    the checkpoint is copied. Sharded checkpoints are folders: their files are linked one by one.
+    A link costs no space while the original is there; where links can't be made (another file system), or where the
+    trainer writes into the same file again and again (``last.ckpt``), the checkpoint is copied. Sharded checkpoints are
+    folders: their files are linked one by one.
 
     Args:
-        folder: Where the kept checkpoint goes, as ``last_healthy.ckpt``.
+        kept: Where the kept checkpoint goes.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._kept = folder / "last_healthy.ckpt"
-        self._source: tuple[Path, int] | None = None
+    def __init__(self, kept: Path) -> None:
+        self._kept = kept
+        self._source: tuple[str, int] | None = None
         self.step: int | None = None
 
-    def note(self, paths: Iterable[str | Path], step: int) -> None:
-        """The reading at `step` was healthy: keep the newest checkpoint among `paths`."""
-        checkpoint = newest(paths)
-        if checkpoint is None:
+    def note(self, paths: Iterable[str | Path], step: int, rewritten: Iterable[str | Path] = ()) -> None:
+        """The reading at `step` was healthy: keep the newest checkpoint.
+
+        Args:
+            paths: Checkpoints whose files are never written into again.
+            step: Optimiser step of the reading.
+            rewritten: Further ones whose files may be; they are copied, and only where they are newer.
+        """
+        stable, latest = newest(paths), newest([*paths, *rewritten])
+        if latest is None:
             return
+        same_age = stable is not None and stable.stat().st_mtime_ns >= latest.stat().st_mtime_ns - 10**9
+        checkpoint = stable if same_age and stable is not None else latest
         self.step = step
-        source = (checkpoint, checkpoint.stat().st_mtime_ns)
-        if source == self._source:
-            return
+        source = (checkpoint.name, checkpoint.stat().st_mtime_ns)
+        if source != self._source:
+            self._keep(checkpoint, _link if checkpoint == stable else shutil.copy2)
+            self._source = source
+
+    def _keep(self, checkpoint: Path, put: Callable[[str, str], object]) -> None:
         self._kept.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._kept.with_suffix(".new")
         _remove(fresh)
         if checkpoint.is_dir():
-            shutil.copytree(checkpoint, fresh, copy_function=_link)
+            shutil.copytree(checkpoint, fresh, copy_function=put)
         else:
-            _link(str(checkpoint), str(fresh))
+            put(str(checkpoint), str(fresh))
         if self._kept.is_dir():
             _remove(self._kept)
         fresh.replace(self._kept)
-        self._source = source
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"kept": str(self._kept), "source": list(self._source or ()), "step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Know of the checkpoint that was kept before a restart, if it is still there."""
+        if state["source"] and Path(state["kept"]).exists():
+            name, when = state["source"]
+            self._kept, self._source, self.step = Path(state["kept"]), (name, when), state["step"]
 
     @property
     def path(self) -> Path | None:
@@ -59,7 +81,7 @@ class LastHealthy:
         """One sentence for the alarm's message."""
         if self._source is None:
             return "No checkpoint was saved while the run was healthy."
-        return f"Last healthy checkpoint: {self._kept} (healthy at step {self.step}; saved as {self._source[0].name})."
+        return f"Last healthy checkpoint: {self._kept} (healthy at step {self.step}; saved as {self._source[0]})."
 
 
 def _link(source: str, target: str) -> str:

@@ -195,7 +195,39 @@ class Falling:
         return Finding(evidence, min(ratio, 1.0))
 
 
-DEFAULT_DETECTORS: tuple[Detector, ...] = (NonFinite(), Constant(), SharedVector(), FewDimensions(), Falling())
+@dataclass(frozen=True)
+class SlowSlide:
+    """The effective rank has come down to less than half of a level that it once held, however slowly.
+
+    Never more than a warning: a slow contraction late in training can even go with better results downstream.
+
+    Attributes:
+        below: Share of the highest level ever held below which it is a finding.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    below: float = 0.4
+    kind: str = "slow_slide"
+    patience: int = 3
+    causes: str = "a contraction that goes on and on; compare with a small labelled check"
+
+    def check(self, reading: Reading, past: Series) -> Finding | None:
+        """Compare with ``past.lasting``."""
+        if not reading.ok or not _upper(reading) < self.below * past.lasting:
+            return None
+        ratio = reading.effective_rank / past.lasting
+        evidence = f"effective rank {_interval(reading)} is {ratio:.0%} of the {past.lasting:.1f} that it once held"
+        return Finding(evidence, ratio, grave=False)
+
+
+DEFAULT_DETECTORS: tuple[Detector, ...] = (
+    NonFinite(),
+    Constant(),
+    SharedVector(),
+    FewDimensions(),
+    Falling(),
+    SlowSlide(),
+)
 
 
 def _upper(reading: Reading) -> float:

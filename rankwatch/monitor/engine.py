@@ -26,7 +26,7 @@ from torch import nn
 
 from rankwatch.monitor.complaints import Complaints, Stopwatch
 from rankwatch.monitor.detectors import DEFAULT_DETECTORS, Detector, Falling
-from rankwatch.monitor.exchange import GroupGather, exchange
+from rankwatch.monitor.exchange import Exchanged, GroupGather, exchange
 from rankwatch.monitor.gathering import Gathering
 from rankwatch.monitor.history import History
 from rankwatch.monitor.judge import Judge, Verdict
@@ -37,6 +37,8 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import World
 from rankwatch.monitor.summary import health, summarise
 from rankwatch.monitor.window import Samples
+
+_STATE = 1  # raised when the saved state's form changes
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Monitor:
         self.complaints = Complaints(settings.name, settings.strict)
         self.last_step: int | None = None
         self.readings_taken = 0
+        self._named_silent = False
         self.world = world or World()
         self._gather = gather
         self._precision = precision
@@ -153,20 +156,32 @@ class Monitor:
 
     def read(self, step: int) -> Outcome:
         """Make one reading of every source and judge it."""
+        self.last_step = step  # also if something fails below: the next try is at the next regular step
         with self.stopwatch.part("forward"):
-            samples, error = self.gathering.rows()
+            samples, refused, error = self.gathering.rows()
         with self.stopwatch.part("exchange"):
-            samples, failed, sent = exchange(samples, error, self._gather)
-        for reason in failed if self.world.size > 1 else []:
+            exchanged = self._exchange(samples, refused, error)
+        for reason in exchanged.failed if self.world.size > 1 else []:
             self.complaints.warn("processes", f"left out of a reading: {reason}")
+        for source, reason in exchanged.refused.items():
+            self.gathering.silence(source, reason)
         with self.stopwatch.part("decomposition"):
-            readings = self._measure(samples, step)
+            readings = self._measure(exchanged.samples, step)
         verdict = self._judge.judge(readings, self._history)
-        self.last_step = step
+        if not self._named_silent:
+            self._named_silent = True
+            self.gathering.probing.name_silent_layers()
         self.readings_taken += 1
-        if self.readings_taken == 1:
-            self.gathering.name_silent_layers()
-        return self._outcome(step, readings, verdict, sent)
+        return self._outcome(step, readings, verdict, exchanged.sent)
+
+    def _exchange(self, samples: Samples, refused: Mapping[str, str], error: str) -> Exchanged:
+        """After a collective that failed (a process is gone) there are no further ones: no hang at every reading."""
+        try:
+            return exchange(samples, refused, error, self._gather)
+        except Exception as problem:
+            for source in self.gathering.sources:
+                self.gathering.silence(source, f"the exchange between processes failed: {problem}")
+            raise
 
     def _measure(self, samples: Samples, step: int) -> list[Reading]:
         order = {layer.name: index for index, layer in enumerate(self.gathering.layers)}
@@ -197,9 +212,11 @@ class Monitor:
             message=verdict.message,
             cost=Cost(seconds=self.stopwatch.take(), share=self.stopwatch.share, bytes_exchanged=sent),
         )
-        sound = not any((source, level) == (headline, "frame") for source, level, _ in verdict.findings)
+        frames = [r for r in readings if (r.source, r.level) == (headline, "frame")]
+        breached = any((source, level) == (headline, "frame") for source, level, _ in verdict.findings)
+        sound = not breached and any(reading.ok for reading in frames)
         # One process decides: a difference in the last bit must not stop some and leave others waiting.
-        collapsed = bool(self._decide(int(verdict.level == 2 and not sound)))
+        collapsed = bool(self._decide(int(verdict.level == 2 and breached)))
         return Outcome(report, verdict, healthy=sound and verdict.level < 2, collapsed=collapsed)
 
     def _decide(self, choice: int) -> int:
@@ -209,15 +226,16 @@ class Monitor:
         """The table of what was found; complete after the first reading, whose cost is told."""
         rows, notes = self.gathering.table()
         if cost is not None:
-            parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in cost.seconds.items() if part != "watching")
-            notes.append(f"the first reading took {sum(cost.seconds.values()):.2f} s ({parts})")
+            seconds = {part: s for part, s in cost.seconds.items() if part != "watching"}
+            parts = ", ".join(f"{part} {s:.2f}" for part, s in seconds.items())
+            notes.append(f"the first reading took {sum(seconds.values()):.2f} s ({parts})")
         settings = self.settings
         return RunHeader(settings.name, version, rows, settings.levels, settings.sources, settings.every_n_steps, notes)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""
         return {
-            "version": 1,
+            "version": _STATE,
             "last_step": self.last_step,
             "readings_taken": self.readings_taken,
             "history": self._history.state_dict(),
@@ -225,7 +243,13 @@ class Monitor:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Take over what `state_dict` gave.
+
+        Raises:
+            ValueError: If another version of rankwatch wrote it in another form.
+        """
+        if state.get("version") != _STATE:
+            raise ValueError(f"the saved state has form {state.get('version')}, this version reads {_STATE}")
         self.last_step = state["last_step"]
         self.readings_taken = state["readings_taken"]
         self._history.load_state_dict(state["history"])

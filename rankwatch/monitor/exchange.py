@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -22,50 +23,67 @@ Gather = Callable[[Tensor], list[Tensor]]
 """All processes' byte tensors, in rank order, from one's own; sizes may differ."""
 
 
-def pack(samples: Samples, error: str = "") -> Tensor:
+@dataclass(frozen=True)
+class Exchanged:
+    """What all processes know after an exchange: the same on each.
+
+    Attributes:
+        samples: Merged samples, rows in canonical order: a reading is a pure function of the set of rows.
+        refused: Sources that some process can't read at all, with its reason; all go quiet about them.
+        failed: Sentences about processes that failed this time and were left out.
+        sent: Bytes this process sent.
+    """
+
+    samples: Samples
+    refused: dict[str, str]
+    failed: list[str]
+    sent: int
+
+
+def pack(samples: Samples, refused: Mapping[str, str], error: str) -> Tensor:
     """One process's contribution as a (bytes,) uint8 tensor."""
     buffer = io.BytesIO()
     content = {
         "error": error,
+        "refused": dict(refused),
         "samples": [[*key, sample.to_tensors()] for key, sample in samples.items()],
     }
     torch.save(content, buffer)
     return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
 
 
-def unpack(payload: Tensor) -> tuple[Samples, str]:
-    """The samples and the error of one payload."""
+def unpack(payload: Tensor) -> tuple[Samples, dict[str, str], str]:
+    """Samples, refusals and error of one payload."""
     content = torch.load(io.BytesIO(payload.numpy().tobytes()), weights_only=True)
     samples = {
         (source, level, layer): Sample.from_tensors(tensors) for source, level, layer, tensors in content["samples"]
     }
-    return samples, content["error"]
+    return samples, content["refused"], content["error"]
 
 
-def exchange(samples: Samples, error: str, gather: Gather | None) -> tuple[Samples, list[str], int]:
+def exchange(samples: Samples, refused: Mapping[str, str], error: str, gather: Gather | None) -> Exchanged:
     """Merge the shares of all processes.
 
     Args:
         samples: This process's share.
-        error: Why it has none, or empty.
+        refused: Sources that this process can't read at all, with the reason.
+        error: What went wrong with others this time, or empty.
         gather: The collective, or None where there is one process.
-
-    Returns:
-        The merged samples (rows in canonical order, so that a reading is a pure function of the set of rows),
-        sentences about processes that failed, and the bytes this process sent.
     """
     if gather is None:
-        shares, sent = [(samples, error)], 0
+        shares, sent = [(samples, dict(refused), error)], 0
     else:
-        payload = pack(samples, error)
+        payload = pack(samples, refused, error)
         sent = payload.numel()
         shares = [unpack(part) for part in gather(payload)]
+    everywhere = {source: reason for _, reasons, _ in reversed(shares) for source, reason in reasons.items()}
     parts: dict[tuple[str, str, str], list[Sample]] = defaultdict(list)
-    for share, _ in shares:
+    for share, _, _ in shares:
         for key, sample in share.items():
-            parts[key].append(sample)
-    failed = [f"process {rank}: {reason}" for rank, (_, reason) in enumerate(shares) if reason]
-    return {key: Sample.merge(same) for key, same in parts.items()}, failed, sent
+            if key[0] not in everywhere:
+                parts[key].append(sample)
+    failed = [f"process {rank}: {reason}" for rank, (_, _, reason) in enumerate(shares) if reason]
+    return Exchanged({key: Sample.merge(same) for key, same in parts.items()}, everywhere, failed, sent)
 
 
 class GroupGather:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from rankwatch.monitor.complaints import Complaints
 from rankwatch.monitor.exchange import GroupGather
+from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.report import LayerRow
 from rankwatch.monitor.settings import Settings
@@ -27,11 +27,9 @@ from rankwatch.sampling.probe_sets import (
     Runner,
     import_function,
     quota,
-    same_number_of_passes,
 )
 from rankwatch.sampling.recorder import CallRecorder
-from rankwatch.sampling.taps import Taps
-from rankwatch.sampling.undisturbed import eager, undisturbed
+from rankwatch.sampling.undisturbed import same_random_state
 
 
 class Gathering:
@@ -66,7 +64,6 @@ class Gathering:
         self._gather = gather
         self._complaints = complaints
         self._precision = precision
-        self._autocast = autocast
         self.layers: list[WatchedLayer] = find_layers(root, settings.layers)
         self._observer = Observer(
             self.layers,
@@ -78,13 +75,12 @@ class Gathering:
         )
         forward = settings.probe_forward
         self._forward: ProbeForward | None = import_function(forward) if isinstance(forward, str) else forward
-        self._runner: Runner | None = None
+        self.probing = Probing(root, self.layers, self._observer, complaints, self._numbers, autocast)
         self._recorder = CallRecorder(backbone_candidates(root, self.layers))
-        self.probe_sets = named_probe_sets(settings, world)
+        with same_random_state():  # iterating a user's dataloader draws seeds from the global generator
+            self.probe_sets = named_probe_sets(settings, world)
         self.quiet: dict[str, str] = {}
-        self._passes: dict[str, int] = {}
-        self._set_ids: dict[str, str] = {}
-        self._fired: set[str] = set()
+        self.notes: list[str] = []
         self._quota = quota(settings.n_utterances, world.size)
         self._hold_back = self._start_holding_back()
         self._train: TrainPass | None = None
@@ -105,7 +101,7 @@ class Gathering:
             return HoldBack(ProbeSet(auto), recorder, self._quota)
         if self._settings.sets and self._forward is None:
             return HoldBack(ProbeSet(""), self._recorder, 1)
-        self._runner = Runner(self._root, None, self._forward)
+        self.probing.runner = Runner(self._root, None, self._forward)
         return None
 
     # -- during training ---------------------------------------------------------------------------------
@@ -152,104 +148,75 @@ class Gathering:
         if held is None:
             return
         held.close()
-        self._runner = Runner(self._root, self._recorder.backbone, self._forward, held.template)
+        self.probing.runner = Runner(self._root, self._recorder.backbone, self._forward, held.template)
         name = held.probe_set.name
         if name and sum(self._numbers(held.probe_set.utterances)) == 0:
-            self._silence(
+            self.silence(
                 name,
                 "no module that contains all watched layers is called as a module in training_step, so its calls "
                 "can't be held back; pass probe_forward=f with f(module, batch), or watch_train=True",
             )
         elif name:
             self.probe_sets[name] = held.probe_set
+            held_in_all = sum(self._numbers(held.probe_set.utterances))
+            if held_in_all < self._settings.n_utterances:
+                asked = self._settings.n_utterances
+                self.notes.append(f"{name} holds {held_in_all} of {asked} utterances: there were no more")
 
     @property
     def default_set(self) -> ProbeSet | None:
         """The default probe set, once it is complete."""
         return self.probe_sets.get(self._settings.default_set or "")
 
-    def keep(self, probe_set: ProbeSet) -> None:
-        """Use the default probe set from before a restart instead of holding a new one back."""
+    def keep(self, probe_set: ProbeSet | None) -> bool:
+        """Use the default probe set from before a restart instead of holding a new one back.
+
+        Args:
+            probe_set: This process's part of it, or None where it is lost.
+
+        Returns:
+            Whether it is used: only if no process has lost its part.
+        """
+        if min(self._numbers(int(probe_set is not None))) == 0 or probe_set is None:
+            return False
         if self._hold_back is not None:
             self._hold_back.close()
         self.probe_sets[probe_set.name] = probe_set
         self._hold_back = self._start_holding_back()
+        return True
 
     # -- a reading ---------------------------------------------------------------------------------------
 
-    def rows(self) -> tuple[Samples, str]:
-        """One window of rows from every source, and what went wrong."""
+    def rows(self) -> tuple[Samples, dict[str, str], str]:
+        """One window of rows from every source, the sources that can't be read at all, and what went wrong."""
         samples: Samples = {}
+        refused: dict[str, str] = {}
         errors = []
         for source in self.sources:
             try:
                 samples.update(self._rows_of(source))
             except AmbiguousLengths as error:
-                self._silence(source, str(error))
+                refused[source] = str(error)
             except Exception as error:
                 reason = f"{source} could not be read: {type(error).__name__}: {error}"
                 self._complaints.fail(f"source {source}", reason, error)
                 errors.append(reason)
-        return samples, "; ".join(errors)
+        return samples, refused, "; ".join(errors)
 
     def _rows_of(self, source: str) -> Samples:
         if source == "train":
             assert self._train is not None
-            self._tell_failures(self._train.failures)
+            self.probing.tell_failures(self._train.failures)
             return self._train.next_window().samples()
-        probe_set = self.probe_sets[source]
-        if source not in self._passes:
-            self._passes[source] = max(self._numbers(len(probe_set.batches)))
-            self._set_ids[source] = f"{sum(self._numbers(probe_set.key_sum())) % (1 << 63):016x}"
         window = self._window(source)
-        device = next((p.device for p in self._root.parameters()), torch.device("cpu"))
-        with undisturbed(self._root), eager(), self._autocast():
-            self._run(probe_set, window, self._passes[source], device)
-        if window.dropped:
-            reason = f"{source}: {window.dropped} utterances are too short to have a single frame"
-            self._complaints.warn(f"dropped {source}", reason)
+        self.probing.fill(window, self.probe_sets[source])
         return window.samples()
-
-    def _run(self, probe_set: ProbeSet, window: Window, passes: int, device: torch.device) -> None:
-        assert self._runner is not None
-        for batch, counts in same_number_of_passes(probe_set.batches, passes):
-            with Taps(self.layers) as taps:
-                self._runner.run(batch, device)
-                outputs = taps.take()
-                if counts:
-                    self._fired.update(outputs)
-                    drawn, failures = self._observer.rows(
-                        outputs,
-                        args=batch.args,
-                        kwargs=batch.kwargs,
-                        batch=batch.batch,
-                        keys=batch.keys,
-                        used=batch.used,
-                        forward=self._runner.signature(batch),
-                        audio=batch.audio,
-                    )
-                    self._tell_failures(failures)
-                    window.add(drawn, batch.used)
-
-    def _tell_failures(self, failures: Mapping[str, Exception]) -> None:
-        for layer, error in failures.items():
-            self._complaints.fail(f"layer {layer}", f"layer {layer} could not be read: {error}", error)
-
-    def name_silent_layers(self) -> None:
-        """After the first window: complain about layers that never fired, by name."""
-        if not self.probe_sets or not self._fired:
-            return
-        for layer in self.layers:
-            if layer.name not in self._fired:
-                reason = f"layer {layer.name} did not fire in the first window (is it bypassed?); it is not watched"
-                self._complaints.fail(f"silent {layer.name}", reason)
 
     # -- what is known -----------------------------------------------------------------------------------
 
     def protocol(self, source: str, level: str) -> Protocol:
         """The conditions of a reading; width and columns are filled in by `measure`."""
         train = source == "train"
-        known = self._runner.input if self._runner is not None else "unknown"
         return Protocol(
             source=source,
             level=level,
@@ -258,11 +225,11 @@ class Gathering:
             d=0,
             k=None,
             pooling="none" if level == "frame" else "mean",
-            input="masked" if train else known,
+            input="masked" if train else self.probing.inputs.get(source, "unknown"),
             mode="train" if train else "eval",
             precision=self._precision,
             seed=self._settings.seed,
-            probe_set=self._set_ids.get(source, ""),
+            probe_set=self.probing.ids.get(source, ""),
         )
 
     def table(self) -> tuple[list[LayerRow], list[str]]:
@@ -279,12 +246,12 @@ class Gathering:
             kept = self._quota * self._rows_per_utterance * (columns or facts.width) * 4 / 1e6
             row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
             rows.append(replace(row, cost=f"{kept:.1f} MB"))
-        notes = list(self.quiet.values())
+        notes = [*self.notes, *self.quiet.values()]
         teachers = sorted({name.rsplit(".", 1)[0] for name in self._teacher_layers()})
         if teachers:
             notes.append(f"not watched: the teacher branch; layers=[..., '{teachers[0]}.*'] adds it")
-        if self._runner is not None and self.probe_sets:
-            notes.insert(0, f"probe sets are run by {self._runner.way}")
+        if self.probing.runner is not None and self.probe_sets:
+            notes.insert(0, f"probe sets are run by {self.probing.runner.way}")
         return rows, notes
 
     def _teacher_layers(self) -> list[str]:
@@ -313,7 +280,8 @@ class Gathering:
         """One number of each process."""
         return [value] if self._gather is None else self._gather.numbers(value)
 
-    def _silence(self, source: str, reason: str) -> None:
+    def silence(self, source: str, reason: str) -> None:
+        """Go quiet about a source, on all processes at once."""
         self.quiet[source] = f"{source} is not read: {reason}"
         self._complaints.fail(f"quiet {source}", self.quiet[source])
 

@@ -14,6 +14,7 @@ Key = tuple[str, str, str]
 """(source, level, layer)."""
 
 _FIRST = 8  # readings from the very start that are kept for good
+_HELD = 8  # readings that a level must last to count as held
 _LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
 
 
@@ -33,6 +34,8 @@ class Series:
         sound: Whether the reading may serve as a reference (no detector had found anything in it).
         taken: Readings ever taken under this protocol.
         first: The first `_FIRST` effective ranks.
+        lasting: The highest level that was held: maximum over time of the median of the newest `_HELD` sound
+            readings.
     """
 
     protocol: str
@@ -41,6 +44,7 @@ class Series:
     sound: list[bool] = field(default_factory=list)
     taken: int = 0
     first: list[float] = field(default_factory=list)
+    lasting: float = 0.0
 
     def add(self, step: int, value: float, sound: bool) -> None:
         """Append one reading and forget the oldest beyond the bound."""
@@ -52,6 +56,9 @@ class Series:
         self.sound.append(sound)
         for column in (self.steps, self.values, self.sound):
             del column[:-_LONGEST]
+        held = [v for v, s in zip(self.values[-_HELD:], self.sound[-_HELD:], strict=True) if s and np.isfinite(v)]
+        if len(held) == _HELD and self.taken >= 2 * _HELD - _HELD // 2:
+            self.lasting = max(self.lasting, float(np.median(held)))
 
     def start(self, readings: int) -> float | None:
         """Median of the first `readings` (at most `_FIRST`); None as long as there are fewer than two."""
@@ -95,10 +102,6 @@ class History:
             self._series[key] = Series(reading.protocol.id)
         return self._series[key]
 
-    def items(self) -> Iterable[tuple[Key, Series]]:
-        """All curves."""
-        return self._series.items()
-
     def table(self, source: str, level: str, layers: Iterable[str]) -> tuple[list[int], list[list[float]]]:
         """Steps and one row of effective ranks per layer, NaN where a layer has none, at most 200 columns."""
         rows = {layer: self._series.get((source, level, layer)) for layer in layers}
@@ -122,6 +125,7 @@ class History:
                 "sound": list(series.sound),
                 "taken": series.taken,
                 "first": list(series.first),
+                "lasting": series.lasting,
             }
             for key, series in self._series.items()
         ]
@@ -132,4 +136,6 @@ class History:
         for entry in state:
             source, level, layer = entry["key"]
             columns = {name: list(entry[name]) for name in ("steps", "values", "sound", "first")}
-            self._series[source, level, layer] = Series(entry["protocol"], taken=entry["taken"], **columns)
+            self._series[source, level, layer] = Series(
+                entry["protocol"], taken=entry["taken"], lasting=entry["lasting"], **columns
+            )

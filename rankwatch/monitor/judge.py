@@ -13,6 +13,10 @@ from rankwatch.monitor.reading import Alarm, Reading
 WARNING, CRITICAL = "warning", "critical"
 
 
+def _level(alarms: Iterable[Alarm]) -> int:
+    return max((2 if alarm.severity == CRITICAL else 1 for alarm in alarms), default=0)
+
+
 @dataclass
 class _Watch:
     """How long one kind of finding has been there for one curve."""
@@ -35,19 +39,19 @@ class Verdict:
         open: All alarms that hold now.
         findings: The first finding of each reading, by its key; readings without one are sound.
         message: The episode's message where one began or grew worse, else empty.
-        ended: Whether the last open alarm ended at this step.
+        summary: The same as it would be told now, as long as anything holds.
     """
 
     raised: tuple[Alarm, ...]
     open: tuple[Alarm, ...]
     findings: Mapping[Key, Finding]
     message: str
-    ended: bool
+    summary: str
 
     @property
     def level(self) -> int:
         """0 nothing, 1 warning, 2 critical."""
-        return max((2 if alarm.severity == CRITICAL else 1 for alarm in self.open), default=0)
+        return _level(self.open)
 
 
 class Judge:
@@ -66,6 +70,7 @@ class Judge:
         self._detectors = detectors
         self._watches: dict[tuple[str, Key], _Watch] = {}
         self._told = 0
+        self._began = -1
 
     def judge(self, readings: Iterable[Reading], history: History) -> Verdict:
         """Judge one step's readings against their past, then add them to it."""
@@ -80,12 +85,16 @@ class Judge:
                 raised += [alarm] if alarm is not None else []
                 findings.setdefault(key_of(reading), finding)
             self._relax(reading, set(found))
-            past.add(reading.step, reading.effective_rank, sound=not found)
-        was_told, opened = self._told, tuple(self._open_alarms())
-        level = max((2 if alarm.severity == CRITICAL else 1 for alarm in opened), default=0)
-        message = self._message(readings[0].step, opened, findings) if level > was_told and readings else ""
-        self._told = level if level == 0 else max(level, was_told)
-        return Verdict(tuple(raised), opened, findings, message, ended=was_told > 0 and level == 0)
+            grave = any(finding.grave for _, finding in found.values())
+            past.add(reading.step, reading.effective_rank, sound=not grave)
+        opened = tuple(self._open_alarms())
+        level = _level(opened)
+        summary = self._message(readings[0].step, opened, findings) if opened and readings else ""
+        new = level > self._told or any(alarm.severity == CRITICAL and alarm.since > self._began for alarm in raised)
+        self._told = level
+        if new and level:
+            self._began = readings[0].step
+        return Verdict(tuple(raised), opened, findings, summary if new and level else "", summary)
 
     def _findings(self, reading: Reading, history: History) -> dict[str, tuple[Detector, Finding]]:
         found: dict[str, tuple[Detector, Finding]] = {}
@@ -158,10 +167,11 @@ class Judge:
         """Plain lists, numbers and strings."""
         return {
             "told": self._told,
+            "began": self._began,
             "watches": [[kind, list(key), vars(watch).copy()] for (kind, key), watch in self._watches.items()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        self._told = int(state["told"])
+        self._told, self._began = int(state["told"]), int(state["began"])
         self._watches = {(kind, (key[0], key[1], key[2])): _Watch(**watch) for kind, key, watch in state["watches"]}

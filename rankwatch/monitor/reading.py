@@ -126,7 +126,8 @@ class Alarm:
 
     Attributes:
         step: Optimiser step of the reading that raised it.
-        kind: ``"non_finite"``, ``"constant"``, ``"shared_vector"``, ``"dimensional"``.
+        kind: ``"non_finite"``, ``"constant"``, ``"shared_vector"``, ``"dimensional"``,
+            ``"slow_slide"``.
         severity: ``"warning"`` or ``"critical"``.
         layer: The layer's path.
         level: ``"frame"`` or ``"utterance"``.

@@ -53,6 +53,10 @@ class Settings:
         for name in self.sets:
             fits = bool(name) and "/" not in name and "@" not in name and name != "train"
             _require(fits, "probe_sets", name, "names without '/' or '@', and 'train' is taken")
+        if self.on_collapse == "stop" and not (self.sets and "frame" in self.levels):
+            raise ValueError(
+                "RankWatch(on_collapse='stop') needs a probe set and the frame level: only they raise critical alarms"
+            )
         if not self.sets and not self.watch_train:
             raise ValueError("probe_sets is empty and watch_train is off: there is nothing to read")
 

@@ -68,10 +68,11 @@ class HoldBack:
         """After a training batch."""
         if self.full:
             return
+        self._missed += 1
         call = self._recorder.take(batch) if self._recorder is not None else _raw(batch)
         if call is None:
-            self._missed += 1
             return
+        self._missed = 0
         self.template = self.template or call
         self.probe_set.hold_back(call, self._wanted)
 
@@ -114,7 +115,7 @@ def named_probe_sets(settings: Settings, world: World) -> dict[str, ProbeSet]:
                 "batches through the model"
             )
         else:
-            sets[name] = loader_probe_set(name, where, share)
+            sets[name] = loader_probe_set(name, where, share, world.rank, world.size)
     return sets
 
 

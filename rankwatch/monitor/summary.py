@@ -44,18 +44,19 @@ def health(
 ) -> float:
     """The worst layer relative to its own reference, at frame level of the headline set, in [0, 1].
 
-    1 as long as no layer has a reference; a finding's own ratio where it is lower.
+    1 as long as no layer has a reference; a finding's own ratio where it is lower; NaN where nothing was measured.
     """
-    worst = 1.0
+    worst = math.nan
     levels = {reading.level for reading in readings}
     level = "frame" if "frame" in levels else "utterance"
     for reading in readings:
         if reading.source != headline or reading.level != level:
             continue
+        worst = 1.0 if math.isnan(worst) else worst
         finding = findings.get(key_of(reading))
         reference = history.series(reading).reference(warmup)
         if finding is not None:
             worst = min(worst, finding.ratio)
         if reference is not None and reading.ok:
             worst = min(worst, reading.effective_rank / reference)
-    return max(worst, 0.0)
+    return worst if math.isnan(worst) else max(worst, 0.0)

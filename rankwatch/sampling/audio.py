@@ -85,7 +85,7 @@ def read_folder(
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
         warnings.warn(f"probe set {folder}: {len(broken)} files could not be read: {shown}", stacklevel=2)
-        if not utterances:
+        if not utterances and world_size == 1:
             raise ValueError(f"probe set {folder}: not one audio file could be read: {shown}")
     return utterances
 

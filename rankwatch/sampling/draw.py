@@ -41,8 +41,8 @@ def mix64(x: Tensor) -> Tensor:
 def fingerprint(x: Tensor) -> Tensor:
     """A key for each utterance of a batch, from the bits of its own samples.
 
-    key_b = mix64( sum_t bits(x_bt) * w_t  mod 2^64 ), with fixed odd weights w_t. Zeros contribute nothing, so
-    zero padding of any length leaves the key alone.
+    key_b = mix64( sum_tc bits(x_btc) * w_t * v_c  mod 2^64 ), with fixed odd weights per position of each axis. Zeros
+    contribute nothing, so zero padding of any length, along any axis, leaves the key alone.
 
     Args:
         x: (B, T) or (B, T, ...) of any floating or integer dtype, on any device.
@@ -56,11 +56,14 @@ def fingerprint(x: Tensor) -> Tensor:
         >>> bool(fingerprint(a) == fingerprint(b))
         True
     """
-    flat = x.detach().reshape(x.shape[0], -1).contiguous()
-    if flat.is_floating_point():
-        flat = (flat + 0.0).view(_BITS[flat.element_size()])  # + 0.0 turns -0.0 into 0.0
-    weights = mix64(torch.arange(1, flat.shape[1] + 1, device=x.device) * _GOLDEN) | 1
-    return mix64((flat.to(torch.int64) * weights).sum(dim=1)) & _MASK63
+    bits = x.detach().contiguous()
+    if bits.is_floating_point():
+        bits = (bits + 0.0).view(_BITS[bits.element_size()])  # + 0.0 turns -0.0 into 0.0
+    bits = bits.to(torch.int64)
+    for axis in range(bits.dim() - 1, 0, -1):
+        position = torch.arange(1, bits.shape[axis] + 1, device=x.device)
+        bits = (bits * (mix64(position * _GOLDEN + axis) | 1)).sum(dim=-1)
+    return mix64(bits) & _MASK63
 
 
 def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0) -> list[Tensor]:

@@ -16,9 +16,6 @@ from rankwatch.sampling.adapters import Adapter, substitute, unmasked_call
 from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.recorder import Copies, HeldCall, primary_input
 
-HELD_BACK = "held_back"
-"""Name of the default set."""
-
 ProbeForward = Callable[[nn.Module, Any], Any]
 
 
@@ -71,7 +68,9 @@ class ProbeSet:
         for batch in batches:
             if batch["args"] or batch["kwargs"]:  # a held-back call: of the loader's batch only lengths are wanted
                 batch["batch"] = _plain(batch["batch"])
-        torch.save({"name": self.name, "batches": batches}, path)
+        fresh = path.with_suffix(".new")
+        torch.save({"name": self.name, "batches": batches}, fresh)
+        fresh.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> ProbeSet:
@@ -85,18 +84,26 @@ class ProbeSet:
 
 
 def audio_probe_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> ProbeSet:
-    """A probe set from (waveforms (B, T), lengths (B,)) pairs."""
+    """A probe set from (waveforms (B, T), lengths (B,)) pairs.
+
+    A process that has none gets a second of silence that doesn't count, so that it can make as many passes as others.
+    """
     probe_set = ProbeSet(name)
     for waveforms, lengths in batches:
         pair = (waveforms, lengths)
         probe_set.batches.append(ProbeBatch(pair, {}, pair, fingerprint(waveforms), len(lengths), audio=True))
+    if not probe_set.batches:
+        pair = (torch.zeros(1, 16_000), torch.tensor([16_000]))
+        probe_set.batches.append(ProbeBatch(pair, {}, pair, fingerprint(pair[0]), 0, audio=True))
     return probe_set
 
 
-def loader_probe_set(name: str, loader: Iterable[Any], quota: int) -> ProbeSet:
-    """A probe set from a dataloader's first batches; they are run by `probe_forward`."""
+def loader_probe_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0, world_size: int = 1) -> ProbeSet:
+    """A probe set from a dataloader's first batches, dealt out to the processes; they are run by `probe_forward`."""
     probe_set = ProbeSet(name)
-    for raw in loader:
+    for index, raw in enumerate(loader):
+        if index % world_size != rank:
+            continue
         batch = Copies("cpu")(raw)
         keys = fingerprint(primary_input(batch))
         used = min(len(keys), quota - probe_set.utterances)
@@ -104,7 +111,7 @@ def loader_probe_set(name: str, loader: Iterable[Any], quota: int) -> ProbeSet:
         if probe_set.utterances >= quota:
             break
     if not probe_set.batches:
-        raise ValueError(f"probe set {name!r}: the dataloader gave no batch")
+        raise ValueError(f"probe set {name!r}: the dataloader gave this process no batch")
     return probe_set
 
 
@@ -135,12 +142,12 @@ class Runner:
         self._adapter: Adapter | None = unmasked_call(backbone[1] if backbone else root, root)
         self._replayed = False
 
-    @property
-    def input(self) -> str:
+    def input(self, batch: ProbeBatch) -> str:
         """The protocol's word for what the model is given: ``"clean"``, ``"replayed"`` or ``"user"``."""
         if self._probe_forward is not None:
             return "user"
-        return "replayed" if self._adapter is None or self._replayed else "clean"
+        replayed = self._adapter is None or (self._replayed and not batch.audio)
+        return "replayed" if replayed else "clean"
 
     @property
     def way(self) -> str:

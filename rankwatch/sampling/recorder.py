@@ -34,23 +34,34 @@ class HeldCall:
 
 
 def primary_input(*things: Any) -> Tensor:
-    """The tensor that holds the audio: the largest floating one of at least two dimensions.
+    """The tensor that holds the audio: the largest of at least two dimensions, floating ones first.
 
     Raises:
         ValueError: If there is none.
     """
-    found: list[Tensor] = []
-
-    def collect(tensor: Tensor) -> Tensor:
-        if tensor.is_floating_point() and tensor.dim() >= 2:
-            found.append(tensor)
-        return tensor
-
     for thing in things:
-        apply_to_collection(thing, Tensor, collect)
-        if found:
-            return max(found, key=Tensor.numel)
-    raise ValueError("no floating tensor of two or more dimensions: where is the audio? Pass probe_forward=...")
+        found: list[Tensor] = []
+        apply_to_collection(thing, Tensor, found.append)
+        wide = [tensor for tensor in found if tensor.dim() >= 2 and tensor.numel()]
+        audio = [tensor for tensor in wide if tensor.is_floating_point()] or [t for t in wide if t.dtype == torch.int16]
+        if audio:
+            return max(audio, key=Tensor.numel)
+    raise ValueError("no tensor of two or more dimensions holds audio or features: where are they?")
+
+
+def utterance_keys(call: Any, batch: Any) -> Tensor:
+    """One key for each utterance, from what the backbone was called with.
+
+    Some backbones are called with time first, (T, B, C); the loader's batch tells how many utterances there are.
+    """
+    audio = primary_input(call, batch)
+    try:
+        size = primary_input(batch).shape[0]
+    except ValueError:
+        return fingerprint(audio)
+    if audio.shape[0] != size and audio.dim() == 3 and audio.shape[1] == size:
+        audio = audio.transpose(0, 1)
+    return fingerprint(audio)
 
 
 class Copies:
@@ -89,7 +100,7 @@ class CallRecorder:
     """
 
     def __init__(self, candidates: Sequence[tuple[str, nn.Module]], device: str | None = "cpu") -> None:
-        self._candidates = list(candidates)
+        self._candidates = _callable_from_outside(candidates)
         self._device = device
         self._calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         self._copies = Copies(device)
@@ -138,11 +149,19 @@ class CallRecorder:
         index = min(self._calls)
         self.backbone = self._candidates[index]
         args, kwargs = self._calls[index]
-        held = HeldCall(args, kwargs, self._copies(batch), fingerprint(primary_input(args, kwargs)))
+        held = HeldCall(args, kwargs, self._copies(batch), utterance_keys((args, kwargs), batch))
         for other in [i for i in self._handles if i != index]:
             self._handles.pop(other).remove()
         self._forget()
         return held
+
+
+def _callable_from_outside(candidates: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    """Leave out what lies within a compiled module: a hook there would break its graph, or the run (fullgraph)."""
+    compiled = [m for _, m in candidates if hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None)]
+    inside = {id(child) for module in compiled for child in module.modules() if child is not module}
+    inside |= {id(module) for module in compiled if not hasattr(module, "_orig_mod")}
+    return [(name, module) for name, module in candidates if id(module) not in inside]
 
 
 def _redirected(root: nn.Module) -> bool:

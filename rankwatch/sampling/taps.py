@@ -18,8 +18,8 @@ class Taps:
     """Hooks on the watched layers, registered on entry and removed on exit.
 
     An ordinary training step sees none of them. While they are there, the output of the first firing of
-    each layer is kept by reference until `take`, and later firings of the same pass (weight sharing, a second view)
-    are counted.
+    each layer is kept by reference until `take`; later firings of the same pass (weight sharing, a second view) are
+    passed over.
 
     Args:
         layers: What to watch.
@@ -30,7 +30,6 @@ class Taps:
         self.layers = list(layers)
         self._active = active
         self._outputs: dict[str, Any] = {}
-        self._firings: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Taps:
@@ -51,7 +50,6 @@ class Taps:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if _recomputing() or not self._active():
                 return
-            self._firings[name] = self._firings.get(name, 0) + 1
             self._outputs.setdefault(name, output)
 
         return hook
@@ -60,11 +58,6 @@ class Taps:
         """The outputs since the last call, by layer name, in the order in which they fired."""
         outputs, self._outputs = self._outputs, {}
         return outputs
-
-    @property
-    def firings(self) -> dict[str, int]:
-        """How often each layer has fired."""
-        return dict(self._firings)
 
 
 def _recomputing() -> bool:

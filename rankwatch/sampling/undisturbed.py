@@ -39,7 +39,12 @@ def undisturbed(root: nn.Module) -> Iterator[None]:
         root: The whole model; every submodule's own mode is restored, frozen parts in eval mode stay so.
     """
     modes = [(module, module.training) for module in root.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in root.buffers()]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in root.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     device = next((p.device for p in root.parameters()), None)
     try:
         with same_random_state(device), torch.no_grad():
@@ -49,8 +54,10 @@ def undisturbed(root: nn.Module) -> Iterator[None]:
         for module, training in modes:
             module.training = training
         with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            for module, name, buffer, before in buffers:
+                module._buffers[name] = buffer  # some models put a new tensor in its place
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
 
 
 @contextlib.contextmanager

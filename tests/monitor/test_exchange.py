@@ -30,11 +30,10 @@ def _read(sample):
 def _through(shares, reasons=None):
     """Every process's view of an exchange among `shares`."""
     reasons = reasons or [""] * len(shares)
-    payloads = [pack(share, reason) for share, reason in zip(shares, reasons, strict=True)]
-    views = [
-        exchange(share, reason, gather=lambda mine: payloads) for share, reason in zip(shares, reasons, strict=True)
+    payloads = [pack(share, {}, reason) for share, reason in zip(shares, reasons, strict=True)]
+    return [
+        exchange(share, {}, reason, gather=lambda mine: payloads) for share, reason in zip(shares, reasons, strict=True)
     ]
-    return views
 
 
 @pytest.mark.parametrize("projection", [None, 24])
@@ -43,7 +42,7 @@ def test_several_processes_read_what_one_reads(cut, projection):
     rows, groups = _rows()
     whole = _read(_sample(rows, groups, projection))
     shares = [{KEY: _sample(r, g, projection)} for r, g in zip(rows.split(cut), groups.split(cut), strict=True)]
-    readings = [_read(merged[KEY]) for merged, _, _ in _through(shares)]
+    readings = [_read(view.samples[KEY]) for view in _through(shares)]
     assert all(r == readings[0] for r in readings)
     assert readings[0].n == 400
     assert readings[0].effective_rank == pytest.approx(whole.effective_rank, rel=1e-9)
@@ -53,24 +52,32 @@ def test_several_processes_read_what_one_reads(cut, projection):
 def test_rows_order_does_not_matter_to_the_last_bit():
     rows, groups = _rows()
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(9))
-    one = exchange({KEY: _sample(rows, groups)}, "", None)[0][KEY]
-    other = exchange({KEY: _sample(rows[order], groups[order])}, "", None)[0][KEY]
+    one = exchange({KEY: _sample(rows, groups)}, {}, "", None).samples[KEY]
+    other = exchange({KEY: _sample(rows[order], groups[order])}, {}, "", None).samples[KEY]
     assert _read(one) == _read(other)
 
 
 def test_a_process_that_failed_is_named_and_left_out():
     rows, groups = _rows()
     views = _through([{KEY: _sample(rows, groups)}, {}], ["", "held_back could not be read: OSError"])
-    for merged, failed, sent in views:
-        assert failed == ["process 1: held_back could not be read: OSError"]
-        assert merged[KEY].n == 400
-        assert sent > 0
+    for view in views:
+        assert view.failed == ["process 1: held_back could not be read: OSError"]
+        assert view.samples[KEY].n == 400
+        assert view.sent > 0
+
+
+def test_what_one_process_refuses_all_are_quiet_about():
+    rows, groups = _rows()
+    payloads = [pack({KEY: _sample(rows, groups)}, {}, ""), pack({}, {"held_back": "ambiguous lengths"}, "")]
+    for view in (exchange({}, {}, "", gather=lambda mine: payloads) for _ in payloads):
+        assert view.refused == {"held_back": "ambiguous lengths"}
+        assert not view.samples
 
 
 def test_a_payload_is_plain_tensors_and_strings():
     rows, groups = _rows()
-    samples, error = unpack(pack({KEY: _sample(rows, groups)}, "why"))
-    assert error == "why"
+    samples, refused, error = unpack(pack({KEY: _sample(rows, groups)}, {"a": "b"}, "why"))
+    assert (refused, error) == ({"a": "b"}, "why")
     assert torch.equal(samples[KEY].rows, _sample(rows, groups).rows)
 
 

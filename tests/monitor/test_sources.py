@@ -1,5 +1,7 @@
 """Folders, dataloaders and the training pass as sources of rows."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -26,6 +28,7 @@ def _train(monitor, model, steps=3):
         model(*batch)
         monitor.before_backward()
         monitor.batch_ends(batch)
+    monitor.epoch_ends()
     return monitor.read(steps).report.readings
 
 
@@ -63,6 +66,41 @@ def test_a_dataloader_runs_through_probe_forward(levels):
     assert {r.level for r in readings} == set(levels)
     assert {r.n for r in readings if r.level == "utterance"} <= {20}
     assert {r.protocol.input for r in readings} == {"user"}
+
+
+def _beeps(path, count=16, rate=16_000):
+    """Tones of 0.5 s between digital silence of 10 to 90 % of the file."""
+    path.mkdir()
+    generator = np.random.default_rng(1)
+    for i in range(count):
+        silence = generator.uniform(0.1, 0.9)
+        tone = 0.3 * np.sin(2 * np.pi * generator.uniform(200, 4000) * np.arange(rate // 2) / rate)
+        before, after = generator.multinomial(int(len(tone) * silence / (1 - silence)), [0.5, 0.5])
+        soundfile.write(path / f"{i:02d}.wav", np.concatenate([np.zeros(before), tone, np.zeros(after)]), rate)
+    return path
+
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+
+@pytest.mark.parametrize("name", ["beeps", "ood_music_cc0", "fsdd"])
+def test_hard_audio_makes_no_crash_and_no_false_alarm(tmp_path, name):
+    """Beeps that are mostly silence; music of some milliseconds; 8 kHz digits of 0.15 to 2 s."""
+    if name != "beeps" and not (SHARED / name).is_dir():
+        pytest.skip(f"{name} is not part of the project")
+    folder = _beeps(tmp_path / "beeps") if name == "beeps" else SHARED / name
+    model = Encoder(dropout=0.1)
+    # The toy makes a frame of 20 samples; at 2 kHz these are the usual 10 ms.
+    sets = {"held_back": "auto", name: str(folder)}
+    monitor = Monitor(Settings(probe_sets=sets, n_utterances=32, sample_rate=2000))
+    monitor.attach(model)
+    _train(monitor, model)
+    for step in range(4, 8):
+        report = monitor.read(step).report
+        assert not report.alarms
+    here = [r for r in report.readings if r.source == name]
+    assert len(here) == 8
+    assert all(np.isfinite(r.effective_rank) and r.metrics["non_finite_share"] == 0.0 for r in here)
 
 
 def test_a_dataloader_without_probe_forward_is_refused_by_name():

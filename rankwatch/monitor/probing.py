@@ -1,0 +1,115 @@
+"""Probing: a probe set is run through the model, and its rows go into a window."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from rankwatch.monitor.complaints import Complaints
+from rankwatch.monitor.window import Window
+from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.sampling.observe import Observer
+from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, Runner, same_number_of_passes
+from rankwatch.sampling.taps import Taps
+from rankwatch.sampling.undisturbed import eager, undisturbed
+
+
+class Probing:
+    """Runs probe sets with the taps on, in eval mode, and leaves the model as it was.
+
+    Args:
+        root: The whole model.
+        layers: Watched layers.
+        observer: Turns outputs into rows.
+        complaints: Where failures are told.
+        numbers: Gives one number of each process from one's own.
+        autocast: Context in which a forward pass runs, as a training forward pass does.
+    """
+
+    def __init__(
+        self,
+        root: nn.Module,
+        layers: Sequence[WatchedLayer],
+        observer: Observer,
+        complaints: Complaints,
+        numbers: Callable[[int], list[int]],
+        autocast: Callable[[], contextlib.AbstractContextManager[Any]],
+    ) -> None:
+        self._root = root
+        self._layers = layers
+        self._observer = observer
+        self._complaints = complaints
+        self._numbers = numbers
+        self._autocast = autocast
+        self._passes: dict[str, int] = {}
+        self._fired: set[str] = set()
+        self.runner: Runner | None = None
+        self.ids: dict[str, str] = {}
+        """Fingerprints of the probe sets over all processes, by name, once they were run."""
+        self.inputs: dict[str, str] = {}
+        """What the model was given: ``"clean"``, ``"replayed"`` or ``"user"``, by probe set."""
+
+    def fill(self, window: Window, probe_set: ProbeSet) -> None:
+        """Run the whole set.
+
+        Raises:
+            Exception: The first that a pass raised; all passes have been made then.
+        """
+        name = probe_set.name
+        if name not in self._passes:
+            self._passes[name] = max(self._numbers(len(probe_set.batches)))
+            self.ids[name] = f"{sum(self._numbers(probe_set.key_sum())) % (1 << 63):016x}"
+        with undisturbed(self._root), eager(), self._autocast():
+            self._run(probe_set, window)
+        if window.dropped:
+            reason = f"{name}: {window.dropped} utterances are too short to have a single frame"
+            self._complaints.warn(f"dropped {name}", reason)
+
+    def _run(self, probe_set: ProbeSet, window: Window) -> None:
+        """All passes are made whatever happens in one of them: other processes make theirs."""
+        assert self.runner is not None
+        device = next((p.device for p in self._root.parameters()), torch.device("cpu"))
+        trouble: Exception | None = None
+        for batch, counts in same_number_of_passes(probe_set.batches, self._passes[probe_set.name]):
+            try:
+                with Taps(self._layers) as taps:
+                    self.runner.run(batch, device)
+                    if counts and batch.used and trouble is None:
+                        self._take(batch, taps.take(), window)
+                self.inputs[probe_set.name] = self.runner.input(batch)
+            except Exception as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    def _take(self, batch: ProbeBatch, outputs: Mapping[str, Any], window: Window) -> None:
+        assert self.runner is not None
+        self._fired.update(outputs)
+        drawn, failures = self._observer.rows(
+            outputs,
+            args=batch.args,
+            kwargs=batch.kwargs,
+            batch=batch.batch,
+            keys=batch.keys,
+            used=batch.used,
+            forward=self.runner.signature(batch),
+            audio=batch.audio,
+        )
+        self.tell_failures(failures)
+        window.add(drawn, batch.used)
+
+    def tell_failures(self, failures: Mapping[str, Exception]) -> None:
+        """Each layer that couldn't be read, once."""
+        for layer, error in failures.items():
+            self._complaints.fail(f"layer {layer}", f"layer {layer} could not be read: {error}", error)
+
+    def name_silent_layers(self) -> None:
+        """After the first window: complain about layers that never fired, by name."""
+        for layer in self._layers if self._fired else []:
+            if layer.name not in self._fired:
+                reason = f"layer {layer.name} did not fire in the first window (is it bypassed?); it is not watched"
+                self._complaints.fail(f"silent {layer.name}", reason)
