@@ -97,9 +97,7 @@ def degrees_of_freedom(eigenvalues: Array, t: Array, size: float) -> tuple[Array
     return eigenvalues.size - t * resolvent, t * resolvent + (size - eigenvalues.size)
 
 
-def read_curve(
-    rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], d: int, k: int | None
-) -> Curve:
+def read_curve(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], d: int, k: int | None) -> Curve:
     """Read df over kappa, from the resolution limit to far above the largest eigenvalue.
 
     Args:

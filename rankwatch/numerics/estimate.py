@@ -233,6 +233,4 @@ def _nothing(sample: Sample, value: float, reasons: list[str]) -> RankEstimate:
     plain = rankme(sample.rows) if sample.k is None and sample.n else None
     empty = Spectrum(np.zeros(1), np.full(1, float(sample.d)))
     status = "+".join(reasons)
-    return RankEstimate(
-        value, None, None, value, plain, sample.n, sample.d, sample.k, float(sample.n), status, empty
-    )
+    return RankEstimate(value, None, None, value, plain, sample.n, sample.d, sample.k, float(sample.n), status, empty)

@@ -23,9 +23,7 @@ class ProbeResult:
     chance: float
 
 
-def linear_probe(
-    train_x: Any, train_y: Any, test_x: Any, test_y: Any, *, ridge: float = 1e-2
-) -> ProbeResult:
+def linear_probe(train_x: Any, train_y: Any, test_x: Any, test_y: Any, *, ridge: float = 1e-2) -> ProbeResult:
     r"""Ridge regression on one-hot labels, solved in closed form.
 
     .. math:: W = (Z^T Z / n + \rho I)^{-1} Z^T (Y - \bar Y) / n

@@ -43,9 +43,7 @@ def plain_rank_at(support: Array, weights: Array, n: float) -> float:
 
     start = 0.0
     if w.sum() > n:  # fewer rows than dimensions: t = 0 at a positive kappa
-        start = math.exp(
-            brentq(lambda x: float(df(np.array([math.exp(x)]))[0]) - n, -80.0, math.log(w.sum()) + 1.0)
-        )
+        start = math.exp(brentq(lambda x: float(df(np.array([math.exp(x)]))[0]) - n, -80.0, math.log(w.sum()) + 1.0))
     scale = lam.min() if start == 0.0 else start
     kappa = start + np.geomspace(1e-9 * scale, 1e9, STEPS)
     freedom = df(kappa)

@@ -50,9 +50,7 @@ class Sample:
         return self.moments.n_nonfinite
 
     @staticmethod
-    def from_rows(
-        x: Any, groups: Any | None = None, projection: int | None = None, seed: int = 0
-    ) -> Sample:
+    def from_rows(x: Any, groups: Any | None = None, projection: int | None = None, seed: int = 0) -> Sample:
         """Take rows into a sample.
 
         Args:
@@ -141,9 +139,7 @@ class Sample:
         return Sample(rows, groups, d, None if k < 0 else k, seed, moments)
 
 
-def _canonical(
-    rows: torch.Tensor, groups: torch.Tensor, d: int, k: int | None, seed: int, moments: Moments
-) -> Sample:
+def _canonical(rows: torch.Tensor, groups: torch.Tensor, d: int, k: int | None, seed: int, moments: Moments) -> Sample:
     """Sort by group, rows of one group by their bytes: an order that hangs on nothing else."""
     array = np.ascontiguousarray(rows.numpy())
     if array.size:

@@ -75,7 +75,6 @@ class Spectrum:
         index = np.clip(np.asarray(ranks, dtype=np.int64) - 1, 0, values.size - 1)
         return np.asarray(np.sqrt(values[index]))
 
-
     def plain_at(self, n: int, *, center: bool = True) -> float:
         """Plain effective rank that n independent rows would read: to compare with published numbers.
 

@@ -53,8 +53,7 @@ def gelu_layer(sets: dict[str, list[torch.Tensor]]) -> dict[str, list[torch.Tens
     mean, std = frames.mean(dim=0), frames.std(dim=0)
     weight = 1.5 * torch.randn(D, D, generator=torch.Generator().manual_seed(5)) / D**0.5
     return {
-        name: [torch.nn.functional.gelu((x - mean) / std @ weight) for x in stacks]
-        for name, stacks in sets.items()
+        name: [torch.nn.functional.gelu((x - mean) / std @ weight) for x in stacks] for name, stacks in sets.items()
     }
 
 

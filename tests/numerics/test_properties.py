@@ -41,9 +41,7 @@ def test_ranks_stay_within_their_bounds(shape: tuple[int, int, int], slope: floa
 
 @FEW
 @given(shapes, st.integers(-60, 60))
-def test_scale_and_the_order_of_rows_change_nothing(
-    shape: tuple[int, int, int], exponent: int
-) -> None:
+def test_scale_and_the_order_of_rows_change_nothing(shape: tuple[int, int, int], exponent: int) -> None:
     x = _rows(shape)
     other = np.random.default_rng(1).permutation(x) * np.float32(2.0) ** exponent
     assert rankme(other) == pytest.approx(rankme(x), rel=1e-12)
