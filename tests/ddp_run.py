@@ -1,5 +1,6 @@
 """Run by test_ddp.py in a process of its own: fits with one or two processes, and writes down what each saw."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ class Write(pl.Callback):
         seen = {
             "step": trainer.global_step,
             "losses": module.losses,
-            "weights": float(sum(p.detach().double().sum() for p in module.parameters())),
+            "weights": hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in module.parameters())).hexdigest(),
             "readings": [r.to_dict() for r in watch.readings] if watch else [],
             "alarms": [a.to_dict() for a in watch.alarms] if watch else [],
         }

@@ -14,7 +14,8 @@ from {package} import LightningModule
 class Tiny(LightningModule):
     def __init__(self, width: int = 8):
         super().__init__()
-        self.layers = torch.nn.ModuleList(torch.nn.TransformerEncoderLayer(width, 2, 16, batch_first=True) for _ in range(2))
+        layers = [torch.nn.TransformerEncoderLayer(width, 2, 16, batch_first=True) for _ in range(2)]
+        self.layers = torch.nn.ModuleList(layers)
     def forward(self, x):
         for layer in self.layers:
             x = layer(x)

@@ -111,7 +111,7 @@ def test_the_last_healthy_checkpoint_outlives_the_trainers_clean_up(tmp_path):
     with pytest.warns(CollapseWarning, match=r"healthy at step 40"):
         _, run = fit(tmp_path, Break(), callback, keep, max_steps=200)
     assert run.global_step == 55  # 45, 50 and 55 are three readings in a row
-    kept = next(tmp_path.rglob("last_healthy.ckpt"))
+    kept = next(tmp_path.rglob("RankWatch.last_healthy.ckpt"))
     assert torch.load(kept, weights_only=True)["global_step"] <= 40
     assert {alarm.since for alarm in callback.alarms if alarm.severity == "critical"} == {45}
 
@@ -189,21 +189,34 @@ class SeedEachStep(pl.Callback):
         torch.manual_seed(trainer.global_step)
 
 
-def _without_crops():
-    items = Noise(16).items
-    return torch.utils.data.DataLoader(items, 8, collate_fn=collate)
+class OtherEachEpoch(torch.utils.data.Sampler):
+    """Another order in every epoch, which a restarted run doesn't see again."""
+
+    def __init__(self, first):
+        self.epoch = first
+
+    def __len__(self):
+        return 32
+
+    def __iter__(self):
+        self.epoch += 1
+        return iter(torch.randperm(32, generator=torch.Generator().manual_seed(self.epoch)).tolist())
+
+
+def _shuffled(first_epoch):
+    return torch.utils.data.DataLoader(Noise(32).items, 8, sampler=OtherEachEpoch(first_epoch), collate_fn=collate)
 
 
 def test_resumed_equals_uninterrupted(tmp_path):
-    """One epoch is two batches, and the interruption falls on an epoch's end: the loader needs no state."""
+    """The interruption falls on an epoch's end; the probe set is 16 of 32 utterances, and must be the same 16."""
     whole = watch(n_utterances=16)
-    fit(tmp_path / "whole", SeedEachStep(), whole, data=_without_crops(), max_steps=24)
+    fit(tmp_path / "whole", SeedEachStep(), whole, data=_shuffled(0), max_steps=24)
     first, second = watch(n_utterances=16), watch(n_utterances=16)
     save = ModelCheckpoint(dirpath=tmp_path / "c", every_n_train_steps=12, save_top_k=-1, save_last=True)
-    fit(tmp_path / "cut", SeedEachStep(), first, save, data=_without_crops(), max_steps=12)
+    fit(tmp_path / "cut", SeedEachStep(), first, save, data=_shuffled(0), max_steps=12)
     checkpoint = tmp_path / "c/last.ckpt"
     assert torch.load(checkpoint, weights_only=True)["callbacks"]["RankWatch[RankWatch]"]["monitor"]["last_step"] == 10
-    fit(tmp_path / "cut2", SeedEachStep(), second, data=_without_crops(), max_steps=24, ckpt_path=checkpoint)
+    fit(tmp_path / "cut2", SeedEachStep(), second, data=_shuffled(3), max_steps=24, ckpt_path=checkpoint)
 
     def table(readings):
         return {(r.step, r.level, r.layer): (r.effective_rank, r.protocol.id) for r in readings}
@@ -234,6 +247,61 @@ def test_steps_are_optimiser_steps(tmp_path):
     callback = watch()
     fit(tmp_path, callback, accumulate_grad_batches=2, max_steps=11)
     assert sorted({r.step for r in callback.readings}) == [1, 5, 10, 11]
+
+
+class TwoOptimisers(Module):
+    """The second one steps with every fourth batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        encoder, head = self.optimizers()
+        encoder.zero_grad()
+        head.zero_grad()
+        self.manual_backward(super().training_step(batch, batch_idx))
+        encoder.step()
+        if batch_idx % 4 == 0:
+            head.step()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.encoder.parameters(), 1e-3), torch.optim.SGD(self.head.parameters(), 1e-3)
+
+
+def test_with_several_optimisers_batches_that_step_are_counted(tmp_path):
+    callback = watch()
+    fit(tmp_path, callback, model=TwoOptimisers(), max_steps=-1, max_epochs=2)  # 16 batches, global_step 20
+    assert sorted({r.step for r in callback.readings}) == [3, 5, 10, 15, 16]
+
+
+def test_min_steps_holds_the_run_and_one_checkpoint_is_written(tmp_path):
+    callback = watch(on_collapse="stop")
+    with pytest.warns(RuntimeWarning, match="can't end the run before min_steps=40"):
+        _, run = fit(tmp_path, callback, model=Module(collapse="line"), max_steps=100, min_steps=40)
+    assert run.global_step == 40
+    assert len(list(tmp_path.rglob("*collapse-step=*.ckpt"))) == 1
+
+
+def test_a_full_disk_does_not_end_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    callback = watch(on_collapse="stop", strict=False)
+    with pytest.warns(RuntimeWarning, match="disk full"):
+        _, run = fit(tmp_path, callback, model=Module(collapse="line"), max_steps=50, enable_checkpointing=False)
+    assert run.global_step == 10
+
+
+def test_a_foreign_state_is_left_aside(tmp_path):
+    save = ModelCheckpoint(dirpath=tmp_path / "c", save_last=True, every_n_train_steps=4)
+    fit(tmp_path / "a", watch(), save, max_steps=4)
+    content = torch.load(tmp_path / "c/last.ckpt", weights_only=True)
+    content["callbacks"]["RankWatch[RankWatch]"]["monitor"] = {"version": 99}
+    torch.save(content, tmp_path / "c/foreign.ckpt")
+    callback = watch(strict=False)
+    with pytest.warns(RuntimeWarning, match="form 99"):
+        _, run = fit(tmp_path / "b", callback, max_steps=8, ckpt_path=tmp_path / "c/foreign.ckpt")
+    assert run.global_step == 8
+    assert callback.readings
 
 
 def test_validate_alone_does_nothing(tmp_path):

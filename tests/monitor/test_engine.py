@@ -1,5 +1,7 @@
 """The monitor without a trainer: a plain loop, padding, order, and what it refuses."""
 
+import math
+
 import pytest
 import torch
 from toys import Encoder, Noise, collate
@@ -122,6 +124,51 @@ def test_ambiguous_lengths_name_the_candidates_and_go_quiet():
         outcome = monitor.read(1)
     assert not outcome.report.readings
     assert not monitor.due(1000)
+
+
+class Gone:
+    """A collective whose other side is gone."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def numbers(self, value):
+        return [value]
+
+    def __call__(self, payload):
+        self.asked += 1
+        raise RuntimeError("timed out")
+
+    def close(self):
+        pass
+
+
+def test_after_a_failed_exchange_there_is_no_further_one():
+    model, batch, gather = Encoder(), collate(Noise(8).items), Gone()
+    monitor = Monitor(Settings(n_utterances=8, every_n_steps=1), gather=gather)
+    monitor.attach(model)
+    monitor.batch_starts(batch, 0)
+    model(*batch)
+    monitor.batch_ends(batch)
+    with pytest.warns(RuntimeWarning, match="exchange between processes failed"), pytest.raises(RuntimeError):
+        monitor.read(1)
+    assert not any(monitor.due(step) for step in range(2, 20))
+    assert gather.asked == 1
+
+
+def test_nothing_measured_is_not_healthy():
+    def broken(module, batch):
+        raise OSError("no such thing")
+
+    model, batch = Encoder(), collate(Noise(8).items)
+    monitor = Monitor(Settings(n_utterances=8, probe_forward=broken))
+    monitor.attach(model)
+    monitor.batch_starts(batch, 0)
+    monitor.batch_ends(batch)
+    with pytest.warns(RuntimeWarning, match="no such thing"):
+        outcome = monitor.read(1)
+    assert not outcome.healthy
+    assert math.isnan(outcome.report.health)
 
 
 def test_a_layer_that_never_fires_is_named():

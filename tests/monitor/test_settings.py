@@ -24,6 +24,7 @@ from rankwatch.monitor.settings import Settings
         ({"probe_sets": "folder"}, "probe_sets='folder'"),
         ({"probe_sets": {"train": "auto"}}, "'train' is taken"),
         ({"probe_sets": {}}, "nothing to read"),
+        ({"on_collapse": "stop", "levels": ["utterance"]}, "needs a probe set and the frame level"),
     ],
 )
 def test_bad_arguments_are_named(arguments, words):

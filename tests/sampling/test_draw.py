@@ -31,6 +31,14 @@ def test_key_ignores_zero_padding_and_tells_utterances_apart(dtype):
     assert len(set(fingerprint(x).tolist())) == 4
 
 
+@pytest.mark.parametrize("shape", [(3, 80, 50), (3, 50, 80), (3, 1, 400)])
+def test_keys_of_features_ignore_padding_along_either_axis(shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(fingerprint(x), fingerprint(torch.nn.functional.pad(x, (0, 7))))
+    assert torch.equal(fingerprint(x), fingerprint(torch.nn.functional.pad(x, (0, 0, 0, 7))))
+    assert not torch.equal(fingerprint(x), fingerprint(x.roll(1, dims=2)))
+
+
 def test_key_sees_a_shift_in_time():
     x = torch.randn(1, 50, generator=torch.Generator().manual_seed(1))
     assert not torch.equal(fingerprint(x), fingerprint(x.roll(1, dims=1)))

@@ -39,6 +39,26 @@ def test_random_state_is_restored_after_an_exception_too():
         assert _draws() == expected
 
 
+class Replacing(nn.Module):
+    """Puts a new tensor in the buffer's place."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self):
+        self.seen = self.seen + 1
+
+
+def test_a_replaced_buffer_is_put_back():
+    model = Replacing()
+    original = model.seen
+    with undisturbed(model):
+        model()
+    assert model.seen is original
+    assert model.seen.item() == 0
+
+
 def test_modes_and_buffers_are_restored_and_eval_mode_holds_inside():
     model = Counting()
     model.norm.eval()  # frozen by its owner
