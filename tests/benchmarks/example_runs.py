@@ -5,9 +5,9 @@
 
 Each run is `examples/pretrain.py` in a process of its own. Printed per run: optimiser steps, readings, alarms, the
 callback's share of the run's time, the last training loss, the last block's effective rank (after a third of the run,
-and at the end), and the accuracy of a closed-form linear probe on utterance means of the last block, where fsdd is given:
-digits (official split), digits of speakers that the probe wasn't trained on, and speakers; chance is 0.10, 0.10, 0.17. A
-run that was stopped is compared with the other runs at the checkpoint nearest to where it stopped by `--at STEP`.
+and at the end), and, where fsdd is given, the accuracy of a closed-form linear probe on utterance means of the last
+block: digits (official split), digits of speakers that the probe wasn't trained on, and speakers; chance is 0.10, 0.10
+and 0.17. With `--at STEP` runs that weren't stopped are probed at the checkpoint nearest to that step.
 """
 
 from __future__ import annotations
