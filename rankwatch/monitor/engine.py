@@ -168,6 +168,9 @@ class Monitor:
         with self.stopwatch.part("decomposition"):
             readings = self._measure(exchanged.samples, step)
         verdict = self._judge.judge(readings, self._history)
+        if self._history.restarted:
+            curves = ", ".join("/".join(key) for key in self._history.restarted[:3])
+            self.complaints.warn("restarted", f"another protocol than before: curves start again ({curves}, ...)")
         if not self._named_silent:
             self._named_silent = True
             self.gathering.probing.name_silent_layers()

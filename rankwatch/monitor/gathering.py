@@ -158,10 +158,11 @@ class Gathering:
             )
         elif name:
             self.probe_sets[name] = held.probe_set
-            held_in_all = sum(self._numbers(held.probe_set.utterances))
-            if held_in_all < self._settings.n_utterances:
-                asked = self._settings.n_utterances
-                self.notes.append(f"{name} holds {held_in_all} of {asked} utterances: there were no more")
+            here, size = held.probe_set.utterances, held.probe_set.megabytes()
+            self.notes.append(f"{name} holds {here} utterances on this process, {size:.0f} MB")
+            held_in_all, asked = sum(self._numbers(here)), self._settings.n_utterances
+            if held_in_all < asked:
+                self.notes.append(f"{name} holds {held_in_all} of the {asked} utterances asked for: there were no more")
 
     @property
     def default_set(self) -> ProbeSet | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from rankwatch.sampling.adapters import Adapter, substitute, unmasked_call
@@ -51,6 +52,14 @@ class ProbeSet:
     def utterances(self) -> int:
         """Utterances of this process that count."""
         return sum(batch.used for batch in self.batches)
+
+    def megabytes(self) -> float:
+        """Memory that the tensors of its batches take."""
+        found: dict[int, Tensor] = {}
+        for batch in self.batches:
+            everything = (batch.args, batch.kwargs, batch.batch)
+            apply_to_collection(everything, Tensor, lambda tensor: found.setdefault(id(tensor), tensor))
+        return sum(tensor.nbytes for tensor in found.values()) / 1e6
 
     def key_sum(self) -> int:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""
