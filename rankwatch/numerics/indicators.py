@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 
 from rankwatch.numerics import metrics
 from rankwatch.numerics.estimate import RankEstimate
@@ -74,16 +75,15 @@ def _within_share(sample: Sample, constant: bool) -> float:
     """Within / (within + between) variance, each with its degrees of freedom (one-way ANOVA)."""
     if constant:
         return math.nan
-    grouped = sample.groups != NO_GROUP
-    keys = sample.groups[grouped].numpy()
-    # Rows are sorted by group.
-    _, starts, counts = np.unique(keys, return_index=True, return_counts=True)
-    n, g = keys.size, starts.size
+    # Rows are sorted by group, those that stand by themselves first.
+    alone = int((sample.groups == NO_GROUP).sum())
+    counts = torch.unique_consecutive(sample.groups[alone:], return_counts=True)[1].numpy()
+    n, g = sample.n - alone, counts.size
     if g == 0 or n == g:
         return math.nan
-    rows = sample.rows[grouped].double().numpy()
+    rows = sample.rows[alone:].double().numpy()
     centred = rows - rows.mean(axis=0)
-    means = np.add.reduceat(centred, starts, axis=0) / counts[:, None]
+    means = np.add.reduceat(centred, np.cumsum(counts) - counts, axis=0) / counts[:, None]
     spread_out = float(np.einsum("ij,ij,i->", means, means, counts.astype(np.float64)))
     within = (float(np.vdot(centred, centred)) - spread_out) / (n - g)
     if g == 1:

@@ -83,12 +83,10 @@ def group_sizes(groups: torch.Tensor) -> NDArray[np.int64]:
 
     Groups above `LARGEST_GROUP` are cut.
     """
-    keys = groups.numpy()
-    alone = int((keys == NO_GROUP).sum())
-    _, counts = np.unique(keys[alone:], return_counts=True)
+    alone = int((groups == NO_GROUP).sum())
     sizes = [1] * alone
-    for count in counts:
-        whole, rest = divmod(int(count), LARGEST_GROUP)
+    for count in torch.unique_consecutive(groups[alone:], return_counts=True)[1].tolist():
+        whole, rest = divmod(count, LARGEST_GROUP)
         sizes += [LARGEST_GROUP] * whole + ([rest] if rest else [])
     return np.asarray(sizes, dtype=np.int64)
 

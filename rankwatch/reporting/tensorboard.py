@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 from typing import Any
 
 from rankwatch.monitor.reading import Alarm, Protocol
@@ -11,24 +13,34 @@ from rankwatch.reporting import pictures, text
 from rankwatch.reporting.charts import CHART_LIMIT, ChartPlan, custom_scalars, plan_charts
 from rankwatch.reporting.tags import Tags, scalars
 
-_PICTURES_APART = 10  # readings; a set of pictures takes some 0.4 s
+_PICTURES_APART = 10  # readings
+_FIRST_SET = 0.3  # seconds that a set of pictures takes, until one was timed
+_PICTURE_SHARE = 0.005  # of the run's time may go into pictures that nobody asked for
 
 
 class TensorBoardReporter:
     """Draws the planned charts; see `rankwatch.reporting.tags` for their names.
 
-    The x axis is the optimiser step. Pictures are drawn at the 3rd, 12th, 22nd, 32nd ... reading, when an
-    episode begins or grows worse, and at the end; the texts of a run stand at the step of its first
-    reading.
+    The x axis is the optimiser step. Pictures are drawn at the 3rd, 12th, 22nd, 32nd ... reading, in short runs
+    later, so that they take at most 0.5 % of the time; and always when an episode begins or grows worse, and
+    at the end. The texts of a run stand at the step of its first reading.
 
     Args:
         writer: What Lightning's ``TensorBoardLogger.experiment`` is: anything with ``add_scalar``,
             ``add_image``, ``add_text``, ``add_custom_scalars`` and ``flush`` like SummaryWriter's.
         limit: Most scalar charts, or None for all.
         images: Whether pictures are drawn at all.
+        clock: Tells the time, in seconds.
     """
 
-    def __init__(self, writer: Any, limit: int | None = CHART_LIMIT, *, images: bool = True) -> None:
+    def __init__(
+        self,
+        writer: Any,
+        limit: int | None = CHART_LIMIT,
+        *,
+        images: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._writer = writer
         self._limit = limit
         self._images = images
@@ -41,10 +53,14 @@ class TensorBoardReporter:
         self._status_at = -1
         self._next_picture = 3
         self._undrawn: Report | None = None
+        self._clock = clock
+        self._drawing = 0.0
+        self._last_set = _FIRST_SET
 
     def start(self, header: RunHeader) -> None:
         """Remember what the run is; it is written with the first report, at its step."""
         self._header, self._tags = header, Tags.of(header)
+        self._began = self._clock()
 
     def report(self, report: Report) -> None:
         """Write everything about one reading step."""
@@ -53,7 +69,7 @@ class TensorBoardReporter:
         self._texts(report)
         self._alarms += report.alarms
         self._undrawn = report
-        if self._taken >= self._next_picture or report.message:
+        if report.message or (self._taken >= self._next_picture and self._affordable()):
             self._draw()
             self._next_picture = self._taken + min(3 * self._taken, _PICTURES_APART)
         self._writer.flush()
@@ -103,16 +119,22 @@ class TensorBoardReporter:
     def _text(self, what: str, markdown: str, step: int) -> None:
         self._writer.add_text(self._tags.top(what), markdown, step)
 
+    def _affordable(self) -> bool:
+        return self._drawing + self._last_set <= _PICTURE_SHARE * (self._clock() - self._began)
+
     def _draw(self) -> None:
         report, self._undrawn = self._undrawn, None
         if report is None:
             return
+        began = self._clock()
         self._status(report)
         self._text("readings", text.readings_text(report, self._tags), report.step)
         if self._images:
             for level in self._header.levels:
                 self._image("heatmap", level, report.step, pictures.heatmap(report, self._header, level, self._alarms))
                 self._image("spectra", level, report.step, pictures.spectra(report, self._header, level))
+        self._last_set = self._clock() - began
+        self._drawing += self._last_set
 
     def _image(self, what: str, level: str, step: int, pixels: pictures.Image | None) -> None:
         if pixels is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,13 +20,21 @@ class Inputs:
 
     Attributes:
         axes: Sizes of what may be the input's time axis, with their unit in words; largest tensor first.
-        ways: The model's own downsampling, likeliest first.
         audio: The floating tensors of this batch.
+        root: The whole model, or None.
+        front_ends: Its convolutional front ends, as far as they are watched.
     """
 
     axes: Mapping[int, str]
-    ways: Sequence[Chain]
     audio: Sequence[Tensor]
+    root: nn.Module | None
+    front_ends: Sequence[nn.Module]
+
+    @cached_property
+    def ways(self) -> list[Chain]:
+        """The model's own downsampling, likeliest first: a walk over all modules, made only where it is asked for."""
+        known = list(self.front_ends) or (front_ends_of(self.root) if self.root is not None else [])
+        return chains(self.root, known)
 
 
 @dataclass(frozen=True)
@@ -66,8 +75,7 @@ def inputs_of(
         for axis in x.shape[1:]:
             if axis > 1:
                 axes.setdefault(axis, unit)
-    known = list(front_ends) or (front_ends_of(root) if root is not None else [])
-    return Inputs(axes, chains(root, known), audio)
+    return Inputs(axes, audio, root, front_ends)
 
 
 def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) -> Fit | None:

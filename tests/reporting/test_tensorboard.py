@@ -100,6 +100,27 @@ def test_pictures_are_drawn_rarely_at_each_episode_and_at_the_end(
     assert steps[-1] == end.step
 
 
+@pytest.mark.parametrize(("apart", "drawn"), [(600.0, [3, 12, 22]), (5.0, [12, 22]), (2.0, []), (10.0, [6, 16])])
+def test_pictures_take_half_a_percent_of_the_run_at_most(tmp_path: Path, apart: float, drawn: list[int]) -> None:
+    """With readings `apart` seconds from each other and 0.2 s a set (0.3 s are reckoned for the first)."""
+    header, reports, _ = fake_run(3, 25, collapse=False)
+    now = [0.0]
+
+    class Writer(SummaryWriter):
+        def add_text(self, tag: str, *args: object) -> None:
+            now[0] += 0.2 * tag.endswith("readings")  # every set has this text
+
+    reporter = TensorBoardReporter(Writer(str(tmp_path)), images=False, clock=lambda: now[0])
+    reporter.start(header)
+    sets = []
+    for taken, report in enumerate(reports, 1):
+        now[0] = taken * apart
+        reporter.report(report)
+        if now[0] > taken * apart:
+            sets.append(taken)
+    assert sets == drawn
+
+
 def test_texts_name_alarms_layers_protocol_and_what_is_not_drawn(
     events: EventAccumulator, run: tuple[RunHeader, list[Report], RunEnd]
 ) -> None:
