@@ -46,6 +46,9 @@ ENOUGH_GROUPS, DEPENDENT = 96, 0.75
 """With fewer utterances (1 / sum of squared shares) whose rows are worth less than this share of their number, the
 correction for their dependence is itself uncertain: up to 6 % high at 50 utterances of 40 consecutive frames."""
 
+ROUNDED = 0.01
+"""Rounding that would have added less than this share is taken out without a word."""
+
 FLOOR = 0.0006
 """What the smoothness of the fit may cost, in ln(effective rank); part of every interval."""
 
@@ -64,11 +67,14 @@ class RankEstimate:
         d: Columns before any projection.
         k: Columns after it, or None.
         n_eff: Independent rows that they are worth.
+        noise_floor: Singular values below this share of the largest are rounding of a narrow number format (bfloat16,
+            float16: told from the rows' bits) and were left out; 0 for float32.
         status: ``"ok"``, or reasons joined by ``"+"``: ``"too_few_rows"`` (NaN below three rows; a value not
             to be trusted below 32 or d / 8), ``"constant"`` (one vector up to rounding; the value is 1),
             ``"too_few_groups"`` (below 16 utterances: rows taken for independent), ``"dependent_rows"`` (rows
             that are worth less than 3/4 of their number, from fewer than 96 utterances), ``"non_finite_rows"``
-            (some were left out), ``"projected_too_far"`` (k < d / 3 and k < n).
+            (some were left out), ``"projected_too_far"`` (k < d / 3 and k < n), ``"rounded"`` (the number format's
+            rounding would have added more than 1 %).
         spectrum: The corrected spectrum, in squared units of the rows.
     """
 
@@ -81,6 +87,7 @@ class RankEstimate:
     d: int
     k: int | None
     n_eff: float
+    noise_floor: float
     status: str
     spectrum: Spectrum = field(repr=False)
 
@@ -90,6 +97,7 @@ def estimate_rank(
     *,
     projection: int | str | None = None,
     groups: Any | None = None,
+    weights: Any | None = None,
     center: bool = True,
     seed: int = 0,
 ) -> RankEstimate:
@@ -98,7 +106,10 @@ def estimate_rank(
     Args:
         x: (n, d) rows; numpy or torch, any float type, CPU or GPU.
         projection: Columns to project to first; ``"auto"`` (see `choose_projection`) or None.
-        groups: (n,) utterance key of each row, or None where rows are independent.
+        groups: (n,) utterance key of each row, or None where rows are independent. Where utterances come in batches
+            of their own kind (by length, by language), the batch's key: the largest unit that is independent of others.
+        weights: (n,) how much each row counts, in any unit, or None where all count the same. With frames drawn evenly
+            from every utterance, its length: then every frame of the corpus counts the same.
         center: Whether to take the mean out. Without, one shared vector hides everything else.
         seed: Seed of the projection.
 
@@ -106,7 +117,8 @@ def estimate_rank(
         See `RankEstimate`. The same rows give the same bits in any order.
 
     Raises:
-        ValueError: If shapes don't fit, or `projection` is neither positive, ``"auto"`` nor None.
+        ValueError: If shapes don't fit, a weight is negative or not finite or all are zero, or `projection` is neither
+            positive, ``"auto"`` nor None.
 
     Example:
         >>> x = torch.randn(512, 64, generator=torch.Generator().manual_seed(0))
@@ -121,7 +133,18 @@ def estimate_rank(
         if projection != "auto":
             raise ValueError(f"projection must be a number, 'auto' or None, got {projection!r}")
         projection = choose_projection(rows.shape[1], rows.shape[0])
-    return analyse(Sample.from_rows(rows, groups, projection, seed), center=center)
+    counting = None if weights is None else _relative(weights, rows.shape[0])
+    return analyse(Sample.from_rows(rows, groups, projection, seed, weights=counting), center=center)
+
+
+def _relative(weights: Any, n: int) -> torch.Tensor:
+    """Weights of mean 1."""
+    given = torch.as_tensor(weights).detach().double()
+    if given.shape != (n,):
+        raise ValueError(f"expected one weight for each of {n} rows, got {tuple(given.shape)}")
+    if n and not (bool(torch.isfinite(given).all()) and float(given.min()) >= 0.0 and float(given.max()) > 0.0):
+        raise ValueError("weights must be finite and not negative, and not all zero")
+    return given / given.mean() if n else given
 
 
 def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
@@ -142,21 +165,18 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
     moments = sample.moments
     energy = float(moments.second_moment().sum())
     trace = float(moments.variance().sum()) * n / independent if center else energy
-    rows = sample.rows.double()
-    mean = rows.mean(dim=0)
     if energy == 0.0 or float(moments.variance().sum()) <= CONSTANT * energy:
         return _nothing(sample, 1.0, [*reasons, "constant"])
-    if not center:
-        mean = torch.zeros_like(mean)
-    found = directions(rows - mean, center)
+    rows, mean, removed = _prepared(sample, center)
+    found = directions(rows, removed)
     if n < FEW_ROWS or n < d / 8:
         reasons.append("too_few_rows")
     if k is not None and k < d / NARROW and k < n:
         reasons.append("projected_too_far")
-    sizes = group_sizes(sample.groups)
-    if grouped_thinly := sizes.size < min(FEW_GROUPS, n):
+    sizes, first = group_sizes(sample.groups)
+    if grouped_thinly := first.size < min(FEW_GROUPS, n):
         reasons.append("too_few_groups")
-        sizes = np.ones(n, dtype=np.int64)
+        sizes, first = np.ones(n, dtype=np.int64), np.arange(n)
     width = min(independent, d if k is None else k)
     if found.eigenvalues.size < width:
         width = min(width, _distinct(sample) - (1 if center else 0))
@@ -169,17 +189,23 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
     prior = RESOLVED if resolved else UNRESOLVED if k is None else PROJECTED
     bounds = float(eigenvalues[0]), 0.3 * float(eigenvalues[-1]) if resolved else 0.0
     fit = fit_spectrum(curve, *bounds, dimensions, prior)
-    spectrum = to_spectrum(fit, trace, d, dimensions)
+    whole = to_spectrum(fit, trace, d, dimensions)
+    noise = float(sample.rounding.double().mean()) * moments.second_moment()
+    spectrum = whole.above(noise) if noise.any() else whole
     value, n_eff = min(spectrum.effective_rank(), float(d)), _worth(curve, n)
-    if sizes.max() > 1 and n_eff < DEPENDENT * n and float(np.square(sizes / n).sum()) > 1.0 / ENOUGH_GROUPS:
+    if value < (1.0 - ROUNDED) * whole.effective_rank():
+        reasons.append("rounded")
+    shares = np.add.reduceat(sizes, first) / n
+    if sizes.max() > 1 and n_eff < DEPENDENT * n and float(np.square(shares).sum()) > 1.0 / ENOUGH_GROUPS:
         reasons.append("dependent_rows")
     low = high = None
     if not grouped_thinly and n >= FEW_ROWS:
-        energies = _group_sums((rows - mean).square().sum(dim=1).numpy() / trace, sizes)
-        variance = rank_variance(curve, fit, min(n_eff, independent), d, k, energies, sizes)
+        energies = _group_sums(rows.square().sum(dim=1).numpy() / trace, sizes)
+        variance = rank_variance(curve, fit, min(n_eff, independent), d, k, energies, sizes, first)
         if not resolved:
             other = fit_spectrum(curve, *bounds, dimensions, prior.other())
-            variance += math.log(to_spectrum(other, trace, d, dimensions).effective_rank() / value) ** 2
+            second = to_spectrum(other, trace, d, dimensions)
+            variance += math.log(second.effective_rank() / whole.effective_rank()) ** 2
         half = half_width(variance, FLOOR)
         low, high = max(value * math.exp(-half), 1.0), min(value * math.exp(half), float(d))
     plain = plain_rank(found.eigenvalues)
@@ -188,11 +214,12 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
         low=low,
         high=high,
         plain=plain,
-        rankme=None if k is not None else _uncentred(rows, mean, found.gram) if center else plain,
+        rankme=None if mean is None else _uncentred(rows, mean, found.gram) if center else plain,
         n=n,
         d=d,
         k=k,
         n_eff=n_eff,
+        noise_floor=math.sqrt(float(np.median(noise)) / (float(eigenvalues[0]) * trace)),
         status="+".join(reasons) or "ok",
         spectrum=spectrum,
     )
@@ -219,12 +246,31 @@ def _group_sums(values: Array, sizes: NDArray[np.int64]) -> Array:
     return np.asarray(np.add.reduceat(values, np.cumsum(sizes) - sizes))
 
 
+def _prepared(sample: Sample, center: bool) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Rows as they are decomposed: centred, each times the root of its weight.
+
+    Returns:
+        (n, w) float64 rows; (w,) the mean that was taken out, or None where the sample no longer has the rows at hand
+        (projected or weighted); (n,) the direction that is gone with it, or None.
+    """
+    rows, n = sample.rows.double(), sample.n
+    if sample.weights is None:
+        mean = rows.mean(dim=0) if center else torch.zeros(rows.shape[1], dtype=torch.float64)
+        removed = torch.full((n,), n**-0.5, dtype=torch.float64) if center else None
+        return rows - mean, mean if sample.k is None else None, removed
+    weights = sample.weights.double()
+    root = weights.sqrt()
+    if center:
+        rows = rows - weights @ rows / weights.sum()
+    return rows * root[:, None], None, root / root.norm() if center else None
+
+
 def _uncentred(rows: torch.Tensor, mean: torch.Tensor, gram: torch.Tensor) -> float:
-    """Plain value of the rows with their mean, from the Gram matrix of the centred ones."""
+    """Plain value of the rows with their mean, from centred rows and their Gram matrix."""
     n, w = rows.shape
     if w <= n:
         return plain_rank(eigenvalues_of(gram + n * torch.outer(mean, mean)))
-    shift = (rows - mean) @ mean
+    shift = rows @ mean
     return plain_rank(eigenvalues_of(gram + shift + shift[:, None] + mean @ mean))
 
 
@@ -233,4 +279,6 @@ def _nothing(sample: Sample, value: float, reasons: list[str]) -> RankEstimate:
     plain = rankme(sample.rows) if sample.k is None and sample.n else None
     empty = Spectrum(np.zeros(1), np.full(1, float(sample.d)))
     status = "+".join(reasons)
-    return RankEstimate(value, None, None, value, plain, sample.n, sample.d, sample.k, float(sample.n), status, empty)
+    return RankEstimate(
+        value, None, None, value, plain, sample.n, sample.d, sample.k, float(sample.n), 0.0, status, empty
+    )

@@ -38,7 +38,14 @@ def two_point(ridge: Array, df: Array) -> Array:
 
 
 def rank_variance(
-    curve: Curve, fit: Fit, n: float, d: int, k: int | None, energies: Array, sizes: NDArray[np.int64]
+    curve: Curve,
+    fit: Fit,
+    n: float,
+    d: int,
+    k: int | None,
+    energies: Array,
+    sizes: NDArray[np.int64],
+    first: NDArray[np.int64],
 ) -> float:
     """Variance of ln(effective rank).
 
@@ -48,8 +55,9 @@ def rank_variance(
         n: Independent rows that the sample is worth.
         d: Columns before the projection.
         k: Columns after it, or None.
-        energies: (g,) sum of |x|^2 over each group's rows, in units of the trace.
-        sizes: (g,) rows of each group.
+        energies: (p,) sum of |x|^2 over each part's rows, in units of the trace.
+        sizes: (p,) rows of each part that was left out.
+        first: (g,) the first part of each group.
 
     Returns:
         A variance; multiply the standard deviation by 1.645 for 90 %.
@@ -68,7 +76,7 @@ def rank_variance(
     # The jackknife listens where outside leverages are steady: each ridge damped by t / kappa.
     damped = np.append(slope.T @ (fit.sensitivity[:-1] * curve.t / curve.inner), fit.sensitivity[-1])
     expected = _form(damped, 2.0 * c / (1.0 - c), with_trace, trace)
-    found = _jackknife(curve, damped, energies, sizes)
+    found = _jackknife(curve, damped, energies, sizes, first)
     scale = found / expected if expected > 0.0 else 1.0
     sketch = 0.0
     if k is not None:
@@ -82,11 +90,13 @@ def _form(combine: Array, covariance: Array, with_trace: Array, trace: float) ->
     return float(head @ covariance @ head + 2.0 * last * (head @ with_trace) + last**2 * trace)
 
 
-def _jackknife(curve: Curve, combine: Array, energies: Array, sizes: NDArray[np.int64]) -> float:
+def _jackknife(
+    curve: Curve, combine: Array, energies: Array, sizes: NDArray[np.int64], first: NDArray[np.int64]
+) -> float:
     """Variance of the mean over rows of what each row contributes, by groups."""
     influence = curve.leverage @ (combine[:-1] * curve.t / curve.inner) + combine[-1] * energies
-    n, groups = float(sizes.sum()), sizes.size
-    influence = influence - sizes * (influence.sum() / n)
+    n, groups = float(sizes.sum()), first.size
+    influence = np.add.reduceat(influence - sizes * (influence.sum() / n), first)
     return float(np.dot(influence, influence)) / n**2 * groups / (groups - 1)
 
 

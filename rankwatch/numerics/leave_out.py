@@ -28,7 +28,7 @@ KNOTS = 16
 """Ridges at which leverages are computed; between them their ratio to df is splined over ln t."""
 
 LARGEST_GROUP = 64
-"""Utterances with more rows are left out in parts of so many rows."""
+"""Groups with more rows are left out in parts of so many rows (the interval still takes them whole)."""
 
 CHUNK = 250_000
 """Products held at once (2 MB, so that they stay in the processor's cache)."""
@@ -43,8 +43,8 @@ class Directions:
     Attributes:
         eigenvalues: (r,) positive eigenvalues of the sample covariance, descending.
         vectors: (n, r) float64 orthonormal columns U.
-        n: Degrees of freedom of the rows: n - 1 if centred.
-        centred: Whether the mean was taken out.
+        n: Degrees of freedom of the rows: n - 1 if a mean was taken out of them.
+        removed: (n,) unit vector along which the rows' columns sum to nothing since then, or None.
         width: Columns of the rows.
         gram: The Gram matrix that was decomposed, X^T X or X X^T (the smaller).
     """
@@ -52,7 +52,7 @@ class Directions:
     eigenvalues: Array
     vectors: torch.Tensor
     n: int
-    centred: bool
+    removed: torch.Tensor | None
     width: int
     gram: torch.Tensor
 
@@ -62,10 +62,10 @@ class Directions:
         return self.eigenvalues.size >= self.n
 
 
-def directions(x: torch.Tensor, centred: bool) -> Directions:
+def directions(x: torch.Tensor, removed: torch.Tensor | None) -> Directions:
     """Decompose rows (n, w) float64, centred already if they are to be; O(n w min(n, w))."""
     rows, width = x.shape
-    n = rows - 1 if centred else rows
+    n = rows if removed is None else rows - 1
     tall = width <= rows
     gram = x.T @ x if tall else x @ x.T
     values, vectors = torch.linalg.eigh(gram)
@@ -75,20 +75,22 @@ def directions(x: torch.Tensor, centred: bool) -> Directions:
     values, vectors = values[:r], vectors[:, :r]
     if tall:
         vectors = (x @ vectors) / (n * values).sqrt()
-    return Directions(values.numpy(), vectors, n, centred, width, gram)
+    return Directions(values.numpy(), vectors, n, removed, width, gram)
 
 
-def group_sizes(groups: torch.Tensor) -> NDArray[np.int64]:
-    """Rows of each utterance, in their order (rows are sorted by group); 1 for each row by itself.
+def group_sizes(groups: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of each part that is left out, in their order (rows are sorted by group); 1 for each row by itself.
 
-    Groups above `LARGEST_GROUP` are cut.
+    Returns:
+        (p,) sizes, at most `LARGEST_GROUP`, and (g,) the first part of each group.
     """
     alone = int((groups == NO_GROUP).sum())
-    sizes = [1] * alone
+    sizes, first = [1] * alone, list(range(alone))
     for count in torch.unique_consecutive(groups[alone:], return_counts=True)[1].tolist():
         whole, rest = divmod(count, LARGEST_GROUP)
+        first.append(len(sizes))
         sizes += [LARGEST_GROUP] * whole + ([rest] if rest else [])
-    return np.asarray(sizes, dtype=np.int64)
+    return np.asarray(sizes, dtype=np.int64), np.asarray(first, dtype=np.int64)
 
 
 def outside_leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:
@@ -124,21 +126,22 @@ def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t:
         (g, m). O(m r sum of squared sizes).
     """
     damping = torch.from_numpy(t / (eigenvalues[:, None] + t))
-    share = rows.n / rows.vectors.shape[0]
     out = np.empty((sizes.size, t.size))
     for where, index in _batches(sizes, rows.vectors.shape[1]):
         size = index.shape[1]
         part = rows.vectors[index]
+        gone = torch.zeros(index.shape, dtype=torch.float64) if rows.removed is None else rows.removed[index]
         # Products of the rows of each pair, first each row with itself, then with the next one, ...
         products = torch.cat([part[:, : size - lag] * part[:, lag:] for lag in range(size)], dim=1)
         entries = products @ damping
         if not rows.full:
-            # What the rows leave of the identity outside their own span and (if centred) the mean's direction.
-            rest = torch.zeros(products.shape[1], dtype=torch.float64)
-            rest[:size] = 1.0
-            rest -= rows.centred / rows.vectors.shape[0]
-            entries += (rest - products.sum(dim=2))[:, :, None]
+            # What the rows leave of the identity outside their own span and the direction of the mean.
+            rest = -products.sum(dim=2)
+            rest[:, :size] += 1.0
+            rest -= torch.cat([gone[:, : size - lag] * gone[:, lag:] for lag in range(size)], dim=1)
+            entries += rest[:, :, None]
         # E lies between t / (l_1 + t) and 1; rounding may take it out where one row is nearly everything.
+        share = 1.0 - gone.square().mean(dim=1, keepdim=True).numpy()
         least, most = size / share, size * (eigenvalues[0] + t) / t / share
         traces = _trace_of_inverse(entries, size)
         traces = np.clip(np.where(traces > 0.0, traces, most), least, most)

@@ -30,8 +30,8 @@ class Moments:
         n: Rows that were summed.
         n_nonfinite: Rows that were left out because of a NaN or an Inf.
         exponents: (b,) int64, sorted: exponents of the rows' norms that occur.
-        sums: (b, d) int64: sum of the rows with that exponent e, in units of 2^(e - 44).
-        squares: (b, d) int64: sum of their squares, in units of 2^(2e - 44).
+        sums: (b, d) int64: sum of the rows (times their weight) with that exponent e, in units of 2^(e - 44).
+        squares: (b, d) int64: sum of their squares (likewise), in units of 2^(2e - 44).
         unit: (2, d) int64: sums of the rows scaled to length one and of their squares, in units of 2^-44.
     """
 
@@ -43,21 +43,26 @@ class Moments:
     unit: torch.Tensor
 
     @staticmethod
-    def from_rows(rows: torch.Tensor, n_nonfinite: int = 0) -> Moments:
-        """Moments of finite rows (n, d) float32; O(n d)."""
+    def from_rows(rows: torch.Tensor, n_nonfinite: int = 0, weights: torch.Tensor | None = None) -> Moments:
+        """Moments of finite rows (n, d) float32, weights (n,) of mean 1 or None; O(n d)."""
         n, d = rows.shape
         found: dict[int, NDArray[np.int64]] = {}
         unit = np.zeros((2, d), dtype=np.int64)
         step = max(1, CHUNK // max(d, 1))
         for start in range(0, n, step):
             x = rows[start : start + step].double().numpy()
+            root = np.ones((len(x), 1))
+            if weights is not None:
+                # A weighted row is a row of another size, and its sum takes the root of the weight once more.
+                root = weights[start : start + step, None].double().sqrt().numpy()
+                x = x * root
             norms = np.sqrt(np.einsum("ij,ij->i", x, x))
             exponent_of = np.frexp(norms)[1]
             for exponent in set(exponent_of[norms > 0.0].tolist()):
                 chosen = (exponent_of == exponent) & (norms > 0.0)
                 # A power of two: exact.
                 scaled = x[chosen] * 2.0**-exponent
-                both = np.stack([_fixed(scaled), _fixed(scaled * scaled)])
+                both = np.stack([_fixed(scaled * root[chosen]), _fixed(scaled * scaled)])
                 found[exponent] = found.get(exponent, 0) + both
                 units = scaled / (norms[chosen] * 2.0**-exponent)[:, None]
                 unit[0] += _fixed(units)

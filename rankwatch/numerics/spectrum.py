@@ -16,6 +16,10 @@ from rankwatch.numerics.rankme import effective_rank
 Array = NDArray[np.float64]
 
 
+VISIBLE = 1.5
+"""Dimensions that together hold less than this multiple of the noise can't be told from it."""
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """A spectrum of d eigenvalues, as weighted support points.
@@ -74,6 +78,21 @@ class Spectrum:
             return np.full(len(ranks), math.nan)
         index = np.clip(np.asarray(ranks, dtype=np.int64) - 1, 0, values.size - 1)
         return np.asarray(np.sqrt(values[index]))
+
+    def above(self, noise: Array) -> Spectrum:
+        """The spectrum without noise that is independent from column to column.
+
+        The smallest eigenvalues are zero as far as their sum is below `VISIBLE` times what the quietest columns
+        give; the others lose the median.
+
+        Args:
+            noise: (d,) variance of each column's noise.
+        """
+        tail, quiet = np.cumsum(self.eigenvalues()[::-1]), np.cumsum(np.sort(noise))
+        hidden = np.flatnonzero(tail <= VISIBLE * quiet)
+        least = self.eigenvalues()[::-1][hidden[-1]] if hidden.size else 0.0
+        seen = self.support > least * (1.0 + 1e-9)
+        return Spectrum(np.where(seen, np.maximum(self.support - np.median(noise), 0.0), 0.0), self.weights)
 
     def plain_at(self, n: int, *, center: bool = True) -> float:
         """Plain effective rank that n independent rows would read: to compare with published numbers.

@@ -19,9 +19,9 @@ def _centred(n: int, d: int) -> torch.Tensor:
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_woodbury_equals_leaving_groups_out_one_by_one(n: int, d: int, size: int) -> None:
     x = _centred(n, d)
-    found = directions(x, centred=False)
+    found = directions(x, None)
     t = np.array([0.01, 0.3, 5.0])
-    sizes = group_sizes(torch.arange(n) // size)
+    sizes, _ = group_sizes(torch.arange(n) // size)
     outside = _leverage(found, found.eigenvalues, sizes, t)
     for j, ridge in enumerate(t):
         for g in range(n // size):
@@ -34,8 +34,10 @@ def test_woodbury_equals_leaving_groups_out_one_by_one(n: int, d: int, size: int
 
 def test_group_sizes_follow_the_order_of_the_rows() -> None:
     keys = torch.tensor([-1, -1, 3, 3, 3, 8])
-    assert group_sizes(keys).tolist() == [1, 1, 3, 1]
-    assert group_sizes(torch.zeros(150, dtype=torch.int64)).tolist() == [64, 64, 22]
+    sizes, first = group_sizes(keys)
+    assert (sizes.tolist(), first.tolist()) == ([1, 1, 3, 1], [0, 1, 2, 3])
+    sizes, first = group_sizes(torch.tensor([1] * 150 + [2]))
+    assert (sizes.tolist(), first.tolist()) == ([64, 64, 22, 1], [0, 3])
 
 
 def test_a_projection_is_orthonormal_up_to_its_scale_and_depends_on_its_seed() -> None:

@@ -31,6 +31,21 @@ def test_four_definitions_give_four_answers(rows: np.ndarray) -> None:
     assert variance_rank(rows) < rankme(rows) < epsilon_rank(rows) < centred_rank(rows)
 
 
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [
+        ("rankme", 130.7),  # the paper's equations (1) and (2) without its epsilon
+        ("centred", 593.7),
+        ("variance", 145.2),
+        ("epsilon", 137.0971),  # what the RankMe callback of stable-pretraining 0.1.8 logged for these very rows
+    ],
+)
+def test_the_matrix_on_which_public_tools_disagree(name: str, reads: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5000, 768)) / np.sqrt(np.arange(1.0, 769.0)) + rng.standard_normal(768)
+    assert DEFINITIONS[name](x) == pytest.approx(reads, abs=0.06 if name != "epsilon" else 3e-4)
+
+
 def test_an_epsilon_reads_more_than_there_are_dimensions() -> None:
     assert epsilon_rank(torch.eye(768)) == pytest.approx(802.0, abs=1.0)
     single = torch.zeros(768, 768)

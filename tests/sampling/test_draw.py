@@ -103,3 +103,17 @@ def test_only_wanted_levels_are_drawn():
     drawn = draw_rows(hidden, frames, torch.tensor([1, 2]), per_utterance=4, levels=("utterance",))
     assert len(drawn.frame_rows) == 0
     assert drawn.utterance_rows.shape == (2, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_mean_says_how_much_rounding_is_left_in_it(dtype):
+    exact = 0.2 + torch.randn(3, 400, 2000, generator=torch.Generator().manual_seed(0))
+    frames, keys = torch.tensor([400, 50, 4]), torch.tensor([1, 2, 3])
+    drawn = draw_rows(exact.to(dtype), frames, keys, per_utterance=4)
+    for i, count in enumerate(frames.tolist()):
+        mean = exact[i, :count].double().mean(dim=0)
+        error = (drawn.utterance_rows[i].double() - mean).square().mean()
+        # Means of so few frames still show the float32 rounding of the row itself.
+        own = (mean * 2.0**-24).square().mean() / 3.0
+        assert float(drawn.utterance_rounding[i]) == pytest.approx(float((error - own) / mean.square().mean()), rel=0.1)
+    assert draw_rows(exact, frames, keys, per_utterance=4).utterance_rounding.tolist() == [0.0, 0.0, 0.0]
