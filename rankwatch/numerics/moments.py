@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 BITS = 44
 """Resolution of the sums relative to a row's norm (squares: its square). Exact up to 2^18 rows."""
 
+ROWS = 2 ** (52 - BITS)
+"""Rows whose sum of whole units a float64 holds exactly."""
+
 CHUNK = 32_768
 """Numbers treated at once, so that they stay in the processor's cache."""
 
@@ -48,7 +51,7 @@ class Moments:
         n, d = rows.shape
         found: dict[int, NDArray[np.int64]] = {}
         unit = np.zeros((2, d), dtype=np.int64)
-        step = max(1, CHUNK // max(d, 1))
+        step = min(max(1, CHUNK // max(d, 1)), ROWS)
         for start in range(0, n, step):
             x = rows[start : start + step].double().numpy()
             root = np.ones((len(x), 1))
@@ -115,4 +118,6 @@ class Moments:
 
 
 def _fixed(x: Array) -> NDArray[np.int64]:
-    return np.asarray(np.rint(x * 2.0**BITS).astype(np.int64).sum(0))
+    """Sums of numbers up to 1 in whole units: exact as floats while there are at most `ROWS` of them."""
+    units = x * 2.0**BITS
+    return np.asarray(np.rint(units, out=units).sum(0).astype(np.int64))
