@@ -5,7 +5,7 @@
 ``kinds``: seconds to project n rows, best of five, and the estimate's error with the correction that belongs to the
 kind: kappa = t / (1 - df / k) for matrices with independent entries (Gaussian, sparse sign), and for orthonormal ones
 t (1 - df / D) / (1 - df / k), where D = d for a uniformly distributed frame and the next power of two for a subsampled
-randomised Hadamard transform. Their matrices stand in for `projection_matrix`, so that everything else is the same code.
+randomised Hadamard transform. Their matrices stand in for `projection_matrix`, so that all else is the same code.
 
 ``auto``: seconds for the sample and the estimate with its interval, error and interval's width, unprojected and with
 k = d / 2 and d / 3: what `choose_projection` rests on.
