@@ -106,7 +106,7 @@ def estimate_rank(
     Args:
         x: (n, d) rows; numpy or torch, any float type, CPU or GPU.
         projection: Columns to project to first; ``"auto"`` (see `choose_projection`) or None.
-        groups: (n,) utterance key of each row, or None where rows are independent. Where utterances come in batches
+        groups: (n,) utterance of each row, numbers or names, or None where rows are independent. Where utterances come in batches
             of their own kind (by length, by language), the batch's key: the largest unit that is independent of others.
         weights: (n,) how much each row counts, in any unit, or None where all count the same. With frames drawn evenly
             from every utterance, its length: then every frame of the corpus counts the same.
@@ -133,6 +133,9 @@ def estimate_rank(
         if projection != "auto":
             raise ValueError(f"projection must be a number, 'auto' or None, got {projection!r}")
         projection = choose_projection(rows.shape[1], rows.shape[0])
+    if groups is not None:
+        names = groups.detach().cpu().numpy() if isinstance(groups, torch.Tensor) else np.asarray(groups)
+        groups = np.unique(names, return_inverse=True)[1].reshape(names.shape)
     counting = None if weights is None else _relative(weights, rows.shape[0])
     return analyse(Sample.from_rows(rows, groups, projection, seed, weights=counting), center=center)
 

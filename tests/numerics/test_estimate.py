@@ -83,6 +83,15 @@ def test_degenerate_rows_have_a_defined_answer(name: str) -> None:
     assert len(indicators(grouped, analyse(grouped))) == 8
 
 
+def test_utterances_may_be_named_by_anything() -> None:
+    x, keys = _gaussian(SPECTRA["power -1"], 300), np.arange(300) // 4
+    wanted = estimate_rank(x, groups=keys).value
+    assert estimate_rank(x, groups=[f"speaker-{key:03}" for key in keys]).value == wanted
+    assert estimate_rank(x, groups=torch.from_numpy(keys) - 40).value == wanted
+    with pytest.raises(ValueError, match="group key"):
+        estimate_rank(x, groups=keys[:-1])
+
+
 def test_rounding_of_a_constant_row_is_constant_and_a_rank_one_cloud_is_not() -> None:
     generator = torch.Generator().manual_seed(0)
     rounding = V.repeat(64, 1) * (1 + 1e-7 * torch.randn(64, 12, generator=generator))
