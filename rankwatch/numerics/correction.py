@@ -118,7 +118,7 @@ def read_curve(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], d
     t = np.exp(np.interp(np.log(wanted), np.log(expected), np.log(fine)))
     df, _ = degrees_of_freedom(eigenvalues, t, rows.n)
     leverage = outside_leverage(rows, eigenvalues, sizes, t)
-    inner = t * leverage.sum(0) / (rows.vectors.shape[0] * df)
+    inner = t * leverage.sum(0) / (len(rows.rows) * df)
     inner = inner / _one_group_more(t, inner, df, sizes)
     return Curve(t, inner, _undo_projection(eigenvalues, t, inner, d, k), df, leverage)
 

@@ -23,8 +23,9 @@ from rankwatch.numerics.interval import half_width, rank_variance
 from rankwatch.numerics.leave_out import directions, group_sizes
 from rankwatch.numerics.projection import choose_projection
 from rankwatch.numerics.rankme import rankme
+from rankwatch.numerics.rows import Rows
 from rankwatch.numerics.sample import NO_GROUP, Sample
-from rankwatch.numerics.spectrum import Spectrum, eigenvalues_of, plain_rank
+from rankwatch.numerics.spectrum import Spectrum, plain_rank
 
 Array = NDArray[np.float64]
 
@@ -170,8 +171,8 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
     trace = float(moments.variance().sum()) * n / independent if center else energy
     if energy == 0.0 or float(moments.variance().sum()) <= CONSTANT * energy:
         return _nothing(sample, 1.0, [*reasons, "constant"])
-    rows, mean, removed = _prepared(sample, center)
-    found = directions(rows, removed)
+    rows = Rows.of(sample, center)
+    found = directions(rows)
     if n < FEW_ROWS or n < d / 8:
         reasons.append("too_few_rows")
     if k is not None and k < d / NARROW and k < n:
@@ -203,7 +204,7 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
         reasons.append("dependent_rows")
     low = high = None
     if not grouped_thinly and n >= FEW_ROWS:
-        energies = _group_sums(rows.square().sum(dim=1).numpy() / trace, sizes)
+        energies = _group_sums(rows.energies().numpy() / trace, sizes)
         variance = rank_variance(curve, fit, min(n_eff, independent), d, k, energies, sizes, first)
         if not resolved:
             other = fit_spectrum(curve, *bounds, dimensions, prior.other())
@@ -217,7 +218,7 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
         low=low,
         high=high,
         plain=plain,
-        rankme=None if mean is None else _uncentred(rows, mean, found.gram) if center else plain,
+        rankme=rows.uncentred_rank(found.gram) if k is None and sample.weights is None else None,
         n=n,
         d=d,
         k=k,
@@ -247,34 +248,6 @@ def _worth(curve: Curve, n: int) -> float:
 
 def _group_sums(values: Array, sizes: NDArray[np.int64]) -> Array:
     return np.asarray(np.add.reduceat(values, np.cumsum(sizes) - sizes))
-
-
-def _prepared(sample: Sample, center: bool) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """Rows as they are decomposed: centred, each times the root of its weight.
-
-    Returns:
-        (n, w) float64 rows; (w,) the mean that was taken out, or None where the sample no longer has the rows at hand
-        (projected or weighted); (n,) the direction that is gone with it, or None.
-    """
-    rows, n = sample.rows.double(), sample.n
-    if sample.weights is None:
-        mean = rows.mean(dim=0) if center else torch.zeros(rows.shape[1], dtype=torch.float64)
-        removed = torch.full((n,), n**-0.5, dtype=torch.float64) if center else None
-        return rows - mean, mean if sample.k is None else None, removed
-    weights = sample.weights.double()
-    root = weights.sqrt()
-    if center:
-        rows = rows - weights @ rows / weights.sum()
-    return rows * root[:, None], None, root / root.norm() if center else None
-
-
-def _uncentred(rows: torch.Tensor, mean: torch.Tensor, gram: torch.Tensor) -> float:
-    """Plain value of the rows with their mean, from centred rows and their Gram matrix."""
-    n, w = rows.shape
-    if w <= n:
-        return plain_rank(eigenvalues_of(gram + n * torch.outer(mean, mean)))
-    shift = rows @ mean
-    return plain_rank(eigenvalues_of(gram + shift + shift[:, None] + mean @ mean))
 
 
 def _nothing(sample: Sample, value: float, reasons: list[str]) -> RankEstimate:

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from rankwatch.numerics.rows import Rows
 from rankwatch.numerics.sample import NO_GROUP
 
 KNOTS = 16
@@ -41,20 +42,25 @@ class Directions:
     """Eigenvectors of the rows' own Gram matrix: X X^T = n U diag(l) U^T.
 
     Attributes:
+        rows: The rows X.
         eigenvalues: (r,) positive eigenvalues of the sample covariance, descending.
-        vectors: (n, r) float64 orthonormal columns U.
-        n: Degrees of freedom of the rows: n - 1 if a mean was taken out of them.
-        removed: (n,) unit vector along which the rows' columns sum to nothing since then, or None.
-        width: Columns of the rows.
+        basis: U itself, (rows, r), where there are fewer rows than columns; else (columns, r) B with U = X B: U is
+            taken a few rows at a time.
+        n: Degrees of freedom of the rows: one less than there are if a mean was taken out of them.
         gram: The Gram matrix that was decomposed, X^T X or X X^T (the smaller).
     """
 
+    rows: Rows
     eigenvalues: Array
-    vectors: torch.Tensor
+    basis: torch.Tensor
     n: int
-    removed: torch.Tensor | None
-    width: int
     gram: torch.Tensor
+
+    def vectors(self, index: torch.Tensor) -> torch.Tensor:
+        """(g, m, r) rows of U, for (g, m) indices."""
+        if self.rows.wide:
+            return self.basis[index]
+        return (self.rows.take(index.flatten()) @ self.basis).view(*index.shape, -1)
 
     @property
     def full(self) -> bool:
@@ -62,20 +68,18 @@ class Directions:
         return self.eigenvalues.size >= self.n
 
 
-def directions(x: torch.Tensor, removed: torch.Tensor | None) -> Directions:
-    """Decompose rows (n, w) float64, centred already if they are to be; O(n w min(n, w))."""
-    rows, width = x.shape
-    n = rows if removed is None else rows - 1
-    tall = width <= rows
-    gram = x.T @ x if tall else x @ x.T
-    values, vectors = torch.linalg.eigh(gram)
-    values, vectors = values.flip(0) / n, vectors.flip(1)
+def directions(rows: Rows) -> Directions:
+    """Decompose rows; O(n w min(n, w))."""
+    n = len(rows) if rows.removed is None else len(rows) - 1
+    gram = rows.gram()
+    values, basis = torch.linalg.eigh(gram)
+    values, basis = values.flip(0) / n, basis.flip(1)
     floor = float(values[0]) * gram.shape[0] * torch.finfo(torch.float64).eps
     r = min(int((values > floor).sum()), n)
-    values, vectors = values[:r], vectors[:, :r]
-    if tall:
-        vectors = (x @ vectors) / (n * values).sqrt()
-    return Directions(values.numpy(), vectors, n, removed, width, gram)
+    values, basis = values[:r], basis[:, :r]
+    if not rows.wide:
+        basis /= (n * values).sqrt()
+    return Directions(rows, values.numpy(), basis, n, gram)
 
 
 def group_sizes(groups: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -127,10 +131,10 @@ def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t:
     """
     damping = torch.from_numpy(t / (eigenvalues[:, None] + t))
     out = np.empty((sizes.size, t.size))
-    for where, index in _batches(sizes, rows.vectors.shape[1]):
+    for where, index in _batches(sizes, rows.eigenvalues.size):
         size = index.shape[1]
-        part = rows.vectors[index]
-        gone = torch.zeros(index.shape, dtype=torch.float64) if rows.removed is None else rows.removed[index]
+        part, removed = rows.vectors(index), rows.rows.removed
+        gone = torch.zeros(index.shape, dtype=torch.float64) if removed is None else removed[index]
         # Products of the rows of each pair, first each row with itself, then with the next one, ...
         products = torch.cat([part[:, : size - lag] * part[:, lag:] for lag in range(size)], dim=1)
         entries = products @ damping
@@ -149,7 +153,7 @@ def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t:
     return out
 
 
-def _batches(sizes: NDArray[np.int64], r: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _batches(sizes: NDArray[np.int64], r: int) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
     """Groups of equal size together: their places, and the rows (g, size) of each."""
     starts = np.cumsum(sizes) - sizes
     for size in np.unique(sizes):
@@ -157,7 +161,7 @@ def _batches(sizes: NDArray[np.int64], r: int) -> Iterator[tuple[NDArray[np.int6
         step = max(1, CHUNK // int(size * (size + 1) // 2 * max(r, 1)))
         for begin in range(0, where.size, step):
             chosen = where[begin : begin + step]
-            yield chosen, starts[chosen][:, None] + np.arange(size)
+            yield chosen, torch.from_numpy(starts[chosen][:, None] + np.arange(size))
 
 
 def _trace_of_inverse(entries: torch.Tensor, size: int) -> Array:

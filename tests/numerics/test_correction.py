@@ -7,6 +7,7 @@ import torch
 from rankwatch.numerics import effective_rank, estimate_rank
 from rankwatch.numerics.leave_out import _leverage, directions, group_sizes
 from rankwatch.numerics.projection import projection_matrix
+from rankwatch.numerics.rows import Rows
 
 
 def _centred(n: int, d: int) -> torch.Tensor:
@@ -19,7 +20,7 @@ def _centred(n: int, d: int) -> torch.Tensor:
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_woodbury_equals_leaving_groups_out_one_by_one(n: int, d: int, size: int) -> None:
     x = _centred(n, d)
-    found = directions(x, None)
+    found = directions(Rows(x, torch.zeros(d, dtype=torch.float64), None, None))
     t = np.array([0.01, 0.3, 5.0])
     sizes, _ = group_sizes(torch.arange(n) // size)
     outside = _leverage(found, found.eigenvalues, sizes, t)
