@@ -32,7 +32,7 @@ class Window:
         self._levels = levels
         self._projection = projection
         self._seed = seed
-        self._rows: dict[tuple[str, str], list[tuple[Tensor, Tensor, Tensor | None]]] = defaultdict(list)
+        self._rows: dict[tuple[str, str], list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)
         self.utterances = 0
         self.dropped = 0
 
@@ -42,7 +42,7 @@ class Window:
         self.dropped += max((rows.dropped for rows in drawn.values()), default=0)
         for layer, rows in drawn.items():
             if "frame" in self._levels:
-                self._rows["frame", layer].append((rows.frame_rows, rows.frame_keys, None))
+                self._rows["frame", layer].append((rows.frame_rows, rows.frame_keys, rows.frame_rounding))
             if "utterance" in self._levels:
                 parts = (rows.utterance_rows, rows.utterance_keys, rows.utterance_rounding)
                 self._rows["utterance", layer].append(parts)
@@ -51,14 +51,12 @@ class Window:
         """One sample per level and layer; a layer without a single row has one with n = 0."""
         samples = {}
         for (level, layer), parts in self._rows.items():
-            rows = torch.cat([part for part, _, _ in parts])
-            groups = torch.cat([part for _, part, _ in parts])
-            known = [part for _, _, part in parts if part is not None]
+            rows, groups, rounding = (torch.cat(some) for some in zip(*parts, strict=True))
             samples[self._source, level, layer] = Sample.from_rows(
                 rows,
                 groups=groups,
                 projection=self._projection(rows.shape[1]),
                 seed=self._seed,
-                rounding=torch.cat(known) if known else None,
+                rounding=rounding,
             )
         return samples

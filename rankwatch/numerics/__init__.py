@@ -1,6 +1,7 @@
 """Floor 0: tensors only. Projection, spectra and their correction, metrics, the linear probe."""
 
-from rankwatch.numerics.estimate import RankEstimate, analyse, estimate_rank
+from rankwatch.numerics.analysis import RankEstimate, analyse
+from rankwatch.numerics.estimate import estimate_rank
 from rankwatch.numerics.indicators import indicators
 from rankwatch.numerics.linear_probe import ProbeResult, linear_probe
 from rankwatch.numerics.projection import choose_projection

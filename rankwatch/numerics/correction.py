@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from rankwatch.numerics.leave_out import Directions, outside_leverage
+from rankwatch.numerics.leave_out import Directions, Parts, outside_leverage
 from rankwatch.numerics.spectrum import Spectrum
 
 Array = NDArray[np.float64]
@@ -33,6 +33,10 @@ GRID = 60
 
 HARD = 10.0
 """Weight of the two constraints, the number of dimensions and the trace."""
+
+
+class NoFit(ArithmeticError):  # noqa: N818 - it says what there isn't
+    """No spectrum explains what was read from the rows."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +101,18 @@ def degrees_of_freedom(eigenvalues: Array, t: Array, size: float) -> tuple[Array
     return eigenvalues.size - t * resolvent, t * resolvent + (size - eigenvalues.size)
 
 
-def read_curve(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], d: int, k: int | None) -> Curve:
+def read_curve(rows: Directions, eigenvalues: Array, parts: Parts, d: int, k: int | None) -> Curve:
     """Read df over kappa, from the resolution limit to far above the largest eigenvalue.
 
     Args:
         rows: The rows' decomposition.
         eigenvalues: (r,) its eigenvalues in units of the trace.
-        sizes: (g,) rows of each group; `leave_out.group_sizes`.
+        parts: What is left out at a time.
         d: Columns before the projection.
         k: Columns after it, or None.
+
+    Raises:
+        NoFit: If the rows give no rising curve.
     """
     fine = np.geomspace(eigenvalues[-1] * 1e-4, 30.0 * eigenvalues[0], 200)
     df, rest = degrees_of_freedom(eigenvalues, fine, rows.n)
@@ -117,19 +124,21 @@ def read_curve(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], d
     wanted = np.geomspace(lowest, 20.0 * eigenvalues[0], RIDGES)
     t = np.exp(np.interp(np.log(wanted), np.log(expected), np.log(fine)))
     df, _ = degrees_of_freedom(eigenvalues, t, rows.n)
-    leverage = outside_leverage(rows, eigenvalues, sizes, t)
+    leverage = outside_leverage(rows, eigenvalues, parts.sizes, t)
     inner = t * leverage.sum(0) / (len(rows.rows) * df)
-    inner = inner / _one_group_more(t, inner, df, sizes)
+    if not (np.isfinite(inner).all() and (np.diff(inner) > 0.0).all()):
+        raise NoFit("the curve does not rise")
+    inner = inner / _one_group_more(t, inner, df, parts)
     return Curve(t, inner, _undo_projection(eigenvalues, t, inner, d, k), df, leverage)
 
 
-def _one_group_more(t: Array, inner: Array, df: Array, sizes: NDArray[np.int64]) -> Array:
+def _one_group_more(t: Array, inner: Array, df: Array, parts: Parts) -> Array:
     """What b(t) loses when the group that was left out comes back.
 
     For n independent rows ln b falls by (c / (1 - c)) dn / n when dn rows are added, with c = df2 / n and
     df2 = d(kappa df) / d kappa; here n is what the rows are worth at this ridge, df / (1 - t / kappa).
     """
-    share = float(np.square(sizes / sizes.sum()).sum())
+    share = float(np.square(parts.masses / parts.masses.sum()).sum())
     df2 = np.clip(np.gradient(inner * df, inner), 0.0, df)
     c = np.clip(df2 / df * (1.0 - t / inner), 0.0, 0.99)
     return np.asarray(1.0 + share * c / (1.0 - c))
@@ -153,7 +162,10 @@ def fit_spectrum(curve: Curve, largest: float, smallest: float, dimensions: int,
         prior: What to assume below the resolution limit.
 
     Returns:
-        The fit; weights are all zero where it did not converge. About 2 ms.
+        The fit. About 1 ms.
+
+    Raises:
+        NoFit: If the least squares did not converge.
     """
     support = np.geomspace(largest * 1.1, max(curve.kappa[0] * prior.reach, smallest), GRID)
     second = np.eye(GRID)[:-2] - 2.0 * np.eye(GRID, k=1)[:-2] + np.eye(GRID, k=2)[:-2]
@@ -169,9 +181,11 @@ def fit_spectrum(curve: Curve, largest: float, smallest: float, dimensions: int,
     target = np.concatenate([curve.df, [root, HARD * dimensions], np.zeros(GRID - 2)])
     try:
         weights = np.asarray(nnls(matrix, target, maxiter=50 * GRID)[0])
-    except RuntimeError:  # no convergence: no spectrum rather than a crash
-        return Fit(support, np.zeros(GRID), np.zeros(curve.df.size + 1))
+    except (RuntimeError, ValueError) as error:
+        raise NoFit(str(error)) from error
     used = weights > 0.0
+    if not used.any():
+        raise NoFit("every weight is zero")
     active = matrix[:, used]
     normal = active.T @ active + 1e-12 * np.eye(active.shape[1])
     gradient = rank_gradient(support[used], weights[used])

@@ -8,15 +8,12 @@ import numpy as np
 import torch
 
 from rankwatch.numerics import metrics
-from rankwatch.numerics.estimate import RankEstimate
+from rankwatch.numerics.analysis import RankEstimate
 from rankwatch.numerics.sample import NO_GROUP, Sample
 
 DEAD = 1e-6
 """A dimension is dead when its variance is below this share of the mean variance (its standard deviation a
 thousandth of the typical one) or is only the float32 rounding of its own mean."""
-
-ROUNDING = 2.0**-22
-"""Relative size, in standard deviations, of what counts as rounding of a constant dimension."""
 
 
 def indicators(sample: Sample, estimate: RankEstimate) -> dict[str, float]:
@@ -64,11 +61,8 @@ def _mean_share(sample: Sample) -> float:
 def _dead_dimensions(sample: Sample) -> float:
     if sample.n == 0 or sample.d == 0:
         return math.nan
-    variance, mean = sample.moments.variance(), sample.moments.mean()
-    # The second term is float32's rounding, the third that of the sums.
-    sums = 2.0**-42 * float(sample.moments.second_moment().sum())
-    floor = np.maximum(np.maximum(DEAD * variance.mean(), (ROUNDING * mean) ** 2), sums)
-    return float((variance <= floor).mean())
+    variance = sample.moments.variance()
+    return float(((variance <= DEAD * variance.mean()) | ~sample.moments.live()).mean())
 
 
 def _within_share(sample: Sample, constant: bool) -> float:

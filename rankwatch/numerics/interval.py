@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankwatch.numerics.correction import Curve, Fit
+from rankwatch.numerics.leave_out import Parts
 
 Array = NDArray[np.float64]
 
@@ -49,8 +50,7 @@ def rank_variance(
     d: int,
     k: int | None,
     energies: Array,
-    sizes: NDArray[np.int64],
-    first: NDArray[np.int64],
+    parts: Parts,
 ) -> float:
     """Variance of ln(effective rank).
 
@@ -61,8 +61,7 @@ def rank_variance(
         d: Columns before the projection.
         k: Columns after it, or None.
         energies: (p,) sum of |x|^2 over each part's rows, in units of the trace.
-        sizes: (p,) rows of each part that was left out.
-        first: (g,) the first part of each group.
+        parts: What was left out at a time.
 
     Returns:
         A variance; multiply the standard deviation by 1.645 for 90 %.
@@ -81,13 +80,13 @@ def rank_variance(
     # The jackknife listens where outside leverages are steady: each ridge damped by t / kappa.
     damped = np.append(slope.T @ (fit.sensitivity[:-1] * curve.t / curve.inner), fit.sensitivity[-1])
     expected = _form(damped, 2.0 * c / (1.0 - c), with_trace, trace)
-    found = _jackknife(curve, damped, energies, sizes, first)
+    found = _jackknife(curve, damped, energies, parts)
     scale = found / expected if expected > 0.0 else 1.0
     sketch = 0.0
     if k is not None:
         ratio = np.log1p(-np.clip(pair / k, 0.0, 0.999)) - np.log1p(-np.clip(pair / d, 0.0, 0.999))
         sketch = _form(combine, -2.0 * ratio, np.zeros(curve.kappa.size), 0.0)
-    doubt = DOUBT * _row_correction(curve, fit, float(sizes.sum()))
+    doubt = DOUBT * _row_correction(curve, fit, float(parts.sizes.sum()))
     return max(rows, 0.0) * scale + max(sketch, 0.0) + doubt**2
 
 
@@ -102,13 +101,11 @@ def _form(combine: Array, covariance: Array, with_trace: Array, trace: float) ->
     return float(head @ covariance @ head + 2.0 * last * (head @ with_trace) + last**2 * trace)
 
 
-def _jackknife(
-    curve: Curve, combine: Array, energies: Array, sizes: NDArray[np.int64], first: NDArray[np.int64]
-) -> float:
+def _jackknife(curve: Curve, combine: Array, energies: Array, parts: Parts) -> float:
     """Variance of the mean over rows of what each row contributes, by groups."""
     influence = curve.leverage @ (combine[:-1] * curve.t / curve.inner) + combine[-1] * energies
-    n, groups = float(sizes.sum()), first.size
-    influence = np.add.reduceat(influence - sizes * (influence.sum() / n), first)
+    n, groups = float(parts.masses.sum()), parts.first.size
+    influence = np.add.reduceat(influence - parts.masses * (influence.sum() / n), parts.first)
     return float(np.dot(influence, influence)) / n**2 * groups / (groups - 1)
 
 

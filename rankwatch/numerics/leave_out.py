@@ -15,7 +15,7 @@ left out together, count for as much as they really add.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ KNOTS = 16
 
 LARGEST_GROUP = 64
 """Groups with more rows are left out in parts of so many rows (the interval still takes them whole)."""
+
+LEAST, SLACK = 1e-9, 0.05
+"""A part's leverage counts from this share of an average row on; how far its logarithm may overshoot in a spline."""
 
 CHUNK = 250_000
 """Products held at once (2 MB, so that they stay in the processor's cache)."""
@@ -82,19 +85,41 @@ def directions(rows: Rows) -> Directions:
     return Directions(rows, values.numpy(), basis, n, gram)
 
 
-def group_sizes(groups: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of each part that is left out, in their order (rows are sorted by group); 1 for each row by itself.
+@dataclass(frozen=True)
+class Parts:
+    """What is left out at a time: utterances, in the order of the rows (which are sorted by group).
 
-    Returns:
-        (p,) sizes, at most `LARGEST_GROUP`, and (g,) the first part of each group.
+    Attributes:
+        sizes: (p,) rows of each part, at most `LARGEST_GROUP`; 1 for each row by itself.
+        masses: (p,) the sum of their weights; `sizes` where all rows count the same.
+        first: (g,) the first part of each group.
     """
-    alone = int((groups == NO_GROUP).sum())
-    sizes, first = [1] * alone, list(range(alone))
-    for count in torch.unique_consecutive(groups[alone:], return_counts=True)[1].tolist():
-        whole, rest = divmod(count, LARGEST_GROUP)
-        first.append(len(sizes))
-        sizes += [LARGEST_GROUP] * whole + ([rest] if rest else [])
-    return np.asarray(sizes, dtype=np.int64), np.asarray(first, dtype=np.int64)
+
+    sizes: NDArray[np.int64]
+    masses: Array
+    first: NDArray[np.int64]
+
+    @staticmethod
+    def of(groups: torch.Tensor, weights: torch.Tensor | None = None) -> Parts:
+        """Parts of sorted groups (n,)."""
+        alone = int((groups == NO_GROUP).sum())
+        sizes, first = [1] * alone, list(range(alone))
+        for count in torch.unique_consecutive(groups[alone:], return_counts=True)[1].tolist():
+            whole, rest = divmod(count, LARGEST_GROUP)
+            first.append(len(sizes))
+            sizes += [LARGEST_GROUP] * whole + ([rest] if rest else [])
+        found = Parts(np.asarray(sizes, dtype=np.int64), np.asarray(sizes, dtype=np.float64), np.asarray(first))
+        return found if weights is None else replace(found, masses=found.sums(weights.numpy()))
+
+    def sums(self, values: Array) -> Array:
+        """(p,) sums over each part's rows."""
+        return np.asarray(np.add.reduceat(values, np.cumsum(self.sizes) - self.sizes))
+
+    @property
+    def groups(self) -> float:
+        """How many groups of equal mass would have as much weight apart: (sum m)^2 / sum m^2."""
+        masses = np.add.reduceat(self.masses, self.first)
+        return float(masses.sum() ** 2 / np.square(masses).sum())
 
 
 def outside_leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:
@@ -112,9 +137,11 @@ def outside_leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int
     knots = np.geomspace(t[0], t[-1], KNOTS)
     # Relative to the sample's own df, which varies far more than the ratio does.
     own = [(eigenvalues[:, None] / (eigenvalues[:, None] + at)).sum(0) for at in (knots, t)]
-    known = np.log(np.maximum(_leverage(rows, eigenvalues, sizes, knots) / own[0], 1e-300))
+    # Rows of next to no leverage have its rounding; a spline must not make hills of that.
+    known = np.log(np.maximum(_leverage(rows, eigenvalues, sizes, knots) / own[0], LEAST / sizes.sum()))
     weights = CubicSpline(np.log(knots), np.eye(KNOTS))(np.log(t))
-    return np.asarray(np.exp(known @ weights.T) * own[1])
+    between = np.clip(known @ weights.T, known.min(1)[:, None] - SLACK, known.max(1)[:, None] + SLACK)
+    return np.asarray(np.exp(between) * own[1])
 
 
 def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:

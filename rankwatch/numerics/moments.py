@@ -14,7 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 BITS = 44
-"""Resolution of the sums relative to a row's norm (squares: its square). Exact up to 2^18 rows."""
+"""Resolution of the sums relative to a row's norm (squares: its square). Exact up to `MOST` rows."""
+
+ROUNDING = 2.0**-22
+"""Relative size, in standard deviations, of what counts as rounding of a constant column."""
+
+MOST = 2**18
+"""Rows whose sums are exact."""
 
 ROWS = 2 ** (52 - BITS)
 """Rows whose sum of whole units a float64 holds exactly."""
@@ -49,6 +55,7 @@ class Moments:
     def from_rows(rows: torch.Tensor, n_nonfinite: int = 0, weights: torch.Tensor | None = None) -> Moments:
         """Moments of finite rows (n, d) float32, weights (n,) of mean 1 or None; O(n d)."""
         n, d = rows.shape
+        _check_number(n)
         found: dict[int, NDArray[np.int64]] = {}
         unit = np.zeros((2, d), dtype=np.int64)
         step = min(max(1, CHUNK // max(d, 1)), ROWS)
@@ -88,6 +95,7 @@ class Moments:
             squares[where] += part.squares
         unit = torch.stack([part.unit for part in parts]).sum(0)
         n, bad = sum(part.n for part in parts), sum(part.n_nonfinite for part in parts)
+        _check_number(n)
         return Moments(n, bad, exponents, sums, squares, unit)
 
     @property
@@ -107,6 +115,11 @@ class Moments:
         """(d,) mean squared distance from the mean (divisor n)."""
         return np.asarray(np.maximum(self.second_moment() - self.mean() ** 2, 0.0))
 
+    def live(self) -> NDArray[np.bool_]:
+        """(d,) columns that vary by more than the float32 rounding of their own mean, and than that of the sums."""
+        rounding = np.maximum((ROUNDING * self.mean()) ** 2, 2.0**-42 * float(self.second_moment().sum()))
+        return np.asarray(self.variance() > rounding)
+
     def unit_variance(self) -> Array:
         """(d,) variance of the rows scaled to length one."""
         unit = np.ldexp(self.unit.numpy().astype(np.float64), -BITS) / max(self.n, 1)
@@ -115,6 +128,11 @@ class Moments:
     def _total(self, integers: torch.Tensor, power: int) -> Array:
         shifts = (power * self.exponents.numpy() - BITS).astype(np.int64)
         return np.asarray(np.ldexp(integers.numpy().astype(np.float64), shifts[:, None]).sum(0))
+
+
+def _check_number(n: int) -> None:
+    if n > MOST:
+        raise ValueError(f"{n} rows: at most {MOST} are summed exactly, and 20 for each column are plenty; draw fewer")
 
 
 def _fixed(x: Array) -> NDArray[np.int64]:

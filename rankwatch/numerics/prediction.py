@@ -57,4 +57,4 @@ def plain_rank_at(support: Array, weights: Array, n: float) -> float:
     s1 = float(trapezoid(first, root)) + head + tail
     s2 = float(trapezoid(second, root)) + tail * (math.log(t[-1]) + 2.0)
     s2 += head * (math.log(t[0]) - 2.0) if t[0] > 0.0 else 0.0
-    return min(max(math.exp(math.log(s1 / math.pi) - s2 / (2.0 * s1)), 1.0), float(min(n, w.sum())))
+    return max(min(math.exp(math.log(s1 / math.pi) - s2 / (2.0 * s1)), float(min(n, w.sum()))), 1.0)

@@ -24,7 +24,7 @@ AUTO_WIDTH = 1024
 """Up to this many columns ``projection="auto"`` leaves rows as they are."""
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=4)
 def projection_matrix(d: int, k: int, seed: int = 0) -> torch.Tensor:
     """The frame that belongs to (seed, d, k): sqrt(d / k) times orthonormal columns.
 

@@ -23,34 +23,38 @@ _LARGEST = 65504.0
 _FIRST = 16  # rows that are looked at before all others
 
 
-def half_format(rows: torch.Tensor) -> torch.dtype | None:
-    """The narrow format that all of these numbers came from, or None.
-
-    Told from the bits, since activations are mostly turned into float32 on their way. Whole numbers up to 256 pass for
-    bfloat16, too; the floor of theirs is too low to matter.
-
-    Args:
-        rows: (n, d) of any float type.
-    """
-    if rows.dtype in STORED or rows.dtype != torch.float32 or not rows.numel():
-        return rows.dtype if rows.dtype in STORED else None
-    for part in (rows[:_FIRST], rows):
-        bits = part.contiguous().view(torch.int32)
-        fits = [f for f, dropped in _DROPPED.items() if not bool((bits & dropped).any())]
-        if torch.float16 in fits and bool((part.abs() > _LARGEST).any()):
-            fits.remove(torch.float16)
-        if not fits:
-            return None
-    return fits[0]
-
-
-def rounding_share(rows: torch.Tensor) -> float:
+def rounding_share(dtype: torch.dtype) -> float:
     """Variance of a number's rounding relative to its square, r above; 0.0 for float32 and wider.
 
     Example:
-        >>> x = torch.randn(100, 8)
-        >>> rounding_share(x), round(rounding_share(x.bfloat16()) * 1e6, 2)
+        >>> rounding_share(torch.float32), round(rounding_share(torch.bfloat16) * 1e6, 2)
         (0.0, 2.75)
     """
-    format_ = half_format(rows)
-    return 0.0 if format_ is None else 2.0 ** (-2 * STORED[format_]) / (32.0 * math.log(2.0))
+    return 2.0 ** (-2 * STORED[dtype]) / (32.0 * math.log(2.0)) if dtype in STORED else 0.0
+
+
+def number_format(rows: torch.Tensor) -> torch.dtype:
+    """The format that these numbers were rounded to, whatever they are stored in now.
+
+    Told from the bits, since activations are often turned into float32 before anybody sees them. Whole numbers (counts,
+    signs, one-hot rows) are exact in any format and tell nothing.
+
+    Args:
+        rows: (n, d) of any type.
+
+    Returns:
+        bfloat16 or float16 if every number fits into it; else the type of `rows`.
+    """
+    if rows.dtype not in (torch.float32, torch.float64) or not rows.numel():
+        return rows.dtype
+    for part in (rows[:_FIRST], rows):
+        single = part.float()
+        if part.dtype == torch.float64 and not torch.equal(single.double(), part):
+            return rows.dtype
+        bits = single.contiguous().view(torch.int32)
+        fits = [f for f, dropped in _DROPPED.items() if not bool((bits & dropped).any())]
+        if torch.float16 in fits and bool((single.abs() > _LARGEST).any()):
+            fits.remove(torch.float16)
+        if not fits:
+            return rows.dtype
+    return rows.dtype if torch.equal(rows, rows.round()) else fits[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rankwatch.numerics.moments import Moments
 from rankwatch.numerics.projection import project
@@ -27,8 +28,8 @@ class Sample:
     Attributes:
         rows: (n, k) or, unprojected, (n, d) float32 on CPU: sorted by group, then by content.
         groups: (n,) int64, the utterance key of each row; -1 for a row that stands by itself.
-        weights: (n,) float32, how much each row counts, 1 on the average; None where all count the same.
-        rounding: (n,) float32, variance of each row's rounding relative to its squares (`rounding_share`).
+        weights: (n,) float64, how much each row counts, 1 on the average; None where all count the same.
+        rounding: (n,) float32, variance of each row's rounding, summed over its columns before the projection.
         d: Columns before any projection.
         k: Columns after the projection, or None.
         seed: Seed of the projection.
@@ -72,14 +73,17 @@ class Sample:
                 are independent of one another.
             projection: Columns to project to; None, or anything not below d, leaves rows as they are.
             seed: Seed of the projection, which depends on (seed, d, projection) alone.
-            weights: (n,) how much each row counts, 1 on the average; None where all count the same.
-            rounding: (n,) what `rounding_share` would say of each row, where that is known; else the rows' bits tell.
+            weights: (n,) how much each row counts, in any unit; None where all count the same.
+            rounding: (n,) variance of each row's rounding, summed over its columns, where it is known; else it is
+                what the type of `x` gives (zero for float32).
 
         Returns:
-            The sample. Rows with NaN or Inf (also: beyond float32) are left out and counted.
+            The sample. Rows with NaN or Inf (also: beyond float32) are left out and counted, rows of no weight just
+            left out.
 
         Raises:
-            ValueError: If shapes don't fit, or the projection is not positive.
+            ValueError: If shapes don't fit, the projection is no positive number, a key is negative, or a weight is,
+                or is not finite, or none is positive.
 
         Example:
             >>> Sample.from_rows(torch.randn(8, 4), groups=[0, 0, 1, 1, 2, 2, 3, 3]).n
@@ -88,22 +92,26 @@ class Sample:
         rows = torch.as_tensor(x).detach()
         if rows.ndim != 2:
             raise ValueError(f"expected rows of shape (n, d), got {tuple(rows.shape)}")
-        if rounding is None:
-            rounding = torch.full((rows.shape[0],), rounding_share(rows))
-        if projection is not None and projection < 1:
-            raise ValueError(f"projection must be positive, got {projection}")
+        if projection is not None and (int(projection) != projection or projection < 1):
+            raise ValueError(f"projection must be a positive whole number, got {projection}")
         n, d = rows.shape
-        keys = torch.full((n,), NO_GROUP) if groups is None else torch.as_tensor(groups).detach().cpu()
+        keys = torch.full((n,), NO_GROUP, device="cpu") if groups is None else torch.as_tensor(groups).detach().cpu()
         if keys.shape != (n,):
             raise ValueError(f"expected one group key for each of {n} rows, got {tuple(keys.shape)}")
-        counting = None if weights is None else torch.as_tensor(weights).detach().float().cpu()
+        if n and int(keys.min()) < NO_GROUP:
+            raise ValueError(f"group keys must not be negative, got {int(keys.min())}")
+        counting = None if weights is None else _checked(weights, n)
+        if rounding is None:
+            rounding = rounding_share(rows.dtype) * rows.float().square().sum(dim=1)
         rows, rounded = rows.float(), torch.as_tensor(rounding).detach().float().cpu()
         finite = torch.isfinite(rows).all(dim=1)
         bad = n - int(finite.sum())
-        if bad:
-            rows, finite = rows[finite], finite.cpu()
-            keys, rounded = keys[finite], rounded[finite]
-            counting = None if counting is None else counting[finite]
+        kept_rows = finite.cpu() if counting is None else finite.cpu() & (counting > 0.0)
+        if not bool(kept_rows.all()):
+            rows = rows[kept_rows.to(rows.device)]
+            keys, rounded = keys[kept_rows], rounded[kept_rows]
+            counting = None if counting is None else counting[kept_rows]
+        counting = None if counting is None or not len(counting) else counting / counting.mean()
         # Adding zero turns -0.0, which equals 0.0 and differs in its bytes, into 0.0.
         rows, keys = rows + 0.0, keys.to(torch.int64)
         moments = Moments.from_rows(rows.cpu(), bad, counting)
@@ -162,6 +170,14 @@ class Sample:
         rows, groups, rounding = (tensors[name].cpu() for name in ("rows", "groups", "rounding"))
         return Sample(rows, groups, None, rounding, d, None if k < 0 else k, seed, moments)
 
+    def noise(self) -> NDArray[np.float64]:
+        """(d,) variance that rounding has put into each column before the projection: in proportion to its squares."""
+        squares = self.moments.second_moment()
+        if self.n == 0 or squares.sum() == 0.0:
+            return np.zeros(self.d)
+        rounding = self.rounding.double() if self.weights is None else self.rounding.double() * self.weights
+        return np.asarray(float(rounding.mean()) / squares.sum() * squares)
+
     def _sorted(self) -> Sample:
         """Sorted by group, rows of one group by their bytes: an order that hangs on nothing else."""
         array = np.ascontiguousarray(self.rows.numpy())
@@ -174,3 +190,13 @@ class Sample:
         return replace(
             self, rows=self.rows[index], groups=self.groups[index], weights=weights, rounding=self.rounding[index]
         )
+
+
+def _checked(weights: Any, n: int) -> torch.Tensor:
+    """Weights as they may be: (n,) float64 on the CPU."""
+    given = torch.as_tensor(weights).detach().double().cpu()
+    if given.shape != (n,):
+        raise ValueError(f"expected one weight for each of {n} rows, got {tuple(given.shape)}")
+    if n and not (bool(torch.isfinite(given).all()) and float(given.min()) >= 0.0 and float(given.max()) > 0.0):
+        raise ValueError("weights must be finite and not negative, and not all zero")
+    return given

@@ -83,7 +83,7 @@ class Spectrum:
         """The spectrum without noise that is independent from column to column.
 
         The smallest eigenvalues are zero as far as their sum is below `VISIBLE` times what the quietest columns
-        give; the others lose the median.
+        give; the others lose the median of those that give any.
 
         Args:
             noise: (d,) variance of each column's noise.
@@ -92,7 +92,8 @@ class Spectrum:
         hidden = np.flatnonzero(tail <= VISIBLE * quiet)
         least = self.eigenvalues()[::-1][hidden[-1]] if hidden.size else 0.0
         seen = self.support > least * (1.0 + 1e-9)
-        return Spectrum(np.where(seen, np.maximum(self.support - np.median(noise), 0.0), 0.0), self.weights)
+        typical = float(np.median(noise[noise > 0.0])) if (noise > 0.0).any() else 0.0
+        return Spectrum(np.where(seen, np.maximum(self.support - typical, 0.0), 0.0), self.weights)
 
     def plain_at(self, n: int, *, center: bool = True) -> float:
         """Plain effective rank that n independent rows would read: to compare with published numbers.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rankwatch.numerics.rounding import STORED, rounding_share
+from rankwatch.numerics.rounding import rounding_share
 
 _MASK63 = (1 << 63) - 1
 _BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
@@ -102,7 +102,8 @@ class Drawn:
         frame_keys: (sum of drawn frames,) int64, the utterance of each row.
         utterance_rows: (utterances with at least one frame, d) float32, means over valid frames.
         utterance_keys: Their keys.
-        utterance_rounding: What bfloat16 or float16 activations put under each mean, relative to its square.
+        frame_rounding: Variance of each frame's bfloat16 or float16 rounding, summed over its columns.
+        utterance_rounding: What is left of it in each mean.
         dropped: Utterances without a single valid frame.
     """
 
@@ -110,6 +111,7 @@ class Drawn:
     frame_keys: Tensor
     utterance_rows: Tensor
     utterance_keys: Tensor
+    frame_rounding: Tensor
     utterance_rounding: Tensor
     dropped: int
 
@@ -148,13 +150,17 @@ def draw_rows(
     lengths = torch.tensor([len(indices[i]) for i in kept], dtype=torch.int64)
     none = torch.zeros(0, width)
     frame_rows = utterance_rows = none
-    rounding = none[:, 0]
+    share = rounding_share(hidden.dtype)
+    left = none[:, 0]
     if "frame" in levels and kept:
         utterance = torch.tensor(kept).repeat_interleave(lengths).to(hidden.device)
         frame_rows = hidden[utterance, torch.cat([indices[i] for i in kept]).to(hidden.device)].float().cpu()
     if "utterance" in levels and kept:
         means = [hidden[i, : counts[i]].double().contiguous().mean(dim=0) for i in kept]
-        rounding = _rounding(hidden, counts, kept, means).cpu()
+        left = torch.zeros(len(kept))
+        if share:
+            squares = [hidden[i, : counts[i]].double().contiguous().square().sum() / counts[i] ** 2 for i in kept]
+            left = (share * torch.stack(squares)).float().cpu()
         utterance_rows = torch.stack(means).float().cpu()
     kept_keys = keys[kept]
     return Drawn(
@@ -162,17 +168,7 @@ def draw_rows(
         frame_keys=kept_keys.repeat_interleave(lengths) if len(frame_rows) else kept_keys[:0],
         utterance_rows=utterance_rows,
         utterance_keys=kept_keys if len(utterance_rows) else kept_keys[:0],
-        utterance_rounding=rounding,
+        frame_rounding=share * frame_rows.square().sum(dim=1),
+        utterance_rounding=left,
         dropped=len(counts) - len(kept),
     )
-
-
-def _rounding(hidden: Tensor, counts: Sequence[int], kept: Sequence[int], means: Sequence[Tensor]) -> Tensor:
-    """Of a mean of t frames relative to its square: a frame's own over t, times how much larger their squares are."""
-    share = rounding_share(hidden) if hidden.dtype in STORED else 0.0
-    if share == 0.0:
-        return torch.zeros(len(kept))
-    squares = torch.stack([hidden[i, : counts[i]].double().contiguous().square().sum() for i in kept])
-    own = torch.stack([mean.square().sum() for mean in means])
-    frames = torch.tensor([counts[i] for i in kept], device=hidden.device)
-    return (share * squares / (frames.square() * own).clamp(min=torch.finfo(torch.float64).tiny)).float()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rankwatch.numerics import effective_rank, estimate_rank
-from rankwatch.numerics.leave_out import _leverage, directions, group_sizes
+from rankwatch.numerics.leave_out import Parts, _leverage, directions
 from rankwatch.numerics.projection import projection_matrix
 from rankwatch.numerics.rows import Rows
 
@@ -22,7 +22,7 @@ def test_woodbury_equals_leaving_groups_out_one_by_one(n: int, d: int, size: int
     x = _centred(n, d)
     found = directions(Rows(x, torch.zeros(d, dtype=torch.float64), None, None))
     t = np.array([0.01, 0.3, 5.0])
-    sizes, _ = group_sizes(torch.arange(n) // size)
+    sizes = Parts.of(torch.arange(n) // size).sizes
     outside = _leverage(found, found.eigenvalues, sizes, t)
     for j, ridge in enumerate(t):
         for g in range(n // size):
@@ -33,12 +33,14 @@ def test_woodbury_equals_leaving_groups_out_one_by_one(n: int, d: int, size: int
             assert outside[g, j] == pytest.approx(expected, rel=1e-8)
 
 
-def test_group_sizes_follow_the_order_of_the_rows() -> None:
+def test_parts_follow_the_order_of_the_rows() -> None:
     keys = torch.tensor([-1, -1, 3, 3, 3, 8])
-    sizes, first = group_sizes(keys)
-    assert (sizes.tolist(), first.tolist()) == ([1, 1, 3, 1], [0, 1, 2, 3])
-    sizes, first = group_sizes(torch.tensor([1] * 150 + [2]))
-    assert (sizes.tolist(), first.tolist()) == ([64, 64, 22, 1], [0, 3])
+    parts = Parts.of(keys, torch.tensor([1.0, 1.0, 0.5, 0.5, 0.5, 2.5], dtype=torch.float64))
+    assert (parts.sizes.tolist(), parts.first.tolist()) == ([1, 1, 3, 1], [0, 1, 2, 3])
+    assert parts.masses.tolist() == [1.0, 1.0, 1.5, 2.5]
+    assert parts.groups == pytest.approx(6.0**2 / (1.0 + 1.0 + 1.5**2 + 2.5**2))
+    parts = Parts.of(torch.tensor([1] * 150 + [2]))
+    assert (parts.sizes.tolist(), parts.first.tolist()) == ([64, 64, 22, 1], [0, 3])
 
 
 def test_a_projection_is_orthonormal_up_to_its_scale_and_depends_on_its_seed() -> None:

@@ -115,5 +115,8 @@ def test_a_mean_says_how_much_rounding_is_left_in_it(dtype):
         error = (drawn.utterance_rows[i].double() - mean).square().mean()
         # Means of so few frames still show the float32 rounding of the row itself.
         own = (mean * 2.0**-24).square().mean() / 3.0
-        assert float(drawn.utterance_rounding[i]) == pytest.approx(float((error - own) / mean.square().mean()), rel=0.1)
+        assert float(drawn.utterance_rounding[i]) == pytest.approx(2000 * float(error - own), rel=0.1)
+    frame = exact[0][draw_frames(frames, keys, 4)[0]]
+    error = (drawn.frame_rows[:4].double() - frame.double()).square().sum(dim=1)
+    torch.testing.assert_close(drawn.frame_rounding[:4].double(), error, rtol=0.2, atol=0.0)
     assert draw_rows(exact, frames, keys, per_utterance=4).utterance_rounding.tolist() == [0.0, 0.0, 0.0]

@@ -1,0 +1,255 @@
+"""From a sample to the effective rank of what it was drawn from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rankwatch.numerics.correction import (
+    PROJECTED,
+    RESOLVED,
+    UNRESOLVED,
+    Curve,
+    Fit,
+    NoFit,
+    Prior,
+    fit_spectrum,
+    read_curve,
+    to_spectrum,
+)
+from rankwatch.numerics.interval import half_width, rank_variance
+from rankwatch.numerics.leave_out import Directions, Parts, directions
+from rankwatch.numerics.rankme import rankme
+from rankwatch.numerics.rows import Rows
+from rankwatch.numerics.sample import NO_GROUP, Sample
+from rankwatch.numerics.spectrum import Spectrum, plain_rank
+
+Array = NDArray[np.float64]
+
+CONSTANT = 1e-11
+"""Rows whose variance is at most this share of their second moment are one vector and its rounding
+(a root mean square of 3e-6, about fifty float32 roundings)."""
+
+FEW_ROWS = 32
+"""Below so many rows, or below d / 8, no correction can be trusted."""
+
+NARROW = 3
+"""Projections below d / 3 leave the answer to the smoothness that the fit assumes."""
+
+
+FEW_GROUPS = 16
+"""With fewer utterances nothing can be said about how far rows of one utterance depend on each other."""
+
+ENOUGH_GROUPS, DEPENDENT = 96, 0.75
+"""With fewer utterances (1 / sum of squared shares) whose rows are worth less than this share of their number, the
+correction for their dependence is itself uncertain: up to 6 % high at 50 utterances of 40 consecutive frames."""
+
+ALMOST = 0.9
+"""Rows of which so many are linearly independent fill what so many rows can fill: the others are repetitions."""
+
+ROUNDED = 0.01
+"""Rounding that would have added less than this share is taken out without a word."""
+
+FLOOR = 0.0006
+"""What the smoothness of the fit may cost, in ln(effective rank); part of every interval."""
+
+
+@dataclass(frozen=True)
+class RankEstimate:
+    """An effective rank, and what it rests on.
+
+    Attributes:
+        value: Corrected effective rank of the population, in [1, d]; NaN where there is none.
+        low: Lower end of the 90 % interval (see `interval`); None where no honest one is known.
+        high: Upper end, likewise.
+        plain: Uncorrected value of the rows kept (centred if the estimate is).
+        rankme: The paper's uncentred value of the rows at hand; None where they were projected.
+        n: Rows used.
+        d: Columns before any projection.
+        k: Columns after it, or None.
+        n_eff: Independent rows that they are worth.
+        noise_floor: Singular values below this share of the largest are rounding of a narrow number format (bfloat16,
+            float16: told from the rows' bits) and were left out; 0 for float32.
+        status: ``"ok"``, or reasons joined by ``"+"``: ``"too_few_rows"`` (NaN below three rows; a value not
+            to be trusted below 32 or d / 8), ``"constant"`` (one vector up to rounding; the value is 1),
+            ``"too_few_groups"`` (below 16 utterances: rows taken for independent), ``"dependent_rows"`` (rows
+            that are worth less than 3/4 of their number, from fewer than 96 utterances), ``"non_finite_rows"``
+            (some were left out), ``"projected_too_far"`` (k < d / 3 and k < n), ``"rounded"`` (the number format's
+            rounding would have added more than 1 %), ``"no_fit"`` (NaN: no spectrum explains the rows). Rows and
+            groups of unequal weight count as (sum w)^2 / sum w^2.
+        spectrum: The corrected spectrum, in squared units of the rows.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    plain: float
+    rankme: float | None
+    n: int
+    d: int
+    k: int | None
+    n_eff: float
+    noise_floor: float
+    status: str
+    spectrum: Spectrum = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """In how many dimensions the population lies, as far as a sample tells.
+
+    Attributes:
+        dimensions: Their number.
+        known: Whether all of them were seen: then the smallest eigenvalue bounds the spectrum.
+    """
+
+    dimensions: int
+    known: bool
+
+    @staticmethod
+    def of(found: Directions, sample: Sample, center: bool) -> Extent:
+        """Columns that vary; fewer where rows and columns would have had room for more directions than there are."""
+        live = int(sample.moments.live().sum())
+        if not center:  # what the others have in common is one direction
+            live = min(live + int(not sample.moments.live().all()), sample.d)
+        columns, rank = min(sample.rows.shape[1], live), found.eigenvalues.size
+        room = found.n
+        if rank < min(columns, room):
+            room = min(room, _distinct(sample) - int(center))
+        if columns <= room:
+            return Extent(live, sample.k is None or live < sample.k) if rank >= columns else Extent(rank, True)
+        return Extent(live, False) if rank >= ALMOST * room else Extent(rank, True)
+
+
+def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
+    """Estimate from a sample: a pure function of it.
+
+    Args:
+        sample: Rows as gathered.
+        center: Whether to take the mean out.
+
+    Returns:
+        See `RankEstimate`.
+    """
+    n, d, moments = sample.n, sample.d, sample.moments
+    reasons = ["non_finite_rows"] if sample.n_nonfinite else []
+    independent = n - 1 if center else n
+    if independent < 2 or d == 0:
+        return _nothing(sample, math.nan, [*reasons, "too_few_rows"])
+    energy, variance = float(moments.second_moment().sum()), float(moments.variance().sum())
+    if energy == 0.0 or variance <= CONSTANT * energy:
+        return _nothing(sample, 1.0, [*reasons, "constant"])
+    rows = Rows.of(sample, center)
+    found = directions(rows)
+    if not found.eigenvalues.size:
+        return _nothing(sample, 1.0, [*reasons, "constant"])
+    parts = Parts.of(sample.groups, sample.weights)
+    reasons += _thin(sample, parts)
+    if "too_few_groups" in reasons:
+        parts = Parts.of(torch.full((n,), NO_GROUP, device="cpu"), sample.weights)
+    extent = Extent.of(found, sample, center)
+    trace = variance * n / independent if center else energy
+    try:
+        curve, fit, second = _fitted(found, found.eigenvalues / trace, parts, sample, extent)
+    except NoFit:
+        return _nothing(sample, math.nan, [*reasons, "no_fit"])
+    whole = to_spectrum(fit, trace, d, extent.dimensions)
+    noise = sample.noise()
+    spectrum = whole.above(noise) if noise.any() else whole
+    value, n_eff = min(spectrum.effective_rank(), float(d)), _worth(curve, n)
+    if value < (1.0 - ROUNDED) * whole.effective_rank():
+        reasons.append("rounded")
+    if parts.sizes.max() > 1 and n_eff < DEPENDENT * n and parts.groups < ENOUGH_GROUPS:
+        reasons.append("dependent_rows")
+    low = high = None
+    if "too_few_groups" not in reasons and _count(sample) >= FEW_ROWS:
+        energies = parts.sums(rows.energies().numpy() / trace)
+        spread = rank_variance(curve, fit, min(n_eff, independent), d, sample.k, energies, parts)
+        if second is not None:
+            other = to_spectrum(second, trace, d, extent.dimensions)
+            spread += math.log(other.effective_rank() / whole.effective_rank()) ** 2
+        half = half_width(spread, FLOOR)
+        low, high = max(value * math.exp(-half), 1.0), min(value * math.exp(half), float(d))
+    return RankEstimate(
+        value=value,
+        low=low,
+        high=high,
+        plain=plain_rank(found.eigenvalues),
+        rankme=rows.uncentred_rank(found.gram) if sample.k is None and sample.weights is None else None,
+        n=n,
+        d=d,
+        k=sample.k,
+        n_eff=n_eff,
+        noise_floor=math.sqrt(float(np.median(noise[moments.live()])) / float(found.eigenvalues[0])),
+        status="+".join(reasons) or "ok",
+        spectrum=spectrum,
+    )
+
+
+def _fitted(
+    found: Directions, eigenvalues: Array, parts: Parts, sample: Sample, extent: Extent
+) -> tuple[Curve, Fit, Fit | None]:
+    """The curve, the spectrum that fits it, and where not all of it is resolved another that fits as well."""
+    curve = read_curve(found, eigenvalues, parts, sample.d, sample.k)
+    largest, smallest = float(eigenvalues[0]), 0.3 * float(eigenvalues[-1]) if extent.known else 0.0
+
+    def fitted(prior: Prior) -> Fit:
+        return fit_spectrum(curve, largest, smallest, extent.dimensions, prior)
+
+    if extent.known:
+        return curve, fitted(RESOLVED), None
+    prior = UNRESOLVED if sample.k is None else PROJECTED
+    return curve, fitted(prior), fitted(prior.other())
+
+
+def _count(sample: Sample) -> float:
+    """Rows of equal weight that would have as much weight apart: (sum w)^2 / sum w^2."""
+    return float(sample.n) if sample.weights is None else sample.n**2 / float(sample.weights.square().sum())
+
+
+def _thin(sample: Sample, parts: Parts) -> list[str]:
+    """What there is too little of."""
+    rows, k = _count(sample), sample.k
+    reasons = []
+    if rows < FEW_ROWS or rows < sample.d / 8:
+        reasons.append("too_few_rows")
+    if k is not None and k < sample.d / NARROW and k < sample.n:
+        reasons.append("projected_too_far")
+    if parts.groups < min(FEW_GROUPS, rows):
+        reasons.append("too_few_groups")
+    return reasons
+
+
+def _distinct(sample: Sample) -> int:
+    """Rows without repetitions.
+
+    Within an utterance they span no more than one does. Equal rows of different utterances are evidence, too, of a
+    representation that knows only a few points; but not where most rows occur once, since then most are still to
+    be seen (Good-Turing): a silent frame, a recording that is there twice.
+    """
+    rows, groups = sample.rows, sample.groups
+    repeated = (rows[1:] == rows[:-1]).all(dim=1) & (groups[1:] == groups[:-1]) & (groups[1:] != NO_GROUP)
+    first = torch.cat([torch.ones(1, dtype=torch.bool), ~repeated])
+    _, counts = torch.unique(rows[first], dim=0, return_counts=True)
+    return len(counts) if 2 * int((counts == 1).sum()) >= len(counts) else int(first.sum())
+
+
+def _worth(curve: Curve, n: int) -> float:
+    """Independent rows that would lose as much to their own leverage, where df is half of what it can be."""
+    middle = int(np.argmin(np.abs(curve.df - curve.df.max() / 2)))
+    lost = 1.0 - curve.t[middle] / curve.inner[middle]
+    return float(min(curve.df[middle] / lost, n)) if lost > 0.0 else float(n)
+
+
+def _nothing(sample: Sample, value: float, reasons: list[str]) -> RankEstimate:
+    """The answer where there is no spectrum: NaN for too few rows, 1 for a single vector."""
+    plain = rankme(sample.rows) if sample.k is None and sample.n else None
+    empty = Spectrum(np.zeros(1), np.full(1, float(sample.d)))
+    status = "+".join(reasons)
+    return RankEstimate(
+        value, None, None, value, plain, sample.n, sample.d, sample.k, float(sample.n), 0.0, status, empty
+    )
