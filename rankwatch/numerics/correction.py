@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 RIDGES = 32
 """Ridges at which df is read."""
 
+FEWEST = 8
+"""Ridges that a curve must have."""
+
 GRID = 60
 """Support points of the fitted spectrum."""
 
@@ -126,7 +129,11 @@ def read_curve(rows: Directions, eigenvalues: Array, parts: Parts, d: int, k: in
     df, _ = degrees_of_freedom(eigenvalues, t, rows.n)
     leverage = outside_leverage(rows, eigenvalues, parts.sizes, t)
     inner = t * leverage.sum(0) / (len(rows.rows) * df)
-    if not (np.isfinite(inner).all() and (np.diff(inner) > 0.0).all()):
+    # Rows of very unequal size leave nothing to be read at the smallest ridges.
+    level = np.flatnonzero(~(np.diff(inner) > 0.0))
+    keep = slice(int(level[-1]) + 1 if level.size else 0, None)
+    t, inner, df, leverage = t[keep], inner[keep], df[keep], leverage[:, keep]
+    if t.size < FEWEST or not np.isfinite(inner).all():
         raise NoFit("the curve does not rise")
     inner = inner / _one_group_more(t, inner, df, parts)
     return Curve(t, inner, _undo_projection(eigenvalues, t, inner, d, k), df, leverage)

@@ -41,9 +41,12 @@ def plain_rank_at(support: Array, weights: Array, n: float) -> float:
     def df(kappa: Array) -> Array:
         return np.asarray((w * lam / (lam + kappa[:, None])).sum(1))
 
+    def lacking(log_kappa: float) -> float:
+        return float(df(np.array([math.exp(log_kappa)]))[0]) - n
+
     start = 0.0
-    if w.sum() > n:  # fewer rows than dimensions: t = 0 at a positive kappa
-        start = math.exp(brentq(lambda x: float(df(np.array([math.exp(x)]))[0]) - n, -80.0, math.log(w.sum()) + 1.0))
+    if lacking(-80.0) > 0.0:  # fewer rows than dimensions: t = 0 at a positive kappa
+        start = math.exp(brentq(lacking, -80.0, math.log(w.sum()) + 1.0))
     scale = lam.min() if start == 0.0 else start
     kappa = start + np.geomspace(1e-9 * scale, 1e9, STEPS)
     freedom = df(kappa)
