@@ -32,6 +32,7 @@ def measure(sample: Sample, *, step: int, layer: str, protocol: Protocol) -> Rea
         estimate = analyse(sample)
         metrics = dict(indicators(sample, estimate))
     seen = estimate.n + sample.n_nonfinite
+    metrics["noise_floor"] = estimate.noise_floor
     metrics["non_finite_share"] = sample.n_nonfinite / seen if seen else 0.0
     return Reading(
         step=step,

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import scipy.integrate
+import scipy.linalg
 import torch
 
 from rankwatch.numerics import effective_rank, estimate_rank
@@ -105,3 +107,19 @@ def test_uncentred_rows_with_one_huge_mean() -> None:
     assert estimate_rank(x + np.float32(1000.0), center=False).value < 1.5
     assert shifted.rankme is not None
     assert shifted.rankme < 1.5
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
+def test_the_fit_agrees_with_the_integral_that_needs_none(slope: float) -> None:
+    """Ln R = ln S1 - S2 / (2 S1), both integrals over df(kappa) itself: only for n > d and independent rows."""
+    n, d = 1500, 160
+    x = np.random.default_rng(3).standard_normal((n, d)) * np.arange(1.0, d + 1) ** (-slope / 2)
+    eigenvalues = scipy.linalg.svdvals(x - x.mean(axis=0)) ** 2 / (n - 1)
+    t = np.geomspace(eigenvalues[-1] * 1e-9, eigenvalues[0] * 1e9, 20_000)
+    df = (eigenvalues[:, None] / (eigenvalues[:, None] + t)).sum(0)
+    kappa = t / (1.0 - df / (n - 1))
+    first = 2.0 * scipy.integrate.trapezoid(df, np.sqrt(kappa))
+    second = 2.0 * scipy.integrate.trapezoid(df * np.log(kappa), np.sqrt(kappa))
+    integral = np.exp(np.log(first / np.pi) - second / (2.0 * first))
+    assert estimate_rank(x).value == pytest.approx(integral, rel=4e-3)
+    assert estimate_rank(x).plain == pytest.approx(effective_rank(np.sqrt(eigenvalues)), rel=1e-6)
