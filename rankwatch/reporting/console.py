@@ -76,7 +76,7 @@ def shorten(text: str, width: int) -> str:
 
     Example:
         >>> shorten("wav2vec2.encoder.layers.11.final", 20)
-        'wav2vec2...1.final'
+        'wav2vec2....11.final'
     """
     if len(text) <= width:
         return text
