@@ -71,6 +71,7 @@ class Curve:
     Attributes:
         t: (m,) ridges of the sample, ascending.
         inner: (m,) the ridge that belongs to t in the population of the rows as they are (projected or not).
+        independent: (m,) what it would be if all rows were independent and of equal size.
         kappa: (m,) the ridge of the population before the projection.
         df: (m,) degrees of freedom, the same for all three.
         leverage: (g, m) what each group contributed: its rows' leverage from outside.
@@ -78,6 +79,7 @@ class Curve:
 
     t: Array
     inner: Array
+    independent: Array
     kappa: Array
     df: Array
     leverage: Array
@@ -126,17 +128,18 @@ def read_curve(rows: Directions, eigenvalues: Array, parts: Parts, d: int, k: in
     lowest = max(expected[0] * 1.001, eigenvalues[-1] * 0.1)
     wanted = np.geomspace(lowest, 20.0 * eigenvalues[0], RIDGES)
     t = np.exp(np.interp(np.log(wanted), np.log(expected), np.log(fine)))
-    df, _ = degrees_of_freedom(eigenvalues, t, rows.n)
+    df, rest = degrees_of_freedom(eigenvalues, t, rows.n)
+    independent = t * rows.n / rest
     leverage = outside_leverage(rows, eigenvalues, parts.sizes, t)
     inner = t * leverage.sum(0) / (len(rows.rows) * df)
     # Rows of very unequal size leave nothing to be read at the smallest ridges.
     level = np.flatnonzero(~(np.diff(inner) > 0.0))
     keep = slice(int(level[-1]) + 1 if level.size else 0, None)
-    t, inner, df, leverage = t[keep], inner[keep], df[keep], leverage[:, keep]
+    t, inner, independent, df, leverage = t[keep], inner[keep], independent[keep], df[keep], leverage[:, keep]
     if t.size < FEWEST or not np.isfinite(inner).all():
         raise NoFit("the curve does not rise")
     inner = inner / _one_group_more(t, inner, df, parts)
-    return Curve(t, inner, _undo_projection(eigenvalues, t, inner, d, k), df, leverage)
+    return Curve(t, inner, independent, _undo_projection(eigenvalues, t, inner, d, k), df, leverage)
 
 
 def _one_group_more(t: Array, inner: Array, df: Array, parts: Parts) -> Array:

@@ -86,13 +86,13 @@ def rank_variance(
     if k is not None:
         ratio = np.log1p(-np.clip(pair / k, 0.0, 0.999)) - np.log1p(-np.clip(pair / d, 0.0, 0.999))
         sketch = _form(combine, -2.0 * ratio, np.zeros(curve.kappa.size), 0.0)
-    doubt = DOUBT * _row_correction(curve, fit, float(parts.sizes.sum()))
+    doubt = DOUBT * _row_correction(curve, fit)
     return max(rows, 0.0) * scale + max(sketch, 0.0) + doubt**2
 
 
-def _row_correction(curve: Curve, fit: Fit, n: float) -> float:
-    """What leaving utterances out changed in ln(effective rank), to first order: against n independent equal rows."""
-    shift = np.log(curve.inner / curve.t * (1.0 - np.minimum(curve.df / n, 0.999)))
+def _row_correction(curve: Curve, fit: Fit) -> float:
+    """What leaving utterances out changed in ln(effective rank), to first order."""
+    shift = np.log(curve.inner / curve.independent)
     return -float(fit.sensitivity[:-1] @ (np.gradient(curve.df, np.log(curve.kappa)) * shift))
 
 
