@@ -50,7 +50,8 @@ class RankWatch(_Base):
             the end of the run.
         n_utterances: Utterances per reading, over all processes.
         frames_per_utterance: Frames drawn from each.
-        projection: ``"auto"``, None, or k: columns that wide layers are projected to at random.
+        projection: ``"auto"`` (half of the columns where there are more than 512: a quarter of the time), None, or k:
+            columns that wide layers are projected to at random.
         on_collapse: ``"warn"``, or ``"stop"``: end the run at once, with a checkpoint of that moment.
         lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch that gives the
             utterances' lengths.

@@ -20,7 +20,7 @@ import torch
 BLOCK = 256
 """Rows per product in `project`."""
 
-AUTO_WIDTH = 1024
+AUTO_WIDTH = 512
 """Up to this many columns ``projection="auto"`` leaves rows as they are."""
 
 
@@ -78,21 +78,23 @@ def project(x: torch.Tensor, k: int, seed: int = 0) -> torch.Tensor:
 
 
 def choose_projection(d: int, n: int) -> int | None:
-    """The width that ``projection="auto"`` stands for.
+    """The width that ``projection="auto"`` stands for: the cheapest that hardly costs accuracy.
+
+    Half of the columns. Over nine spectra at d = 768 and 1024 the error's root mean square with them is at most 1.3 %, which
+    is within 0.3 % of what it is without, at a quarter of the time; a third of the columns is cheaper still, but the
+    answer then begins to depend on how smooth the spectrum is taken to be. The measurements are on the page beside this.
 
     Args:
         d: Columns of the rows.
         n: Rows that a window gathers.
 
     Returns:
-        None (no projection) for d <= 1024 or where rows are so few that their own Gram matrix is the smaller
-        problem; else a width of at least d / 2, a multiple of 64, since below about d / 3 the correction
-        depends on how smooth the spectrum is taken to be.
+        None (no projection) for d <= 512, or where the rows are so few that their own Gram matrix is no larger; else
+        d / 2, rounded up to a multiple of 64.
 
     Example:
-        >>> choose_projection(768, 2048), choose_projection(4096, 8192)
-        (None, 2048)
+        >>> choose_projection(512, 2048), choose_projection(768, 2048), choose_projection(768, 256)
+        (None, 384, None)
     """
-    if d <= AUTO_WIDTH or n <= AUTO_WIDTH:
-        return None
-    return max(AUTO_WIDTH, -(-d // 128) * 64)
+    k = -(-d // 128) * 64
+    return k if d > AUTO_WIDTH and k < n else None
