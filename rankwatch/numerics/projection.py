@@ -80,9 +80,9 @@ def project(x: torch.Tensor, k: int, seed: int = 0) -> torch.Tensor:
 def choose_projection(d: int, n: int) -> int | None:
     """The width that ``projection="auto"`` stands for: the cheapest that hardly costs accuracy.
 
-    Half of the columns. Over nine spectra at d = 768 and 1024 the error's root mean square with them is at most 1.3 %, which
-    is within 0.3 % of what it is without, at a quarter of the time; a third of the columns is cheaper still, but the
-    Half of the columns. Over nine spectra at d = 768 and 1024 the root mean square error with them is at most 1.3 %, which
+    Half of the columns. Over nine spectra at d = 768 and 1024 the error's root mean square with them is at most 1.3 %,
+    which is within 0.5 % of what it is without, at a quarter of the time; a third of the columns is cheaper still, but
+    the answer then begins to depend on how smooth the spectrum is taken to be. See the page beside this.
 
     Args:
         d: Columns of the rows.
