@@ -165,7 +165,7 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
         reasons.append("rounded")
     if parts.sizes.max() > 1 and n_eff < DEPENDENT * n and parts.groups < ENOUGH_GROUPS:
         reasons.append("dependent_rows")
-    low = high = None
+    half = math.nan
     if "too_few_groups" not in reasons and _count(sample) >= FEW_ROWS:
         energies = parts.sums(rows.energies().numpy() / trace)
         spread = rank_variance(curve, fit, min(n_eff, independent), d, sample.k, energies, parts)
@@ -173,11 +173,10 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
             other = to_spectrum(second, trace, d, extent.dimensions)
             spread += math.log(other.effective_rank() / whole.effective_rank()) ** 2
         half = half_width(spread, FLOOR)
-        low, high = max(value * math.exp(-half), 1.0), min(value * math.exp(half), float(d))
     return RankEstimate(
         value=value,
-        low=low,
-        high=high,
+        low=None if math.isnan(half) else max(value * math.exp(-half), 1.0),
+        high=None if math.isnan(half) else min(value * math.exp(half), float(d)),
         plain=plain_rank(found.eigenvalues),
         rankme=rows.uncentred_rank(found.gram) if sample.k is None and sample.weights is None else None,
         n=n,
