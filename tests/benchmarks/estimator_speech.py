@@ -120,6 +120,22 @@ def frame_level(stacks: list[torch.Tensor], draws: int) -> Iterator[str]:
         yield line(title, found, truth)
 
 
+def few_for_many(stacks: list[torch.Tensor], draws: int) -> Iterator[str]:
+    """Frames of some utterances for the frames of all, beside all frames of those some, for sets of 1000 and more."""
+    if len(stacks) < 1000:
+        return
+    truth = all_frames(stacks)
+    for utterances in (64, 128, 256):
+        own, found = [], []
+        for seed in range(draws):
+            chosen = np.random.default_rng(seed).permutation(len(stacks))[:utterances]
+            some = [stacks[i] for i in chosen]
+            own.append(100.0 * (all_frames(some) / truth - 1.0))
+            x, groups = draw(some, utterances, 2048 // utterances, np.random.default_rng(seed))
+            found.append(estimate_rank(x, groups=groups))
+        yield line(f"{utterances} for all (their frames {np.median(own):+.1f})", found, truth)
+
+
 def utterance_level(stacks: list[torch.Tensor], draws: int) -> Iterator[str]:
     """Rows of the table at utterance level, for sets of 1000 utterances and more."""
     if len(stacks) < 1000:
@@ -143,7 +159,8 @@ def main() -> None:
     for kind, sets in (("log-mel stacks", mel), ("GELU layer", gelu_layer(mel))):
         for name, stacks in sets.items():
             print(f"\n{name}, {kind}, {len(stacks)} utterances\n{HEAD}", flush=True)
-            for level, draws in ((frame_level, arguments.draws), (utterance_level, arguments.utterance_draws)):
+            for level in (frame_level, few_for_many, utterance_level):
+                draws = arguments.utterance_draws if level is utterance_level else arguments.draws
                 for text in level(stacks, draws):
                     print(text, flush=True)
 
