@@ -14,7 +14,7 @@ from rankwatch.reporting.charts import CHART_LIMIT, ChartPlan, custom_scalars, p
 from rankwatch.reporting.tags import Tags, scalars
 
 _PICTURES_APART = 10  # readings
-_FIRST_SET = 0.3  # seconds that a set of pictures takes, until one was timed
+_FIRST_SET = 0.6  # seconds that a set of pictures takes, until one was timed
 _PICTURE_SHARE = 0.005  # of the run's time may go into pictures that nobody asked for
 
 

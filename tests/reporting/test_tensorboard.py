@@ -100,9 +100,9 @@ def test_pictures_are_drawn_rarely_at_each_episode_and_at_the_end(
     assert steps[-1] == end.step
 
 
-@pytest.mark.parametrize(("apart", "drawn"), [(600.0, [3, 12, 22]), (5.0, [12, 22]), (2.0, []), (10.0, [6, 16])])
+@pytest.mark.parametrize(("apart", "drawn"), [(600.0, [3, 12, 22]), (5.0, [24]), (2.0, []), (20.0, [6, 16])])
 def test_pictures_take_half_a_percent_of_the_run_at_most(tmp_path: Path, apart: float, drawn: list[int]) -> None:
-    """With readings `apart` seconds from each other and 0.2 s a set (0.3 s are reckoned for the first)."""
+    """With readings `apart` seconds from each other and 0.2 s a set (0.6 s are reckoned for the first)."""
     header, reports, _ = fake_run(3, 25, collapse=False)
     now = [0.0]
 
