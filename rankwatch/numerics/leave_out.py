@@ -156,7 +156,8 @@ def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t:
     Returns:
         (g, m). O(m r sum of squared sizes).
     """
-    damping = torch.from_numpy(t / (eigenvalues[:, None] + t))
+    # E = U diag(t / (l + t)) U^T where U spans everything; else what the rows leave of the identity comes in, too.
+    shares = torch.from_numpy((t if rows.full else eigenvalues[:, None]) / (eigenvalues[:, None] + t))
     out = np.empty((sizes.size, t.size))
     for where, index in _batches(sizes, rows.eigenvalues.size):
         size = index.shape[1]
@@ -164,13 +165,11 @@ def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t:
         gone = torch.zeros(index.shape, dtype=torch.float64) if removed is None else removed[index]
         # Products of the rows of each pair, first each row with itself, then with the next one, ...
         products = torch.cat([part[:, : size - lag] * part[:, lag:] for lag in range(size)], dim=1)
-        entries = products @ damping
+        entries = products @ shares
         if not rows.full:
-            # What the rows leave of the identity outside their own span and the direction of the mean.
-            rest = -products.sum(dim=2)
-            rest[:, :size] += 1.0
-            rest -= torch.cat([gone[:, : size - lag] * gone[:, lag:] for lag in range(size)], dim=1)
-            entries += rest[:, :, None]
+            identity = -torch.cat([gone[:, : size - lag] * gone[:, lag:] for lag in range(size)], dim=1)
+            identity[:, :size] += 1.0
+            entries = identity[:, :, None] - entries
         # E lies between t / (l_1 + t) and 1; rounding may take it out where one row is nearly everything.
         share = 1.0 - gone.square().mean(dim=1, keepdim=True).numpy()
         least, most = size / share, size * (eigenvalues[0] + t) / t / share
