@@ -26,7 +26,7 @@ from rankwatch.numerics.leave_out import Directions, Parts, directions
 from rankwatch.numerics.rankme import rankme
 from rankwatch.numerics.rows import Rows
 from rankwatch.numerics.sample import NO_GROUP, Sample
-from rankwatch.numerics.spectrum import Spectrum, plain_rank
+from rankwatch.numerics.spectrum import Spectrum, plain_rank, typical_noise
 
 Array = NDArray[np.float64]
 
@@ -34,12 +34,14 @@ CONSTANT = 1e-11
 """Rows whose variance is at most this share of their second moment are one vector and its rounding
 (a root mean square of 3e-6, about fifty float32 roundings)."""
 
+SAME = 1e-6
+"""Rows that differ by less, relative to the largest, are one and the same."""
+
 FEW_ROWS = 32
 """Below so many rows, or below d / 8, no correction can be trusted."""
 
 NARROW = 3
 """Projections below d / 3 leave the answer to the smoothness that the fit assumes."""
-
 
 FEW_GROUPS = 16
 """With fewer utterances nothing can be said about how far rows of one utterance depend on each other."""
@@ -47,6 +49,9 @@ FEW_GROUPS = 16
 ENOUGH_GROUPS, DEPENDENT = 96, 0.75
 """With fewer utterances (1 / sum of squared shares) whose rows are worth less than this share of their number, the
 correction for their dependence is itself uncertain: up to 6 % high at 50 utterances of 40 consecutive frames."""
+
+DEAD = 1e-3
+"""Columns that seem not to vary and together hold more of the variance than this do vary."""
 
 ALMOST = 0.9
 """Rows of which so many are linearly independent fill what so many rows can fill: the others are repetitions."""
@@ -67,15 +72,16 @@ class RankEstimate:
         low: Lower end of the 90 % interval (see `interval`); None where no honest one is known.
         high: Upper end, likewise.
         plain: Uncorrected value of the rows kept (centred if the estimate is).
-        rankme: The paper's uncentred value of the rows at hand; None where they were projected.
+        rankme: The paper's uncentred value of the rows at hand; None where they were projected or weighted.
         n: Rows used.
         d: Columns before any projection.
         k: Columns after it, or None.
         n_eff: Independent rows that they are worth.
         noise_floor: Singular values below this share of the largest are rounding of a narrow number format (bfloat16,
-            float16: told from the rows' bits) and were left out; 0 for float32.
+            float16; in wider types told from the rows' bits) and were left out; 0 for float32.
         status: ``"ok"``, or reasons joined by ``"+"``: ``"too_few_rows"`` (NaN below three rows; a value not
-            to be trusted below 32 or d / 8), ``"constant"`` (one vector up to rounding; the value is 1),
+            to be trusted below 32 or d / 8; uncentred NaN below two), ``"constant"`` (one vector up to rounding; the
+            value is 1),
             ``"too_few_groups"`` (below 16 utterances: rows taken for independent), ``"dependent_rows"`` (rows
             that are worth less than 3/4 of their number, from fewer than 96 utterances), ``"non_finite_rows"``
             (some were left out), ``"projected_too_far"`` (k < d / 3 and k < n), ``"rounded"`` (the number format's
@@ -113,9 +119,7 @@ class Extent:
     @staticmethod
     def of(found: Directions, sample: Sample, center: bool) -> Extent:
         """Columns that vary; fewer where rows and columns would have had room for more directions than there are."""
-        live = int(sample.moments.live().sum())
-        if not center:  # what the others have in common is one direction
-            live = min(live + int(not sample.moments.live().all()), sample.d)
+        live = _live(found, sample, center)
         columns, rank = min(sample.rows.shape[1], live), found.eigenvalues.size
         room = found.n
         if rank < min(columns, room):
@@ -123,6 +127,17 @@ class Extent:
         if columns <= room:
             return Extent(live, sample.k is None or live < sample.k) if rank >= columns else Extent(rank, True)
         return Extent(live, False) if rank >= ALMOST * room else Extent(rank, True)
+
+
+def _live(found: Directions, sample: Sample, center: bool) -> int:
+    """Columns that vary, before any projection."""
+    if sample.k is None:
+        return found.rows.live(found.gram)
+    if not center:
+        return sample.d
+    # The sums that are left of projected rows can't see a small variance beside a huge mean.
+    live, variance = sample.moments.live(), sample.moments.variance()
+    return int(live.sum()) if variance[~live].sum() <= DEAD * variance.sum() else sample.d
 
 
 def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
@@ -152,6 +167,8 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
     if "too_few_groups" in reasons:
         parts = Parts.of(torch.full((n,), NO_GROUP, device="cpu"), sample.weights)
     extent = Extent.of(found, sample, center)
+    if extent.known:  # further directions are the float32 rounding of projected constants
+        found = found.first(extent.dimensions)
     trace = variance * n / independent if center else energy
     try:
         curve, fit, second = _fitted(found, found.eigenvalues / trace, parts, sample, extent)
@@ -183,7 +200,7 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
         d=d,
         k=sample.k,
         n_eff=n_eff,
-        noise_floor=math.sqrt(float(np.median(noise[moments.live()])) / float(found.eigenvalues[0])),
+        noise_floor=math.sqrt(typical_noise(noise) / float(found.eigenvalues[0])),
         status="+".join(reasons) or "ok",
         spectrum=spectrum,
     )
@@ -218,7 +235,7 @@ def _thin(sample: Sample, parts: Parts) -> list[str]:
         reasons.append("too_few_rows")
     if k is not None and k < sample.d / NARROW and k < sample.n:
         reasons.append("projected_too_far")
-    if parts.groups < min(FEW_GROUPS, rows):
+    if parts.groups < min(FEW_GROUPS, rows) * (1.0 - 1e-9):
         reasons.append("too_few_groups")
     return reasons
 
@@ -230,11 +247,22 @@ def _distinct(sample: Sample) -> int:
     representation that knows only a few points; but not where most rows occur once, since then most are still to
     be seen (Good-Turing): a silent frame, a recording that is there twice.
     """
-    rows, groups = sample.rows, sample.groups
-    repeated = (rows[1:] == rows[:-1]).all(dim=1) & (groups[1:] == groups[:-1]) & (groups[1:] != NO_GROUP)
-    first = torch.cat([torch.ones(1, dtype=torch.bool), ~repeated])
-    _, counts = torch.unique(rows[first], dim=0, return_counts=True)
-    return len(counts) if 2 * int((counts == 1).sum()) >= len(counts) else int(first.sum())
+    points, groups = _points(sample.rows), sample.groups.numpy()
+    keys = np.where(groups == NO_GROUP, -1 - np.arange(sample.n), groups)
+    once = np.unique(np.stack([points, keys]), axis=1)[0]  # each point once an utterance
+    counts = np.unique(once, return_counts=True)[1]
+    return counts.size if 2 * int((counts == 1).sum()) >= counts.size else once.size
+
+
+def _points(rows: torch.Tensor) -> NDArray[np.int64]:
+    """(n,) the same number for rows that are equal but for float32 rounding: equal along two random directions."""
+    frame = torch.randn(rows.shape[1], 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    along = (rows.double() @ frame).numpy()
+    order = np.argsort(along[:, 0], kind="stable")
+    apart = np.abs(np.diff(along[order], axis=0)).max(axis=1) > SAME * float(np.abs(along).max())
+    points = np.empty(rows.shape[0], dtype=np.int64)
+    points[order] = np.concatenate([[0], np.cumsum(apart)])
+    return points
 
 
 def _worth(curve: Curve, n: int) -> float:
@@ -245,8 +273,8 @@ def _worth(curve: Curve, n: int) -> float:
 
 
 def _nothing(sample: Sample, value: float, reasons: list[str]) -> RankEstimate:
-    """The answer where there is no spectrum: NaN for too few rows, 1 for a single vector."""
-    plain = rankme(sample.rows) if sample.k is None and sample.n else None
+    """The answer where there is no spectrum: NaN for too few rows and where nothing fits, 1 for a single vector."""
+    plain = rankme(sample.rows) if sample.k is None and sample.weights is None and sample.n else None
     empty = Spectrum(np.zeros(1), np.full(1, float(sample.d)))
     status = "+".join(reasons)
     return RankEstimate(

@@ -106,11 +106,11 @@ def degrees_of_freedom(eigenvalues: Array, t: Array, size: float) -> tuple[Array
     return eigenvalues.size - t * resolvent, t * resolvent + (size - eigenvalues.size)
 
 
-def read_curve(rows: Directions, eigenvalues: Array, parts: Parts, d: int, k: int | None) -> Curve:
+def read_curve(found: Directions, eigenvalues: Array, parts: Parts, d: int, k: int | None) -> Curve:
     """Read df over kappa, from the resolution limit to far above the largest eigenvalue.
 
     Args:
-        rows: The rows' decomposition.
+        found: The rows' decomposition.
         eigenvalues: (r,) its eigenvalues in units of the trace.
         parts: What is left out at a time.
         d: Columns before the projection.
@@ -120,18 +120,18 @@ def read_curve(rows: Directions, eigenvalues: Array, parts: Parts, d: int, k: in
         NoFit: If the rows give no rising curve.
     """
     fine = np.geomspace(eigenvalues[-1] * 1e-4, 30.0 * eigenvalues[0], 200)
-    df, rest = degrees_of_freedom(eigenvalues, fine, rows.n)
-    expected = _undo_projection(eigenvalues, fine, fine * rows.n / rest, d, k)
+    df, rest = degrees_of_freedom(eigenvalues, fine, found.n)
+    expected = _undo_projection(eigenvalues, fine, fine * found.n / rest, d, k)
     # With n = k + 1 both factors vanish together and kappa turns back up as t falls.
     turn = int(np.argmin(expected))
     fine, expected = fine[turn:], expected[turn:]
     lowest = max(expected[0] * 1.001, eigenvalues[-1] * 0.1)
     wanted = np.geomspace(lowest, 20.0 * eigenvalues[0], RIDGES)
     t = np.exp(np.interp(np.log(wanted), np.log(expected), np.log(fine)))
-    df, rest = degrees_of_freedom(eigenvalues, t, rows.n)
-    independent = t * rows.n / rest
-    leverage = outside_leverage(rows, eigenvalues, parts.sizes, t)
-    inner = t * leverage.sum(0) / (len(rows.rows) * df)
+    df, rest = degrees_of_freedom(eigenvalues, t, found.n)
+    independent = t * found.n / rest
+    leverage = outside_leverage(found, eigenvalues, parts.sizes, t)
+    inner = t * leverage.sum(0) / (len(found.rows) * df)
     # Rows of very unequal size leave nothing to be read at the smallest ridges.
     level = np.flatnonzero(~(np.diff(inner) > 0.0))
     keep = slice(int(level[-1]) + 1 if level.size else 0, None)

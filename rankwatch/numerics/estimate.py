@@ -9,7 +9,7 @@ import torch
 
 from rankwatch.numerics.analysis import RankEstimate, analyse
 from rankwatch.numerics.projection import choose_projection
-from rankwatch.numerics.rounding import number_format, rounding_share
+from rankwatch.numerics.rounding import number_format, rounding_of
 from rankwatch.numerics.sample import Sample
 
 
@@ -58,6 +58,6 @@ def estimate_rank(
     if groups is not None:
         names = groups.detach().cpu().numpy() if isinstance(groups, torch.Tensor) else np.asarray(groups)
         groups = np.unique(names, return_inverse=True)[1].reshape(names.shape)
-    rounding = rounding_share(number_format(rows)) * rows.float().square().sum(dim=1)
+    rounding = rounding_of(rows, number_format(rows))
     sample = Sample.from_rows(rows, groups, projection, seed, weights=weights, rounding=rounding)
     return analyse(sample, center=center)

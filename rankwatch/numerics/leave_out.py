@@ -59,6 +59,10 @@ class Directions:
     n: int
     gram: torch.Tensor
 
+    def first(self, r: int) -> Directions:
+        """The first r directions alone."""
+        return replace(self, eigenvalues=self.eigenvalues[:r], basis=self.basis[:, :r])
+
     def vectors(self, index: torch.Tensor) -> torch.Tensor:
         """(g, m, r) rows of U, for (g, m) indices."""
         if self.rows.wide:
@@ -122,11 +126,11 @@ class Parts:
         return float(masses.sum() ** 2 / np.square(masses).sum())
 
 
-def outside_leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:
+def outside_leverage(found: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:
     """Sum over each group's rows of x^T (S_{-g} + t)^{-1} x, between `KNOTS` by interpolation.
 
     Args:
-        rows: The decomposition.
+        found: The decomposition.
         eigenvalues: (r,) its eigenvalues in the units of t.
         sizes: (g,) rows of each group, in order.
         t: (m,) positive ridges, ascending.
@@ -138,17 +142,17 @@ def outside_leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int
     # Relative to the sample's own df, which varies far more than the ratio does.
     own = [(eigenvalues[:, None] / (eigenvalues[:, None] + at)).sum(0) for at in (knots, t)]
     # Rows of next to no leverage have its rounding; a spline must not make hills of that.
-    known = np.log(np.maximum(_leverage(rows, eigenvalues, sizes, knots) / own[0], LEAST / sizes.sum()))
+    known = np.log(np.maximum(_leverage(found, eigenvalues, sizes, knots) / own[0], LEAST / sizes.sum()))
     weights = CubicSpline(np.log(knots), np.eye(KNOTS))(np.log(t))
     between = np.clip(known @ weights.T, known.min(1)[:, None] - SLACK, known.max(1)[:, None] + SLACK)
     return np.asarray(np.exp(between) * own[1])
 
 
-def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:
+def _leverage(found: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:
     """The same, exactly.
 
     Args:
-        rows: The decomposition.
+        found: The decomposition.
         eigenvalues: (r,) its eigenvalues in the units of t.
         sizes: (g,) rows of each group, in order.
         t: (m,) positive ridges.
@@ -157,16 +161,16 @@ def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t:
         (g, m). O(m r sum of squared sizes).
     """
     # E = U diag(t / (l + t)) U^T where U spans everything; else what the rows leave of the identity comes in, too.
-    shares = torch.from_numpy((t if rows.full else eigenvalues[:, None]) / (eigenvalues[:, None] + t))
+    shares = torch.from_numpy((t if found.full else eigenvalues[:, None]) / (eigenvalues[:, None] + t))
     out = np.empty((sizes.size, t.size))
-    for where, index in _batches(sizes, rows.eigenvalues.size):
+    for where, index in _batches(sizes, found.eigenvalues.size):
         size = index.shape[1]
-        part, removed = rows.vectors(index), rows.rows.removed
-        gone = torch.zeros(index.shape, dtype=torch.float64) if removed is None else removed[index]
+        part, removed = found.vectors(index), found.rows.removed
+        gone = torch.zeros_like(part[:, :, 0]) if removed is None else removed[index]
         # Products of the rows of each pair, first each row with itself, then with the next one, ...
         products = torch.cat([part[:, : size - lag] * part[:, lag:] for lag in range(size)], dim=1)
         entries = products @ shares
-        if not rows.full:
+        if not found.full:
             identity = -torch.cat([gone[:, : size - lag] * gone[:, lag:] for lag in range(size)], dim=1)
             identity[:, :size] += 1.0
             entries = identity[:, :, None] - entries
@@ -175,7 +179,7 @@ def _leverage(rows: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t:
         least, most = size / share, size * (eigenvalues[0] + t) / t / share
         traces = _trace_of_inverse(entries, size)
         traces = np.clip(np.where(traces > 0.0, traces, most), least, most)
-        out[where] = rows.n * (share * traces - size)
+        out[where] = found.n * (share * traces - size)
     return out
 
 

@@ -72,7 +72,8 @@ class Moments:
                 chosen = (exponent_of == exponent) & (norms > 0.0)
                 # A power of two: exact.
                 scaled = x[chosen] * 2.0**-exponent
-                both = np.stack([_fixed(scaled * root[chosen]), _fixed(scaled * scaled)])
+                first = _fixed(scaled) if weights is None else _fixed_large(scaled * root[chosen])
+                both = np.stack([first, _fixed(scaled * scaled)])
                 found[exponent] = found.get(exponent, 0) + both
                 units = scaled / (norms[chosen] * 2.0**-exponent)[:, None]
                 unit[0] += _fixed(units)
@@ -128,6 +129,11 @@ class Moments:
     def _total(self, integers: torch.Tensor, power: int) -> Array:
         shifts = (power * self.exponents.numpy() - BITS).astype(np.int64)
         return np.asarray(np.ldexp(integers.numpy().astype(np.float64), shifts[:, None]).sum(0))
+
+
+def _fixed_large(x: Array) -> NDArray[np.int64]:
+    """The same for numbers that may be larger, as long as their sum is not: integers from the start."""
+    return np.asarray(np.rint(x * 2.0**BITS).astype(np.int64).sum(0))
 
 
 def _check_number(n: int) -> None:

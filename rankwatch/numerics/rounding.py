@@ -33,11 +33,27 @@ def rounding_share(dtype: torch.dtype) -> float:
     return 2.0 ** (-2 * STORED[dtype]) / (32.0 * math.log(2.0)) if dtype in STORED else 0.0
 
 
+def rounding_of(rows: torch.Tensor, format_: torch.dtype | None = None) -> torch.Tensor:
+    """Variance of each row's rounding, summed over its columns.
+
+    Args:
+        rows: (..., d) of any type.
+        format_: What they were rounded to, if that isn't their own type.
+
+    Returns:
+        (...) float64 on the rows' device; zeros for float32 and wider.
+    """
+    share = rounding_share(format_ or rows.dtype)
+    if share == 0.0:
+        return torch.zeros(rows.shape[:-1], dtype=torch.float64, device=rows.device)
+    return share * rows.double().square().sum(dim=-1)
+
+
 def number_format(rows: torch.Tensor) -> torch.dtype:
     """The format that these numbers were rounded to, whatever they are stored in now.
 
-    Told from the bits, since activations are often turned into float32 before anybody sees them. Whole numbers (counts,
-    signs, one-hot rows) are exact in any format and tell nothing.
+    Told from the bits, since activations are often turned into float32 before anybody sees them. Whole numbers in
+    float32 (counts, signs, one-hot rows) are exact in any format and tell nothing.
 
     Args:
         rows: (n, d) of any type.
@@ -49,7 +65,7 @@ def number_format(rows: torch.Tensor) -> torch.dtype:
         return rows.dtype
     for part in (rows[:_FIRST], rows):
         single = part.float()
-        if part.dtype == torch.float64 and not torch.equal(single.double(), part):
+        if part.dtype == torch.float64 and bool((single != part).any()):
             return rows.dtype
         bits = single.contiguous().view(torch.int32)
         fits = [f for f, dropped in _DROPPED.items() if not bool((bits & dropped).any())]

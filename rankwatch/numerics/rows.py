@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from rankwatch.numerics.moments import ROUNDING
 from rankwatch.numerics.sample import Sample
 from rankwatch.numerics.spectrum import eigenvalues_of, plain_rank
 
@@ -37,8 +38,9 @@ class Rows:
         """The rows of a sample."""
         raw = sample.rows
         n, width = raw.shape
-        weights = torch.ones(n, dtype=torch.float64) if sample.weights is None else sample.weights.double()
-        mean = torch.zeros(width, dtype=torch.float64)
+        ones = torch.ones(n, dtype=torch.float64, device="cpu")
+        weights = ones if sample.weights is None else sample.weights
+        mean = torch.zeros(width, dtype=torch.float64, device="cpu")
         root = weights.sqrt()
         if center:
             for part in _blocks(raw):
@@ -65,14 +67,25 @@ class Rows:
 
     def gram(self) -> torch.Tensor:
         """The smaller Gram matrix, X^T X (w, w) or X X^T (n, n), float64."""
+        size = min(self.raw.shape)
+        gram = torch.zeros(size, size, dtype=torch.float64, device="cpu")
         if self.wide:
-            x = self.take(slice(None))
-            return x @ x.T
-        gram = torch.zeros(self.raw.shape[1], self.raw.shape[1], dtype=torch.float64)
+            for part in _blocks(self.raw.T):
+                x = self.raw[:, part].double() - self.mean[part]
+                x = x if self.root is None else x * self.root
+                gram.addmm_(x, x.T)
+            return gram
         for part in _blocks(self.raw):
             x = self.take(part)
             gram.addmm_(x.T, x)
         return gram
+
+    def live(self, gram: torch.Tensor) -> int:
+        """Columns that vary by more than the float32 rounding of their own mean."""
+        energies = gram.diagonal()
+        if self.wide:
+            energies = torch.stack([self.take(part).square().sum(dim=0) for part in _blocks(self.raw)]).sum(dim=0)
+        return int((energies > len(self) * (ROUNDING * self.mean).square()).sum())
 
     def energies(self) -> torch.Tensor:
         """(n,) squared norms."""
@@ -84,7 +97,7 @@ class Rows:
             return plain_rank(eigenvalues_of(gram))
         if not self.wide:
             return plain_rank(eigenvalues_of(torch.addr(gram, self.mean, self.mean, alpha=len(self))))
-        shift = self.take(slice(None)) @ self.mean
+        shift = torch.cat([self.take(part) @ self.mean for part in _blocks(self.raw)])
         return plain_rank(eigenvalues_of(gram + shift + shift[:, None] + self.mean @ self.mean))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,10 @@ from numpy.typing import NDArray
 
 from rankwatch.numerics.moments import Moments
 from rankwatch.numerics.projection import project
-from rankwatch.numerics.rounding import rounding_share
+from rankwatch.numerics.rounding import rounding_of
+
+NEGLIGIBLE = 1e-12
+"""Rows of less than this share of the mean weight are left out: what they would add is lost in rounding."""
 
 NO_GROUP = -1
 """Key of a row that belongs to no utterance but stands by itself."""
@@ -29,7 +33,7 @@ class Sample:
         rows: (n, k) or, unprojected, (n, d) float32 on CPU: sorted by group, then by content.
         groups: (n,) int64, the utterance key of each row; -1 for a row that stands by itself.
         weights: (n,) float64, how much each row counts, 1 on the average; None where all count the same.
-        rounding: (n,) float32, variance of each row's rounding, summed over its columns before the projection.
+        rounding: (n,) float64, variance of each row's rounding, summed over its columns before the projection.
         d: Columns before any projection.
         k: Columns after the projection, or None.
         seed: Seed of the projection.
@@ -78,8 +82,8 @@ class Sample:
                 what the type of `x` gives (zero for float32).
 
         Returns:
-            The sample. Rows with NaN or Inf (also: beyond float32) are left out and counted, rows of no weight just
-            left out.
+            The sample. Rows with NaN or Inf (also: beyond float32) are left out and counted; rows of next to no weight
+            (below 1e-12 of the mean) are just left out.
 
         Raises:
             ValueError: If shapes don't fit, the projection is no positive number, a key is negative, or a weight is,
@@ -102,16 +106,19 @@ class Sample:
             raise ValueError(f"group keys must not be negative, got {int(keys.min())}")
         counting = None if weights is None else _checked(weights, n)
         if rounding is None:
-            rounding = rounding_share(rows.dtype) * rows.float().square().sum(dim=1)
-        rows, rounded = rows.float(), torch.as_tensor(rounding).detach().float().cpu()
+            rounding = rounding_of(rows)
+        rows, rounded = rows.float(), torch.as_tensor(rounding).detach().double().cpu()
+        if rounded.shape != (n,):
+            raise ValueError(f"expected one rounding variance for each of {n} rows, got {tuple(rounded.shape)}")
         finite = torch.isfinite(rows).all(dim=1)
         bad = n - int(finite.sum())
-        kept_rows = finite.cpu() if counting is None else finite.cpu() & (counting > 0.0)
+        kept_rows = finite.cpu() if counting is None else finite.cpu() & (counting > NEGLIGIBLE * counting.mean())
         if not bool(kept_rows.all()):
             rows = rows[kept_rows.to(rows.device)]
             keys, rounded = keys[kept_rows], rounded[kept_rows]
             counting = None if counting is None else counting[kept_rows]
-        counting = None if counting is None or not len(counting) else counting / counting.mean()
+        if counting is not None and len(counting):
+            counting = counting * (len(counting) / math.fsum(counting.tolist()))  # a sum that hangs on no order
         # Adding zero turns -0.0, which equals 0.0 and differs in its bytes, into 0.0.
         rows, keys = rows + 0.0, keys.to(torch.int64)
         moments = Moments.from_rows(rows.cpu(), bad, counting)
@@ -175,7 +182,7 @@ class Sample:
         squares = self.moments.second_moment()
         if self.n == 0 or squares.sum() == 0.0:
             return np.zeros(self.d)
-        rounding = self.rounding.double() if self.weights is None else self.rounding.double() * self.weights
+        rounding = self.rounding if self.weights is None else self.rounding * self.weights
         return np.asarray(float(rounding.mean()) / squares.sum() * squares)
 
     def _sorted(self) -> Sample:
@@ -184,7 +191,9 @@ class Sample:
         if not array.size:
             return self
         as_bytes = array.view(np.dtype((np.void, array.shape[1] * array.itemsize))).ravel()
-        order = np.argsort(as_bytes, kind="stable")
+        # Equal rows may still differ in what stands beside them.
+        order = np.lexsort((self.rounding.numpy(), np.zeros(self.n) if self.weights is None else self.weights.numpy()))
+        order = order[np.argsort(as_bytes[order], kind="stable")]
         index = torch.from_numpy(order[np.argsort(self.groups.numpy()[order], kind="stable")])
         weights = None if self.weights is None else self.weights[index]
         return replace(

@@ -92,8 +92,7 @@ class Spectrum:
         hidden = np.flatnonzero(tail <= VISIBLE * quiet)
         least = self.eigenvalues()[::-1][hidden[-1]] if hidden.size else 0.0
         seen = self.support > least * (1.0 + 1e-9)
-        typical = float(np.median(noise[noise > 0.0])) if (noise > 0.0).any() else 0.0
-        return Spectrum(np.where(seen, np.maximum(self.support - typical, 0.0), 0.0), self.weights)
+        return Spectrum(np.where(seen, np.maximum(self.support - typical_noise(noise), 0.0), 0.0), self.weights)
 
     def plain_at(self, n: int, *, center: bool = True) -> float:
         """Plain effective rank that n independent rows would read: to compare with published numbers.
@@ -111,6 +110,11 @@ class Spectrum:
             (673, 765)
         """
         return plain_rank_at(self.support, self.weights, n - 1 if center else n)
+
+
+def typical_noise(noise: Array) -> float:
+    """Median over the columns that have any."""
+    return float(np.median(noise[noise > 0.0])) if (noise > 0.0).any() else 0.0
 
 
 def weighted_rank(sigma: Array, weights: Array) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rankwatch.numerics.rounding import rounding_share
+from rankwatch.numerics.rounding import number_format, rounding_of
 
 _MASK63 = (1 << 63) - 1
 _BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
@@ -150,25 +150,23 @@ def draw_rows(
     lengths = torch.tensor([len(indices[i]) for i in kept], dtype=torch.int64)
     none = torch.zeros(0, width)
     frame_rows = utterance_rows = none
-    share = rounding_share(hidden.dtype)
-    left = none[:, 0]
+    rounding = none[:, 0].double()
     if "frame" in levels and kept:
         utterance = torch.tensor(kept).repeat_interleave(lengths).to(hidden.device)
         frame_rows = hidden[utterance, torch.cat([indices[i] for i in kept]).to(hidden.device)].float().cpu()
+    # Activations that were turned into float32 are still as coarse as they were.
+    format_ = number_format(frame_rows) if hidden.dtype == torch.float32 else hidden.dtype
     if "utterance" in levels and kept:
-        means = [hidden[i, : counts[i]].double().contiguous().mean(dim=0) for i in kept]
-        left = torch.zeros(len(kept))
-        if share:
-            squares = [hidden[i, : counts[i]].double().contiguous().square().sum() / counts[i] ** 2 for i in kept]
-            left = (share * torch.stack(squares)).float().cpu()
-        utterance_rows = torch.stack(means).float().cpu()
+        whole = [hidden[i, : counts[i]].double().contiguous() for i in kept]
+        utterance_rows = torch.stack([x.mean(dim=0) for x in whole]).float().cpu()
+        rounding = torch.stack([rounding_of(x, format_).sum() / len(x) ** 2 for x in whole]).cpu()
     kept_keys = keys[kept]
     return Drawn(
         frame_rows=frame_rows,
         frame_keys=kept_keys.repeat_interleave(lengths) if len(frame_rows) else kept_keys[:0],
         utterance_rows=utterance_rows,
         utterance_keys=kept_keys if len(utterance_rows) else kept_keys[:0],
-        frame_rounding=share * frame_rows.square().sum(dim=1),
-        utterance_rounding=left,
+        frame_rounding=rounding_of(frame_rows, format_),
+        utterance_rounding=rounding,
         dropped=len(counts) - len(kept),
     )

@@ -143,3 +143,74 @@ def test_columns_of_any_scale_and_orientation_in_memory(scale: float) -> None:
     assert estimate_rank(x * scale).value == pytest.approx(wanted, rel=1e-6)
     assert estimate_rank(x[::-1]).value == pytest.approx(wanted, rel=1e-6)
     assert estimate_rank(torch.from_numpy(x).T.contiguous().T).value == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("spread", [1e-5, 3e-5, 1e-4, 1e-3])
+@pytest.mark.parametrize(("n", "k"), [(1000, None), (400, None), (1000, 384)])
+def test_a_cloud_around_a_huge_mean_is_a_cloud(n: int, k: int | None, spread: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(768, generator=generator)
+    found = estimate_rank(mean + spread * torch.randn(n, 768, generator=generator), projection=k)
+    assert found.value == pytest.approx(768.0, rel=0.02)
+    assert found.noise_floor == 0.0
+
+
+def test_one_huge_column_does_not_hide_the_others() -> None:
+    x = torch.randn(1000, 64, generator=torch.Generator().manual_seed(0))
+    x[:, 0] += 1e4
+    assert estimate_rank(x).value > 60.0
+
+
+@pytest.mark.parametrize("constant", [3.0, 300.0])
+@pytest.mark.parametrize("k", [128, 200])
+def test_projected_constants_add_no_directions(k: int, constant: float) -> None:
+    x = np.full((600, 256), constant)
+    x[:, :80] = _rows(600, 80)
+    assert estimate_rank(x, projection=k).value == pytest.approx(_truth(80), rel=0.015)
+
+
+def test_rows_that_are_equal_but_for_rounding_are_repetitions() -> None:
+    x = (_rows(240, 256, 3) + 0.5).astype(np.float32)
+    once = estimate_rank(x).value
+    x[:40] = x[0] * (1.0 + np.float32(6e-8) * np.arange(40, dtype=np.float32)[:, None] / 20)
+    assert estimate_rank(x).value == pytest.approx(once, rel=0.1)
+
+
+def test_the_order_of_weighted_and_rounded_rows_changes_no_bit() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        x, weights = rng.standard_normal((500, 8)) + 3.0, np.exp(3.0 * rng.standard_normal(500))
+        order = rng.permutation(500)
+        assert estimate_rank(x[order], weights=weights[order]).value == estimate_rank(x, weights=weights).value
+    same = [analysis.Sample.from_rows(torch.ones(4, 3), rounding=r) for r in ([1, 2, 3, 4], [4, 3, 2, 1])]
+    assert torch.equal(same[0].rounding, same[1].rounding)
+
+
+def test_unequal_weights_are_not_taken_for_few_groups() -> None:
+    rng = np.random.default_rng(0)
+    assert not any(
+        "groups" in estimate_rank(rng.standard_normal((10, 4)), weights=rng.random(10)).status for _ in range(50)
+    )
+
+
+@pytest.mark.parametrize("scale", [2.0**66, 2.0**-76])
+def test_rounding_has_no_scale(scale: float) -> None:
+    x = (_rows(300, 60) * scale).astype(np.float32)
+    half = estimate_rank(torch.from_numpy(x).bfloat16())
+    assert half.value == pytest.approx(estimate_rank(x).value, rel=0.01)
+    assert half.noise_floor == pytest.approx(
+        estimate_rank(torch.from_numpy(_rows(300, 60)).bfloat16()).noise_floor, 0.01
+    )
+    assert estimate_rank(x).noise_floor == 0.0
+
+
+def test_another_default_device_changes_nothing() -> None:
+    x, groups = torch.from_numpy(_rows(200, 24)), torch.arange(200) // 4
+    sample = analysis.Sample.from_rows(x, groups, 12)
+    wanted = analysis.analyse(sample).value
+    torch.set_default_device("meta")
+    try:
+        assert analysis.analyse(sample).value == wanted
+    finally:
+        torch.set_default_device(None)

@@ -120,3 +120,12 @@ def test_a_mean_says_how_much_rounding_is_left_in_it(dtype):
     error = (drawn.frame_rows[:4].double() - frame.double()).square().sum(dim=1)
     torch.testing.assert_close(drawn.frame_rounding[:4].double(), error, rtol=0.2, atol=0.0)
     assert draw_rows(exact, frames, keys, per_utterance=4).utterance_rounding.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_activations_that_were_widened_are_still_known_as_rounded():
+    hidden = torch.randn(4, 50, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    frames, keys = torch.tensor([50, 40, 30, 20]), torch.arange(4)
+    narrow, wide = (draw_rows(x, frames, keys, per_utterance=5) for x in (hidden, hidden.float()))
+    assert torch.equal(narrow.frame_rounding, wide.frame_rounding)
+    assert torch.equal(narrow.utterance_rounding, wide.utterance_rounding)
+    assert (narrow.frame_rounding > 0).all()
