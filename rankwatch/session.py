@@ -117,6 +117,8 @@ class Session:
         reporters, self._reporters = self._reporters, None
         if reporters is None:
             return
+        with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("the last pictures"):
+            reporters.settle()
         kept = self._healthy.path if self._healthy is not None else None
         with self.monitor.complaints.guarded("the summary"):
             reporters.end(

@@ -34,6 +34,9 @@ class ConsoleReporter:
     def report(self, report: Report) -> None:
         """A reading prints nothing: the progress bar is the user's."""
 
+    def settle(self) -> None:
+        """Nothing was put off."""
+
     def end(self, end: RunEnd) -> None:
         """Print the summary."""
         self._tell(end_summary(end, self._name))

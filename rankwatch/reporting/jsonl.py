@@ -81,6 +81,9 @@ class JsonlReporter:
         records.append({"record": "cost", **step, **dataclasses.asdict(report.cost)})
         self._write(records)
 
+    def settle(self) -> None:
+        """Nothing was put off."""
+
     def end(self, end: RunEnd) -> None:
         """Note how it ended."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -19,6 +19,10 @@ class Reporter(Protocol):
         """Called at each reading step, in order."""
         ...
 
+    def settle(self) -> None:
+        """Called once, after the last report: do what was put off, so that its time can be counted."""
+        ...
+
     def end(self, end: RunEnd) -> None:
         """Called once, when the run is over or was interrupted."""
         ...
@@ -47,6 +51,10 @@ class ReporterGroup:
     def report(self, report: Report) -> None:
         """Hand the report to each."""
         self._each(f"step {report.step}", lambda reporter: reporter.report(report))
+
+    def settle(self) -> None:
+        """Let each do what it has put off."""
+        self._each("the last report", lambda reporter: reporter.settle())
 
     def end(self, end: RunEnd) -> None:
         """Hand the end to each."""

@@ -40,5 +40,8 @@ class ScalarReporter:
         values = scalars(report, self._tags)
         self._logger.log_metrics({tag: values[tag] for tag in self._drawn if tag in values}, report.step)
 
+    def settle(self) -> None:
+        """Nothing was put off."""
+
     def end(self, end: RunEnd) -> None:
         """Nothing is left to do."""

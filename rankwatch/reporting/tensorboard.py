@@ -74,9 +74,13 @@ class TensorBoardReporter:
             self._next_picture = self._taken + min(3 * self._taken, _PICTURES_APART)
         self._writer.flush()
 
-    def end(self, end: RunEnd) -> None:
-        """Draw the last reading, if it wasn't, and write the summary."""
+    def settle(self) -> None:
+        """Draw the last reading, if it wasn't."""
         self._draw()
+
+    def end(self, end: RunEnd) -> None:
+        """Write the summary."""
+        self.settle()
         self._text("summary", f"{text.end_text(end, self._tags.name)}\n\n{self._plan.sentence()}", end.step)
         self._writer.flush()
 

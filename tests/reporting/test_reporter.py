@@ -19,6 +19,9 @@ class Recorder:
     def report(self, report: Report) -> None:
         self.calls.append(f"report {report.step}")
 
+    def settle(self) -> None:
+        self.calls.append("settle")
+
     def end(self, end: RunEnd) -> None:
         self.calls.append("end")
 
@@ -36,8 +39,9 @@ def test_a_failing_reporter_is_told_once_and_goes_quiet_and_others_go_on() -> No
     group.start(header)
     for report in reports:
         group.report(report)
+    group.settle()
     group.end(end)
-    everything = ["start", *(f"report {r.step}" for r in reports), "end"]
+    everything = ["start", *(f"report {r.step}" for r in reports), "settle", "end"]
     assert before.calls == after.calls == everything
     assert bad.calls == everything[:2]
     assert len(told) == 1
