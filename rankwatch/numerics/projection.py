@@ -70,10 +70,11 @@ def project(x: torch.Tensor, k: int, seed: int = 0) -> torch.Tensor:
     frame = projection_matrix(d, k, seed).to(x.device, torch.float64)
     out = x.new_empty((n, k), dtype=torch.float32)
     for start in range(0, n, BLOCK):
-        block = x.new_zeros((BLOCK, d), dtype=torch.float64)
-        part = x[start : start + BLOCK]
-        block[: part.shape[0]] = part
-        out[start : start + BLOCK] = (block @ frame)[: part.shape[0]].float()
+        block = x[start : start + BLOCK].double()
+        rows = block.shape[0]
+        if rows < BLOCK:
+            block = torch.cat([block, block.new_zeros(BLOCK - rows, d)])
+        out[start : start + BLOCK] = (block @ frame)[:rows].float()
     return out
 
 
