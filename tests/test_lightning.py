@@ -1,6 +1,7 @@
 """The callback in a real trainer: what a user sees."""
 
 import json
+import time
 import warnings
 
 import lightning.pytorch as pl
@@ -15,6 +16,7 @@ from toys import Module, Noise, collate, loader, trainer
 from rankwatch import RankWatch
 from rankwatch.monitor.complaints import CollapseWarning
 from rankwatch.reporting import read_jsonl
+from rankwatch.reporting.tensorboard import TensorBoardReporter
 
 LAYERS = ["encoder.feature_extractor", "encoder.layers.0", "encoder.layers.1", "encoder.layers.2"]
 
@@ -58,6 +60,25 @@ def test_readings_of_every_layer_at_both_levels(tmp_path):
         assert 1 <= reading.effective_rank <= 32
         assert reading.protocol.mode == ("train" if reading.source == "train" else "eval")
     assert not callback.alarms
+
+
+def test_the_last_reading_is_drawn_and_its_time_counted(tmp_path, monkeypatch):
+    drawn = []
+
+    def slow_settle(reporter, settle=TensorBoardReporter.settle):
+        time.sleep(0.5)
+        settle(reporter)
+        drawn.append(reporter)
+
+    monkeypatch.setattr(TensorBoardReporter, "settle", slow_settle)
+    callback = watch()
+    fit(tmp_path, callback)
+    assert len(drawn) == 1
+    events = EventAccumulator(str(tmp_path / "lightning_logs/version_0"), size_guidance={"images": 0}).Reload()
+    assert events.Images("RankWatch/heatmap_frame")[-1].step == 20
+    records = [json.loads(line) for line in next(tmp_path.rglob("RankWatch.jsonl")).read_text().splitlines()]
+    (end,) = [record for record in records if record["record"] == "end"]
+    assert end["seconds"] > 0.5
 
 
 def test_the_rank_is_that_of_the_valid_frames_in_eval_mode(tmp_path):

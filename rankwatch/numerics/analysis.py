@@ -22,7 +22,7 @@ from rankwatch.numerics.correction import (
     to_spectrum,
 )
 from rankwatch.numerics.interval import half_width, rank_variance
-from rankwatch.numerics.leave_out import Directions, Parts, directions
+from rankwatch.numerics.leave_out import Directions, Parts, directions, equal_masses
 from rankwatch.numerics.rankme import rankme
 from rankwatch.numerics.rows import Rows
 from rankwatch.numerics.sample import NO_GROUP, Sample
@@ -224,7 +224,7 @@ def _fitted(
 
 def _count(sample: Sample) -> float:
     """Rows of equal weight that would have as much weight apart: (sum w)^2 / sum w^2."""
-    return float(sample.n) if sample.weights is None else sample.n**2 / float(sample.weights.square().sum())
+    return float(sample.n) if sample.weights is None else equal_masses(sample.weights.numpy())
 
 
 def _thin(sample: Sample, parts: Parts) -> list[str]:
@@ -256,7 +256,8 @@ def _distinct(sample: Sample) -> int:
 
 def _points(rows: torch.Tensor) -> NDArray[np.int64]:
     """(n,) the same number for rows that are equal but for float32 rounding: equal along two random directions."""
-    frame = torch.randn(rows.shape[1], 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    frame = torch.randn(rows.shape[1], 2, generator=generator, dtype=torch.float64, device="cpu")
     along = (rows.double() @ frame).numpy()
     order = np.argsort(along[:, 0], kind="stable")
     apart = np.abs(np.diff(along[order], axis=0)).max(axis=1) > SAME * float(np.abs(along).max())

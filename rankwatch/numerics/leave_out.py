@@ -121,9 +121,13 @@ class Parts:
 
     @property
     def groups(self) -> float:
-        """How many groups of equal mass would have as much weight apart: (sum m)^2 / sum m^2."""
-        masses = np.add.reduceat(self.masses, self.first)
-        return float(masses.sum() ** 2 / np.square(masses).sum())
+        """How many groups of equal mass would have as much weight apart."""
+        return equal_masses(np.add.reduceat(self.masses, self.first))
+
+
+def equal_masses(masses: Array) -> float:
+    """Number of equal masses that are spread as widely as these: (sum m)^2 / sum m^2 (Kish)."""
+    return float(masses.sum() ** 2 / np.square(masses).sum())
 
 
 def outside_leverage(found: Directions, eigenvalues: Array, sizes: NDArray[np.int64], t: Array) -> Array:

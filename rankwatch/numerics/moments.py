@@ -88,7 +88,7 @@ class Moments:
         """Moments of all rows together: the same bits in whatever order they come."""
         d = parts[0].unit.shape[1]
         exponents = torch.unique(torch.cat([part.exponents for part in parts]), sorted=True)
-        sums = torch.zeros(exponents.numel(), d, dtype=torch.int64)
+        sums = torch.zeros(exponents.numel(), d, dtype=torch.int64, device="cpu")
         squares = torch.zeros_like(sums)
         for part in parts:
             where = torch.searchsorted(exponents, part.exponents)

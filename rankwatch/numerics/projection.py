@@ -41,8 +41,8 @@ def projection_matrix(d: int, k: int, seed: int = 0) -> torch.Tensor:
     """
     if not 1 <= k < d:
         raise ValueError(f"a projection of {d} columns needs 1 <= k < {d}, got k={k}")
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + d * 8191 + k) % (2**63))
-    gaussian = torch.randn(d, k, generator=generator, dtype=torch.float64)
+    generator = torch.Generator(device="cpu").manual_seed((seed * 1_000_003 + d * 8191 + k) % (2**63))
+    gaussian = torch.randn(d, k, generator=generator, dtype=torch.float64, device="cpu")
     frame = torch.linalg.qr(gaussian).Q
     scaled: torch.Tensor = (frame * (d / k) ** 0.5).float()
     return scaled

@@ -88,9 +88,9 @@ class Spectrum:
         Args:
             noise: (d,) variance of each column's noise.
         """
-        tail, quiet = np.cumsum(self.eigenvalues()[::-1]), np.cumsum(np.sort(noise))
-        hidden = np.flatnonzero(tail <= VISIBLE * quiet)
-        least = self.eigenvalues()[::-1][hidden[-1]] if hidden.size else 0.0
+        ascending = self.eigenvalues()[::-1]
+        hidden = np.flatnonzero(np.cumsum(ascending) <= VISIBLE * np.cumsum(np.sort(noise)))
+        least = ascending[hidden[-1]] if hidden.size else 0.0
         seen = self.support > least * (1.0 + 1e-9)
         return Spectrum(np.where(seen, np.maximum(self.support - typical_noise(noise), 0.0), 0.0), self.weights)
 

@@ -80,7 +80,6 @@ class TensorBoardReporter:
 
     def end(self, end: RunEnd) -> None:
         """Write the summary."""
-        self.settle()
         self._text("summary", f"{text.end_text(end, self._tags.name)}\n\n{self._plan.sentence()}", end.step)
         self._writer.flush()
 

@@ -9,6 +9,7 @@ import torch
 
 from rankwatch.numerics import analysis, effective_rank, estimate_rank
 from rankwatch.numerics.correction import NoFit
+from rankwatch.numerics.projection import projection_matrix
 from rankwatch.sampling.draw import draw_rows
 
 
@@ -206,11 +207,14 @@ def test_rounding_has_no_scale(scale: float) -> None:
 
 
 def test_another_default_device_changes_nothing() -> None:
-    x, groups = torch.from_numpy(_rows(200, 24)), torch.arange(200) // 4
-    sample = analysis.Sample.from_rows(x, groups, 12)
+    x, groups = torch.from_numpy(_rows(200, 256)), torch.arange(200) // 4
+    x[40:60] = 0.0  # repetitions are looked for
+    sample = analysis.Sample.from_rows(x, groups)
     wanted = analysis.analyse(sample).value
     torch.set_default_device("meta")
     try:
         assert analysis.analyse(sample).value == wanted
+        assert analysis.analyse(analysis.Sample.merge([sample])).value == wanted
+        assert projection_matrix(256, 31, 4).device.type == "cpu"
     finally:
         torch.set_default_device(None)

@@ -27,6 +27,7 @@ def write(folder: Path, runs: Sequence[tuple[RunHeader, list[Report], RunEnd]]) 
         reporter.start(header)
         for report in reports:
             reporter.report(report)
+        reporter.settle()
         reporter.end(end)
     writer.close()
     return EventAccumulator(str(folder), size_guidance=EVERYTHING).Reload()
