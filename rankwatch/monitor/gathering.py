@@ -75,7 +75,7 @@ class Gathering:
         )
         forward = settings.probe_forward
         self._forward: ProbeForward | None = import_function(forward) if isinstance(forward, str) else forward
-        self.probing = Probing(root, self.layers, self._observer, complaints, self._numbers, autocast)
+        self.probing = Probing(root, self.layers, self._observer, complaints, self._numbers, autocast, settings.seed)
         self._recorder = CallRecorder(backbone_candidates(root, self.layers))
         with same_random_state():  # iterating a user's dataloader draws seeds from the global generator
             self.probe_sets = named_probe_sets(settings, world)

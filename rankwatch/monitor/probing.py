@@ -28,6 +28,7 @@ class Probing:
         complaints: Where failures are told.
         numbers: Gives one number of each process from one's own.
         autocast: Context in which a forward pass runs, as a training forward pass does.
+        seed: Of what a model draws in eval mode (masks, for example).
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Probing:
         complaints: Complaints,
         numbers: Callable[[int], list[int]],
         autocast: Callable[[], contextlib.AbstractContextManager[Any]],
+        seed: int = 0,
     ) -> None:
         self._root = root
         self._layers = layers
@@ -45,6 +47,7 @@ class Probing:
         self._complaints = complaints
         self._numbers = numbers
         self._autocast = autocast
+        self._seed = seed
         self._passes: dict[str, int] = {}
         self._fired: set[str] = set()
         self.runner: Runner | None = None
@@ -63,7 +66,7 @@ class Probing:
         if name not in self._passes:
             self._passes[name] = max(self._numbers(len(probe_set.batches)))
             self.ids[name] = f"{sum(self._numbers(probe_set.key_sum())) % (1 << 63):016x}"
-        with undisturbed(self._root), eager(), self._autocast():
+        with undisturbed(self._root, self._seed), eager(), self._autocast():
             self._run(probe_set, window)
         if window.dropped:
             reason = f"{name}: {window.dropped} utterances are too short to have a single frame"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-_WRAPPER_HOMES = ("torch.", "deepspeed.", "lightning.", "pytorch_lightning.")
+WRAPPER_HOMES = ("torch.", "deepspeed.", "lightning.", "pytorch_lightning.")
+"""Packages whose modules may be wrappers around the user's own."""
 WRAPPER_PARTS = frozenset(
     {"module", "_orig_mod", "_fsdp_wrapped_module", "_forward_module", "_checkpoint_wrapped_module"}
 )
@@ -36,7 +37,7 @@ def unwrap(module: nn.Module) -> nn.Module:
     while True:
         children = dict(module.named_children())
         inner = next((children[part] for part in children if part in WRAPPER_PARTS), None)
-        foreign = type(module).__module__.startswith(_WRAPPER_HOMES)
+        foreign = type(module).__module__.startswith(WRAPPER_HOMES)
         if inner is None or len(children) != 1 or not foreign:
             return module
         module = inner

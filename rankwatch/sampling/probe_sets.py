@@ -13,9 +13,10 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
-from rankwatch.sampling.adapters import Adapter, substitute, unmasked_call
+from rankwatch.sampling.adapters import Adapter, unmasked_call
 from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.recorder import Copies, HeldCall, primary_input
+from rankwatch.sampling.substitute import substitute
 
 ProbeForward = Callable[[nn.Module, Any], Any]
 
@@ -194,8 +195,8 @@ class Runner:
                 "call can't be replayed: pass probe_forward=... or watch_train=True"
             )
         else:
-            args, kwargs = there((batch.args, batch.kwargs))
-            clean = self._adapter.transform(args, kwargs) if self._adapter is not None else None
+            args, kwargs, batched = there((batch.args, batch.kwargs, batch.batch))
+            clean = self._adapter.transform(args, kwargs, batched) if self._adapter is not None else None
             if clean is not None:
                 clean()
             else:

@@ -4,40 +4,65 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from rankwatch.sampling.paths import WRAPPER_HOMES
+
 _Hook = TypeVar("_Hook", bound=Callable[..., None])
 
 
 @contextlib.contextmanager
-def same_random_state(device: torch.device | None = None) -> Iterator[None]:
-    """Restore torch's (CPU and `device`), numpy's and Python's global generators on the way out."""
+def same_random_state(device: torch.device | None = None, seed: int | None = None) -> Iterator[None]:
+    """Restore torch's (CPU and `device`), numpy's and Python's global generators on the way out.
+
+    Args:
+        device: Where the model is.
+        seed: Seeds them all on the way in, so that what is drawn inside is the same each time.
+    """
     devices = [device] if device is not None and device.type not in ("cpu", "meta") else []
     kind = devices[0].type if devices else "cuda"
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=devices, device_type=kind):
+            if seed is not None:
+                _seed(seed, devices)
             yield
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
 
 
+def _seed(seed: int, devices: Sequence[torch.device]) -> None:
+    """`torch.manual_seed` would also seed devices whose state isn't restored."""
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))
+    torch.default_generator.manual_seed(seed)
+    for device in devices:
+        backend = torch.get_device_module(device)
+        with backend.device(device):
+            backend.manual_seed(seed)
+
+
 @contextlib.contextmanager
-def undisturbed(root: nn.Module) -> Iterator[None]:
-    """Eval mode for a while: modes, buffers and random generators are afterwards as before.
+def undisturbed(root: nn.Module, seed: int | None = None) -> Iterator[None]:
+    """Eval mode for a while: modes, buffers, plain attributes and random generators are afterwards as before.
+
+    Plain attributes are numbers, strings, booleans and None: counters and switches, or the number of positions that a
+    table in a buffer has. That table and its number come back together.
 
     Gradients are off by `torch.no_grad` and not by inference mode: tensors that a model caches during the
     pass (positional tables, say) would otherwise be unusable in the next training step.
 
     Args:
         root: The whole model; every submodule's own mode is restored, frozen parts in eval mode stay so.
+        seed: Seeds the random generators inside: masks that a model draws in eval mode are the same each time.
     """
+    plain = [(module, _plain_attributes(module)) for module in root.modules()]
     modes = [(module, module.training) for module in root.modules()]
     buffers = [
         (module, name, buffer, buffer.detach().clone())
@@ -47,17 +72,29 @@ def undisturbed(root: nn.Module) -> Iterator[None]:
     ]
     device = next((p.device for p in root.parameters()), None)
     try:
-        with same_random_state(device), torch.no_grad():
+        with same_random_state(device, seed), torch.no_grad():
             root.eval()
             yield
     finally:
         for module, training in modes:
             module.training = training
+        for module, before in plain:
+            for name, value in before.items():
+                if name in vars(module) and vars(module)[name] is not value:
+                    vars(module)[name] = value
         with torch.no_grad():
-            for module, name, buffer, before in buffers:
+            for module, name, buffer, content in buffers:
                 module._buffers[name] = buffer  # some models put a new tensor in its place
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)
+                if not torch.equal(buffer, content):
+                    buffer.copy_(content)
+
+
+def _plain_attributes(module: nn.Module) -> dict[str, object]:
+    """Those of the user's own modules; wrappers keep books of their own (FSDP, once it has run)."""
+    if type(module).__module__.startswith(WRAPPER_HOMES):
+        return {}
+    kinds = (int, float, str, bool, type(None))
+    return {name: value for name, value in vars(module).items() if name != "training" and isinstance(value, kinds)}
 
 
 @contextlib.contextmanager

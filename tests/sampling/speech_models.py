@@ -55,7 +55,7 @@ def torchaudio_wavlm() -> nn.Module:
     return wavlm_model(**_torchaudio_config(), **extra).eval()
 
 
-def torchaudio_hubert() -> nn.Module:
+def torchaudio_hubert(**changes: Any) -> nn.Module:
     from torchaudio.models import hubert_pretrain_model
 
     masking = {
@@ -77,7 +77,7 @@ def torchaudio_hubert() -> nn.Module:
         "final_dim": 8,
         "feature_grad_mult": 0.1,
     }
-    return hubert_pretrain_model(**_torchaudio_config(), **masking).eval()
+    return hubert_pretrain_model(**_torchaudio_config(**changes), **masking).eval()
 
 
 HUGGING_FACE = [

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import NamedTuple
 
 import pytest
 import torch
 from speech_models import (
     HUGGING_FACE,
-    WIDTH,
     FairseqLike,
     Fires,
     audio,
@@ -20,7 +18,7 @@ from speech_models import (
 )
 from torch import Tensor, nn
 
-from rankwatch.sampling.adapters import substitute, unmasked_call
+from rankwatch.sampling.adapters import unmasked_call
 from rankwatch.sampling.discovery import find_layers
 from rankwatch.sampling.outputs import unpack
 
@@ -52,7 +50,7 @@ class TestTorchaudio:
         assert adapter.module is model.wav2vec2
         labels = torch.zeros(3, 79, dtype=torch.int64)
         args, kwargs = (WAVEFORMS, labels), {"audio_lengths": LENGTHS}
-        clean = adapter.transform(args, kwargs)
+        clean = adapter.transform(args, kwargs, None)
         assert clean is not None
         expected = hidden_states(root, lambda: adapter.run(WAVEFORMS, LENGTHS))
         replayed = hidden_states(root, lambda: model(*args, **kwargs))
@@ -84,7 +82,7 @@ class TestHuggingFace:
         adapter = unmasked_call(model, model)
         assert adapter is not None
         mask = (torch.arange(1600) < LENGTHS[:, None]).long()
-        clean = adapter.transform((WAVEFORMS,), {"attention_mask": mask})
+        clean = adapter.transform((WAVEFORMS,), {"attention_mask": mask}, None)
         assert clean is not None
         plain = hidden_states(model, lambda: model.base_model(WAVEFORMS, attention_mask=mask))
         assert len(plain) == 4
@@ -92,7 +90,7 @@ class TestHuggingFace:
             assert all(torch.equal(a, b) for a, b in zip(hidden_states(model, call), plain, strict=True))
         if "mask_time_indices" in inspect.signature(model.forward).parameters:
             masked = {"attention_mask": mask, "mask_time_indices": torch.rand(3, 79) < 0.5}
-            again = adapter.transform((WAVEFORMS,), masked)
+            again = adapter.transform((WAVEFORMS,), masked, None)
             assert again is not None
             assert all(torch.equal(a, b) for a, b in zip(hidden_states(model, again), plain, strict=True))
             replayed = hidden_states(model, lambda: model(WAVEFORMS, **masked))
@@ -113,7 +111,7 @@ class TestHuggingFace:
         adapter = unmasked_call(root, root)
         assert adapter is not None
         assert adapter.module is student
-        assert adapter.transform((WAVEFORMS,), {}) is None
+        assert adapter.transform((WAVEFORMS,), {}, None) is None
 
 
 def test_unknown_families_and_undecidable_pairs_have_no_adapter() -> None:
@@ -136,61 +134,3 @@ def test_a_frozen_model_beside_the_encoder_is_not_run() -> None:
     part = unmasked_call(targets.encoder, root)
     assert part is not None
     assert part.module is targets
-
-
-class Pair(NamedTuple):
-    audio: Tensor
-    share: Tensor
-
-
-class TestSubstitute:
-    NEW, NEW_LENGTHS = audio((50, 90), seed=1)
-
-    def test_positional_counts(self) -> None:
-        args, kwargs = substitute((WAVEFORMS, LENGTHS.int()), {"mask": False}, self.NEW, self.NEW_LENGTHS, None)
-        assert torch.equal(args[0], self.NEW)
-        assert args[1].dtype == torch.int32
-        assert args[1].tolist() == [50, 90]
-        assert kwargs == {"mask": False}
-
-    def test_without_lengths_all_samples_count(self) -> None:
-        args, _ = substitute((WAVEFORMS, LENGTHS), {}, self.NEW, None, None)
-        assert args[1].tolist() == [90, 90]
-
-    @pytest.mark.parametrize("padding", [True, False])
-    @pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
-    def test_masks_keep_dtype_and_polarity(self, padding: bool, dtype: torch.dtype) -> None:
-        def mask(lengths: Tensor, axis: int) -> Tensor:
-            return ((torch.arange(axis) >= lengths[:, None]) == padding).to(dtype)
-
-        kwargs = {"source": WAVEFORMS, "padding_mask": mask(LENGTHS, 1600)}
-        _, new = substitute((), kwargs, self.NEW, self.NEW_LENGTHS, FairseqLike().forward)
-        assert torch.equal(new["padding_mask"], mask(self.NEW_LENGTHS, 90))
-        assert new["padding_mask"].dtype == dtype
-
-    def test_fractions_in_a_named_tuple_and_mono_channel(self) -> None:
-        call = (Pair(WAVEFORMS[:, None], LENGTHS / 1600),)
-        (pair,), _ = substitute(call, {}, self.NEW, self.NEW_LENGTHS, None)
-        assert isinstance(pair, Pair)
-        assert pair.audio.shape == (2, 1, 90)
-        torch.testing.assert_close(pair.share, torch.tensor([50 / 90, 1.0]))
-
-    def test_the_substituted_call_runs(self) -> None:
-        model = FairseqLike()
-        mask = torch.arange(1600) >= LENGTHS[:, None]
-        _, kwargs = substitute((), {"source": WAVEFORMS, "padding_mask": mask}, self.NEW, self.NEW_LENGTHS)
-        assert model(**kwargs).shape == (2, 7, WIDTH)
-
-    def test_further_batch_sized_tensors_are_named(self) -> None:
-        call = {"waveforms": WAVEFORMS, "labels": torch.zeros(3, 79, dtype=torch.int64), "speaker": torch.arange(3)}
-        with pytest.raises(ValueError, match=r"labels \(3, 79\), speaker \(3,\).*probe_forward"):
-            substitute((), call, self.NEW, self.NEW_LENGTHS, None)
-        args = (WAVEFORMS, torch.zeros(3, 79, dtype=torch.int64))
-        with pytest.raises(ValueError, match=r"labels \(3, 79\)"):
-            substitute(args, {}, self.NEW, self.NEW_LENGTHS, torchaudio_hubert().forward)
-
-    def test_no_waveforms_or_several(self) -> None:
-        with pytest.raises(ValueError, match="found: none"):
-            substitute((torch.zeros(3, 80, 200),), {}, self.NEW, None, None)
-        with pytest.raises(ValueError, match=r"a \(3, 1600\), b \(3, 1600\)"):
-            substitute((), {"a": WAVEFORMS, "b": WAVEFORMS + 1}, self.NEW, None, None)

@@ -59,6 +59,44 @@ def test_a_replaced_buffer_is_put_back():
     assert model.seen.item() == 0
 
 
+class Growing(nn.Module):
+    """A positional table that grows with the longest input, whose length is kept beside it; a switch; a cache."""
+
+    def __init__(self):
+        super().__init__()
+        self.longest, self.masked, self.cache = 0, True, None
+        self.register_buffer("table", torch.zeros(0), persistent=False)
+
+    def forward(self, x):
+        if len(x) > self.longest:
+            self.longest, self.table = len(x), torch.arange(len(x)) / 7
+        self.masked, self.cache = False, x
+        return x + self.table[: len(x)]
+
+
+def test_a_table_that_grows_inside_still_fits_afterwards():
+    model = Growing()
+    model(torch.zeros(3))
+    model.masked, model.cache = True, None
+    with undisturbed(model):
+        model(torch.zeros(9))
+    assert (model.longest, len(model.table), model.masked, model.cache) == (3, 3, True, None)
+    assert len(model(torch.zeros(6))) == 6
+
+
+def test_what_is_drawn_inside_is_the_same_each_time_if_seeded():
+    model = Counting()
+    with undisturbed(model, seed=3):
+        first = _draws()
+    torch.rand(5), np.random.rand(5), random.random()
+    state = torch.get_rng_state()
+    with undisturbed(model, seed=3):
+        assert _draws() == first
+    assert torch.equal(torch.get_rng_state(), state)
+    with undisturbed(model, seed=4):
+        assert _draws() != first
+
+
 def test_modes_and_buffers_are_restored_and_eval_mode_holds_inside():
     model = Counting()
     model.norm.eval()  # frozen by its owner

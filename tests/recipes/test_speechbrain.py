@@ -1,0 +1,88 @@
+"""SpeechBrain's BEST-RQ: its real classes, called one by one as its recipe calls them, in a LightningModule."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from recipe import drawn, padded, pretrain
+from torch import Tensor, nn
+
+BANDS, HOP, WIDTH = 16, 20, 24
+
+
+class BestRq(pl.LightningModule):
+    """Fractions as lengths, one set of mask indices for all, random chunks of attention, a decoder that is never used."""
+
+    def __init__(self, layer_drop: float = 0.0) -> None:
+        super().__init__()
+        from speechbrain.lobes.models.convolution import ConvolutionFrontEnd
+        from speechbrain.lobes.models.transformer.TransformerASR import EncoderWrapper, TransformerASR
+
+        self.CNN = ConvolutionFrontEnd(
+            (8, 10, BANDS),
+            num_blocks=2,
+            num_layers_per_block=1,
+            out_channels=(8, 4),
+            kernel_sizes=(3, 3),
+            strides=(2, 2),
+            residuals=(False, False),
+        )
+        transformer = TransformerASR(
+            tgt_vocab=8,
+            input_size=4 * BANDS // 4,
+            d_model=WIDTH,
+            nhead=2,
+            num_encoder_layers=3,
+            num_decoder_layers=0,
+            d_ffn=32,
+            dropout=0.1,
+            encoder_module="conformer",
+            attention_type="RelPosMHAXL",
+            kernel_size=5,
+            normalize_before=True,
+            causal=False,
+            layerdrop_prob=layer_drop,
+        )
+        self.wrapper = EncoderWrapper(transformer)
+        self.linear = nn.Linear(WIDTH, 8)
+        self.register_buffer("bands", torch.randn(HOP, BANDS, generator=torch.Generator().manual_seed(0)))
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
+
+        waveforms, fractions, mask = batch
+        features = (waveforms.unfold(1, HOP, HOP) @ self.bands).abs().add(1e-3).log()
+        features = nn.functional.pad(features, (0, 0, 0, -features.shape[1] % 4))
+        features[:, mask] = 0.1 * torch.randn(len(features), len(mask), BANDS)
+        chunks = DynChunkTrainConfig(8, 2) if torch.rand(()) < 0.5 else None
+        encoded = self.wrapper(self.CNN(features), fractions, dynchunktrain_config=chunks)
+        return self.linear(encoded)[:, mask[::4] // 4].square().mean()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.AdamW(self.parameters(), 1e-3)
+
+
+SAMPLES = [[1600, 900, 1234, 400], [1280, 777, 1111, 1280], [1920, 1919, 640, 400]]
+FRAMES = [20, 12, 16, 5, 16, 10, 14, 16, 24, 24, 8, 5]
+BLOCKS = [f"wrapper.transformer.encoder.layers.{i}" for i in range(3)]
+
+
+def _batch(samples: list[int], seed: int, **padding: Any) -> tuple[Tensor, Tensor, Tensor]:
+    waveforms, lengths = padded(samples, seed, **padding)
+    # As many mask indices as there are utterances: they look like lengths, and aren't.
+    return waveforms, lengths / max(samples), torch.tensor([0, 4, 8, 12])
+
+
+@pytest.mark.parametrize("layer_drop", [0.0, 0.2])
+def test_one_line(layer_drop: float, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [_batch(samples, seed) for seed, samples in enumerate(SAMPLES)]
+    run = pretrain(partial(BestRq, layer_drop), batches, tmp_path, monkeypatch, accumulate_grad_batches=2)
+    print(run.said, run.table)
+    assert run.layers == ["CNN", *BLOCKS]
+    for layer in run.layers:
+        assert run.frames(layer) == FRAMES
+        assert run.rows("frame")[layer] == {drawn(FRAMES)}
