@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,17 +18,13 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import HoldBack, TrainPass, World, named_probe_sets
 from rankwatch.monitor.window import Samples, Window
 from rankwatch.numerics import choose_projection
-from rankwatch.sampling.discovery import WatchedLayer, backbone_candidates, find_layers
+from rankwatch.sampling.discovery import WatchedLayer, backbone_candidates, find_layers, front_end_and_blocks
 from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
-from rankwatch.sampling.probe_sets import (
-    ProbeForward,
-    ProbeSet,
-    Runner,
-    import_function,
-    quota,
-)
+from rankwatch.sampling.probe_sets import ProbeSet, quota
 from rankwatch.sampling.recorder import CallRecorder
+from rankwatch.sampling.relay import RelayRecorder
+from rankwatch.sampling.runner import ProbeForward, Runner, import_function
 from rankwatch.sampling.undisturbed import same_random_state
 
 
@@ -76,7 +72,7 @@ class Gathering:
         forward = settings.probe_forward
         self._forward: ProbeForward | None = import_function(forward) if isinstance(forward, str) else forward
         self.probing = Probing(root, self.layers, self._observer, complaints, self._numbers, autocast, settings.seed)
-        self._recorder = CallRecorder(backbone_candidates(root, self.layers))
+        self._recorder = self._new_recorder()
         with same_random_state():  # iterating a user's dataloader draws seeds from the global generator
             self.probe_sets = named_probe_sets(settings, world)
         self.quiet: dict[str, str] = {}
@@ -88,10 +84,27 @@ class Gathering:
             self._train = TrainPass(
                 self.layers,
                 self._observer,
-                CallRecorder(backbone_candidates(root, self.layers), device=None),
+                self._new_recorder(device=None),
                 lambda: self._window("train"),
                 self._quota,
             )
+
+    def _new_recorder(self, device: str | None = "cpu") -> CallRecorder:
+        """Records calls of what contains all layers, or of what does so together."""
+        branches = {layer.branch for layer in self.layers}
+        parts: dict[str, CallRecorder] = {
+            branch: self._recorder_of([layer for layer in self.layers if layer.branch == branch], device)
+            for branch in sorted(branches)
+            if len(branches) > 1
+        }
+        return self._recorder_of(self.layers, device, parts)
+
+    def _recorder_of(
+        self, layers: Sequence[WatchedLayer], device: str | None, parts: Mapping[str, CallRecorder] | None = None
+    ) -> CallRecorder:
+        pair = front_end_and_blocks(self._root, layers)
+        relay = RelayRecorder(*pair) if pair is not None else None
+        return CallRecorder(backbone_candidates(self._root, layers), device, relay, parts)
 
     def _start_holding_back(self) -> HoldBack | None:
         """Collect the default set if there is to be one; else one call, which tells the backbone."""
@@ -153,8 +166,9 @@ class Gathering:
         if name and sum(self._numbers(held.probe_set.utterances)) == 0:
             self.silence(
                 name,
-                "no module that contains all watched layers is called as a module in training_step, so its calls "
-                "can't be held back; pass probe_forward=f with f(module, batch), or watch_train=True",
+                "no module that contains all watched layers is called as a module in training_step, nor are the "
+                "blocks given the front end's output as it is, so their calls can't be held back; pass probe_forward=f "
+                "with f(module, batch), or watch_train=True",
             )
         elif name:
             self.probe_sets[name] = held.probe_set

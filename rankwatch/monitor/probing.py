@@ -13,7 +13,8 @@ from rankwatch.monitor.complaints import Complaints
 from rankwatch.monitor.window import Window
 from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.observe import Observer
-from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, Runner, same_number_of_passes
+from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, same_number_of_passes
+from rankwatch.sampling.runner import Runner
 from rankwatch.sampling.taps import Taps
 from rankwatch.sampling.undisturbed import eager, undisturbed
 

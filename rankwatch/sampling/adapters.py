@@ -153,7 +153,7 @@ def _nemo(backbone: nn.Module, root: nn.Module) -> Adapter | None:
 
     def encode(features: Tensor, frames: Tensor) -> Any:
         # Masks are put on between the two, or behind the subsampling; whoever runs this restores the switch.
-        masking = getattr(model, "pre_encoder", None)
+        masking: Any = getattr(model, "pre_encoder", None)
         if hasattr(masking, "set_masking_enabled"):
             masking.set_masking_enabled(apply_mask=False)
         return model.encoder(audio_signal=features, length=frames)

@@ -13,7 +13,7 @@ from torch import nn
 from rankwatch.sampling.paths import can_fire, clean_modules, clean_name, common_prefix, within
 from rankwatch.sampling.stacks import Stack, find_stacks
 
-__all__ = ["WatchedLayer", "backbone_candidates", "clean_name", "find_layers"]
+__all__ = ["WatchedLayer", "backbone_candidates", "clean_name", "find_layers", "front_end_and_blocks"]
 
 Kind = Literal["frontend", "block", "other"]
 Branch = Literal["student", "teacher"]
@@ -176,3 +176,19 @@ def backbone_candidates(root: nn.Module, layers: Sequence[WatchedLayer]) -> list
             found.append((path.count(".") + bool(path), clean_name(path), module))
     found.sort(key=lambda item: -item[0])
     return [(path, module) for _, path, module in found]
+
+
+def front_end_and_blocks(
+    root: nn.Module, layers: Sequence[WatchedLayer]
+) -> tuple[tuple[str, nn.Module], list[tuple[str, nn.Module]]] | None:
+    """The one front end, and the modules outside of it that contain all other watched layers, deepest first.
+
+    None where there isn't one front end beside other layers. For training code that calls them one after the other.
+    """
+    front = [layer for layer in layers if layer.kind == "frontend"]
+    others = [layer for layer in layers if layer.kind != "frontend"]
+    if len(front) != 1 or not others:
+        return None
+    whole = {id(module) for _, module in backbone_candidates(root, layers)}
+    candidates = [item for item in backbone_candidates(root, others) if id(item[1]) not in whole]
+    return (front[0].name, front[0].module), candidates

@@ -1,24 +1,19 @@
-"""Probe sets: small fixed sets of audio, and how each is run through the model."""
+"""Probe sets: small fixed sets of audio."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
-from torch import Tensor, nn
+from torch import Tensor
 
-from rankwatch.sampling.adapters import Adapter, unmasked_call
 from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.recorder import Copies, HeldCall, primary_input
-from rankwatch.sampling.substitute import substitute
-
-ProbeForward = Callable[[nn.Module, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -125,95 +120,6 @@ def loader_probe_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0
     return probe_set
 
 
-class Runner:
-    """Runs probe batches through the model; never through a training or validation step.
-
-    Order of ways: the user's `probe_forward`; the adapter of a known model family (unmasked); for a
-    held-back call its replay as it was; for audio the held-back call with the waveforms exchanged.
-
-    Args:
-        root: The whole model.
-        backbone: (path, module) whose call was held back; None as long as none was.
-        probe_forward: The user's function of (root, batch), or None.
-        template: A held-back call to put audio into where no adapter knows the model.
-    """
-
-    def __init__(
-        self,
-        root: nn.Module,
-        backbone: tuple[str, nn.Module] | None,
-        probe_forward: ProbeForward | None = None,
-        template: HeldCall | None = None,
-    ) -> None:
-        self._root = root
-        self._backbone = backbone
-        self._probe_forward = probe_forward
-        self._template = template
-        self._adapter: Adapter | None = unmasked_call(backbone[1] if backbone else root, root)
-        self._replayed = False
-
-    def input(self, batch: ProbeBatch) -> str:
-        """The protocol's word for what the model is given: ``"clean"``, ``"replayed"`` or ``"user"``."""
-        if self._probe_forward is not None:
-            return "user"
-        replayed = self._adapter is None or (self._replayed and not batch.audio)
-        return "replayed" if replayed else "clean"
-
-    @property
-    def way(self) -> str:
-        """How batches are run, in words, for the table."""
-        if self._probe_forward is not None:
-            return "your probe_forward"
-        if self._adapter is not None and not self._replayed:
-            return f"{self._adapter.name} (unmasked, eval mode)"
-        return f"replay of the call of {self._path} (eval mode)"
-
-    @property
-    def _path(self) -> str:
-        return (self._backbone[0] if self._backbone else "") or "the module itself"
-
-    def signature(self, batch: ProbeBatch) -> Callable[..., Any] | None:
-        """What tells the names of the batch's arguments."""
-        if batch.audio:
-            return _audio
-        return self._backbone[1].forward if self._backbone is not None else None
-
-    def run(self, batch: ProbeBatch, device: torch.device) -> None:
-        """One forward pass; what it returns is thrown away, the taps have what matters.
-
-        Raises:
-            ValueError: If there is no way to run this batch, saying what to pass.
-        """
-        there = Copies(device)
-        if self._probe_forward is not None:
-            self._probe_forward(self._root, there(batch.batch))
-        elif batch.audio:
-            self._run_audio(*there(batch.args))
-        elif self._backbone is None:
-            raise ValueError(
-                "no module that contains all watched layers is called as a module in training_step, so its "
-                "call can't be replayed: pass probe_forward=... or watch_train=True"
-            )
-        else:
-            args, kwargs, batched = there((batch.args, batch.kwargs, batch.batch))
-            clean = self._adapter.transform(args, kwargs, batched) if self._adapter is not None else None
-            if clean is not None:
-                clean()
-            else:
-                self._replayed = True
-                self._backbone[1](*args, **kwargs)
-
-    def _run_audio(self, waveforms: Tensor, lengths: Tensor) -> None:
-        if self._adapter is not None:
-            self._adapter.run(waveforms, lengths)
-        elif self._backbone is not None and self._template is not None:
-            args, kwargs = Copies(waveforms.device)((self._template.args, self._template.kwargs))
-            args, kwargs = substitute(args, kwargs, waveforms, lengths, self._backbone[1].forward)
-            self._backbone[1](*args, **kwargs)
-        else:
-            raise ValueError("audio can't be run through this model without probe_forward=...")
-
-
 def _plain(batch: Any) -> Any:
     """Named tuples and dataclasses as dicts, which a file may hold and dotted paths go through as well."""
     if isinstance(batch, tuple) and hasattr(batch, "_asdict"):
@@ -225,26 +131,6 @@ def _plain(batch: Any) -> Any:
     if isinstance(batch, (list, tuple)):
         return [_plain(value) for value in batch]
     return batch
-
-
-def _audio(waveforms: Tensor, lengths: Tensor) -> None:
-    """The names of a folder batch's parts."""
-
-
-def import_function(path: str) -> ProbeForward:
-    """The function that a dotted path such as ``"my_project.probes:forward"`` or ``"a.b.f"`` names.
-
-    Raises:
-        ValueError: If the module or the function isn't there.
-    """
-    module, _, name = path.replace(":", ".").rpartition(".")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path!r} names no function that can be imported: {error}") from error
-    if not callable(function):
-        raise ValueError(f"{path!r} is not a function")
-    return function  # type: ignore[no-any-return]
 
 
 def quota(utterances: int, world_size: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.relay import RelayRecorder, Several, by_name
 from rankwatch.sampling.undisturbed import never_compiled
 
 
@@ -88,48 +89,79 @@ class Copies:
         return self._memo[id(tensor)][1]
 
 
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
 class CallRecorder:
     """Records the call of the deepest module that contains all watched layers and really fires.
 
     Some parents are bypassed (their children are called one by one) and never fire, so all candidates get
-    a pre-hook, and the deepest that fired in the first batch stays.
+    a pre-hook, and the deepest that fired in the first batch stays. Where none fires, a front end and what takes
+    its output may still be called one after the other, and student and teacher independently of each other: then
+    those calls are recorded as one (`relay`).
 
     Args:
         candidates: From `discovery.backbone_candidates`: (name, module), deepest first.
         device: Where recorded tensors are copied to; None records by reference, for calls that are soon forgotten.
+        relay: Looks for a front end and its blocks, or None.
+        branches: Recorders of the layers of each branch, where there are several.
     """
 
-    def __init__(self, candidates: Sequence[tuple[str, nn.Module]], device: str | None = "cpu") -> None:
+    def __init__(
+        self,
+        candidates: Sequence[tuple[str, nn.Module]],
+        device: str | None = "cpu",
+        relay: RelayRecorder | None = None,
+        branches: Mapping[str, CallRecorder] | None = None,
+    ) -> None:
         self._candidates = _callable_from_outside(candidates)
         self._device = device
-        self._calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        self._relay = relay
+        self._branches = dict(branches or {})
+        self._calls: dict[int, Call] = {}
         self._copies = Copies(device)
         self._armed = False
         self._handles: dict[int, RemovableHandle] = {}
         self.backbone: tuple[str, nn.Module] | None = None
+
+    @property
+    def _others(self) -> list[RelayRecorder | CallRecorder]:
+        return [*([self._relay] if self._relay is not None else []), *self._branches.values()]
 
     def install(self) -> None:
         """Register the pre-hooks."""
         for index, (_, module) in enumerate(self._candidates):
             hook = never_compiled(self._hook(index))
             self._handles[index] = module.register_forward_pre_hook(hook, with_kwargs=True)
+        for other in self._others:
+            other.install()
 
     def remove(self) -> None:
         """Take every hook away; the training steps that follow see none."""
-        for handle in self._handles.values():
-            handle.remove()
-        self._handles.clear()
-        self._forget()
+        self._keep_only(None)
+        for other in self._others:
+            other.remove()
+        self.forget()
 
-    def arm(self) -> None:
+    def _keep_only(self, index: int | None) -> None:
+        for other in [i for i in self._handles if i != index]:
+            self._handles.pop(other).remove()
+
+    def arm(self, copies: Copies | None = None) -> None:
         """Record the next call of each candidate."""
-        self._forget()
+        self.forget()
         self._armed = True
+        self._copies = copies or self._copies
+        for other in self._others:
+            other.arm(self._copies)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Hold on to nothing."""
         self._calls.clear()
         self._copies = Copies(self._device)
         self._armed = False
+        for other in self._others:
+            other.forget()
 
     def _hook(self, index: int) -> Callable[[nn.Module, Any, Any], None]:
         name, _ = self._candidates[index]
@@ -143,17 +175,44 @@ class CallRecorder:
 
     def take(self, batch: Any) -> HeldCall | None:
         """The call recorded since `arm`, or None if no candidate fired."""
-        if not self._calls:
-            self._forget()
-            return None
-        index = min(self._calls)
-        self.backbone = self._candidates[index]
-        args, kwargs = self._calls[index]
-        held = HeldCall(args, kwargs, self._copies(batch), utterance_keys((args, kwargs), batch))
-        for other in [i for i in self._handles if i != index]:
-            self._handles.pop(other).remove()
-        self._forget()
+        call = self.call()
+        held = None
+        if call is not None:
+            held = HeldCall(*call, self._copies(batch), utterance_keys(call, batch))
+        self.forget()
         return held
+
+    def call(self) -> Call | None:
+        """The call that stands for this step; the first one also tells the backbone."""
+        if self._calls:
+            index = min(self._calls)
+            self.backbone = self._candidates[index]
+            self._keep_only(index)
+            for other in self._others:
+                other.remove()
+            self._relay, self._branches = None, {}
+            return self._calls[index]
+        relayed = self._relay.take() if self._relay is not None else None
+        if relayed is not None:
+            path, relay, arguments = relayed
+            self.backbone = self.backbone or (path, relay)
+            return (), arguments
+        return self._calls_of_branches()
+
+    def _calls_of_branches(self) -> Call | None:
+        calls: dict[str, Any] = {}
+        parts: dict[str, tuple[str, nn.Module]] = {}
+        for name, branch in self._branches.items():
+            call = branch.call()
+            if call is None or branch.backbone is None:
+                return None
+            parts[name] = branch.backbone
+            calls[name] = by_name(branch.backbone[1], *call)
+        if not calls or None in calls.values():
+            return None
+        path = " and of ".join(path for path, _ in parts.values())
+        self.backbone = self.backbone or (path, Several(parts))
+        return (), calls
 
 
 def _callable_from_outside(candidates: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:

@@ -19,7 +19,7 @@ _AUXILIARY = frozenset(
         *("projection", "projections", "projector", "quantiser", "quantizer"),
     }
 )
-_ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
+_ATTENTION = re.compile(r"attention|attn|mha|multi_?head", re.IGNORECASE)
 _NORM = re.compile(r"(Layer|RMS)Norm", re.IGNORECASE)
 
 
@@ -50,7 +50,10 @@ def is_teacher_path(path: str) -> bool:
 
 
 def _matrices_outside_attention(block: nn.Module) -> int:
-    """Weight matrices that don't belong to an attention module: a feed-forward part has at least two."""
+    """Weight matrices that don't belong to an attention module: a feed-forward part has at least two.
+
+    A norm over two axes has a matrix of gains, which isn't one.
+    """
     inside: set[int] = set()
     for name, module in block.named_modules():
         if name and (_ATTENTION.search(name) or _ATTENTION.search(type(module).__name__)):
@@ -58,7 +61,7 @@ def _matrices_outside_attention(block: nn.Module) -> int:
     return sum(
         any(p.ndim >= 2 for p in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
         for module in block.modules()
-        if id(module) not in inside
+        if id(module) not in inside and not _NORM.search(type(module).__name__)
     )
 
 

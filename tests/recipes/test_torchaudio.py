@@ -16,7 +16,7 @@ Batch = namedtuple("Batch", ["inputs", "labels"])
 
 
 class ManualHubert(pl.LightningModule):
-    """A tuple batch; manual optimisation with a gradient scaler of its own; None for a batch or a loss that is no use."""
+    """A tuple batch; manual optimisation with a scaler of its own; None for a loss that is no use."""
 
     def __init__(self, layer_drop: float = 0.1) -> None:
         super().__init__()

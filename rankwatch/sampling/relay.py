@@ -1,0 +1,144 @@
+"""Models whose watched layers share no caller: their calls are recorded, and replayed, as if they were one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from rankwatch.sampling.candidates import named_arguments
+from rankwatch.sampling.paths import unwrap
+from rankwatch.sampling.undisturbed import never_compiled
+
+Named = dict[str, Any]
+"""Arguments of a call by name."""
+
+
+def by_name(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Named | None:
+    """A call's arguments by name, or None where it can't be made with names alone."""
+    forward = unwrap(module).forward
+    kinds = {parameter.kind for parameter in inspect.signature(forward).parameters.values()}
+    if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY}:
+        return None
+    return named_arguments(args, kwargs, forward)
+
+
+class Relay(nn.Module):
+    """Runs a front end, and the blocks on what it gave: one module made of two that no other calls.
+
+    Args:
+        front_end: Is called first.
+        blocks: Is given its output as it is.
+        links: Argument of the blocks -> position in the front end's output.
+    """
+
+    def __init__(self, front_end: nn.Module, blocks: nn.Module, links: Mapping[str, int]) -> None:
+        super().__init__()
+        self.front_end, self.blocks = front_end, blocks
+        self._links = dict(links)
+
+    def forward(self, front_end: Named, blocks: Named) -> Any:
+        """Both calls, given the arguments of each by name."""
+        given = _parts(self.front_end(**front_end))
+        return self.blocks(**blocks, **{name: given[position] for name, position in self._links.items()})
+
+
+class Several(nn.Module):
+    """Stands for modules that are called independently of each other: student and teacher.
+
+    Args:
+        parts: (path, module) of each, by the name under which a recorded call has its arguments.
+    """
+
+    def __init__(self, parts: Mapping[str, tuple[str, nn.Module]]) -> None:
+        super().__init__()
+        self.parts = dict(parts)
+        self._all = nn.ModuleList(module for _, module in parts.values())
+
+    def forward(self, **calls: Named) -> None:
+        """Each call, given its arguments by name."""
+        for name, call in calls.items():
+            self.parts[name][1](**call)
+
+
+class RelayRecorder:
+    """Records the calls of a front end and of the modules that contain all blocks, and how they are linked.
+
+    Args:
+        front_end: (path, module).
+        candidates: Modules that contain all other watched layers, deepest first.
+    """
+
+    def __init__(self, front_end: tuple[str, nn.Module], candidates: Sequence[tuple[str, nn.Module]]) -> None:
+        self._front_end = front_end
+        self._candidates = list(candidates)
+        self._copy: Callable[[Any], Any] | None = None
+        self._first: Named | None = None
+        self._given: tuple[Any, ...] = ()
+        self._found: dict[int, tuple[Named, dict[str, int]]] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def install(self) -> None:
+        """Register the hooks."""
+        _, front_end = self._front_end
+        before, after = never_compiled(self._before_front_end), never_compiled(self._after_front_end)
+        self._handles.append(front_end.register_forward_pre_hook(before, with_kwargs=True))
+        self._handles.append(front_end.register_forward_hook(after))
+        for index, (_, module) in enumerate(self._candidates):
+            hook = never_compiled(self._before_blocks(index))
+            self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def remove(self) -> None:
+        """Take every hook away."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.forget()
+
+    def arm(self, copy: Callable[[Any], Any]) -> None:
+        """Record the next calls; `copy` makes copies of nested tensors."""
+        self.forget()
+        self._copy = copy
+
+    def forget(self) -> None:
+        """Hold on to nothing."""
+        self._copy = self._first = None
+        self._given, self._found = (), {}
+
+    def take(self) -> tuple[str, Relay, Named] | None:
+        """Paths, the two modules as one and its arguments; None where no blocks were given the front end's output."""
+        if not self._found or self._first is None:
+            return None
+        index = min(self._found)
+        second, links = self._found[index]
+        path, blocks = self._candidates[index]
+        relay = Relay(self._front_end[1], blocks, links)
+        return f"{self._front_end[0]} and then of {path}", relay, {"front_end": self._first, "blocks": second}
+
+    def _before_front_end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._copy is not None and self._first is None:
+            self._first = self._copy(by_name(module, args, kwargs))
+
+    def _after_front_end(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._copy is not None and not self._given:
+            self._given = _parts(output)
+
+    def _before_blocks(self, index: int) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            named = by_name(module, args, kwargs) if self._copy is not None and index not in self._found else None
+            if named is None or self._copy is None:
+                return
+            places = {id(part): position for position, part in enumerate(self._given) if isinstance(part, Tensor)}
+            links = {name: places[id(value)] for name, value in named.items() if id(value) in places}
+            if links:
+                rest = {name: value for name, value in named.items() if name not in links}
+                self._found[index] = (self._copy(rest), links)
+
+        return hook
+
+
+def _parts(output: Any) -> tuple[Any, ...]:
+    return tuple(output) if isinstance(output, (tuple, list)) else (output,)

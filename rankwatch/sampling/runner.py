@@ -1,0 +1,161 @@
+"""How a probe batch is run through a model; never through a training or validation step."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rankwatch.sampling.adapters import Adapter, unmasked_call
+from rankwatch.sampling.probe_sets import ProbeBatch
+from rankwatch.sampling.recorder import Copies, HeldCall
+from rankwatch.sampling.relay import Several
+from rankwatch.sampling.substitute import substitute
+
+ProbeForward = Callable[[nn.Module, Any], Any]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How one backbone is run.
+
+    Attributes:
+        path: Of the module whose call was held back.
+        module: That module; None as long as no call was held back.
+        adapter: Its unmasked forward pass, or None.
+        part: The name of its arguments in a call that stands for several; None where it stands alone.
+    """
+
+    path: str
+    module: nn.Module | None
+    adapter: Adapter | None
+    part: str | None = None
+
+    def call(self, batch: ProbeBatch | HeldCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Its own arguments in a held-back call."""
+        return (batch.args, batch.kwargs) if self.part is None else ((), batch.kwargs[self.part])
+
+
+class Runner:
+    """Runs probe batches through the model.
+
+    Order of ways: the user's `probe_forward`; the adapter of a known model family (unmasked); for a
+    held-back call its replay as it was; for audio the held-back call with the waveforms exchanged.
+
+    Args:
+        root: The whole model.
+        backbone: (path, module) whose call was held back; None as long as none was.
+        probe_forward: The user's function of (root, batch), or None.
+        template: A held-back call to put audio into where no adapter knows the model.
+    """
+
+    def __init__(
+        self,
+        root: nn.Module,
+        backbone: tuple[str, nn.Module] | None,
+        probe_forward: ProbeForward | None = None,
+        template: HeldCall | None = None,
+    ) -> None:
+        self._root = root
+        self._backbone = backbone
+        self._probe_forward = probe_forward
+        self._template = template
+        self._ways = _ways(root, backbone)
+        self._replayed: set[str] = set()
+
+    def input(self, batch: ProbeBatch) -> str:
+        """The protocol's word for what the model is given: ``"clean"``, ``"replayed"`` or ``"user"``."""
+        if self._probe_forward is not None:
+            return "user"
+        replayed = any(way.adapter is None or (way.path in self._replayed and not batch.audio) for way in self._ways)
+        return "replayed" if replayed else "clean"
+
+    @property
+    def way(self) -> str:
+        """How batches are run, in words, for the table."""
+        if self._probe_forward is not None:
+            return "your probe_forward"
+        return "; ".join(
+            f"{way.adapter.name} (unmasked, eval mode)"
+            if way.adapter is not None and way.path not in self._replayed
+            else f"replay of the call of {way.path or 'the module itself'} (eval mode)"
+            for way in self._ways
+        )
+
+    def signature(self, batch: ProbeBatch) -> Callable[..., Any] | None:
+        """What tells the names of the batch's arguments."""
+        if batch.audio:
+            return _audio
+        return self._backbone[1].forward if self._backbone is not None else None
+
+    def run(self, batch: ProbeBatch, device: torch.device) -> None:
+        """One forward pass; what it returns is thrown away, the taps have what matters.
+
+        Raises:
+            ValueError: If there is no way to run this batch, saying what to pass.
+        """
+        there = Copies(device)
+        if self._probe_forward is not None:
+            self._probe_forward(self._root, there(batch.batch))
+            return
+        for way in self._ways:
+            if batch.audio:
+                self._run_audio(way, *there(batch.args))
+            else:
+                self._run_call(way, *there((*way.call(batch), batch.batch)))
+
+    def _run_call(self, way: _Way, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Any) -> None:
+        clean = way.adapter.transform(args, kwargs, batch) if way.adapter is not None else None
+        if clean is not None:
+            clean()
+        elif way.module is None:
+            raise ValueError(
+                "no module that contains all watched layers is called as a module in training_step, so its "
+                "call can't be replayed: pass probe_forward=... or watch_train=True"
+            )
+        else:
+            self._replayed.add(way.path)
+            way.module(*args, **kwargs)
+
+    def _run_audio(self, way: _Way, waveforms: Tensor, lengths: Tensor) -> None:
+        if way.adapter is not None:
+            way.adapter.run(waveforms, lengths)
+        elif way.module is not None and self._template is not None:
+            args, kwargs = Copies(waveforms.device)(way.call(self._template))
+            args, kwargs = substitute(args, kwargs, waveforms, lengths, way.module.forward)
+            way.module(*args, **kwargs)
+        else:
+            raise ValueError("audio can't be run through this model without probe_forward=...")
+
+
+def _ways(root: nn.Module, backbone: tuple[str, nn.Module] | None) -> list[_Way]:
+    if backbone is None:
+        return [_Way("", None, unmasked_call(root, root))]
+    path, module = backbone
+    if isinstance(module, Several):
+        return [_Way(path, one, unmasked_call(one, root), part) for part, (path, one) in module.parts.items()]
+    return [_Way(path, module, unmasked_call(module, root))]
+
+
+def _audio(waveforms: Tensor, lengths: Tensor) -> None:
+    """The names of a folder batch's parts."""
+
+
+def import_function(path: str) -> ProbeForward:
+    """The function that a dotted path such as ``"my_project.probes:forward"`` or ``"a.b.f"`` names.
+
+    Raises:
+        ValueError: If the module or the function isn't there.
+    """
+    module, _, name = path.replace(":", ".").rpartition(".")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path!r} names no function that can be imported: {error}") from error
+    if not callable(function):
+        raise ValueError(f"{path!r} is not a function")
+    return function  # type: ignore[no-any-return]

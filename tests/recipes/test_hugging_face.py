@@ -1,0 +1,118 @@
+"""Hugging Face's wav2vec 2.0, HuBERT, WavLM and Data2VecAudio in a LightningModule, given what scripts give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from recipe import drawn, padded, pretrain
+from sampling.speech_models import hugging_face
+from torch import Tensor
+
+SAMPLES = [[1600, 900, 1234, 400], [1210, 777, 1111], [1500, 1499, 640, 400, 1203]]
+
+
+def _frames(samples: int) -> int:
+    return (((samples - 10) // 5 + 1 - 3) // 2 + 1 - 2) // 2 + 1
+
+
+FRAMES = [_frames(n) for samples in SAMPLES for n in samples]
+
+
+class Pretraining(pl.LightningModule):
+    """A dict; the sample-level mask goes in, the frame-level mask is popped on the way; time masks are given."""
+
+    def __init__(self, config: str, model: str, **changes: Any) -> None:
+        super().__init__()
+        self.model = hugging_face(config, model, layerdrop=0.1, **changes).train()
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        batch = dict(batch)
+        batch.pop("sub_attention_mask", None)
+        masks = torch.rand(len(batch["input_values"]), _frames(batch["input_values"].shape[1])) < 0.4
+        out = self.model(**batch, mask_time_indices=masks)
+        hidden = out.projected_states if hasattr(out, "projected_states") else out.last_hidden_state
+        return hidden.square().mean()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.AdamW(self.parameters(), 1e-3)
+
+
+def _mask(samples: list[int], seed: int) -> dict[str, Tensor]:
+    waveforms, lengths = padded(samples, seed)
+    frames = torch.tensor([_frames(n) for n in samples])
+    return {
+        "input_values": waveforms,
+        "attention_mask": (torch.arange(waveforms.shape[1]) < lengths[:, None]).long(),
+        "sub_attention_mask": (torch.arange(int(frames.max())) < frames[:, None]).long(),
+    }
+
+
+MODELS = [
+    ("Wav2Vec2Config", "Wav2Vec2ForPreTraining"),
+    ("Wav2Vec2Config", "Wav2Vec2Model"),
+    ("HubertConfig", "HubertModel"),
+    ("WavLMConfig", "WavLMModel"),
+    ("Data2VecAudioConfig", "Data2VecAudioModel"),
+]
+
+
+def _batches(make: Callable[..., Any] = _mask) -> list[Any]:
+    return [make(samples, seed) for seed, samples in enumerate(SAMPLES)]
+
+
+@pytest.mark.parametrize(("config", "model"), MODELS)
+def test_one_line(config: str, model: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = partial(Pretraining, config, model)
+    run = pretrain(make, _batches(), tmp_path, monkeypatch, accumulate_grad_batches=2)
+    front, *blocks = run.layers
+    assert front.endswith("feature_extractor")
+    assert [name.rpartition(".")[2] for name in blocks] == ["0", "1", "2"]
+    for layer in run.layers:
+        assert run.frames(layer) == FRAMES
+        assert "argument 'attention_mask' (mask, through 3 convolutions)" in run.source(layer)
+        assert run.rows("frame")[layer] == {drawn(FRAMES)}
+    assert {r.protocol.input for r in run.watch.readings} == {"clean"}
+    assert "(B, C, T)" in run.table  # the front end's
+    assert "(unmasked, eval mode)" in run.table
+
+
+def test_a_mask_of_padding(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 where there is none: the model itself takes it the other way round, so only valid frames are its own idea."""
+
+    class Inverted(Pretraining):
+        def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+            mask = 1 - batch["padding_mask"]
+            return self.model(batch["input_values"], attention_mask=mask).last_hidden_state.square().mean()
+
+    def make(samples: list[int], seed: int) -> dict[str, Tensor]:
+        batch = _mask(samples, seed)
+        return {"input_values": batch["input_values"], "padding_mask": 1 - batch["attention_mask"]}
+
+    run = pretrain(partial(Inverted, *MODELS[2]), _batches(make), tmp_path, monkeypatch)
+    assert run.frames(run.layers[-1]) == FRAMES
+
+
+def test_without_a_mask_padding_is_seen_and_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(samples: list[int], seed: int) -> dict[str, Tensor]:
+        return {"input_values": _mask(samples, seed)["input_values"]}
+
+    run = pretrain(partial(Pretraining, *MODELS[2]), _batches(make), tmp_path, monkeypatch)
+    assert not run.watch.readings
+    (said,) = [one for one in run.said if "held_back" in one]
+    assert "no lengths were found" in said
+    assert "end in zeros of different lengths" in said
+    assert 'lengths="none"' in said
+
+
+def test_all_of_equal_length_need_no_mask(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(samples: list[int], seed: int) -> dict[str, Tensor]:
+        return {"input_values": _mask([samples[0]] * len(samples), seed)["input_values"]}
+
+    run = pretrain(partial(Pretraining, *MODELS[2]), _batches(make), tmp_path, monkeypatch)
+    assert run.frames(run.layers[-1]) == [_frames(s[0]) for s in SAMPLES for _ in s]
+    assert run.source(run.layers[-1]) == "every frame (no lengths found)"
