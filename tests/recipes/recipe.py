@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -100,7 +101,8 @@ def pretrain(
 def _fit(make: Any, batches: Sequence[Any], folder: Path, callbacks: list[Any], arguments: Any) -> pl.LightningModule:
     pl.seed_everything(0, verbose=False)
     module: pl.LightningModule = make()
-    loader: DataLoader[Any] = DataLoader(list(batches), batch_size=None, collate_fn=_as_it_is)
+    # Copies: models write into their batches (NeMo dithers in place).
+    loader: DataLoader[Any] = DataLoader(copy.deepcopy(list(batches)), batch_size=None, collate_fn=_as_it_is)
     settings = {"max_epochs": 2, "max_steps": -1, "logger": False, "enable_checkpointing": False, **arguments}
     trainer(folder, *callbacks, **settings).fit(module, loader)
     return module
