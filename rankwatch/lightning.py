@@ -55,6 +55,8 @@ class RankWatch(_Base):
         on_collapse: ``"warn"``, or ``"stop"``: end the run at once, with a checkpoint of that moment.
         lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch that gives the
             utterances' lengths.
+        frames: Where a mask over time is seen in a call that is replayed, or in the training pass: frames without it
+            (``"unmasked"``), those under it (``"masked"``: their embeddings begin as one vector), or ``"all"``.
         sample_rate: Samples per second that the model expects; folders of audio are resampled to it.
         seed: Seed of the drawing and of the projection.
         strict: Raise on every failure of our own instead of warning once.
@@ -88,6 +90,7 @@ class RankWatch(_Base):
         projection: str | int | None = "auto",
         on_collapse: str = "warn",
         lengths: str | Callable[[Any], Any] = "auto",
+        frames: str = "unmasked",
         sample_rate: int = 16_000,
         seed: int = 0,
         strict: bool = False,
@@ -106,6 +109,7 @@ class RankWatch(_Base):
             projection=projection,
             on_collapse=on_collapse,
             lengths=lengths,
+            frames=frames,
             sample_rate=sample_rate,
             seed=seed,
             strict=strict,

@@ -68,6 +68,7 @@ class Gathering:
             per_utterance=settings.frames_per_utterance,
             lengths=settings.lengths,
             seed=settings.seed,
+            frames=settings.frames,
         )
         forward = settings.probe_forward
         self._forward: ProbeForward | None = import_function(forward) if isinstance(forward, str) else forward
@@ -241,6 +242,7 @@ class Gathering:
             k=None,
             pooling="none" if level == "frame" else "mean",
             input="masked" if train else self.probing.inputs.get(source, "unknown"),
+            frames=self._train.frames if train and self._train is not None else self.probing.frames.get(source, "all"),
             mode="train" if train else "eval",
             precision=self._precision,
             seed=self._settings.seed,

@@ -56,6 +56,8 @@ class Probing:
         """Fingerprints of the probe sets over all processes, by name, once they were run."""
         self.inputs: dict[str, str] = {}
         """What the model was given: ``"clean"``, ``"replayed"`` or ``"user"``, by probe set."""
+        self.frames: dict[str, str] = {}
+        """Which frames counted, by probe set, where a mask over time was seen."""
 
     def fill(self, window: Window, probe_set: ProbeSet) -> None:
         """Run the whole set.
@@ -102,7 +104,10 @@ class Probing:
             used=batch.used,
             forward=self.runner.signature(batch),
             audio=batch.audio,
+            masked=self.runner.input(batch) == "replayed",
         )
+        if self._observer.frames != "all":
+            self.frames[window.source] = self._observer.frames
         self.tell_failures(failures)
         window.add(drawn, batch.used)
 

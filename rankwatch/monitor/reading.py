@@ -35,6 +35,8 @@ class Protocol:
         input: ``"clean"`` (known to be unmasked), ``"replayed"`` (the training call in eval mode, with whatever
             masks it was given), ``"user"`` (by `probe_forward`), ``"masked"`` (the training pass) or
             ``"unknown"``.
+        frames: ``"all"``, or where a mask over time was seen in the call ``"unmasked"`` (frames without it) or
+            ``"masked"``.
         mode: ``"eval"`` or ``"train"`` (with dropout and masking).
         precision: The trainer's precision, for example ``"bf16-mixed"``.
         seed: Seed of the drawing and of the projection.
@@ -52,6 +54,7 @@ class Protocol:
     power: str = "sigma"
     pooling: str = "none"
     input: str = "unknown"
+    frames: str = "all"
     mode: str = "eval"
     precision: str = "32-true"
     seed: int = 0

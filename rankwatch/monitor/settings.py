@@ -29,6 +29,7 @@ class Settings:
     projection: str | int | None = "auto"
     on_collapse: str = "warn"
     lengths: Any = "auto"
+    frames: str = "unmasked"
     sample_rate: int = 16_000
     seed: int = 0
     strict: bool = False
@@ -50,6 +51,8 @@ class Settings:
             number or self.projection in ("auto", None), "projection", self.projection, "'auto', None or columns k >= 2"
         )
         _require(self.on_collapse in ("warn", "stop"), "on_collapse", self.on_collapse, "'warn' or 'stop'")
+        known = ("unmasked", "masked", "all")
+        _require(self.frames in known, "frames", self.frames, "'unmasked', 'masked' or 'all'")
         for name in self.sets:
             fits = bool(name) and "/" not in name and "@" not in name and name != "train"
             _require(fits, "probe_sets", name, "names without '/' or '@', and 'train' is taken")

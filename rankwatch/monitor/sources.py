@@ -150,6 +150,8 @@ class TrainPass:
         recorder.install()
         self.window = new_window()
         self.failures: dict[str, Exception] = {}
+        self.frames: str = "all"
+        """Which frames counted: those without the mask, where one was seen."""
 
     def batch_starts(self, batch: Any, steps_to_reading: int) -> None:
         """Before a training batch; rows are gathered only as long before the reading as it takes."""
@@ -178,7 +180,10 @@ class TrainPass:
             keys=call.keys,
             used=used,
             forward=None if backbone is None else backbone[1].forward,
+            masked=True,
         )
+        if self._observer.frames != "all":
+            self.frames = self._observer.frames
         self.failures.update(failures)
         self.window.add(drawn, used)
 

@@ -28,7 +28,7 @@ class Window:
     def __init__(
         self, source: str, levels: tuple[str, ...], projection: Callable[[int], int | None], seed: int = 0
     ) -> None:
-        self._source = source
+        self.source = source
         self._levels = levels
         self._projection = projection
         self._seed = seed
@@ -52,7 +52,7 @@ class Window:
         samples = {}
         for (level, layer), parts in self._rows.items():
             rows, groups, rounding = (torch.cat(some) for some in zip(*parts, strict=True))
-            samples[self._source, level, layer] = Sample.from_rows(
+            samples[self.source, level, layer] = Sample.from_rows(
                 rows,
                 groups=groups,
                 projection=self._projection(rows.shape[1]),

@@ -68,7 +68,7 @@ def fingerprint(x: Tensor) -> Tensor:
     return mix64(bits) & _MASK63
 
 
-def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0) -> list[Tensor]:
+def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0, among: Tensor | None = None) -> list[Tensor]:
     """Positions of up to `count` frames of each utterance, uniformly without replacement.
 
     Each frame's priority is a hash of (utterance key, position, seed), and the `count` smallest of the valid
@@ -79,17 +79,22 @@ def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0) -> list
         keys: (B,) from `fingerprint`.
         count: Frames wanted from each; shorter utterances are used whole.
         seed: Another seed draws other frames.
+        among: (B, T) boolean, the frames that may be drawn; all valid ones by default.
 
     Returns:
-        B ascending int64 index tensors on the CPU, of min(count, frames_b) entries each.
+        B ascending int64 index tensors on the CPU, of min(count, frames_b) entries each (fewer where fewer may be
+        drawn).
     """
     frames, keys = frames.cpu(), keys.cpu()
     longest = int(frames.max()) if len(frames) else 0
     position = torch.arange(1, longest + 1)
     priority = mix64(mix64(position * _GOLDEN + seed) ^ keys[:, None]) & _MASK63
-    priority = priority.masked_fill(position > frames[:, None], _MASK63)
+    valid = position <= frames[:, None]
+    if among is not None:
+        valid &= among.cpu()[:, :longest]
+    priority = priority.masked_fill(~valid, _MASK63)
     chosen = priority.topk(min(count, longest), dim=1, largest=False).indices
-    wanted = frames.clamp(max=count).tolist()
+    wanted = valid.sum(dim=1).clamp(max=count).tolist()
     return [row[:n].sort().values for row, n in zip(chosen, wanted, strict=True)]
 
 
@@ -125,6 +130,7 @@ def draw_rows(
     seed: int = 0,
     levels: Sequence[str] = ("frame", "utterance"),
     positions: Sequence[Tensor] | None = None,
+    among: Tensor | None = None,
 ) -> Drawn:
     """Draw both levels' rows from one layer's output.
 
@@ -136,6 +142,7 @@ def draw_rows(
         seed: Seed of the draw.
         levels: Which levels are wanted; the other's rows stay empty.
         positions: From `draw_frames` with the same arguments, where they are known already.
+        among: (B, T) boolean, the frames that count; all valid ones by default.
 
     Returns:
         The rows in the batch's order. Utterance means are summed in float64 over a contiguous copy of the
@@ -145,8 +152,8 @@ def draw_rows(
     width = hidden.shape[2]
     frames, keys = frames.clamp(max=hidden.shape[1]), keys.cpu()
     counts = frames.tolist()
-    kept = [i for i, count in enumerate(counts) if count > 0]
-    indices = draw_frames(frames, keys, per_utterance, seed) if positions is None else positions
+    indices = draw_frames(frames, keys, per_utterance, seed, among) if positions is None else positions
+    kept = [i for i, drawn in enumerate(indices) if len(drawn) > 0]
     lengths = torch.tensor([len(indices[i]) for i in kept], dtype=torch.int64)
     none = torch.zeros(0, width)
     frame_rows = utterance_rows = none
@@ -157,7 +164,7 @@ def draw_rows(
     # Activations that were turned into float32 are still as coarse as they were.
     format_ = number_format(frame_rows) if hidden.dtype == torch.float32 else hidden.dtype
     if "utterance" in levels and kept:
-        whole = [hidden[i, : counts[i]].double().contiguous() for i in kept]
+        whole = [_counting(hidden[i, : counts[i]], among, i).double().contiguous() for i in kept]
         utterance_rows = torch.stack([x.mean(dim=0) for x in whole]).float().cpu()
         rounding = torch.stack([rounding_of(x, format_).sum() / len(x) ** 2 for x in whole]).cpu()
     kept_keys = keys[kept]
@@ -168,5 +175,9 @@ def draw_rows(
         utterance_keys=kept_keys if len(utterance_rows) else kept_keys[:0],
         frame_rounding=rounding_of(frame_rows, format_),
         utterance_rounding=rounding,
-        dropped=len(counts) - len(kept),
+        dropped=counts.count(0),
     )
+
+
+def _counting(frames: Tensor, among: Tensor | None, utterance: int) -> Tensor:
+    return frames if among is None else frames[among[utterance, : len(frames)].to(frames.device)]

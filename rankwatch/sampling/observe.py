@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.draw import Drawn, draw_frames, draw_rows
 from rankwatch.sampling.lengths import LengthSpec, Observed, resolve_lengths
+from rankwatch.sampling.masks import mask_of, time_masks
 from rankwatch.sampling.outputs import to_btc, unpack
 
 
@@ -33,6 +34,7 @@ class Observer:
         per_utterance: Frames to draw from each utterance.
         lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch.
         seed: Seed of the draw.
+        frames: Which frames count where a mask over time is seen in the call: without ("unmasked"), under it, all.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class Observer:
         per_utterance: int,
         lengths: LengthSpec = "auto",
         seed: int = 0,
+        frames: str = "unmasked",
     ) -> None:
+        self._frames = frames
         self._layers = {layer.name: layer for layer in layers}
         self._root = root
         self._levels = tuple(levels)
@@ -52,6 +56,8 @@ class Observer:
         self._spec = lengths
         self._seed = seed
         self.facts: dict[str, LayerFacts] = {}
+        self.frames: str = "all"
+        """Which frames counted in the last pass."""
 
     def rows(
         self,
@@ -64,6 +70,7 @@ class Observer:
         used: int,
         forward: Callable[..., Any] | None = None,
         audio: bool = False,
+        masked: bool = False,
     ) -> tuple[dict[str, Drawn], dict[str, Exception]]:
         """Rows of every layer that could be read, and what went wrong with the others.
 
@@ -76,6 +83,7 @@ class Observer:
             used: Only the first `used` utterances count.
             forward: What was called, for the names of its arguments.
             audio: The batch is (waveforms, lengths) of our own: the user's `lengths` means other batches.
+            masked: The masks in the call, if there are any, were used.
 
         Raises:
             AmbiguousLengths: Where lengths can't be known: that concerns all layers.
@@ -86,15 +94,20 @@ class Observer:
         valid = resolve_lengths(
             observed, args=args, kwargs=kwargs, batch=batch, spec=spec, root=self._root, forward=forward
         )
+        masks = []
+        if masked and self._frames != "all":
+            masks = time_masks(args, kwargs, batch, batch_size=len(keys), forward=forward)
+        self.frames = "all"
         drawn: dict[str, Drawn] = {}
         positions: dict[tuple[int, ...], list[Tensor]] = {}  # layers with as many frames share them
         for one in observed:
             name = one.layer.name
             try:
                 frames = valid[name].frames[:used].clamp(max=one.hidden.shape[1])
-                lengths = tuple(frames.tolist())
+                among = self._among(masks, one.hidden.shape[1], used)
+                lengths = (one.hidden.shape[1], *frames.tolist())
                 if lengths not in positions:
-                    positions[lengths] = draw_frames(frames, keys[:used], self._per_utterance, self._seed)
+                    positions[lengths] = draw_frames(frames, keys[:used], self._per_utterance, self._seed, among)
                 drawn[name] = draw_rows(
                     one.hidden[:used],
                     frames,
@@ -103,11 +116,20 @@ class Observer:
                     seed=self._seed,
                     levels=self._levels,
                     positions=positions[lengths],
+                    among=among,
                 )
                 self.facts[name] = LayerFacts(one.hidden.shape[2], layouts[name], valid[name].source)
             except Exception as error:
                 failures[name] = error
         return drawn, failures
+
+    def _among(self, masks: Sequence[Tensor], frames: int, used: int) -> Tensor | None:
+        """The frames that count, or None for all."""
+        mask = mask_of(masks, frames)
+        if mask is None:
+            return None
+        self.frames = self._frames
+        return mask[:used] if self._frames == "masked" else ~mask[:used]
 
     def _observed(
         self, outputs: Mapping[str, Any], batch_size: int, failures: dict[str, Exception]

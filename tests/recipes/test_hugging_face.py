@@ -13,6 +13,8 @@ from recipe import drawn, padded, pretrain
 from sampling.speech_models import hugging_face
 from torch import Tensor
 
+from rankwatch import RankWatch
+
 SAMPLES = [[1600, 900, 1234, 400], [1210, 777, 1111], [1500, 1499, 640, 400, 1203]]
 
 
@@ -82,19 +84,19 @@ def test_one_line(config: str, model: str, tmp_path: Any, monkeypatch: pytest.Mo
 
 
 def test_a_mask_of_padding(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1 where there is none: the model itself takes it the other way round, so only valid frames are its own idea."""
+    """1 where there is nothing to hear; the model isn't told, so only the batch says so."""
 
-    class Inverted(Pretraining):
+    class Untold(Pretraining):
         def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-            mask = 1 - batch["padding_mask"]
-            return self.model(batch["input_values"], attention_mask=mask).last_hidden_state.square().mean()
+            return self.model(batch["input_values"]).last_hidden_state.square().mean()
 
     def make(samples: list[int], seed: int) -> dict[str, Tensor]:
         batch = _mask(samples, seed)
         return {"input_values": batch["input_values"], "padding_mask": 1 - batch["attention_mask"]}
 
-    run = pretrain(partial(Inverted, *MODELS[2]), _batches(make), tmp_path, monkeypatch)
+    run = pretrain(partial(Untold, *MODELS[2]), _batches(make), tmp_path, monkeypatch)
     assert run.frames(run.layers[-1]) == FRAMES
+    assert "field 'padding_mask' of the batch" in run.source(run.layers[-1])
 
 
 def test_without_a_mask_padding_is_seen_and_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,3 +118,19 @@ def test_all_of_equal_length_need_no_mask(tmp_path: Any, monkeypatch: pytest.Mon
     run = pretrain(partial(Pretraining, *MODELS[2]), _batches(make), tmp_path, monkeypatch)
     assert run.frames(run.layers[-1]) == [_frames(s[0]) for s in SAMPLES for _ in s]
     assert run.source(run.layers[-1]) == "every frame (no lengths found)"
+
+
+def test_frames_under_the_mask_stand_apart_in_the_training_pass(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mask_time_indices` is an argument: frames under it, which begin as one vector, don't count."""
+    make = partial(Pretraining, *MODELS[0])
+    read = {}
+    for frames in ("unmasked", "masked", "all"):
+        watch = RankWatch(watch_train=True, probe_sets={}, frames=frames, frames_per_utterance=1000)
+        run = pretrain(make, _batches(), tmp_path / frames, monkeypatch, watch=watch)
+        last = [r for r in watch.readings if r.level == "frame" and r.layer.endswith("layers.0")][-1]
+        assert last.protocol.frames == frames
+        assert last.protocol.input == "masked"
+        read[frames] = last.n
+        assert run.watch.settings.frames == frames
+    assert read["unmasked"] + read["masked"] == read["all"]
+    assert 0.3 < read["masked"] / read["all"] < 0.5

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from nemo_like import AudioNoiseBatch, NemoModel
+from nemo_like import BANDS, WIDTH, AudioNoiseBatch, NemoModel
 from recipe import drawn, padded, pretrain
+from torch import Tensor, nn
 
 SAMPLES = [[1600, 900, 1234, 200], [1210, 777, 1111], [2000, 1999, 640, 400, 1203]]
 LAYERS = ["encoder.pre_encode", "encoder.layers.0", "encoder.layers.1", "encoder.layers.2"]
@@ -49,3 +50,66 @@ def test_one_line(batch: Any, after: bool, tmp_path: Any, monkeypatch: pytest.Mo
         assert run.rows("frame")[layer] == {drawn(FRAMES)}
     assert {r.protocol.input for r in run.watch.readings} == {"clean"}
     assert "unmasked" in run.table
+
+
+class Stacking(nn.Module):
+    """Features of four frames side by side, without lengths of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(BANDS, WIDTH, 4, 4)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
+        return self.conv(x.transpose(1, 2)).transpose(1, 2), None
+
+
+class WithoutLengths(NemoModel):
+    """Its subsampling tells no lengths, so the encoder's argument has to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder.pre_encode = Stacking()
+        self.encoder.forward = self.encode  # type: ignore[method-assign]
+
+    def encode(self, audio_signal: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        x, _ = self.encoder.pre_encode(x=audio_signal.transpose(1, 2), lengths=length)
+        for layer in self.encoder.layers:
+            x = layer(x=x, pos_emb=torch.zeros(1, WIDTH))
+        return x.transpose(1, 2), length // 4
+
+
+def test_the_encoders_argument_where_the_subsampling_tells_nothing(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [_dataclass(samples, seed) for seed, samples in enumerate(SAMPLES)]
+    run = pretrain(WithoutLengths, batches, tmp_path, monkeypatch)
+    assert run.frames(LAYERS[-1]) == [n // 20 // 4 for samples in SAMPLES for n in samples]
+    assert "argument 'length' (input frames, through 1 convolution)" in run.source(LAYERS[-1])
+
+
+def test_features_in_the_batch(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loader that preprocesses: (B, D, T) and its lengths in frames."""
+
+    class Processed(NemoModel):
+        def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+            features, _ = self.mask_processor(input_feats=batch[0], input_lengths=batch[1])
+            return {"loss": self.decoder(self.encoder(audio_signal=features, length=batch[1])[0]).square().mean()}
+
+    lengths = [torch.tensor([n // 20 for n in samples]) for samples in SAMPLES]
+    batches = [(torch.randn(len(n), BANDS, int(n.max())), n, torch.zeros(len(n), 3)) for n in lengths]
+    run = pretrain(Processed, batches, tmp_path, monkeypatch)
+    assert run.frames(LAYERS[-1]) == FRAMES
+    assert {r.protocol.input for r in run.watch.readings} == {"clean"}
+
+
+def test_lengths_above_the_features_are_refused_by_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(WithoutLengths):
+        def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+            features, lengths = self.preprocessor(input_signal=batch[0], length=batch[1])
+            return {"loss": self.encoder(audio_signal=features, length=lengths + 40)[0].square().mean()}
+
+    batches = [_tuple(samples, seed)[:2] for seed, samples in enumerate(SAMPLES)]
+    run = pretrain(Wrong, [[x, n + 800] for x, n in batches], tmp_path, monkeypatch)
+    assert not run.watch.readings
+    (said,) = [one for one in run.said if "held_back" in one]
+    assert "looks like lengths but doesn't fit: argument 'length' = [160, 125, 141, 90]" in said

@@ -1,4 +1,4 @@
-"""NVIDIA NeMo's real classes, where they are installed: NeMo 3.0 wants Lightning 2.4, so they aren't beside our versions.
+"""NVIDIA NeMo's real classes, where they are installed: NeMo 3.0 wants Lightning 2.4, not ours.
 
 In an environment of its own: ``pip install "nemo_toolkit[asr]==3.0.0" "lightning==2.4.0" "pytorch-lightning==2.4.0"``.
 """

@@ -61,15 +61,18 @@ class BestRq(pl.LightningModule):
         self.linear = nn.Linear(WIDTH, 8)
         self.register_buffer("bands", torch.randn(HOP, BANDS, generator=torch.Generator().manual_seed(0)))
 
+    def between(self, x: Tensor) -> Tensor:
+        return x
+
     def training_step(self, batch: Any, index: int) -> Tensor:
         from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
         waveforms, fractions, mask = batch
         features = (waveforms.unfold(1, HOP, HOP) @ self.bands).abs().add(1e-3).log()
         features = nn.functional.pad(features, (0, 0, 0, -features.shape[1] % 4))
-        features[:, mask] = 0.1 * torch.randn(len(features), len(mask), BANDS)
+        features[:, mask] = 0.1 * torch.randn(len(features), len(mask), BANDS, dtype=features.dtype)
         chunks = DynChunkTrainConfig(8, 2) if torch.rand(()) < 0.5 else None
-        encoded = self.wrapper(self.CNN(features), fractions, dynchunktrain_config=chunks)
+        encoded = self.wrapper(self.between(self.CNN(features)), fractions, dynchunktrain_config=chunks)
         return self.linear(encoded)[:, mask[::4] // 4].square().mean()
 
     def configure_optimizers(self) -> Any:
@@ -87,12 +90,60 @@ def _batch(samples: list[int], seed: int, **padding: Any) -> tuple[Tensor, Tenso
     return waveforms, lengths / max(samples), torch.tensor([0, 4, 8, 12])
 
 
+def _batches(**changes: Any) -> list[Any]:
+    return [_batch(samples, seed, **changes) for seed, samples in enumerate(SAMPLES)]
+
+
 @pytest.mark.parametrize("layer_drop", [0.0, 0.2])
 def test_one_line(layer_drop: float, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    batches = [_batch(samples, seed) for seed, samples in enumerate(SAMPLES)]
-    run = pretrain(partial(BestRq, layer_drop), batches, tmp_path, monkeypatch, accumulate_grad_batches=2)
-    print(run.said, run.table)
+    run = pretrain(partial(BestRq, layer_drop), _batches(), tmp_path, monkeypatch, accumulate_grad_batches=2)
     assert run.layers == ["CNN", *BLOCKS]
     for layer in run.layers:
         assert run.frames(layer) == FRAMES
+        assert "wav_lens' (fractions, in proportion (to within a frame))" in run.source(layer)
         assert run.rows("frame")[layer] == {drawn(FRAMES)}
+    assert {r.protocol.input for r in run.watch.readings} == {"replayed"}
+    assert "replay of the call of CNN and then of wrapper (eval mode)" in run.table
+    assert "(B, T, F, C)" in run.table
+
+
+def test_in_bfloat16(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = pretrain(BestRq, _batches(), tmp_path, monkeypatch, precision="bf16-mixed")
+    assert run.frames(BLOCKS[-1]) == FRAMES
+    assert all(r.ok for r in run.watch.readings if r.layer in BLOCKS)
+
+
+def test_the_reading_follows_both_parts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks are given what the front end makes of the held-back features now, not what it made of them then."""
+
+    class Dying(BestRq):
+        def on_train_batch_end(self, *_: Any) -> None:
+            with torch.no_grad():
+                for parameter in self.CNN.parameters():
+                    parameter.zero_()
+
+    run = pretrain(Dying, _batches(), tmp_path, monkeypatch)
+    last = {r.layer: r for r in run.watch.readings if r.level == "frame"}
+    assert last["CNN"].status == "constant"
+
+
+def test_fractions_above_one_are_refused_by_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [(x, 1.3 * fractions, mask) for x, fractions, mask in _batches()]
+    run = pretrain(BestRq, batches, tmp_path, monkeypatch)
+    assert not run.watch.readings
+    (said,) = [one for one in run.said if "held_back" in one]
+    assert "looks like lengths but doesn't fit" in said
+    assert "wav_lens'" in said
+    assert "fractions outside (0, 1]" in said
+
+
+def test_something_between_the_two_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Between(BestRq):
+        def between(self, x: Tensor) -> Tensor:
+            return 2 * x
+
+    run = pretrain(Between, _batches(), tmp_path, monkeypatch)
+    assert not run.watch.readings
+    (said,) = [one for one in run.said if "held_back" in one]
+    assert "nor are the blocks given the front end's output as it is" in said
+    assert "probe_forward=f" in said
