@@ -135,5 +135,24 @@ def test_a_path_that_is_not_there_names_what_is(tmp_path: Any, monkeypatch: pyte
 
 def test_trimmed_by_more_than_recipes_do_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = pretrain(Hubert, _batches(partial(_batch, trim=5)), tmp_path, monkeypatch)
-    print(run.said, run.valid[:1])
     assert not run.watch.readings
+    (said,) = [one for one in run.said if "held_back" in one]
+    assert "layer 'context.0', 73 frames: looks like lengths but doesn't fit: argument 'input_lengths' = [1600" in said
+
+
+def test_a_mask_in_the_replayed_call_sets_frames_apart(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Told(Hubert):
+        def forward(self, inputs: Tensor, input_lengths: Tensor, frames: int, mask: Any = None) -> Tensor:
+            return self.encode(inputs, input_lengths, frames, mask is not None)
+
+        def training_step(self, batch: Batch, index: int) -> Tensor:
+            mask = torch.rand(batch.targets.shape) < 0.5
+            hidden = self(batch.inputs, batch.input_lengths, batch.targets.shape[1], mask)
+            return nn.functional.cross_entropy(self.head(hidden).flatten(0, 1), batch.targets.flatten())
+
+    watch = RankWatch(frames_per_utterance=1000)
+    run = pretrain(Told, _batches(), tmp_path, monkeypatch, watch=watch)
+    assert {r.protocol.frames for r in watch.readings} == {"unmasked"}
+    assert {r.protocol.input for r in watch.readings} == {"replayed"}
+    (rows,) = run.rows("frame")["context.1"]
+    assert 0.4 < rows / sum(TRIMMED) < 0.6
