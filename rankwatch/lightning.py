@@ -117,7 +117,8 @@ class RankWatch(_Base):
         self._session: Session | None = None
         self._restored: dict[str, Any] = {}
         self._state: dict[str, Any] = {}
-        self._steps = self._global_step = 0
+        self._steps = self._taken = self._counted = 0
+        self._hooks: list[Callable[[], None]] = []
         self._seen: tuple[list[Reading], list[Alarm]] = ([], [])
 
     @property
@@ -145,7 +146,6 @@ class RankWatch(_Base):
         self._session = Session(
             self.settings,
             folder=None if trainer.fast_dev_run else _folder(trainer),
-            loggers=() if trainer.fast_dev_run else trainer.loggers,
             world=World(trainer.global_rank, trainer.world_size) if several else World(),
             gather=GroupGather() if several else None,
             precision=str(trainer.precision),
@@ -169,7 +169,11 @@ class RankWatch(_Base):
         if self._session is not None:
             unmet = trainer.min_steps or trainer.min_epochs
             shortest = f"min_steps={trainer.min_steps}, min_epochs={trainer.min_epochs} are met" if unmet else ""
-            self._session.begin(shortest=shortest)
+            # Some recipes attach their loggers late.
+            self._session.begin(loggers=() if trainer.fast_dev_run else trainer.loggers, shortest=shortest)
+            if not pl_module.automatic_optimization:
+                hooks = [optimizer.register_step_post_hook(self._count_step) for optimizer in trainer.optimizers]
+                self._hooks = [hook.remove for hook in hooks]
             self._publish(trainer)
 
     # -- during training ---------------------------------------------------------------------------------
@@ -217,6 +221,9 @@ class RankWatch(_Base):
         self._close()
 
     def _close(self) -> None:
+        for remove in self._hooks:
+            remove()
+        self._hooks = []
         if self._session is not None:
             self._state, self._seen = self.state_dict(), (self.readings, self.alarms)
             self._session.close()
@@ -234,11 +241,16 @@ class RankWatch(_Base):
 
     def _optimiser_steps(self, trainer: Any) -> int:
         """Steps of the model. `global_step` counts each optimiser's own, so with several, batches with a step count."""
+        taken = max(int(trainer.global_step), self._counted)
         if len(trainer.optimizers) <= 1:
-            return int(trainer.global_step)
-        self._steps += trainer.global_step > self._global_step
-        self._global_step = int(trainer.global_step)
+            return taken
+        self._steps += taken > self._taken
+        self._taken = taken
         return self._steps
+
+    def _count_step(self, *_: Any) -> None:
+        """Manual optimisation may step the optimiser itself, of which `global_step` doesn't hear."""
+        self._counted += 1
 
     def _publish(self, trainer: Any) -> None:
         """Put the scalars where EarlyStopping and ModelCheckpoint look."""
@@ -249,12 +261,12 @@ class RankWatch(_Base):
         """Plain values, small; loads with ``weights_only=True``."""
         if self._session is None:
             return self._state
-        return {**self._session.state_dict(), "steps": [self._steps, self._global_step]}
+        return {**self._session.state_dict(), "steps": [self._steps, self._taken, self._counted]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Called before `on_fit_start`, which uses it."""
         self._restored = state_dict
-        self._steps, self._global_step = state_dict.get("steps", (0, 0))
+        self._steps, self._taken, self._counted = state_dict.get("steps", (0, 0, 0))
 
 
 def _checkpoints(trainer: Any) -> tuple[list[str], list[str]]:

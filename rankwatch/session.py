@@ -43,7 +43,6 @@ class Session:
     Args:
         settings: The user's arguments.
         folder: Where files go, or None for none at all.
-        loggers: The trainer's loggers.
         world: This process among the others; the first one reports.
         gather: The collective, where there are several processes.
         precision: The trainer's precision, for the protocol.
@@ -55,7 +54,6 @@ class Session:
         settings: Settings,
         *,
         folder: Path | None = None,
-        loggers: Sequence[Any] = (),
         world: World | None = None,
         gather: GroupGather | None = None,
         precision: str = "32-true",
@@ -67,7 +65,7 @@ class Session:
         self.published = monitored_defaults(settings.name, settings.levels, settings.sources)
         self.monitor = Monitor(settings, world=world, gather=gather, precision=precision, autocast=autocast)
         self._folder = folder
-        self._loggers = loggers
+        self._loggers: Sequence[Any] = ()
         self._rank = self.monitor.world.rank
         self._healthy = LastHealthy(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
         self._reporters: ReporterGroup | None = None
@@ -80,13 +78,15 @@ class Session:
 
     # -- the training loop -------------------------------------------------------------------------------
 
-    def begin(self, *, shortest: str = "") -> None:
+    def begin(self, *, loggers: Sequence[Any] = (), shortest: str = "") -> None:
         """Training begins.
 
         Args:
+            loggers: The trainer's loggers.
             shortest: What keeps the run from stopping early, in words, or empty.
         """
         self.monitor.stopwatch.begin()
+        self._loggers = loggers
         if not self._loggers and self._folder is not None and self._rank == 0:
             self.monitor.complaints.warn("logger", f"the trainer has no logger; readings go to {self.records} only")
         if self.settings.on_collapse == "stop" and shortest:

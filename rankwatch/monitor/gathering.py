@@ -256,7 +256,8 @@ class Gathering:
         for layer in self.layers:
             facts = self._observer.facts.get(layer.name)
             if facts is None:
-                rows.append(LayerRow(layer.name, layer.label, 0, "-", "-", None, "did not fire"))
+                why = "not read" if layer.name in self.probing.fired else "did not fire"
+                rows.append(LayerRow(layer.name, layer.label, 0, "-", "-", None, why))
                 continue
             columns = self._columns(facts.width)
             note = f"k = {asked} >= width: unprojected" if isinstance(asked, int) and columns is None else ""

@@ -50,7 +50,8 @@ class Probing:
         self._autocast = autocast
         self._seed = seed
         self._passes: dict[str, int] = {}
-        self._fired: set[str] = set()
+        self.fired: set[str] = set()
+        """Layers that have fired in some pass."""
         self.runner: Runner | None = None
         self.ids: dict[str, str] = {}
         """Fingerprints of the probe sets over all processes, by name, once they were run."""
@@ -94,7 +95,7 @@ class Probing:
 
     def _take(self, batch: ProbeBatch, outputs: Mapping[str, Any], window: Window) -> None:
         assert self.runner is not None
-        self._fired.update(outputs)
+        self.fired.update(outputs)
         drawn, failures = self._observer.rows(
             outputs,
             args=batch.args,
@@ -118,7 +119,7 @@ class Probing:
 
     def name_silent_layers(self) -> None:
         """After the first window: complain about layers that never fired, by name."""
-        for layer in self._layers if self._fired else []:
-            if layer.name not in self._fired:
+        for layer in self._layers if self.fired else []:
+            if layer.name not in self.fired:
                 reason = f"layer {layer.name} did not fire in the first window (is it bypassed?); it is not watched"
                 self._complaints.fail(f"silent {layer.name}", reason)

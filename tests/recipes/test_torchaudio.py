@@ -12,6 +12,8 @@ from recipe import drawn, padded, pretrain
 from sampling.speech_models import CONV, torchaudio_hubert
 from torch import Tensor
 
+from rankwatch import RankWatch
+
 Batch = namedtuple("Batch", ["inputs", "labels"])
 
 
@@ -96,5 +98,25 @@ def test_padded_to_the_longest(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -
 def test_lengths_above_the_tensor_are_refused_by_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     waveforms, labels, lengths = _batch([1600, 900, 1234, 400], 0)
     run = pretrain(ManualHubert, [(waveforms, labels, lengths + 800)] * 3, tmp_path, monkeypatch)
-    print(run.said, run.table, run.valid)
     assert not run.watch.readings
+    (said,) = [one for one in run.said if "held_back" in one]
+    assert "looks like lengths but doesn't fit: argument 'audio_lengths' = [2400, 1700, 2034, 1200]" in said
+    assert "[1] not read" in run.table
+
+
+def test_optimisers_that_are_stepped_behind_the_trainers_back(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`global_step` stays 0 then; readings come by the optimiser's own steps."""
+
+    class Raw(ManualHubert):
+        def training_step(self, batch: Any, index: int) -> Tensor:
+            self.optimizer.zero_grad()
+            masked, _, _ = self.model(*batch)
+            loss = masked.logsumexp(1).mean()
+            loss.backward()
+            self.optimizer.step()
+            return loss
+
+    watch = RankWatch(every_n_steps=2, n_utterances=10)
+    run = pretrain(Raw, CROPPED, tmp_path, monkeypatch, watch=watch, max_epochs=3)
+    assert sorted({r.step for r in run.watch.readings}) == [2, 4, 6, 8, 9]
+    assert not run.module.optimizer._optimizer_step_post_hooks
