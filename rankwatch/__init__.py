@@ -1,7 +1,8 @@
 """Effective rank of every layer while a speech model pretrains.
 
-``from rankwatch import RankWatch`` is the callback; the arithmetic (`estimate_rank`, `rankme`) works
-without a trainer. Names are imported when they are first used, so ``import rankwatch`` costs nothing.
+``from rankwatch import RankWatch`` is the callback for Lightning, `Watch` the same for a loop of one's own, and
+`rankwatch.huggingface.RankWatchCallback` for Hugging Face's Trainer; the arithmetic (`estimate_rank`, `rankme`) works
+without any. Names are imported when they are first used, so ``import rankwatch`` costs nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "RankWatch": "rankwatch.lightning",
+    "Watch": "rankwatch.loop",
     "RankEstimate": "rankwatch.numerics",
     "estimate_rank": "rankwatch.numerics",
     "rankme": "rankwatch.numerics",
@@ -21,10 +23,21 @@ _HOMES = {
     "Reading": "rankwatch.monitor.reading",
 }
 
-__all__ = ["Alarm", "Protocol", "RankEstimate", "RankWatch", "Reading", "__version__", "estimate_rank", "rankme"]
+__all__ = [
+    "Alarm",
+    "Protocol",
+    "RankEstimate",
+    "RankWatch",
+    "Reading",
+    "Watch",
+    "__version__",
+    "estimate_rank",
+    "rankme",
+]
 
 if TYPE_CHECKING:
     from rankwatch.lightning import RankWatch
+    from rankwatch.loop import Watch
     from rankwatch.monitor.reading import Alarm, Protocol, Reading
     from rankwatch.numerics import RankEstimate, estimate_rank, rankme
 

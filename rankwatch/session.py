@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from rankwatch import __version__
@@ -82,7 +83,7 @@ class Session:
         """Training begins.
 
         Args:
-            loggers: The trainer's loggers.
+            loggers: The trainer's loggers; also SummaryWriters.
             shortest: What keeps the run from stopping early, in words, or empty.
         """
         self.monitor.stopwatch.begin()
@@ -232,3 +233,11 @@ def tell(text: str) -> None:
         log.addHandler(logging.StreamHandler(sys.stdout))
         log.setLevel(logging.INFO)
     log.info(text)
+
+
+def processes() -> tuple[World, GroupGather | None]:
+    """This process among the others, as `torch.distributed` knows them."""
+    group = torch.distributed
+    if not (group.is_available() and group.is_initialized() and group.get_world_size() > 1):
+        return World(), None
+    return World(group.get_rank(), group.get_world_size()), GroupGather()

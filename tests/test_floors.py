@@ -10,7 +10,8 @@ import pytest
 import rankwatch
 
 ROOT = Path(rankwatch.__file__).parent
-FLOORS = {"numerics": 0, "sampling": 1, "monitor": 2, "reporting": 3, "session": 4, "lightning": 5, "cli": 6}
+FLOORS = {"numerics": 0, "sampling": 1, "monitor": 2, "reporting": 3, "session": 4}
+FLOORS |= {"lightning": 5, "loop": 5, "huggingface": 5, "inspection": 5, "cli": 6}
 
 
 def _imports(path):
@@ -36,7 +37,8 @@ def test_no_floor_reaches_up(path):
         assert _floor(module) <= own, f"{path.name} imports {module}"
         top = module.split(".")[0]
         assert top != "torchaudio", "the core never imports torchaudio"
-        assert own == FLOORS["lightning"] or top not in ("lightning", "pytorch_lightning")
+        assert path.stem == "lightning" or top not in ("lightning", "pytorch_lightning")
+        assert path.stem == "huggingface" or top != "transformers"
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,19 @@ class Settings:
             )
         if not self.sets and not self.watch_train:
             raise ValueError("probe_sets is empty and watch_train is off: there is nothing to read")
+
+    @classmethod
+    def of(cls, owner: str, arguments: Mapping[str, Any]) -> Settings:
+        """From keyword arguments that `owner` was given.
+
+        Raises:
+            TypeError: For one that isn't a setting, naming those that are.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in arguments:
+            if name not in known:
+                raise TypeError(f"{owner}() has no argument {name!r}; besides its own it takes {', '.join(known)}")
+        return cls(**arguments)
 
     @property
     def sets(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def reporters_for(loggers: Iterable[Any], records: Path | None, tell: Callable[[
     """The reporters of a run.
 
     Args:
-        loggers: Lightning's; whatever has a TensorBoard writer gets pictures and layouts, all others scalars.
+        loggers: Lightning's, or SummaryWriters; TensorBoard gets pictures and layouts, all others scalars.
         records: Where everything goes in full, or None.
         tell: Prints a text.
     """
@@ -54,7 +54,7 @@ def reporters_for(loggers: Iterable[Any], records: Path | None, tell: Callable[[
     if records is not None:
         reporters.append(JsonlReporter(records))
     for logger in loggers:
-        writer = getattr(logger, "experiment", None)
+        writer = getattr(logger, "experiment", logger)
         if hasattr(writer, "add_custom_scalars") and hasattr(writer, "add_scalar"):
             reporters.append(TensorBoardReporter(writer))
         elif hasattr(logger, "log_metrics"):

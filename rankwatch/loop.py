@@ -1,0 +1,171 @@
+"""For training loops of one's own: what `rankwatch.lightning` does, called by hand."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from rankwatch.monitor.reading import Alarm, Reading
+from rankwatch.monitor.settings import Settings
+from rankwatch.session import Session, processes
+
+
+class Watch:
+    """Watches the effective rank of every layer in a training loop of one's own.
+
+    Readings, alarms, files and promises are those of `rankwatch.RankWatch`. With `torch.distributed` initialised every
+    process makes a `Watch` and calls it alike; the first one reports.
+
+    Args:
+        model: The whole model, wrapped (DDP, FSDP, torch.compile) or not.
+        folder: Where files go; event files for TensorBoard beside them.
+        writer: A SummaryWriter to use instead of one of our own in `folder`.
+        precision: A word for the protocol; readings under different ones are not compared.
+        autocast: Gives the context in which the model is trained, for example
+            ``lambda: torch.autocast("cuda", torch.bfloat16)``; probe sets are run in it.
+        arguments: All arguments of `rankwatch.RankWatch`.
+
+    Raises:
+        TypeError: For an argument that isn't known.
+        ValueError: For a bad argument, or layers or probe sets that aren't there.
+
+    Example:
+        >>> import logging, tempfile
+        >>> logging.getLogger("rankwatch").addHandler(logging.NullHandler())  # keeps the table out of here
+        >>> import torch
+        >>> from rankwatch import Watch
+        >>> layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        >>> model = torch.nn.TransformerEncoder(layer, 2)
+        >>> optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        >>> with Watch(model, tempfile.mkdtemp(), n_utterances=6, every_n_steps=2) as watch:
+        ...     for _ in range(4):
+        ...         x = torch.randn(3, 20, 8)
+        ...         with watch.batch(x):
+        ...             model(x).square().mean().backward()
+        ...         optimizer.step()
+        ...         if watch.step():  # a collapse, and on_collapse="stop"
+        ...             break
+        >>> sorted({reading.step for reading in watch.readings})
+        [2, 4]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        folder: str | Path = "rankwatch",
+        *,
+        writer: Any = None,
+        precision: str = "32-true",
+        autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+        **arguments: Any,
+    ) -> None:
+        self.settings = Settings.of(type(self).__name__, arguments)
+        self._steps = 0
+        self._folder = Path(folder)
+        self._checkpoints: list[str] = []
+        world, gather = processes()
+        self._session = Session(
+            self.settings, folder=self._folder, world=world, gather=gather, precision=precision, autocast=autocast
+        )
+        self._session.attach(model)
+        self._own_writer = writer is None and world.rank == 0
+        self._writer = SummaryWriter(str(self._folder)) if self._own_writer else writer
+        self._session.begin(loggers=[self._writer] if self._writer is not None else [])
+        self._open = True
+
+    @contextlib.contextmanager
+    def batch(self, batch: Any) -> Iterator[None]:
+        """Around one forward and backward pass; with gradient accumulation around each.
+
+        Args:
+            batch: As the loader gave it; tells the utterances' lengths where the model's own calls don't.
+        """
+        monitor = self._session.monitor
+        monitor.batch_starts(batch, self._steps)
+        yield
+        monitor.batch_ends(batch)
+
+    def before_backward(self) -> None:
+        """With `watch_train` only, and optional: draws rows now, so that no activation outlives the backward pass."""
+        self._session.monitor.before_backward()
+
+    def step(self) -> bool:
+        """An optimiser step was taken: make a reading if one is due.
+
+        Returns:
+            Whether to stop: with ``on_collapse="stop"``, once, on all processes alike.
+        """
+        self._steps += 1
+        return self._session.read_if_due(self._steps, self._saved)
+
+    def epoch(self) -> bool:
+        """One pass over the data is over: the default probe set is complete, however small. Returns as `step` does."""
+        self._session.monitor.epoch_ends()
+        return self._session.read_if_due(self._steps, self._saved)
+
+    def saved(self, checkpoint: str | Path) -> None:
+        """A checkpoint was written; the last one from before a collapse is kept, also if this file is deleted."""
+        self._checkpoints.append(str(checkpoint))
+
+    def _saved(self) -> tuple[list[str], list[str]]:
+        return self._checkpoints, []
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken."""
+        return self._steps
+
+    @property
+    def readings(self) -> list[Reading]:
+        """What was measured, newest last."""
+        return list(self._session.readings)
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """What was found, newest last."""
+        return list(self._session.alarms)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The newest scalars by tag, for a logger of one's own; all are there from the start."""
+        return dict(self._session.published)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, small; loads with ``weights_only=True``."""
+        return {**self._session.state_dict(), "steps": self._steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another run was; before the first batch."""
+        self._session.load_state_dict(dict(state))
+        self._steps = state["steps"]
+
+    def close(self, error: BaseException | None = None) -> None:
+        """The last reading and the summary; no hook, no file and no process group of ours stays open.
+
+        Args:
+            error: What broke the run off; then there is no further reading.
+        """
+        if not self._open:
+            return
+        self._open = False
+        if error is None:
+            self._session.monitor.epoch_ends()
+        broken_off = type(error).__name__ if error is not None else ""
+        self._session.end(self._steps, None if error is not None else self._saved, broken_off=broken_off)
+        self._session.close()
+        if self._own_writer:
+            self._writer.close()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(error)
