@@ -1,0 +1,166 @@
+"""The callback for Hugging Face's Trainer: its hooks, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rankwatch.monitor.reading import Alarm, Reading
+from rankwatch.monitor.settings import Settings
+from rankwatch.session import Session, processes, tell
+
+
+class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] # transformers has no types everywhere
+    """Watches the effective rank of every layer while Hugging Face's Trainer pretrains a speech model.
+
+    Readings, alarms and promises are those of `rankwatch.RankWatch`; files, event files for TensorBoard among them, go
+    to ``rankwatch/`` in the Trainer's `output_dir`, the state into each checkpoint's folder. The Trainer doesn't show
+    its batches to callbacks, so valid lengths have to be among the arguments of the model's own calls (its
+    `attention_mask`) or come from the model, and `lengths` can't name a field of the batch. After an exception in the
+    training loop the Trainer calls no callback: then there is no summary.
+
+    Args:
+        arguments: All arguments of `rankwatch.RankWatch`. With ``on_collapse="stop"`` the Trainer saves a checkpoint
+            and ends.
+
+    Attributes:
+        readings: What was measured, newest last.
+        alarms: What was found, likewise.
+
+    Raises:
+        TypeError: For an argument that isn't known.
+        ValueError: For a bad argument; in `on_train_begin` for layers or probe sets that aren't there.
+
+    Example:
+        >>> from rankwatch.huggingface import RankWatchCallback
+        >>> callback = RankWatchCallback(every_n_steps=1000, on_collapse="stop")
+        >>> callback.settings.every_n_steps  # Trainer(callbacks=[callback], ...)
+        1000
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        self.settings = Settings.of(type(self).__name__, arguments)
+        if self.settings.lengths not in ("auto", "none"):
+            raise ValueError(
+                f"lengths={self.settings.lengths!r}: the Trainer shows callbacks no batch; give the model an "
+                'attention_mask, or pass lengths="none"'
+            )
+        self._session: Session | None = None
+        self._writer: Any = None
+        self._checkpoints: list[str] = []
+        self._seen: tuple[list[Reading], list[Alarm]] = ([], [])
+
+    @property
+    def readings(self) -> list[Reading]:
+        """What was measured, newest last."""
+        return self._seen[0] if self._session is None else list(self._session.readings)
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """What was found, newest last."""
+        return self._seen[1] if self._session is None else list(self._session.alarms)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
+    ) -> None:
+        """Find layers and probe sets, and take over the state from before a restart."""
+        self._close()
+        world, gather = processes()
+        folder = Path(str(args.output_dir)) / "rankwatch"
+        precision, autocast = _precision(args)
+        self._session = Session(
+            self.settings, folder=folder, world=world, gather=gather, precision=precision, autocast=autocast
+        )
+        self._session.attach(model)
+        if state.global_step:
+            self._resume(_folder(args, state))
+        self._writer = SummaryWriter(str(folder)) if world.rank == 0 else None
+        self._session.begin(loggers=[self._writer] if self._writer is not None else [])
+
+    def _resume(self, checkpoint: Path) -> None:
+        assert self._session is not None
+        try:
+            saved = torch.load(checkpoint / self._state_file, weights_only=True)
+        except FileNotFoundError:
+            tell(f"{self.settings.name}: {checkpoint} holds no {self._state_file}; its curves start again.")
+        else:
+            self._session.load_state_dict(saved)
+
+    @property
+    def _state_file(self) -> str:
+        return f"{self.settings.name}.pt"
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Before the first forward pass of an optimiser step."""
+        if self._session is not None:
+            self._session.monitor.batch_starts(None, state.global_step)
+
+    def on_substep_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Between the batches of one optimiser step."""
+        if self._session is not None:
+            self._session.monitor.batch_ends(None)
+            self._session.monitor.batch_starts(None, state.global_step)
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Make a reading when one is due."""
+        if self._session is not None:
+            self._session.monitor.batch_ends(None)
+            self._read_if_due(state, control)
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """After one pass over the data the probe set can't grow any more."""
+        if self._session is not None:
+            self._session.monitor.epoch_ends()
+            self._read_if_due(state, control)
+
+    def _read_if_due(self, state: TrainerState, control: TrainerControl) -> None:
+        assert self._session is not None
+        if self._session.read_if_due(state.global_step, self._saved):
+            control.should_training_stop = control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Put the state beside the checkpoint's other files."""
+        if self._session is None or not state.is_world_process_zero:
+            return
+        checkpoint = _folder(args, state)
+        self._checkpoints.append(str(checkpoint))
+        with self._session.monitor.complaints.guarded("writing the state"):
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            torch.save(self._session.state_dict(), checkpoint / self._state_file)
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """The last reading, and the summary."""
+        if self._session is not None:
+            self._session.monitor.epoch_ends()
+            self._session.end(state.global_step, self._saved)
+            self._close()
+
+    def _saved(self) -> tuple[list[str], list[str]]:
+        return self._checkpoints, []
+
+    def _close(self) -> None:
+        if self._session is not None:
+            self._seen = (self.readings, self.alarms)
+            self._session.close()
+            self._session = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _folder(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+
+
+def _precision(args: TrainingArguments) -> tuple[str, Callable[[], contextlib.AbstractContextManager[Any]]]:
+    """The protocol's word, and the context in which the Trainer runs the model."""
+    if not (args.bf16 or args.fp16):
+        return "32-true", contextlib.nullcontext
+    dtype = torch.bfloat16 if args.bf16 else torch.float16
+    return ("bf16-mixed" if args.bf16 else "16-mixed"), lambda: torch.autocast(args.device.type, dtype)
