@@ -17,6 +17,7 @@ _HOMES = {
     "Watch": "rankwatch.loop",
     "RankEstimate": "rankwatch.numerics",
     "estimate_rank": "rankwatch.numerics",
+    "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
     "Alarm": "rankwatch.monitor.reading",
     "Protocol": "rankwatch.monitor.reading",
@@ -32,10 +33,12 @@ __all__ = [
     "Watch",
     "__version__",
     "estimate_rank",
+    "inspect",
     "rankme",
 ]
 
 if TYPE_CHECKING:
+    from rankwatch.inspection import inspect
     from rankwatch.lightning import RankWatch
     from rankwatch.loop import Watch
     from rankwatch.monitor.reading import Alarm, Protocol, Reading

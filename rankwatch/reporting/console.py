@@ -98,7 +98,7 @@ def _heading(header: RunHeader) -> str:
 def _cells(row: LayerRow, notes: dict[str, int]) -> list[str]:
     projection = "none" if row.projection is None else f"to {row.projection}"
     note = f"[{notes[row.note]}]" if row.note else ""
-    lengths = shorten(row.lengths, 36)
+    lengths = shorten(row.lengths, 60)
     return [row.label, row.layer, str(row.width), row.layout, lengths, projection, row.cost, note]
 
 

@@ -1,0 +1,67 @@
+"""The command ``rankwatch``: the same pieces, offline."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from rankwatch.inspection import inspect
+from rankwatch.sampling.runner import import_function
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        arguments: Words of the command line; those of this process by default.
+
+    Returns:
+        The exit status: 0, or 1 where something stands against watching the model, or 2 for bad arguments.
+    """
+    options = _parser().parse_args(arguments)
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python itself does for a script beside the modules it names
+    try:
+        return _inspect(options)
+    except (ValueError, TypeError) as error:
+        print(f"rankwatch {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rankwatch", description="Effective rank of speech models' layers.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    show = commands.add_parser(
+        "inspect",
+        help="show what would be watched in a model, without training it",
+        description="Build a model, run it once on a little noise, and print the table of what would be watched.",
+    )
+    show.add_argument("model", metavar="MODULE:FACTORY", help="a function or class without arguments, or a model")
+    show.add_argument("--batch", metavar="MODULE:FUNCTION", help="gives a batch to run the model on")
+    show.add_argument("--forward", metavar="MODULE:FUNCTION", help="f(model, batch) that runs it")
+    show.add_argument("--layers", nargs="+", metavar="GLOB", help="layers to watch")
+    show.add_argument("--lengths", metavar="PATH", help="where the batch holds lengths")
+    show.add_argument("--sample-rate", type=int, default=16_000, help="of the noise (default: %(default)s)")
+    return parser
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    settings: dict[str, Any] = {"sample_rate": options.sample_rate}
+    settings |= {name: value for name in ("layers", "lengths") if (value := getattr(options, name)) is not None}
+    make_batch: Any = import_function(options.batch) if options.batch else lambda: None
+    forward = import_function(options.forward) if options.forward else None
+    found = inspect(_model(options.model), make_batch(), forward, **settings)
+    print(found)
+    return int(bool(found.problems))
+
+
+def _model(path: str) -> nn.Module:
+    factory: Any = import_function(path)
+    model = factory if isinstance(factory, nn.Module) else factory()
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{path!r} gave a {type(model).__name__}, not a torch.nn.Module")
+    return model

@@ -1,0 +1,162 @@
+"""What would be watched, without training: the start-up table of a model that is run once on a little noise."""
+
+from __future__ import annotations
+
+import inspect as python_inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rankwatch import __version__
+from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.settings import Settings
+from rankwatch.reporting.console import start_table
+from rankwatch.sampling.adapters import unmasked_call
+from rankwatch.sampling.discovery import backbone_candidates
+from rankwatch.sampling.paths import can_fire
+from rankwatch.sampling.recorder import Copies
+from rankwatch.sampling.undisturbed import undisturbed
+
+_SECONDS = (2.0, 1.25)  # two utterances, of which one is padded
+
+Forward = Callable[[nn.Module, Any], Any]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    Attributes:
+        table: The table that a run would print after its first reading.
+        problems: What stands against watching this model as it is, in sentences; empty where nothing does.
+    """
+
+    table: str
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([self.table, *(f"  problem: {problem}" for problem in self.problems)])
+
+
+def inspect(model: nn.Module, batch: Any = None, forward: Forward | None = None, **arguments: Any) -> Inspection:
+    """Which layers of a model would be watched, their layouts, and where valid lengths come from.
+
+    The model is run once in eval mode, without gradient, and left as it was.
+
+    Args:
+        model: The model or LightningModule; it needn't have been trained.
+        batch: As the loader gives it. By default two utterances of noise, 2 s and 1.25 s.
+        forward: ``f(model, batch)`` that runs the model on the batch. By default the forward pass of a known model
+            family, or of the outermost module that can be called with the batch.
+        arguments: All arguments of `rankwatch.RankWatch`.
+
+    Returns:
+        The table and the problems; printed, both.
+
+    Raises:
+        ValueError: If no layers are found, or for a bad argument.
+
+    Example:
+        >>> blocks = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
+        >>> found = inspect(blocks, torch.randn(3, 20, 8))
+        >>> found.problems
+        ()
+        >>> "layers.1" in found.table
+        True
+    """
+    settings = Settings.of("inspect", {"probe_sets": {"batch": "auto"}, **arguments})
+    monitor = Monitor(settings)
+    problems: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            monitor.attach(model)
+            failure, ran = _observe(monitor, model, batch, forward)
+            problems += [failure] if failure else []
+            header = monitor.header(__version__)
+        finally:
+            monitor.close()
+    if not ran:
+        rows = [replace(row, note="not run") for row in header.layers]
+        header = replace(header, layers=rows, notes=[])
+    problems += [
+        str(one.message).removeprefix(f"{settings.name}: ") for one in caught if one.category is RuntimeWarning
+    ]
+    return Inspection(start_table(header), tuple(dict.fromkeys(problems)))
+
+
+def _observe(monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | None) -> tuple[str, bool]:
+    """One pass through the model and one reading; what stood against it, and whether there was a pass."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    last: Exception | None = None
+    for given, run in _ways(monitor, model, batch, forward):
+        there = Copies(device)(given)
+        monitor.batch_starts(there, 0)
+        try:
+            with undisturbed(model, seed=0):
+                run(there)
+        except Exception as error:
+            last = error
+            continue
+        monitor.batch_ends(there)
+        monitor.epoch_ends()
+        monitor.gathering.notes.clear()  # how many utterances there were is of no interest
+        if monitor.gathering.sources:
+            monitor.read(0)
+        return "", True
+    what = "two seconds of noise" if batch is None else "the batch"
+    why = f"{type(last).__name__}: {last}" if last is not None else "no module takes waveforms alone, or with lengths"
+    return f"the model could not be run on {what} ({why}); pass a batch and forward=f with f(model, batch)", False
+
+
+Way = tuple[Any, Callable[[Any], Any]]
+"""A batch, and what runs the model on it."""
+
+
+def _ways(monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | None) -> list[Way]:
+    """How the model could be run, likeliest first."""
+    sample_rate = monitor.settings.sample_rate
+    given = noise(sample_rate) if batch is None else batch
+    if forward is not None:
+        return [(given, lambda batch: forward(model, batch))]
+    adapter = unmasked_call(model, model)
+    if batch is None and adapter is not None:
+        return [(given, lambda batch: adapter.run(*batch))]
+    outermost_first = [module for _, module in reversed(backbone_candidates(model, monitor.gathering.layers))]
+    callable_ones = [module for module in outermost_first if can_fire(module)]
+    if batch is not None:
+        return [(batch, partial(_spread, module)) for module in callable_ones]
+    return [way for module in callable_ones for way in _on_noise(module, given)]
+
+
+def noise(sample_rate: int = 16_000) -> tuple[Tensor, Tensor]:
+    """(2, 2 s) of noise, zero-padded, and its (2,) lengths in samples."""
+    lengths = torch.tensor([int(seconds * sample_rate) for seconds in _SECONDS])
+    generator = torch.Generator().manual_seed(0)
+    waveforms = 0.1 * torch.randn(len(lengths), int(lengths.max()), generator=generator)
+    return waveforms * (torch.arange(waveforms.shape[1]) < lengths[:, None]), lengths
+
+
+def _on_noise(module: nn.Module, given: tuple[Tensor, Tensor]) -> list[Way]:
+    """The module called with waveforms and, if it takes them, lengths: by name, since some take nothing else."""
+    parameters = python_inspect.signature(module.forward).parameters
+    names = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    needed = [name for name in names if parameters[name].default is python_inspect.Parameter.empty]
+    lengths = next((name for name in names[1:] if "len" in name.lower()), None)
+    if not names or set(needed[1:]) - {lengths}:
+        return []
+    if lengths is not None:
+        return [(given, lambda batch: module(**{names[0]: batch[0], lengths: batch[1]}))]
+    whole = given[0][:1].expand(2, -1)  # without lengths there is no padding
+    return [(whole, lambda batch: module(**{names[0]: batch}))]
+
+
+def _spread(module: nn.Module, batch: Any) -> Any:
+    if isinstance(batch, dict):
+        return module(**batch)
+    return module(*batch) if isinstance(batch, (tuple, list)) else module(batch)
