@@ -58,6 +58,7 @@ class RankWatch(_Base):
         frames: Where a mask over time is seen in a call that is replayed, or in the training pass: frames without it
             (``"unmasked"``), those under it (``"masked"``: their embeddings begin as one vector), or ``"all"``.
         sample_rate: Samples per second that the model expects; folders of audio are resampled to it.
+        max_seconds: Files in folders are cut to this. They are decoded once and stay in memory (1 MB for 16 s).
         seed: Seed of the drawing and of the projection.
         strict: Raise on every failure of our own instead of warning once.
 
@@ -92,6 +93,7 @@ class RankWatch(_Base):
         lengths: str | Callable[[Any], Any] = "auto",
         frames: str = "unmasked",
         sample_rate: int = 16_000,
+        max_seconds: float = 15.0,
         seed: int = 0,
         strict: bool = False,
     ) -> None:
@@ -111,6 +113,7 @@ class RankWatch(_Base):
             lengths=lengths,
             frames=frames,
             sample_rate=sample_rate,
+            max_seconds=max_seconds,
             seed=seed,
             strict=strict,
         )

@@ -1,10 +1,16 @@
 """LightningCLI builds the callback from YAML, in both Lightnings, each of which insists on its own base class."""
 
+import inspect
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+import yaml
+
+from rankwatch import RankWatch
 
 SCRIPT = """
 import torch
@@ -57,6 +63,37 @@ def _run(folder, package, name="every_n_steps"):
     (folder / "settings.yaml").write_text(textwrap.dedent(CONFIG.format(name=name)))
     command = [sys.executable, "script.py", "fit", "--config", "settings.yaml"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+ANNOTATED = Path(__file__).parents[1] / "configs" / "rankwatch.yaml"
+
+
+def test_the_annotated_config_holds_every_argument_at_its_default():
+    (callback,) = yaml.safe_load(ANNOTATED.read_text())["trainer"]["callbacks"]
+    defaults = {name: p.default for name, p in inspect.signature(RankWatch).parameters.items()}
+    assert callback["init_args"] == {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
+
+
+@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+def test_the_annotated_config_goes_round(tmp_path, package):
+    """What the command line prints of it builds the same callback again."""
+    shutil.copy(ANNOTATED, tmp_path / "annotated.yaml")
+    short = ["--trainer.max_steps=3", "--trainer.logger=false", "--trainer.accelerator=cpu"]
+    (tmp_path / "script.py").write_text(SCRIPT.format(package=package))
+
+    def script(*words):
+        command = [sys.executable, "script.py", "fit", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+
+    printed = script("--config", "annotated.yaml", *short, "--print_config")
+    assert printed.returncode == 0, printed.stderr[-3000:]
+    (again,) = yaml.safe_load(printed.stdout)["trainer"]["callbacks"]
+    (callback,) = yaml.safe_load(ANNOTATED.read_text())["trainer"]["callbacks"]
+    assert again == callback
+    (tmp_path / "settings.yaml").write_text(printed.stdout)
+    done = script("--config", "settings.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "READINGS 4 RankWatch 500 " in done.stdout  # two layers at two levels, at the end
 
 
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])

@@ -77,7 +77,7 @@ class Gathering:
         with same_random_state():  # iterating a user's dataloader draws seeds from the global generator
             self.probe_sets = named_probe_sets(settings, world)
         self.quiet: dict[str, str] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = [self._size_of(probe_set) for probe_set in self.probe_sets.values()]
         self._quota = quota(settings.n_utterances, world.size)
         self._hold_back = self._start_holding_back()
         self._train: TrainPass | None = None
@@ -173,11 +173,17 @@ class Gathering:
             )
         elif name:
             self.probe_sets[name] = held.probe_set
-            here, size = held.probe_set.utterances, held.probe_set.megabytes()
-            self.notes.append(f"{name} holds {here} utterances on this process, {size:.0f} MB")
-            held_in_all, asked = sum(self._numbers(here)), self._settings.n_utterances
+            self.notes.append(self._size_of(held.probe_set))
+            held_in_all, asked = sum(self._numbers(held.probe_set.utterances)), self._settings.n_utterances
             if held_in_all < asked:
                 self.notes.append(f"{name} holds {held_in_all} of the {asked} utterances asked for: there were no more")
+
+    def _size_of(self, probe_set: ProbeSet) -> str:
+        size = (
+            f"{probe_set.name} holds {probe_set.utterances} utterances on this process, {probe_set.megabytes():.0f} MB"
+        )
+        longest = f", cut to {self._settings.max_seconds:g} s each"
+        return size + (longest if any(batch.audio for batch in probe_set.batches) else "")
 
     @property
     def default_set(self) -> ProbeSet | None:

@@ -32,6 +32,7 @@ class Settings:
     lengths: Any = "auto"
     frames: str = "unmasked"
     sample_rate: int = 16_000
+    max_seconds: float = 15.0
     seed: int = 0
     strict: bool = False
 
@@ -51,6 +52,8 @@ class Settings:
         _require(
             number or self.projection in ("auto", None), "projection", self.projection, "'auto', None or columns k >= 2"
         )
+        _require(self.sample_rate >= 1, "sample_rate", self.sample_rate, "a number of samples per second")
+        _require(self.max_seconds > 0, "max_seconds", self.max_seconds, "more than 0")
         _require(self.on_collapse in ("warn", "stop"), "on_collapse", self.on_collapse, "'warn' or 'stop'")
         known = ("unmasked", "masked", "all")
         _require(self.frames in known, "frames", self.frames, "'unmasked', 'masked' or 'all'")

@@ -104,6 +104,7 @@ def named_probe_sets(settings: Settings, world: World) -> dict[str, ProbeSet]:
                 where,
                 count=settings.n_utterances,
                 sample_rate=settings.sample_rate,
+                max_seconds=settings.max_seconds,
                 seed=settings.seed,
                 rank=world.rank,
                 world_size=world.size,
