@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import nn
 
-from rankwatch.sampling.paths import can_fire, clean_modules, clean_name, common_prefix, within
+from rankwatch.sampling.paths import can_fire, clean_modules, clean_name, common_prefix, within, within_compiled
 from rankwatch.sampling.stacks import Stack, find_stacks
 
 __all__ = ["WatchedLayer", "backbone_candidates", "clean_name", "find_layers", "front_end_and_blocks"]
@@ -183,12 +183,14 @@ def front_end_and_blocks(
 ) -> tuple[tuple[str, nn.Module], list[tuple[str, nn.Module]]] | None:
     """The one front end, and the modules outside of it that contain all other watched layers, deepest first.
 
-    None where there isn't one front end beside other layers. For training code that calls them one after the other.
+    None where there isn't one front end beside other layers, or where it is part of a compiled module. For training
+    code that calls them one after the other.
     """
     front = [layer for layer in layers if layer.kind == "frontend"]
     others = [layer for layer in layers if layer.kind != "frontend"]
-    if len(front) != 1 or not others:
+    inside = within_compiled(root.modules())
+    if len(front) != 1 or not others or id(front[0].module) in inside:
         return None
     whole = {id(module) for _, module in backbone_candidates(root, layers)}
-    candidates = [item for item in backbone_candidates(root, others) if id(item[1]) not in whole]
+    candidates = [item for item in backbone_candidates(root, others) if id(item[1]) not in whole | inside]
     return (front[0].name, front[0].module), candidates

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
 WRAPPER_HOMES = ("torch.", "deepspeed.", "lightning.", "pytorch_lightning.")
@@ -83,3 +85,10 @@ def common_prefix(a: str, b: str) -> str:
             break
         parts.append(left)
     return ".".join(parts)
+
+
+def within_compiled(modules: Iterable[nn.Module]) -> set[int]:
+    """Identities of the modules that run as part of the graph of a compiled one."""
+    compiled = [m for m in modules if hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None)]
+    inside = {id(child) for module in compiled for child in module.modules() if child is not module}
+    return inside | {id(module) for module in compiled if not hasattr(module, "_orig_mod")}

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.paths import within_compiled
 from rankwatch.sampling.relay import RelayRecorder, Several, by_name
-from rankwatch.sampling.undisturbed import never_compiled
+from rankwatch.sampling.undisturbed import harmless
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ class CallRecorder:
         self._armed = False
         self._handles: dict[int, RemovableHandle] = {}
         self.backbone: tuple[str, nn.Module] | None = None
+        self.troubles: list[Exception] = []
+        """What went wrong in hooks, which never raise."""
 
     @property
     def _others(self) -> list[RelayRecorder | CallRecorder]:
@@ -131,7 +134,7 @@ class CallRecorder:
     def install(self) -> None:
         """Register the pre-hooks."""
         for index, (_, module) in enumerate(self._candidates):
-            hook = never_compiled(self._hook(index))
+            hook = harmless(self._hook(index), self.troubles)
             self._handles[index] = module.register_forward_pre_hook(hook, with_kwargs=True)
         for other in self._others:
             other.install()
@@ -158,6 +161,7 @@ class CallRecorder:
     def forget(self) -> None:
         """Hold on to nothing."""
         self._calls.clear()
+        self.troubles.clear()
         self._copies = Copies(self._device)
         self._armed = False
         for other in self._others:
@@ -174,7 +178,15 @@ class CallRecorder:
         return hook
 
     def take(self, batch: Any) -> HeldCall | None:
-        """The call recorded since `arm`, or None if no candidate fired."""
+        """The call recorded since `arm`, or None if no candidate fired.
+
+        Raises:
+            Exception: What went wrong while it was recorded.
+        """
+        troubles = [error for one in (self, *self._others) for error in one.troubles]
+        if troubles:
+            self.forget()
+            raise troubles[0]
         call = self.call()
         held = None
         if call is not None:
@@ -217,9 +229,7 @@ class CallRecorder:
 
 def _callable_from_outside(candidates: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
     """Leave out what lies within a compiled module: a hook there would break its graph, or the run (fullgraph)."""
-    compiled = [m for _, m in candidates if hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None)]
-    inside = {id(child) for module in compiled for child in module.modules() if child is not module}
-    inside |= {id(module) for module in compiled if not hasattr(module, "_orig_mod")}
+    inside = within_compiled(module for _, module in candidates)
     return [(name, module) for name, module in candidates if id(module) not in inside]
 
 

@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from rankwatch.sampling.candidates import named_arguments
 from rankwatch.sampling.paths import unwrap
-from rankwatch.sampling.undisturbed import never_compiled
+from rankwatch.sampling.undisturbed import harmless
 
 Named = dict[str, Any]
 """Arguments of a call by name."""
@@ -80,15 +80,16 @@ class RelayRecorder:
         self._given: tuple[Any, ...] = ()
         self._found: dict[int, tuple[Named, dict[str, int]]] = {}
         self._handles: list[RemovableHandle] = []
+        self.troubles: list[Exception] = []
 
     def install(self) -> None:
         """Register the hooks."""
         _, front_end = self._front_end
-        before, after = never_compiled(self._before_front_end), never_compiled(self._after_front_end)
+        before, after = (harmless(hook, self.troubles) for hook in (self._before_front_end, self._after_front_end))
         self._handles.append(front_end.register_forward_pre_hook(before, with_kwargs=True))
         self._handles.append(front_end.register_forward_hook(after))
         for index, (_, module) in enumerate(self._candidates):
-            hook = never_compiled(self._before_blocks(index))
+            hook = harmless(self._before_blocks(index), self.troubles)
             self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def remove(self) -> None:
@@ -105,6 +106,7 @@ class RelayRecorder:
 
     def forget(self) -> None:
         """Hold on to nothing."""
+        self.troubles.clear()
         self._copy = self._first = None
         self._given, self._found = (), {}
 

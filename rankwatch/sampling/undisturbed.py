@@ -115,3 +115,20 @@ def never_compiled(hook: _Hook) -> _Hook:
     """A hook that `torch.compile` leaves alone: one graph break instead of a recompilation at every step."""
     disabled: _Hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
     return disabled
+
+
+def harmless(hook: Callable[..., None], troubles: list[Exception]) -> Callable[..., None]:
+    """A hook that never raises within the user's forward pass and that `torch.compile` leaves alone.
+
+    Args:
+        hook: What it does.
+        troubles: Where an exception goes instead.
+    """
+
+    def guarded(*args: object) -> None:
+        try:
+            hook(*args)
+        except Exception as error:
+            troubles.append(error)
+
+    return never_compiled(guarded)

@@ -1,4 +1,4 @@
-"""HuBERT-base and wav2vec2-base at their real sizes, without weights: a padded batch reads as its utterances one by one."""
+"""HuBERT-base and wav2vec2-base at their real sizes, without weights: padded batches read as single utterances."""
 
 from __future__ import annotations
 

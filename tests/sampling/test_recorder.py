@@ -98,3 +98,23 @@ def test_no_hook_goes_inside_a_compiled_module(in_place):
     hooked = {id(module) for module in model.modules() if module._forward_pre_hooks}
     assert hooked == expected
     recorder.remove()
+
+
+class Stubborn(torch.Tensor):
+    """A batch of somebody's that can't be copied."""
+
+    def detach(self):
+        raise MemoryError("no room")
+
+
+def test_a_hook_that_fails_never_raises_in_the_users_forward_pass():
+    model, (audio, lengths) = Outer(), _batch()
+    recorder = CallRecorder([("inner", model.inner), ("", model)])
+    recorder.install()
+    recorder.arm()
+    model((audio.as_subclass(Stubborn), lengths))
+    with pytest.raises(MemoryError, match="no room"):
+        recorder.take(None)
+    recorder.arm()
+    model((audio, lengths))
+    assert torch.equal(recorder.take(None).args[0], audio)
