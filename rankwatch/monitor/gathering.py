@@ -18,7 +18,13 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import HoldBack, TrainPass, World, named_probe_sets
 from rankwatch.monitor.window import Samples, Window
 from rankwatch.numerics import choose_projection
-from rankwatch.sampling.discovery import WatchedLayer, backbone_candidates, find_layers, front_end_and_blocks
+from rankwatch.sampling.discovery import (
+    WatchedLayer,
+    backbone_candidates,
+    find_layers,
+    front_end_and_blocks,
+    with_front_ends,
+)
 from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet, quota
@@ -92,13 +98,14 @@ class Gathering:
 
     def _new_recorder(self, device: str | None = "cpu") -> CallRecorder:
         """Records calls of what contains all layers, or of what does so together."""
-        branches = {layer.branch for layer in self.layers}
+        layers = with_front_ends(self._root, self.layers)
+        branches = {layer.branch for layer in layers}
         parts: dict[str, CallRecorder] = {
-            branch: self._recorder_of([layer for layer in self.layers if layer.branch == branch], device)
+            branch: self._recorder_of([layer for layer in layers if layer.branch == branch], device)
             for branch in sorted(branches)
             if len(branches) > 1
         }
-        return self._recorder_of(self.layers, device, parts)
+        return self._recorder_of(layers, device, parts)
 
     def _recorder_of(
         self, layers: Sequence[WatchedLayer], device: str | None, parts: Mapping[str, CallRecorder] | None = None
@@ -167,9 +174,9 @@ class Gathering:
         if name and sum(self._numbers(held.probe_set.utterances)) == 0:
             self.silence(
                 name,
-                "no module that contains all watched layers is called as a module in training_step, nor are the "
-                "blocks given the front end's output as it is, so their calls can't be held back; pass probe_forward=f "
-                "with f(module, batch), or watch_train=True",
+                "no module that contains all watched layers and what feeds them is called as a module with the "
+                "loader's audio or features, nor are the blocks given the front end's output as it is, so their "
+                "calls can't be held back; pass probe_forward=f with f(module, batch), or watch_train=True",
             )
         elif name:
             self.probe_sets[name] = held.probe_set

@@ -13,7 +13,14 @@ from torch import nn
 from rankwatch.sampling.paths import can_fire, clean_modules, clean_name, common_prefix, within, within_compiled
 from rankwatch.sampling.stacks import Stack, find_stacks
 
-__all__ = ["WatchedLayer", "backbone_candidates", "clean_name", "find_layers", "front_end_and_blocks"]
+__all__ = [
+    "WatchedLayer",
+    "backbone_candidates",
+    "clean_name",
+    "find_layers",
+    "front_end_and_blocks",
+    "with_front_ends",
+]
 
 Kind = Literal["frontend", "block", "other"]
 Branch = Literal["student", "teacher"]
@@ -176,6 +183,33 @@ def backbone_candidates(root: nn.Module, layers: Sequence[WatchedLayer]) -> list
             found.append((path.count(".") + bool(path), clean_name(path), module))
     found.sort(key=lambda item: -item[0])
     return [(path, module) for _, path, module in found]
+
+
+def with_front_ends(root: nn.Module, layers: Sequence[WatchedLayer]) -> list[WatchedLayer]:
+    """Layers together with the convolutional front ends that feed them, watched or not.
+
+    A call that is to be replayed has to begin before them: what they gave when it was recorded soon is out of date.
+
+    Args:
+        root: The model that `find_layers` was given.
+        layers: What it returned.
+    """
+    modules = clean_modules(root)
+    watched = {layer.name for layer in layers}
+    missing = {
+        stack.front_end: stack.branch
+        for stack in find_stacks(modules)
+        if stack.front_end is not None
+        and stack.front_end not in watched
+        and any(within(name, block) for block in stack.blocks for name in watched)
+    }
+    return [
+        *layers,
+        *(
+            WatchedLayer(path, modules[path], "frontend", "teacher" if branch == "teacher" else "student", "")
+            for path, branch in missing.items()
+        ),
+    ]
 
 
 def front_end_and_blocks(

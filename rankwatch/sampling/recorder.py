@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.paths import within_compiled
-from rankwatch.sampling.relay import RelayRecorder, Several, by_name
+from rankwatch.sampling.relay import RelayRecorder, Several, by_name, made_by_training
 from rankwatch.sampling.undisturbed import harmless
 
 
@@ -97,7 +97,8 @@ class CallRecorder:
     """Records the call of the deepest module that contains all watched layers and really fires.
 
     Some parents are bypassed (their children are called one by one) and never fire, so all candidates get
-    a pre-hook, and the deepest that fired in the first batch stays. Where none fires, a front end and what takes
+    a pre-hook, and the deepest that fired in the first batch stays, unless it was given what is being trained had
+    made: replayed later, that would be out of date. Where none fires, a front end and what takes
     its output may still be called one after the other, and student and teacher independently of each other: then
     those calls are recorded as one (`relay`).
 
@@ -171,7 +172,8 @@ class CallRecorder:
         name, _ = self._candidates[index]
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if self._armed and index not in self._calls and not (name == "" and _redirected(module)):
+            wanted = self._armed and index not in self._calls and not (name == "" and _redirected(module))
+            if wanted and not made_by_training(args, kwargs):
                 # Copied now: the model may go on to mask or normalise its input in place.
                 self._calls[index] = self._copies((args, kwargs))
 

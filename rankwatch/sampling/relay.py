@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from rankwatch.sampling.candidates import named_arguments
+from rankwatch.sampling.candidates import named_arguments, walk
 from rankwatch.sampling.paths import unwrap
 from rankwatch.sampling.undisturbed import harmless
 
@@ -24,6 +24,11 @@ def by_name(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY}:
         return None
     return named_arguments(args, kwargs, forward)
+
+
+def made_by_training(*things: Any) -> bool:
+    """Whether a tensor among arguments was computed by what is being trained: it would soon be out of date."""
+    return any(isinstance(leaf, Tensor) and leaf.grad_fn is not None for thing in things for _, leaf in walk(thing))
 
 
 class Relay(nn.Module):
@@ -121,7 +126,7 @@ class RelayRecorder:
         return f"{self._front_end[0]} and then of {path}", relay, {"front_end": self._first, "blocks": second}
 
     def _before_front_end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._copy is not None and self._first is None:
+        if self._copy is not None and self._first is None and not made_by_training(args, kwargs):
             self._first = self._copy(by_name(module, args, kwargs))
 
     def _after_front_end(self, module: nn.Module, args: Any, output: Any) -> None:
@@ -135,8 +140,8 @@ class RelayRecorder:
                 return
             places = {id(part): position for position, part in enumerate(self._given) if isinstance(part, Tensor)}
             links = {name: places[id(value)] for name, value in named.items() if id(value) in places}
-            if links:
-                rest = {name: value for name, value in named.items() if name not in links}
+            rest = {name: value for name, value in named.items() if name not in links}
+            if links and not made_by_training(rest):
                 self._found[index] = (self._copy(rest), links)
 
         return hook

@@ -15,7 +15,7 @@ from rankwatch.sampling.paths import can_fire, common_prefix, parent, unwrap, wi
 _TEACHER = frozenset({"teacher", "ema", "momentum", "target"})
 _AUXILIARY = frozenset(
     {
-        *("adapter", "codebook", "decoder", "head", "heads", "predictor"),
+        *("adapter", "codebook", "decoder", "head", "heads", "predictor", "pos", "position", "positional"),
         *("projection", "projections", "projector", "quantiser", "quantizer"),
     }
 )

@@ -120,6 +120,19 @@ def test_all_of_equal_length_need_no_mask(tmp_path: Any, monkeypatch: pytest.Mon
     assert run.source(run.layers[-1]) == "every frame (no lengths found)"
 
 
+def test_blocks_alone_are_still_read_from_the_audio_on(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder that contains them is called with what the front end made: no call to be replayed later."""
+    watch = RankWatch(layers=["*.encoder.layers.*"])
+    run = pretrain(partial(Pretraining, *MODELS[2]), _batches(), tmp_path, monkeypatch, watch=watch)
+    whole = pretrain(partial(Pretraining, *MODELS[2]), _batches(), tmp_path, monkeypatch)
+    assert {r.protocol.input for r in watch.readings} == {"clean"}
+
+    def of_blocks(run: Any) -> dict[tuple[int, str, str], float]:
+        return {(r.step, r.level, r.layer): r.effective_rank for r in run.watch.readings if "layers" in r.layer}
+
+    assert of_blocks(run) == of_blocks(whole)
+
+
 def test_frames_under_the_mask_stand_apart_in_the_training_pass(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """`mask_time_indices` is an argument: frames under it, which begin as one vector, don't count."""
     make = partial(Pretraining, *MODELS[0])

@@ -12,6 +12,8 @@ import torch
 from recipe import drawn, padded, pretrain
 from torch import Tensor, nn
 
+from rankwatch import Watch
+
 BANDS, HOP, WIDTH = 16, 20, 24
 
 
@@ -147,3 +149,33 @@ def test_something_between_the_two_is_refused(tmp_path: Any, monkeypatch: pytest
     (said,) = [one for one in run.said if "held_back" in one]
     assert "nor are the blocks given the front end's output as it is" in said
     assert "probe_forward=f" in said
+
+
+def _loop(model: BestRq, folder: Any, batches: list[Any], state: Any = None) -> Watch:
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    with Watch(model, folder, n_utterances=12, every_n_steps=3, strict=True) as watch:
+        if state is not None:
+            watch.load_state_dict(state)
+        for index, batch in enumerate(batches):
+            with watch.batch(batch):
+                model.training_step(batch, index).backward()
+            optimizer.step()
+            watch.step()
+    return watch
+
+
+def test_in_a_loop_of_ones_own_and_resumed(tmp_path: Any) -> None:
+    """Its own Brain is such a loop. The probe set comes back from its file, the two calls are found again."""
+    torch.manual_seed(0)
+    model = BestRq()
+    first = _loop(model, tmp_path, _batches())
+    second = _loop(model, tmp_path, _batches(), torch.load(_save(first, tmp_path), weights_only=True))
+    assert {r.step for r in first.readings} == {3}
+    assert {r.step for r in second.readings} == {6}
+    assert {r.layer for r in second.readings} == {"CNN", *BLOCKS}
+    assert {r.protocol.id for r in second.readings} == {r.protocol.id for r in first.readings}
+
+
+def _save(watch: Watch, folder: Any) -> Any:
+    torch.save(watch.state_dict(), folder / "state.pt")
+    return folder / "state.pt"

@@ -81,6 +81,8 @@ def torchaudio_hubert(**changes: Any) -> nn.Module:
 
 
 HUGGING_FACE = [
+    ("Wav2Vec2ConformerConfig", "Wav2Vec2ConformerModel"),
+    ("UniSpeechSatConfig", "UniSpeechSatModel"),
     ("Wav2Vec2Config", "Wav2Vec2Model"),
     ("Wav2Vec2Config", "Wav2Vec2ForPreTraining"),
     ("Wav2Vec2Config", "Wav2Vec2ForCTC"),

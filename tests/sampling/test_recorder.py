@@ -100,6 +100,34 @@ def test_no_hook_goes_inside_a_compiled_module(in_place):
     recorder.remove()
 
 
+class Trained(nn.Module):
+    """Gives its inner module what a trainable layer has made of the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.inner = nn.Linear(50, 50), Inner()
+
+    def forward(self, batch):
+        return self.inner(self.first(batch[0]), lengths=batch[1])
+
+
+def test_a_call_with_what_is_being_trained_is_none_to_replay():
+    model, batch = Trained(), _batch()
+    recorder = CallRecorder([("inner", model.inner), ("", model)])
+    recorder.install()
+    recorder.arm()
+    model(batch)
+    assert torch.equal(recorder.take(batch).args[0][0], batch[0])
+    assert recorder.backbone == ("", model)
+    model.first.requires_grad_(False)  # what doesn't change isn't out of date
+    frozen = CallRecorder([("inner", model.inner), ("", model)])
+    frozen.install()
+    frozen.arm()
+    model(batch)
+    frozen.take(batch)
+    assert frozen.backbone == ("inner", model.inner)
+
+
 class Stubborn(torch.Tensor):
     """A batch of somebody's that can't be copied."""
 
