@@ -222,7 +222,7 @@ class Session:
             try:
                 kept = ProbeSet.load(Path(state["folder"]) / self._probe_file)
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         if not self.monitor.gathering.keep(kept) and self._rank == 0:
             tell(f"{self.settings.name}: the default probe set is made anew, its curves start again ({reason}).")
 

@@ -13,6 +13,7 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.packing import pack, unpack
 from rankwatch.sampling.recorder import Copies, HeldCall, primary_input
 
 
@@ -69,10 +70,7 @@ class ProbeSet:
     def save(self, path: Path) -> None:
         """Write it to a file, so that a restarted run reads the same utterances."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        batches = [{f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)} for batch in self.batches]
-        for batch in batches:
-            if batch["args"] or batch["kwargs"]:  # a held-back call: of the loader's batch only lengths are wanted
-                batch["batch"] = _plain(batch["batch"])
+        batches = [{f.name: pack(getattr(batch, f.name)) for f in dataclasses.fields(batch)} for batch in self.batches]
         fresh = path.with_suffix(".new")
         torch.save({"name": self.name, "batches": batches}, fresh)
         fresh.replace(path)
@@ -82,10 +80,15 @@ class ProbeSet:
         """Read it back; only plain containers and tensors are taken from the file.
 
         Raises:
-            Exception: Whatever `torch.load` has against the file (batches of classes of one's own, say).
+            Exception: Whatever `torch.load` has against the file, or a class of one's own that isn't there any more.
         """
         content = torch.load(path, weights_only=True)
-        return cls(content["name"], [ProbeBatch(**batch) for batch in content["batches"]])
+        batches = []
+        for fields in content["batches"]:
+            held = bool(fields["args"] or fields["kwargs"])  # then of the loader's batch only lengths are wanted
+            batch = unpack(fields.pop("batch"), lenient=held)
+            batches.append(ProbeBatch(batch=batch, **{name: unpack(value) for name, value in fields.items()}))
+        return cls(content["name"], batches)
 
 
 def audio_probe_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> ProbeSet:
@@ -118,19 +121,6 @@ def loader_probe_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0
     if not probe_set.batches:
         raise ValueError(f"probe set {name!r}: the dataloader gave this process no batch")
     return probe_set
-
-
-def _plain(batch: Any) -> Any:
-    """Named tuples and dataclasses as dicts, which a file may hold and dotted paths go through as well."""
-    if isinstance(batch, tuple) and hasattr(batch, "_asdict"):
-        batch = batch._asdict()
-    elif dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        batch = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
-    if isinstance(batch, dict):
-        return {name: _plain(value) for name, value in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return [_plain(value) for value in batch]
-    return batch
 
 
 def quota(utterances: int, world_size: int) -> int:
