@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from rankwatch.sampling.nested import entries, is_numbers, walk
 
 Unit = Literal["integer", "fraction", "mask"]
 
@@ -22,9 +24,6 @@ _FOREIGN = frozenset(
 )
 _LENGTH_NAMES = re.compile(r"len(s|gth|gths)?$|(num|n)_?(samples|frames)$|(attention|padding|pad)_?mask$")
 _PADDING_NAMES = re.compile(r"pad")
-_MAX_DEPTH = 6
-_MAX_ENTRIES = 64
-_MAX_CONTAINERS = 256
 
 
 @dataclass(frozen=True)
@@ -55,45 +54,6 @@ class Candidate:
         if self.place == "argument":
             return f"argument {self.path!r}"
         return f"field {self.path!r} of the batch" if self.path else "the batch"
-
-
-def walk(thing: Any) -> Iterator[tuple[str, Any]]:
-    """Leaves of nested tuples, lists, mappings, named tuples, dataclasses and objects, with dotted paths."""
-    # A batch may hold its dataset, or itself: each container is entered once, and there is an end to it.
-    seen: set[int] = set()
-    todo = [("", thing, 0)]
-    while todo and len(seen) < _MAX_CONTAINERS:
-        path, value, depth = todo.pop()
-        inside = _entries(value) if depth < _MAX_DEPTH and not _is_numbers(value) else None
-        if inside is None:
-            yield path, value
-        elif id(value) not in seen:
-            seen.add(id(value))
-            named = [(f"{path}.{name}" if path else str(name), entry, depth + 1) for name, entry in inside]
-            todo += reversed(named[:_MAX_ENTRIES])
-
-
-def _entries(thing: Any) -> list[tuple[Any, Any]] | None:
-    if isinstance(thing, (Tensor, np.ndarray, torch.nn.Module, type, str, bytes)):
-        return None
-    if isinstance(thing, Mapping):
-        return list(thing.items())
-    if isinstance(thing, tuple) and hasattr(thing, "_asdict"):
-        return list(thing._asdict().items())
-    if isinstance(thing, (tuple, list)):
-        return list(enumerate(thing))
-    if hasattr(thing, "__dict__") and not callable(thing):
-        return [(name, value) for name, value in vars(thing).items() if not name.startswith("_")]
-    return None
-
-
-def _is_numbers(thing: Any) -> bool:
-    numbers = (int, float, np.integer, np.floating)
-    return (
-        isinstance(thing, (list, tuple))
-        and len(thing) > 0
-        and all(isinstance(entry, numbers) and not isinstance(entry, bool) for entry in thing)
-    )
 
 
 def named_arguments(
@@ -221,7 +181,7 @@ def _as_tensor(leaf: Any) -> Tensor | None:
         return None if leaf.is_nested or leaf.is_complex() else leaf
     if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "iufb":
         return torch.as_tensor(leaf)
-    return torch.tensor(list(leaf)) if _is_numbers(leaf) else None
+    return torch.tensor(list(leaf)) if is_numbers(leaf) else None
 
 
 def _mask(value: Tensor, place: str, path: str, name: str, named: bool) -> Candidate | None:
@@ -269,8 +229,8 @@ def look_up(batch: Any, path: str) -> Any:
         try:
             here = _step(here, part)
         except (KeyError, IndexError, AttributeError, TypeError):
-            entries = _entries(here)
-            there = ", ".join(str(name) for name, _ in entries) if entries else f"a {type(here).__name__}"
+            inside = entries(here)
+            there = ", ".join(str(name) for name, _ in inside) if inside else f"a {type(here).__name__}"
             where = f"the batch at {done!r}" if done else "the batch"
             raise ValueError(f"lengths={path!r}: {where} has no {part!r}; it has: {there}") from None
         done = f"{done}.{part}" if done else part

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rankwatch.sampling.candidates import named_arguments, walk
+from rankwatch.sampling.candidates import named_arguments
 from rankwatch.sampling.downsampling import TRIM
+from rankwatch.sampling.nested import walk
 
 _MASK = re.compile(r"mask", re.IGNORECASE)
 _OTHER_MASKS = re.compile(r"att|pad|len|loss|channel|feat|spec|causal|key|src|tgt", re.IGNORECASE)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.nested import map_tensors
 from rankwatch.sampling.packing import pack, unpack
 from rankwatch.sampling.recorder import Copies, HeldCall, primary_input
 
@@ -55,7 +55,7 @@ class ProbeSet:
         found: dict[int, Tensor] = {}
         for batch in self.batches:
             everything = (batch.args, batch.kwargs, batch.batch)
-            apply_to_collection(everything, Tensor, lambda tensor: found.setdefault(id(tensor), tensor))
+            map_tensors(everything, lambda tensor: found.setdefault(id(tensor), tensor))
         return sum(tensor.nbytes for tensor in found.values()) / 1e6
 
     def key_sum(self) -> int:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.nested import map_tensors, walk
 from rankwatch.sampling.paths import within_compiled
 from rankwatch.sampling.relay import RelayRecorder, Several, by_name, made_by_training
 from rankwatch.sampling.undisturbed import harmless
@@ -42,8 +42,7 @@ def primary_input(*things: Any) -> Tensor:
         ValueError: If there is none.
     """
     for thing in things:
-        found: list[Tensor] = []
-        apply_to_collection(thing, Tensor, found.append)
+        found = [leaf for _, leaf in walk(thing) if isinstance(leaf, Tensor)]
         wide = [tensor for tensor in found if tensor.dim() >= 2 and tensor.numel()]
         audio = [tensor for tensor in wide if tensor.is_floating_point()] or [t for t in wide if t.dtype == torch.int16]
         if audio:
@@ -82,7 +81,7 @@ class Copies:
 
     def __call__(self, thing: Any) -> Any:
         """`thing` with its tensors copied; everything else is kept as it is."""
-        return thing if self._device is None else apply_to_collection(thing, Tensor, self._copy)
+        return thing if self._device is None else map_tensors(thing, self._copy)
 
     def _copy(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self._memo:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rankwatch.sampling.candidates import Candidate, as_candidate, is_foreign, named_arguments, walk
+from rankwatch.sampling.candidates import Candidate, as_candidate, is_foreign, named_arguments
+from rankwatch.sampling.nested import map_tensors, walk
 
 
 def substitute(
@@ -65,7 +66,17 @@ def substitute(
     if others:
         named = ", ".join(others)
         raise ValueError(f"the backbone's call has tensors that no other audio fits: {named}. {_ADVICE}")
-    return tuple(_exchange(list(args), new)), {name: _exchange(value, new) for name, value in kwargs.items()}
+    put: set[int] = set()
+
+    def exchanged(leaf: Tensor) -> Tensor:
+        put.add(id(leaf))
+        replacement: Tensor = new.get(id(leaf), leaf)
+        return replacement
+
+    made = tuple(map_tensors(list(args), exchanged)), map_tensors(dict(kwargs), exchanged)
+    if not new.keys() <= put:
+        raise ValueError(f"the audio in the backbone's call lies where it can't be exchanged. {_ADVICE}")
+    return made
 
 
 _ADVICE = "Pass probe_forward=..., a function of (module, batch)."
@@ -92,15 +103,3 @@ def _same_form(candidate: Candidate, leaf: Tensor, old: Tensor, lengths: Tensor,
     valid = torch.arange(axis, device=lengths.device) < lengths[:, None]
     row = int(candidate.values.argmax())
     return (valid == bool(leaf[row, 0])).to(leaf)
-
-
-def _exchange(thing: Any, new: Mapping[int, Any]) -> Any:
-    if id(thing) in new:
-        return new[id(thing)]
-    if isinstance(thing, tuple) and hasattr(thing, "_fields"):
-        return type(thing)(*(_exchange(entry, new) for entry in thing))
-    if isinstance(thing, (tuple, list)):
-        return type(thing)(_exchange(entry, new) for entry in thing)
-    if isinstance(thing, dict):
-        return {key: _exchange(value, new) for key, value in thing.items()}
-    return thing
