@@ -278,6 +278,8 @@ class Gathering:
             row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
             rows.append(replace(row, cost=f"{kept:.1f} MB"))
         notes = [*self.notes, *self.quiet.values()]
+        if self._observer.mask_note:
+            notes.append(self._observer.mask_note)
         teachers = sorted({name.rsplit(".", 1)[0] for name in self._teacher_layers()})
         if teachers:
             notes.append(f"not watched: the teacher branch; layers=[..., '{teachers[0]}.*'] adds it")

@@ -50,6 +50,7 @@ class Probing:
         self._autocast = autocast
         self._seed = seed
         self._passes: dict[str, int] = {}
+        self._written: set[str] = set()
         self.fired: set[str] = set()
         """Layers that have fired in some pass."""
         self.runner: Runner | None = None
@@ -83,10 +84,15 @@ class Probing:
         trouble: Exception | None = None
         for batch, counts in same_number_of_passes(probe_set.batches, self._passes[probe_set.name]):
             try:
-                with Taps(self._layers) as taps:
+                with Taps(self._layers, written=self._written) as taps:
+                    known = len(self._written)
                     self.runner.run(batch, device)
+                    outputs = taps.take()
+                    if len(self._written) > known:  # once, in the first pass and so on all processes alike
+                        self.runner.run(batch, device)
+                        outputs = taps.take()
                     if counts and batch.used and trouble is None:
-                        self._take(batch, taps.take(), window)
+                        self._take(batch, outputs, window)
                 self.inputs[probe_set.name] = self.runner.input(batch)
             except Exception as error:
                 trouble = trouble or error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,9 +14,26 @@ from rankwatch.sampling.candidates import named_arguments
 from rankwatch.sampling.downsampling import TRIM
 from rankwatch.sampling.nested import walk
 
-_MASK = re.compile(r"mask", re.IGNORECASE)
-_OTHER_MASKS = re.compile(r"att|pad|len|loss|channel|feat|spec|causal|key|src|tgt", re.IGNORECASE)
-_TIME = re.compile(r"time", re.IGNORECASE)
+_NAMES = frozenset(
+    {
+        *("mask", "masks", "mask_indices", "mask_indexes", "masked_indices", "masked_positions", "bool_masked_pos"),
+        *("time_mask", "time_masks", "mask_time", "mask_time_indices", "time_mask_indices", "ssl_mask", "mlm_mask"),
+    }
+)
+_BY_NAME_ALONE = frozenset({"mask_time_indices", "bool_masked_pos"})
+
+
+@dataclass(frozen=True)
+class TimeMask:
+    """A mask over frames that a call was given.
+
+    Attributes:
+        path: Of the argument, or of the field of the batch.
+        masked: (B, T) boolean on the CPU, True where the input was replaced by the mask's embedding.
+    """
+
+    path: str
+    masked: Tensor
 
 
 def time_masks(
@@ -26,12 +43,12 @@ def time_masks(
     *,
     batch_size: int,
     forward: Callable[..., Any] | inspect.Signature | None = None,
-) -> list[Tensor]:
+) -> list[TimeMask]:
     """Masks over frames that a call was given: boolean or 0/1, (B, T), 1 = replaced by the mask's embedding.
 
-    Known by their names (``mask_time_indices``, ``mask_indices``, ``mask``) as far as these don't speak of attention,
-    padding, channels or a loss; one whose name doesn't say "time" also has to be of a form that lengths can't have: in
-    some row it changes more than once.
+    Known by their names, in which nothing may be added: a ``keep_mask`` or a ``vad_mask`` is something else.
+    ``mask_time_indices`` and ``bool_masked_pos`` mean nothing else anywhere; any other one has to be of a form that
+    lengths can't have: in some row it changes more than once.
 
     Args:
         args: Positional arguments of the backbone's call.
@@ -41,34 +58,33 @@ def time_masks(
         forward: The backbone's forward pass, which names positional arguments.
 
     Returns:
-        Boolean masks, those of the call first.
+        The masks, those of the call first.
 
     Example:
         >>> mask = torch.tensor([[0, 1, 1, 0], [1, 0, 0, 1]])
-        >>> [found.tolist() for found in time_masks((), {"mask": mask}, None, batch_size=2)]
-        [[[False, True, True, False], [True, False, False, True]]]
+        >>> (found,) = time_masks((), {"mask": mask}, None, batch_size=2)
+        >>> found.path, found.masked.tolist()
+        ('mask', [[False, True, True, False], [True, False, False, True]])
     """
-    found: dict[int, Tensor] = {}
+    found: dict[int, TimeMask] = {}
     for thing in (named_arguments(args, kwargs, forward), batch):
         for path, leaf in walk(thing):
-            name = path.rpartition(".")[2]
-            if isinstance(leaf, Tensor) and leaf.shape[:1] == (batch_size,) and leaf.ndim == 2 and _named(name):
-                mask = _boolean(leaf)
-                if mask is not None and (_TIME.search(name) or _changes_twice(mask)):
-                    found.setdefault(id(leaf), mask)
+            name = path.rpartition(".")[2].lower()
+            if name in _NAMES and isinstance(leaf, Tensor) and leaf.shape[:1] == (batch_size,) and leaf.ndim == 2:
+                masked = _boolean(leaf)
+                if masked is not None and (name in _BY_NAME_ALONE or _changes_twice(masked)):
+                    found.setdefault(id(leaf), TimeMask(path, masked))
     return list(found.values())
 
 
-def mask_of(masks: Sequence[Tensor], frames: int) -> Tensor | None:
-    """The mask over a layer's frames: the first as long as it, or at most `TRIM` longer (then cut off behind)."""
-    for mask in sorted(masks, key=lambda mask: mask.shape[1]):
-        if frames <= mask.shape[1] <= frames + TRIM:
-            return mask[:, :frames]
-    return None
+def mask_of(masks: Sequence[TimeMask], frames: int) -> TimeMask | None:
+    """The mask over a layer's frames: as long as it, or at most `TRIM` longer (then cut off behind).
 
-
-def _named(name: str) -> bool:
-    return _MASK.search(name) is not None and _OTHER_MASKS.search(name) is None
+    None where there are several that differ: which of them was used isn't known.
+    """
+    fits = [TimeMask(m.path, m.masked[:, :frames]) for m in masks if frames <= m.masked.shape[1] <= frames + TRIM]
+    same = all(torch.equal(fit.masked, fits[0].masked) for fit in fits)
+    return fits[0] if fits and same else None
 
 
 def _boolean(leaf: Tensor) -> Tensor | None:

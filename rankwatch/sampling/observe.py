@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.draw import Drawn, draw_frames, draw_rows
 from rankwatch.sampling.lengths import LengthSpec, Observed, resolve_lengths
-from rankwatch.sampling.masks import mask_of, time_masks
+from rankwatch.sampling.masks import TimeMask, mask_of, time_masks
 from rankwatch.sampling.outputs import to_btc, unpack
 
 
@@ -58,6 +58,8 @@ class Observer:
         self.facts: dict[str, LayerFacts] = {}
         self.frames: str = "all"
         """Which frames counted in the last pass."""
+        self.mask_note = ""
+        """The mask that was seen, in words."""
 
     def rows(
         self,
@@ -94,7 +96,7 @@ class Observer:
         valid = resolve_lengths(
             observed, args=args, kwargs=kwargs, batch=batch, spec=spec, root=self._root, forward=forward
         )
-        masks = []
+        masks: list[TimeMask] = []
         if masked and self._frames != "all":
             masks = time_masks(args, kwargs, batch, batch_size=len(keys), forward=forward)
         self.frames = "all"
@@ -123,13 +125,15 @@ class Observer:
                 failures[name] = error
         return drawn, failures
 
-    def _among(self, masks: Sequence[Tensor], frames: int, used: int) -> Tensor | None:
+    def _among(self, masks: Sequence[TimeMask], frames: int, used: int) -> Tensor | None:
         """The frames that count, or None for all."""
         mask = mask_of(masks, frames)
         if mask is None:
             return None
         self.frames = self._frames
-        return mask[:used] if self._frames == "masked" else ~mask[:used]
+        share = float(mask.masked.double().mean())
+        self.mask_note = f"{mask.path} masks {share:.0%} of the frames: {self._frames} frames count"
+        return mask.masked[:used] if self._frames == "masked" else ~mask.masked[:used]
 
     def _observed(
         self, outputs: Mapping[str, Any], batch_size: int, failures: dict[str, Exception]

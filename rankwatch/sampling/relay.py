@@ -84,6 +84,7 @@ class RelayRecorder:
         self._copy: Callable[[Any], Any] | None = None
         self._first: Named | None = None
         self._given: tuple[Any, ...] = ()
+        self._versions: list[int] = []
         self._found: dict[int, tuple[Named, dict[str, int]]] = {}
         self._handles: list[RemovableHandle] = []
         self.troubles: list[Exception] = []
@@ -133,13 +134,18 @@ class RelayRecorder:
     def _after_front_end(self, module: nn.Module, args: Any, output: Any) -> None:
         if self._copy is not None and not self._given:
             self._given = _parts(output)
+            self._versions = [part._version if isinstance(part, Tensor) else 0 for part in self._given]
 
     def _before_blocks(self, index: int) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             named = by_name(module, args, kwargs) if self._copy is not None and index not in self._found else None
             if named is None or self._copy is None:
                 return
-            places = {id(part): position for position, part in enumerate(self._given) if isinstance(part, Tensor)}
+            places = {
+                id(part): position
+                for position, (part, version) in enumerate(zip(self._given, self._versions, strict=True))
+                if isinstance(part, Tensor) and part._version == version  # else something was written into it since
+            }
             links = {name: places[id(value)] for name, value in named.items() if id(value) in places}
             rest = {name: value for name, value in named.items() if name not in links}
             if links and not made_by_training(rest):

@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.sampling.nested import map_tensors, walk
 from rankwatch.sampling.undisturbed import never_compiled
 
 
@@ -19,17 +20,25 @@ class Taps:
 
     An ordinary training step sees none of them. While they are there, the output of the first firing of
     each layer is kept by reference until `take`; later firings of the same pass (weight sharing, a second view) are
-    passed over.
+    passed over. Where the model goes on to write into a layer's output (``x += ...``), that is seen at `take`, and from
+    then on the output is copied when it fires.
 
     Args:
         layers: What to watch.
         active: Asked at each firing; False lets it pass (for taps that stay on during training).
+        written: Names of layers whose outputs are written into, as far as they are known; is added to.
     """
 
-    def __init__(self, layers: Sequence[WatchedLayer], active: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        layers: Sequence[WatchedLayer],
+        active: Callable[[], bool] = lambda: True,
+        written: set[str] | None = None,
+    ) -> None:
         self.layers = list(layers)
         self._active = active
-        self._outputs: dict[str, Any] = {}
+        self.written: set[str] = set() if written is None else written
+        self._outputs: dict[str, tuple[Any, list[tuple[Tensor, int]]]] = {}
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Taps:
@@ -50,14 +59,27 @@ class Taps:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if _recomputing() or not self._active():
                 return
-            self._outputs.setdefault(name, output)
+            if name not in self._outputs:
+                if name in self.written:
+                    output = map_tensors(output, lambda tensor: tensor.detach().clone())
+                self._outputs[name] = (output, _versions(output))
 
         return hook
 
     def take(self) -> dict[str, Any]:
-        """The outputs since the last call, by layer name, in the order in which they fired."""
-        outputs, self._outputs = self._outputs, {}
-        return outputs
+        """The outputs since the last call, by layer name, in the order in which they fired.
+
+        Those that were written into after their layer had fired are missing: they are no longer what it gave.
+        """
+        fired, self._outputs = self._outputs, {}
+        changed = {name for name, (_, versions) in fired.items() if any(t._version != v for t, v in versions)}
+        self.written |= changed
+        return {name: output for name, (output, _) in fired.items() if name not in changed}
+
+
+def _versions(output: Any) -> list[tuple[Tensor, int]]:
+    tensors = [leaf for _, leaf in walk(output) if isinstance(leaf, Tensor) and not leaf.is_inference()]
+    return [(tensor, tensor._version) for tensor in tensors]
 
 
 def _recomputing() -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rankwatch.sampling.paths import WRAPPER_HOMES
+from rankwatch.sampling.kept import Kept, OwnGenerators
 
 _Hook = TypeVar("_Hook", bound=Callable[..., None])
 
@@ -50,51 +50,31 @@ def _seed(seed: int, devices: Sequence[torch.device]) -> None:
 
 @contextlib.contextmanager
 def undisturbed(root: nn.Module, seed: int | None = None) -> Iterator[None]:
-    """Eval mode for a while: modes, buffers, plain attributes and random generators are afterwards as before.
+    """Eval mode for a while: modes, buffers, attributes and random generators are afterwards as before.
 
-    Plain attributes are numbers, strings, booleans and None: counters and switches, or the number of positions that a
-    table in a buffer has. That table and its number come back together.
-
-    Gradients are off by `torch.no_grad` and not by inference mode: tensors that a model caches during the
-    pass (positional tables, say) would otherwise be unusable in the next training step.
+    Attributes are whatever the user's own modules keep beside their parameters: counters and switches, tables and what
+    is remembered of their size, caches in lists and dicts, random generators of their own. What belongs together comes
+    back together. Gradients are off by `torch.no_grad` and not by inference mode: tensors that a model caches during
+    the pass would otherwise be unusable in the next training step.
 
     Args:
         root: The whole model; every submodule's own mode is restored, frozen parts in eval mode stay so.
         seed: Seeds the random generators inside: masks that a model draws in eval mode are the same each time.
     """
-    plain = [(module, _plain_attributes(module)) for module in root.modules()]
-    modes = [(module, module.training) for module in root.modules()]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in root.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+    kept = [Kept(module) for module in root.modules()]
+    generators = OwnGenerators(root)
     device = next((p.device for p in root.parameters()), None)
     try:
         with same_random_state(device, seed), torch.no_grad():
             root.eval()
+            if seed is not None:
+                generators.seed(seed)
             yield
     finally:
-        for module, training in modes:
-            module.training = training
-        for module, before in plain:
-            for name, value in before.items():
-                if name in vars(module) and vars(module)[name] is not value:
-                    vars(module)[name] = value
+        generators.restore()
         with torch.no_grad():
-            for module, name, buffer, content in buffers:
-                module._buffers[name] = buffer  # some models put a new tensor in its place
-                if not torch.equal(buffer, content):
-                    buffer.copy_(content)
-
-
-def _plain_attributes(module: nn.Module) -> dict[str, object]:
-    """Those of the user's own modules; wrappers keep books of their own (FSDP, once it has run)."""
-    if type(module).__module__.startswith(WRAPPER_HOMES):
-        return {}
-    kinds = (int, float, str, bool, type(None))
-    return {name: value for name, value in vars(module).items() if name != "training" and isinstance(value, kinds)}
+            for one in kept:
+                one.restore()
 
 
 @contextlib.contextmanager

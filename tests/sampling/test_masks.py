@@ -14,18 +14,24 @@ MASK = torch.tensor([[0, 1, 1, 0, 1, 0], [1, 0, 0, 1, 1, 0]])
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
 def test_found_by_name_and_form_in_any_type(dtype: torch.dtype) -> None:
     found = time_masks((), {"mask_time_indices": MASK.to(dtype)}, None, batch_size=2)
-    assert [mask.tolist() for mask in found] == [MASK.bool().tolist()]
+    assert [mask.masked.tolist() for mask in found] == [MASK.bool().tolist()]
 
 
-def test_a_name_that_says_time_is_enough() -> None:
+def test_a_known_name_is_enough_others_need_the_form() -> None:
     everything = torch.zeros(2, 6, dtype=torch.bool)
+    prefix = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
     assert len(time_masks((), {"mask_time_indices": everything}, None, batch_size=2)) == 1
-    assert not time_masks((), {"mask": everything}, None, batch_size=2)
+    for name in ("mask", "time_mask", "mask_indices"):
+        assert not time_masks((), {name: everything}, None, batch_size=2)
+        assert not time_masks((), {name: prefix}, None, batch_size=2)
+        assert time_masks((), {name: MASK}, None, batch_size=2)
 
 
-@pytest.mark.parametrize(
-    "name", ["attention_mask", "padding_mask", "mask_channel", "loss_mask", "src_key_mask", "labels"]
-)
+OTHERS = ["attention_mask", "padding_mask", "mask_channel", "loss_mask", "key_mask", "labels"]
+OTHERS += ["keep_mask", "mask_keep", "vad_mask", "speech_mask", "valid_mask", "unmasked", "visible"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_other_masks_are_none(name: str) -> None:
     assert not time_masks((), {name: MASK}, None, batch_size=2)
 
@@ -44,12 +50,18 @@ def test_in_the_batch_and_by_position() -> None:
 
 
 def test_the_mask_of_a_layer_is_as_long_as_it_or_cut_off() -> None:
-    assert mask_of([MASK], 6) is not None
-    cut = mask_of([MASK], 4)
+    masks = time_masks((), {"mask": MASK}, None, batch_size=2)
+    assert mask_of(masks, 6) is not None
+    cut = mask_of(masks, 4)
     assert cut is not None
-    assert torch.equal(cut.long(), MASK[:, :4])
-    assert mask_of([MASK], 3) is None
-    assert mask_of([MASK], 7) is None
+    assert torch.equal(cut.masked.long(), MASK[:, :4])
+    assert mask_of(masks, 3) is None
+    assert mask_of(masks, 7) is None
+
+
+def test_of_several_that_differ_none_is_taken() -> None:
+    assert mask_of(time_masks((), {"mask": MASK, "time_mask": MASK.clone()}, None, batch_size=2), 6) is not None
+    assert mask_of(time_masks((), {"mask": MASK, "time_mask": 1 - MASK}, None, batch_size=2), 6) is None
 
 
 def test_only_frames_that_count_are_drawn_and_averaged() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import UserDict
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
@@ -70,3 +72,33 @@ class TestSubstitute:
             substitute((torch.zeros(3, 80, 200),), {}, self.NEW, None, None)
         with pytest.raises(ValueError, match=r"a \(3, 1600\), b \(3, 1600\)"):
             substitute((), {"a": WAVEFORMS, "b": WAVEFORMS + 1}, self.NEW, None, None)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    audio: Tensor
+    lengths: Tensor
+
+
+class Slots:
+    """Audio where nobody finds it again."""
+
+    def __init__(self, audio: Tensor) -> None:
+        self.audio = audio
+
+    def __copy__(self) -> Slots:
+        raise TypeError
+
+
+def test_audio_in_dataclasses_and_mappings_is_exchanged() -> None:
+    call = Inputs(torch.zeros(2, 800), torch.tensor([800, 500]))
+    ((made,), _) = substitute((call,), {}, torch.ones(3, 90), torch.tensor([90, 80, 70]))
+    assert torch.equal(made.audio, torch.ones(3, 90))
+    assert made.lengths.tolist() == [90, 80, 70]
+    ((features,), _) = substitute((UserDict(x=torch.zeros(2, 800)),), {}, torch.ones(3, 90), None)
+    assert torch.equal(features["x"], torch.ones(3, 90))
+
+
+def test_audio_that_can_not_be_exchanged_is_refused() -> None:
+    with pytest.raises(ValueError, match="lies where it can't be exchanged"):
+        substitute((Slots(torch.zeros(2, 800)),), {}, torch.ones(3, 90), None)

@@ -110,3 +110,87 @@ def test_modes_and_buffers_are_restored_and_eval_mode_holds_inside():
     assert model.drop.training
     assert not model.norm.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Remembering(nn.Module):
+    """Caches a table and its size in every way in which that is done."""
+
+    def __init__(self):
+        super().__init__()
+        self.size, self.table, self.cache, self.queue = 0, None, {}, []
+        self.counted = torch.zeros(1)
+        self.register_buffer("late", None)
+
+    def forward(self, x):
+        if self.size != len(x):
+            self.size, self.table, self.cache["table"] = len(x), torch.arange(len(x)) / 7, torch.arange(len(x)) / 7
+            self.late = torch.arange(len(x)) / 7
+        self.queue.append(x)
+        self.counted += 1
+        self.added = x
+        return x + self.table + self.cache["table"] + self.late
+
+
+def test_what_is_cached_under_a_size_comes_back_with_it():
+    model = Remembering()
+    model(torch.zeros(3))
+    expected = model(torch.zeros(3))
+    del model.added
+    with undisturbed(model):
+        model(torch.zeros(9))
+        model(torch.zeros(4))
+    assert (model.size, len(model.table), len(model.cache["table"]), len(model.late)) == (3, 3, 3, 3)
+    assert len(model.queue) == 2
+    assert model.counted.item() == 2
+    assert not hasattr(model, "added")
+    assert torch.equal(model(torch.zeros(3)), expected)
+
+
+def test_nothing_at_all_was_cached_before():
+    model = Remembering()
+    with undisturbed(model):
+        model(torch.zeros(9))
+    assert (model.size, model.table, model.cache, model.queue, model.late) == (0, None, {}, [], None)
+    model(torch.zeros(4))
+
+
+class Drawing(nn.Module):
+    """Draws from generators of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.python, self.torch = random.Random(1), torch.Generator().manual_seed(1)
+        self.new, self.old = np.random.default_rng(1), np.random.RandomState(1)
+
+    def forward(self):
+        return self.python.random(), torch.rand((), generator=self.torch).item(), self.new.random(), self.old.rand()
+
+
+def test_a_models_own_generators_go_on_as_if_nothing_had_been():
+    model, twin = Drawing(), Drawing()
+    drawn = []
+    for _ in range(3):
+        assert model() == twin()
+        with undisturbed(model, seed=3):
+            drawn.append(model())
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
+def test_rotary_positions_of_hugging_face_survive():
+    """Their table is cached beside its length, in attributes of which neither is a buffer."""
+    from sampling.speech_models import hugging_face
+
+    changes = {"position_embeddings_type": "rotary", "layerdrop": 0.0}
+    model = hugging_face("Wav2Vec2ConformerConfig", "Wav2Vec2ConformerModel", **changes)
+    model(torch.randn(2, 800))
+    with undisturbed(model, seed=0):
+        model(torch.randn(2, 1600))
+    model.train()
+    model(torch.randn(2, 800)).last_hidden_state.sum().backward()
+
+
+def test_modules_on_the_meta_device_can_be_left_alone():
+    model = Counting().to("meta")
+    with undisturbed(model):
+        pass
+    assert model.training
