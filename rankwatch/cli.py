@@ -25,11 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python itself does for a script beside the modules it names
-    try:
-        return _inspect(options)
-    except (ValueError, TypeError) as error:
-        print(f"rankwatch {options.command}: {error}", file=sys.stderr)
-        return 2
+    return _inspect(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,16 +48,28 @@ def _parser() -> argparse.ArgumentParser:
 def _inspect(options: argparse.Namespace) -> int:
     settings: dict[str, Any] = {"sample_rate": options.sample_rate}
     settings |= {name: value for name in ("layers", "lengths") if (value := getattr(options, name)) is not None}
-    make_batch: Any = import_function(options.batch) if options.batch else lambda: None
-    forward = import_function(options.forward) if options.forward else None
-    found = inspect(_model(options.model), make_batch(), forward, **settings)
+    try:
+        factory: Any = import_function(options.model)
+        make_batch: Any = import_function(options.batch) if options.batch else lambda: None
+        forward = import_function(options.forward) if options.forward else None
+    except ValueError as error:
+        return _refuse(error)
+    # What the user's own functions raise is theirs to see in full.
+    model, batch = factory if isinstance(factory, nn.Module) else factory(), make_batch()
+    if not isinstance(model, nn.Module):
+        return _refuse(f"{options.model!r} gave a {type(model).__name__}, not a torch.nn.Module")
+    try:
+        found = inspect(model, batch, forward, **settings)
+    except ValueError as error:
+        return _refuse(error)
     print(found)
     return int(bool(found.problems))
 
 
-def _model(path: str) -> nn.Module:
-    factory: Any = import_function(path)
-    model = factory if isinstance(factory, nn.Module) else factory()
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"{path!r} gave a {type(model).__name__}, not a torch.nn.Module")
-    return model
+def _refuse(reason: object) -> int:
+    print(f"rankwatch inspect: {reason}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -112,6 +112,10 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         if self._session is not None:
             self._session.monitor.batch_ends(None)
             self._read_if_due(state, control)
+            if control.should_training_stop or state.global_step >= state.max_steps:
+                # Now, since with `load_best_model_at_end` there is another model when training has ended.
+                self._session.monitor.epoch_ends()
+                self._session.last_reading(state.global_step, self._saved)
 
     def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """After one pass over the data the probe set can't grow any more."""
@@ -135,10 +139,9 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
             torch.save(self._session.state_dict(), checkpoint / self._state_file)
 
     def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """The last reading, and the summary."""
+        """The summary."""
         if self._session is not None:
-            self._session.monitor.epoch_ends()
-            self._session.end(state.global_step, self._saved)
+            self._session.end(state.global_step)
             self._close()
 
     def _saved(self) -> tuple[list[str], list[str]]:

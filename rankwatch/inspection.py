@@ -18,6 +18,7 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.reporting.console import start_table
 from rankwatch.sampling.adapters import unmasked_call
 from rankwatch.sampling.discovery import backbone_candidates
+from rankwatch.sampling.nested import map_tensors
 from rankwatch.sampling.paths import can_fire
 from rankwatch.sampling.recorder import Copies
 from rankwatch.sampling.undisturbed import undisturbed
@@ -92,10 +93,14 @@ def inspect(model: nn.Module, batch: Any = None, forward: Forward | None = None,
 
 def _observe(monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | None) -> tuple[str, bool]:
     """One pass through the model and one reading; what stood against it, and whether there was a pass."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    first = next(model.parameters(), torch.zeros(()))
+    if first.is_meta:
+        return "the model is on the meta device: give it memory first (model.to_empty(device=...))", False
     last: Exception | None = None
     for given, run in _ways(monitor, model, batch, forward):
-        there = Copies(device)(given)
+        there = Copies(first.device)(given)
+        if batch is None:  # noise, in the numbers that the model calculates with
+            there = map_tensors(there, lambda x: x.to(first.dtype) if x.is_floating_point() else x)
         monitor.batch_starts(there, 0)
         try:
             with undisturbed(model, seed=0):

@@ -175,8 +175,9 @@ class RankWatch(_Base):
             # Some recipes attach their loggers late.
             self._session.begin(loggers=() if trainer.fast_dev_run else trainer.loggers, shortest=shortest)
             if not pl_module.automatic_optimization:
-                hooks = [optimizer.register_step_post_hook(self._count_step) for optimizer in trainer.optimizers]
-                self._hooks = [hook.remove for hook in hooks]
+                # What only looks like an optimiser has no hooks: then `global_step` has to do.
+                registers = [getattr(optimizer, "register_step_post_hook", None) for optimizer in trainer.optimizers]
+                self._hooks = [register(self._count_step).remove for register in registers if register is not None]
             self._publish(trainer)
 
     # -- during training ---------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ class Watch:
 
     Args:
         model: The whole model, wrapped (DDP, FSDP, torch.compile) or not.
-        folder: Where files go; event files for TensorBoard beside them.
+        folder: Where files go, event files for TensorBoard among them; each run needs one of its own.
         writer: A SummaryWriter to use instead of one of our own in `folder`.
         precision: A word for the protocol; readings under different ones are not compared.
         autocast: Gives the context in which the model is trained, for example
@@ -78,6 +78,7 @@ class Watch:
         self._writer = SummaryWriter(str(self._folder)) if self._own_writer else writer
         self._session.begin(loggers=[self._writer] if self._writer is not None else [])
         self._open = True
+        self._began = False
 
     @contextlib.contextmanager
     def batch(self, batch: Any) -> Iterator[None]:
@@ -87,6 +88,7 @@ class Watch:
             batch: As the loader gave it; tells the utterances' lengths where the model's own calls don't.
         """
         monitor = self._session.monitor
+        self._began = True
         monitor.batch_starts(batch, self._steps)
         yield
         monitor.batch_ends(batch)
@@ -102,6 +104,9 @@ class Watch:
             Whether to stop: with ``on_collapse="stop"``, once, on all processes alike.
         """
         self._steps += 1
+        if not self._began:
+            reason = "step() without a batch: put `with watch.batch(batch):` around each forward and backward pass"
+            self._session.monitor.complaints.fail("batch", reason)
         return self._session.read_if_due(self._steps, self._saved)
 
     def epoch(self) -> bool:

@@ -109,12 +109,17 @@ class Session:
                 return True
         return False
 
-    def end(self, step: int, checkpoints: Checkpoints | None = None, *, broken_off: str = "") -> None:
-        """The run is over: a last reading, unless it broke off, and the summary."""
+    def last_reading(self, step: int, checkpoints: Checkpoints) -> None:
+        """A reading at the end of training, if there was none at this step."""
         gathering = self.monitor.gathering
         with self.monitor.complaints.guarded("the last reading"):
-            if checkpoints and gathering.complete and gathering.sources and step != self.monitor.last_step:
+            if gathering.complete and gathering.sources and step != self.monitor.last_step:
                 self._read(step, checkpoints)
+
+    def end(self, step: int, checkpoints: Checkpoints | None = None, *, broken_off: str = "") -> None:
+        """The run is over: a last reading, unless it broke off, and the summary."""
+        if checkpoints is not None:
+            self.last_reading(step, checkpoints)
         reporters, self._reporters = self._reporters, None
         if reporters is None:
             return

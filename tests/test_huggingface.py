@@ -59,6 +59,7 @@ def train(
         TrainingArguments(str(folder), **settings),
         data_collator=collate,
         train_dataset=Noise(40, shortest=600, longest=1600).items,
+        eval_dataset=Noise(8, shortest=600, longest=1600, seed=1).items,
         callbacks=list(callbacks),
     )
     trainer.train(resume_from_checkpoint=resume)
@@ -124,6 +125,30 @@ def test_resumed_it_goes_on_where_it_was(tmp_path: Path) -> None:
     train(tmp_path, second, resume=True, max_steps=12, save_strategy="no")
     assert sorted({r.step for r in second.readings}) == [12]
     assert {r.protocol.id for r in second.readings} == {r.protocol.id for r in first.readings}
+
+
+class Weaken(TrainerCallback):
+    """The weights of the last steps are another model's."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if state.global_step == 10:
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.zero_()
+
+
+def test_the_last_reading_is_of_the_last_weights_and_not_of_the_best(tmp_path: Path) -> None:
+    callback = RankWatchCallback(**{**SETTINGS, "every_n_steps": 100})
+    best = {
+        "metric_for_best_model": "runtime",
+        "eval_strategy": "steps",
+        "eval_steps": 6,
+        "save_strategy": "steps",
+        "save_steps": 6,
+    }
+    train(tmp_path, Weaken(), callback, load_best_model_at_end=True, **best)
+    last = [r for r in callback.readings if r.step == 12 and r.level == "frame"]
+    assert {r.status for r in last} == {"constant"}
 
 
 def test_arguments_that_mean_the_batch_are_refused() -> None:

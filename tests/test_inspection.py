@@ -44,6 +44,12 @@ def test_models_are_found_out_on_noise_and_left_as_they_were(make, layers, way):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
+def test_half_precision_and_no_memory_at_all():
+    assert inspect(Module().to(torch.bfloat16)).problems == ()
+    (problem,) = inspect(Module().to("meta")).problems
+    assert "on the meta device" in problem
+
+
 def test_a_batch_and_a_function_of_ones_own():
     batch = collate(Noise(4).items)
     found = inspect(Module(), batch, lambda module, batch: module.encoder(*batch))

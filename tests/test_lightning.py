@@ -361,3 +361,39 @@ def test_our_own_failure_warns_once_and_the_run_goes_on(tmp_path, monkeypatch):
     assert len(ours) == len(set(ours)) == len(LAYERS)  # once for each layer
     with pytest.raises(FloatingPointError, match="made up"):
         fit(tmp_path, watch(strict=True))
+
+
+def test_what_only_looks_like_an_optimiser_is_let_be(tmp_path):
+    """Lightning asks for a protocol, not for a class: such a one may have no hooks."""
+
+    class Wrapped:
+        def __init__(self, inner):
+            self.inner, self.param_groups, self.defaults, self.state = inner, inner.param_groups, {}, inner.state
+
+        def state_dict(self):
+            return self.inner.state_dict()
+
+        def load_state_dict(self, state):
+            self.inner.load_state_dict(state)
+
+        def step(self, closure=None):
+            return self.inner.step(closure)
+
+        def zero_grad(self):
+            self.inner.zero_grad()
+
+    class Manual(Module):
+        automatic_optimization = False
+
+        def training_step(self, batch, index):
+            loss = super().training_step(batch, index)
+            self.optimizers().zero_grad()
+            self.manual_backward(loss)
+            self.optimizers().step()
+
+        def configure_optimizers(self):
+            return Wrapped(torch.optim.SGD(self.parameters(), 0.1))
+
+    callback = watch()
+    fit(tmp_path, callback, model=Manual(), max_steps=6, enable_checkpointing=False)
+    assert sorted({r.step for r in callback.readings}) == [3, 5, 6]

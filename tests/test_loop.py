@@ -180,3 +180,20 @@ def test_resumed_it_goes_on_with_the_same_probe_set(tmp_path):
 def test_a_typo_is_named(tmp_path):
     with pytest.raises(TypeError, match=re.escape("Watch() has no argument 'every_n_stepps'; besides its own")):
         Watch(Encoder(), tmp_path, every_n_stepps=3)
+
+
+def test_a_loop_without_batches_is_told_so(tmp_path):
+    with pytest.warns(RuntimeWarning, match=r"step\(\) without a batch: put `with watch.batch\(batch\):` around"):
+        with Watch(Encoder(), tmp_path) as watch:
+            watch.step()
+
+
+def test_utterances_that_come_again_are_not_held_back_twice(tmp_path):
+    model, batches = Encoder(), list(torch.utils.data.DataLoader(Noise(16).items, 8, collate_fn=collate))
+    with Watch(model, tmp_path, n_utterances=64, every_n_steps=5) as watch:
+        for index in range(10):
+            with watch.batch(batches[index % 2]):
+                model(*batches[index % 2])
+            watch.step()
+    assert {r.n for r in watch.readings if r.level == "utterance"} == {16}
+    assert {r.step for r in watch.readings} == {3, 5, 10}

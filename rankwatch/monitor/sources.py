@@ -50,6 +50,7 @@ class HoldBack:
         self._recorder = recorder
         self._wanted = wanted
         self._missed = 0
+        self._over = False
         self.template: HeldCall | None = None
         if recorder is not None:
             recorder.install()
@@ -57,7 +58,7 @@ class HoldBack:
     @property
     def full(self) -> bool:
         """Whether this process has all it was to hold back, or can't have more."""
-        return self.probe_set.utterances >= self._wanted or self._missed >= _PATIENCE
+        return self.probe_set.utterances >= self._wanted or self._missed >= _PATIENCE or self._over
 
     def batch_starts(self) -> None:
         """Before a training batch."""
@@ -74,6 +75,9 @@ class HoldBack:
             return
         self._missed = 0
         self.template = self.template or call
+        if self.probe_set.batches and self.probe_set.holds(call.keys):
+            self._over = True  # the data begin again
+            return
         self.probe_set.hold_back(call, self._wanted)
 
     def close(self) -> None:

@@ -140,10 +140,14 @@ def _transformers(backbone: nn.Module, root: nn.Module) -> Adapter | None:
 
 def _is_nemo(module: nn.Module) -> bool:
     """By its parts and by the names of its arguments: `preprocessor`, `encoder`, `input_signal` ..."""
-    parts = [getattr(module, name, None) for name in ("preprocessor", "encoder")]
-    if not all(isinstance(part, nn.Module) for part in parts):
-        return False
-    return {"input_signal", "input_signal_length"} <= inspect.signature(module.forward).parameters.keys()
+    parts = {"preprocessor": {"input_signal", "length"}, "encoder": {"audio_signal", "length"}}
+    return {"input_signal", "input_signal_length"} <= _argument_names(module) and all(
+        names <= _argument_names(getattr(module, part, None)) for part, names in parts.items()
+    )
+
+
+def _argument_names(module: Any) -> set[str]:
+    return set(inspect.signature(module.forward).parameters) if isinstance(module, nn.Module) else set()
 
 
 def _nemo(backbone: nn.Module, root: nn.Module) -> Adapter | None:
@@ -165,7 +169,7 @@ def _nemo(backbone: nn.Module, root: nn.Module) -> Adapter | None:
 
     def transform(args: Sequence[Any], kwargs: Mapping[str, Any], batch: Any) -> Callable[[], Any] | None:
         signal, lengths = _nemo_signal(batch)
-        if not isinstance(signal, Tensor) or not isinstance(lengths, Tensor):
+        if not isinstance(signal, Tensor) or not isinstance(lengths, Tensor) or not _are_lengths(lengths, signal):
             return None
         # Three axes are features: the loader has preprocessed already.
         return (lambda: encode(signal, lengths)) if signal.ndim == 3 else (lambda: run(signal, lengths))
@@ -180,6 +184,11 @@ def _nemo_signal(batch: Any) -> tuple[Any, Any]:
         if signal is not None:
             return signal, lengths
     return (batch[0], batch[1]) if isinstance(batch, (tuple, list)) and len(batch) >= 2 else (None, None)
+
+
+def _are_lengths(lengths: Tensor, signal: Tensor) -> bool:
+    whole = not (lengths.is_floating_point() or lengths.is_complex())
+    return whole and lengths.shape == signal.shape[:1] and bool((lengths <= signal.shape[-1]).all())
 
 
 def _field(batch: Any, name: str) -> Any:

@@ -62,6 +62,11 @@ class ProbeSet:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""
         return int(sum(k for batch in self.batches for k in batch.keys[: batch.used].tolist())) % (1 << 63)
 
+    def holds(self, keys: Tensor) -> bool:
+        """Whether all these utterances are here already."""
+        here = {key for batch in self.batches for key in batch.keys.tolist()}
+        return here >= set(keys.tolist())
+
     def hold_back(self, call: HeldCall, quota: int) -> None:
         """Add a call, counting at most as many of its utterances as are missing to `quota`."""
         used = min(len(call.keys), quota - self.utterances)

@@ -19,7 +19,7 @@ _AUXILIARY = frozenset(
         *("projection", "projections", "projector", "quantiser", "quantizer"),
     }
 )
-_ATTENTION = re.compile(r"attention|attn|mha|multi_?head", re.IGNORECASE)
+_ATTENTION = re.compile(r"(?i:attention|attn|multi_?head)|(^|[._])mha([._]|$)|MHA")
 _NORM = re.compile(r"(Layer|RMS)Norm", re.IGNORECASE)
 
 
@@ -49,6 +49,11 @@ def is_teacher_path(path: str) -> bool:
     return bool(_tokens(path) & _TEACHER)
 
 
+def _is_attention(path: str, module: nn.Module) -> bool:
+    """By the name or the class of a part of a block."""
+    return bool(path) and any(_ATTENTION.search(name) for name in (path, type(module).__name__))
+
+
 def _matrices_outside_attention(block: nn.Module) -> int:
     """Weight matrices that don't belong to an attention module: a feed-forward part has at least two.
 
@@ -56,7 +61,7 @@ def _matrices_outside_attention(block: nn.Module) -> int:
     """
     inside: set[int] = set()
     for name, module in block.named_modules():
-        if name and (_ATTENTION.search(name) or _ATTENTION.search(type(module).__name__)):
+        if _is_attention(name, module):
             inside.update(id(m) for m in module.modules())
     return sum(
         any(p.ndim >= 2 for p in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
@@ -66,10 +71,7 @@ def _matrices_outside_attention(block: nn.Module) -> int:
 
 
 def _has_attention(block: nn.Module) -> bool:
-    return any(
-        isinstance(m, nn.MultiheadAttention) or (name and _ATTENTION.search(name + type(m).__name__) is not None)
-        for name, m in block.named_modules()
-    )
+    return any(isinstance(m, nn.MultiheadAttention) or _is_attention(name, m) for name, m in block.named_modules())
 
 
 def _is_transformer_block(module: nn.Module) -> bool:

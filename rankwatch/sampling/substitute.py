@@ -66,15 +66,13 @@ def substitute(
     if others:
         named = ", ".join(others)
         raise ValueError(f"the backbone's call has tensors that no other audio fits: {named}. {_ADVICE}")
-    put: set[int] = set()
 
     def exchanged(leaf: Tensor) -> Tensor:
-        put.add(id(leaf))
         replacement: Tensor = new.get(id(leaf), leaf)
         return replacement
 
     made = tuple(map_tensors(list(args), exchanged)), map_tensors(dict(kwargs), exchanged)
-    if not new.keys() <= put:
+    if any(id(leaf) in new for _, leaf in walk(made)):
         raise ValueError(f"the audio in the backbone's call lies where it can't be exchanged. {_ADVICE}")
     return made
 

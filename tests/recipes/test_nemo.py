@@ -113,3 +113,16 @@ def test_lengths_above_the_features_are_refused_by_name(tmp_path: Any, monkeypat
     assert not run.watch.readings
     (said,) = [one for one in run.said if "held_back" in one]
     assert "looks like lengths but doesn't fit: argument 'length' = [160, 125, 141, 90]" in said
+
+
+def test_another_model_with_the_same_names_is_replayed(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`preprocessor` and `encoder` that take other arguments than NeMo's, and a batch in another order."""
+
+    class Other(NemoModel):
+        def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+            return {"loss": self.forward(batch[0], batch[2], apply_mask=True).square().mean()}
+
+    batches = [(x, torch.full_like(n, 9999), n) for x, n in (_tuple(s, i)[:2] for i, s in enumerate(SAMPLES))]
+    run = pretrain(Other, batches, tmp_path, monkeypatch)
+    assert run.frames(LAYERS[-1]) == FRAMES
+    assert {r.protocol.input for r in run.watch.readings} == {"replayed"}
