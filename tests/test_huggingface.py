@@ -139,16 +139,11 @@ class Weaken(TrainerCallback):
 
 def test_the_last_reading_is_of_the_last_weights_and_not_of_the_best(tmp_path: Path) -> None:
     callback = RankWatchCallback(**{**SETTINGS, "every_n_steps": 100})
-    best = {
-        "metric_for_best_model": "runtime",
-        "eval_strategy": "steps",
-        "eval_steps": 6,
-        "save_strategy": "steps",
-        "save_steps": 6,
-    }
-    train(tmp_path, Weaken(), callback, load_best_model_at_end=True, **best)
+    every_six = {"eval_strategy": "steps", "eval_steps": 6, "save_strategy": "steps", "save_steps": 6}
+    train(tmp_path, Weaken(), callback, load_best_model_at_end=True, metric_for_best_model="runtime", **every_six)
     last = [r for r in callback.readings if r.step == 12 and r.level == "frame"]
-    assert {r.status for r in last} == {"constant"}
+    assert last
+    assert not any(r.effective_rank > 2 for r in last)
 
 
 def test_arguments_that_mean_the_batch_are_refused() -> None:

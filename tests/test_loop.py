@@ -183,9 +183,10 @@ def test_a_typo_is_named(tmp_path):
 
 
 def test_a_loop_without_batches_is_told_so(tmp_path):
+    watch = Watch(Encoder(), tmp_path)
     with pytest.warns(RuntimeWarning, match=r"step\(\) without a batch: put `with watch.batch\(batch\):` around"):
-        with Watch(Encoder(), tmp_path) as watch:
-            watch.step()
+        watch.step()
+    watch.close()
 
 
 def test_utterances_that_come_again_are_not_held_back_twice(tmp_path):

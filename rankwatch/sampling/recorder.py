@@ -97,7 +97,7 @@ class CallRecorder:
 
     Some parents are bypassed (their children are called one by one) and never fire, so all candidates get a pre-hook,
     and one that fired in the first batch stays: the deepest of those that were given the loader's own tensors, if there
-    are such; never one that was given what is being trained had made, which would soon be out of date. Where none fires,
+    are such; never one that was given what is being trained had made, which would soon be out of date. Where none is,
     a front end and what takes its output may still be called one after the other, and student and teacher independently
     of each other: then those calls are recorded as one (`relay`).
 
