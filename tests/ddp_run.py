@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import lightning.pytorch as pl
+import soundfile
 import torch
 from lightning.pytorch.strategies import DDPStrategy
-from toys import Module, Noise, collate, trainer
+from toys import Encoder, Module, Noise, collate, trainer
 
 from rankwatch import RankWatch
 
@@ -50,9 +51,33 @@ class Still(Module):
         return torch.optim.SGD(self.parameters(), 0.0)
 
 
+class TalkingEncoder(Encoder):
+    """Agrees with the other processes on the longest input in each forward pass, as NeMo's encoder does."""
+
+    def forward(self, waveforms, lengths):
+        longest = torch.tensor(waveforms.shape[1])
+        torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
+        return super().forward(waveforms, lengths)
+
+
+class Talking(Still):
+    def __init__(self):
+        super().__init__()
+        self.encoder = TalkingEncoder()
+
+
+def audio_files(folder):
+    """33 of them: one process has two batches to run, the other has one."""
+    folder.mkdir(exist_ok=True)
+    for index, samples in enumerate(Noise(33, shortest=2000, longest=4000, seed=2).items):
+        soundfile.write(folder / f"{index}.wav", 0.1 * samples.numpy(), 16000)
+    return {"inside": "auto", "files": str(folder)}
+
+
 def fit(kind, folder, processes):
-    made = {"still": Still, "train": Module, "collapse": lambda: Module(collapse="line")}
-    watch = RankWatch(every_n_steps=4, n_utterances=32, on_collapse="stop", strict=True)
+    made = {"still": Still, "train": Module, "collapse": lambda: Module(collapse="line"), "talking": Talking}
+    asked = {"n_utterances": 33, "probe_sets": audio_files(folder / "files")} if kind == "talking" else {}
+    watch = RankWatch(**{"every_n_steps": 4, "n_utterances": 32, "on_collapse": "stop", "strict": True, **asked})
     callbacks = [Write(folder / f"{kind}-{processes}")] + ([watch] if kind != "train-alone" else [])
     pl.seed_everything(0, verbose=False)
     module = made["train" if kind == "train-alone" else kind]()

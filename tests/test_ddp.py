@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ddp")
-    jobs = ["still:1", "still:2", "collapse:2", "train:2", "train-alone:2"]
+    jobs = ["still:1", "still:2", "collapse:2", "train:2", "train-alone:2", "talking:2"]
     script = Path(__file__).with_name("ddp_run.py")
     done = subprocess.run([sys.executable, script, folder, *jobs], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -53,3 +53,12 @@ def test_training_is_bit_identical_with_and_without_us(runs):
         assert watched["readings"]
         assert watched["losses"] == alone["losses"]
         assert watched["weights"] == alone["weights"]
+
+
+def test_an_encoder_that_communicates_is_run_equally_often_everywhere(runs):
+    """17 utterances of the folder on one process and 16 on the other: two batches and one."""
+    first, second = runs("talking-2", 0), runs("talking-2", 1)
+    assert first["step"] == second["step"] == 8
+    assert first["readings"] == second["readings"]
+    counts = {r["n"] for r in first["readings"] if (r["source"], r["level"]) == ("files", "utterance")}
+    assert counts == {33}
