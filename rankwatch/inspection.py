@@ -17,7 +17,7 @@ from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.reporting.console import start_table
 from rankwatch.sampling.adapters import unmasked_call
-from rankwatch.sampling.discovery import backbone_candidates
+from rankwatch.sampling.backbones import backbone_candidates
 from rankwatch.sampling.nested import map_tensors
 from rankwatch.sampling.paths import can_fire
 from rankwatch.sampling.recorder import Copies

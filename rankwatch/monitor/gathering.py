@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,18 +18,11 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import HoldBack, TrainPass, World, named_probe_sets
 from rankwatch.monitor.window import Samples, Window
 from rankwatch.numerics import choose_projection
-from rankwatch.sampling.discovery import (
-    WatchedLayer,
-    backbone_candidates,
-    find_layers,
-    front_end_and_blocks,
-    with_front_ends,
-)
+from rankwatch.sampling.backbones import recorder_for
+from rankwatch.sampling.discovery import WatchedLayer, find_layers, unwatched_teachers
 from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet, quota
-from rankwatch.sampling.recorder import CallRecorder
-from rankwatch.sampling.relay import RelayRecorder
 from rankwatch.sampling.runner import ProbeForward, Runner, import_function
 from rankwatch.sampling.undisturbed import same_random_state
 
@@ -79,11 +72,11 @@ class Gathering:
         forward = settings.probe_forward
         self._forward: ProbeForward | None = import_function(forward) if isinstance(forward, str) else forward
         self.probing = Probing(root, self.layers, self._observer, complaints, self._numbers, autocast, settings.seed)
-        self._recorder = self._new_recorder()
+        self._recorder = recorder_for(root, self.layers)
         with same_random_state():  # iterating a user's dataloader draws seeds from the global generator
             self.probe_sets = named_probe_sets(settings, world)
         self.quiet: dict[str, str] = {}
-        self.notes: list[str] = [self._size_of(probe_set) for probe_set in self.probe_sets.values()]
+        self.notes: list[str] = [one.describe(settings.max_seconds) for one in self.probe_sets.values()]
         self._quota = quota(settings.n_utterances, world.size)
         self._hold_back = self._start_holding_back()
         self._train: TrainPass | None = None
@@ -91,28 +84,10 @@ class Gathering:
             self._train = TrainPass(
                 self.layers,
                 self._observer,
-                self._new_recorder(device=None),
+                recorder_for(root, self.layers, device=None),
                 lambda: self._window("train"),
                 self._quota,
             )
-
-    def _new_recorder(self, device: str | None = "cpu") -> CallRecorder:
-        """Records calls of what contains all layers, or of what does so together."""
-        layers = with_front_ends(self._root, self.layers)
-        branches = {layer.branch for layer in layers}
-        parts: dict[str, CallRecorder] = {
-            branch: self._recorder_of([layer for layer in layers if layer.branch == branch], device)
-            for branch in sorted(branches)
-            if len(branches) > 1
-        }
-        return self._recorder_of(layers, device, parts)
-
-    def _recorder_of(
-        self, layers: Sequence[WatchedLayer], device: str | None, parts: Mapping[str, CallRecorder] | None = None
-    ) -> CallRecorder:
-        pair = front_end_and_blocks(self._root, layers)
-        relay = RelayRecorder(*pair) if pair is not None else None
-        return CallRecorder(backbone_candidates(self._root, layers), device, relay, parts)
 
     def _start_holding_back(self) -> HoldBack | None:
         """Collect the default set if there is to be one; else one call, which tells the backbone."""
@@ -180,17 +155,10 @@ class Gathering:
             )
         elif name:
             self.probe_sets[name] = held.probe_set
-            self.notes.append(self._size_of(held.probe_set))
+            self.notes.append(held.probe_set.describe(self._settings.max_seconds))
             held_in_all, asked = sum(self._numbers(held.probe_set.utterances)), self._settings.n_utterances
             if held_in_all < asked:
                 self.notes.append(f"{name} holds {held_in_all} of the {asked} utterances asked for: there were no more")
-
-    def _size_of(self, probe_set: ProbeSet) -> str:
-        size = (
-            f"{probe_set.name} holds {probe_set.utterances} utterances on this process, {probe_set.megabytes():.0f} MB"
-        )
-        longest = f", cut to {self._settings.max_seconds:g} s each"
-        return size + (longest if any(batch.audio for batch in probe_set.batches) else "")
 
     @property
     def default_set(self) -> ProbeSet | None:
@@ -280,20 +248,12 @@ class Gathering:
         notes = [*self.notes, *self.quiet.values()]
         if self._observer.mask_note:
             notes.append(self._observer.mask_note)
-        teachers = sorted({name.rsplit(".", 1)[0] for name in self._teacher_layers()})
+        teachers = unwatched_teachers(self._root, self.layers)
         if teachers:
             notes.append(f"not watched: the teacher branch; layers=[..., '{teachers[0]}.*'] adds it")
         if self.probing.runner is not None and self.probe_sets:
             notes.insert(0, f"probe sets are run by {self.probing.runner.way}")
         return rows, notes
-
-    def _teacher_layers(self) -> list[str]:
-        """Layers of a teacher branch that could be watched and aren't."""
-        watched = {layer.name for layer in self.layers}
-        with contextlib.suppress(ValueError):
-            every = find_layers(self._root, ["*"])
-            return [layer.name for layer in every if layer.branch == "teacher" and layer.name not in watched]
-        return []
 
     @property
     def _rows_per_utterance(self) -> int:

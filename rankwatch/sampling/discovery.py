@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +11,10 @@ from typing import Literal
 
 from torch import nn
 
-from rankwatch.sampling.paths import can_fire, clean_modules, clean_name, common_prefix, within, within_compiled
+from rankwatch.sampling.paths import can_fire, clean_modules, clean_name, common_prefix, within
 from rankwatch.sampling.stacks import Stack, find_stacks
 
-__all__ = [
-    "WatchedLayer",
-    "backbone_candidates",
-    "clean_name",
-    "find_layers",
-    "front_end_and_blocks",
-    "with_front_ends",
-]
+__all__ = ["WatchedLayer", "clean_name", "find_layers", "unwatched_teachers"]
 
 Kind = Literal["frontend", "block", "other"]
 Branch = Literal["student", "teacher"]
@@ -160,71 +154,12 @@ def _branch_of(name: str, known: Mapping[str, tuple[Kind, Branch]]) -> Branch:
     return "student" if nearest is None or not shared(nearest) else known[nearest][1]
 
 
-def backbone_candidates(root: nn.Module, layers: Sequence[WatchedLayer]) -> list[tuple[str, nn.Module]]:
-    """The modules that contain all watched layers, deepest first, the root last.
-
-    Which of them really fires in training is found by hooks: some parents are bypassed.
-
-    Args:
-        root: The model that `find_layers` was given.
-        layers: What it returned.
-
-    Returns:
-        Pairs of clean path and module. Containers that are never called are left out, except for the root.
-    """
-    wanted = {id(layer.module) for layer in layers}
-    found = []
-    for path, module in root.named_modules():
-        if (
-            (module is root or can_fire(module))
-            and not (len(wanted) == 1 and id(module) in wanted)
-            and wanted <= {id(m) for m in module.modules()}
-        ):
-            found.append((path.count(".") + bool(path), clean_name(path), module))
-    found.sort(key=lambda item: -item[0])
-    return [(path, module) for _, path, module in found]
-
-
-def with_front_ends(root: nn.Module, layers: Sequence[WatchedLayer]) -> list[WatchedLayer]:
-    """Layers together with the convolutional front ends that feed them, watched or not.
-
-    A call that is to be replayed has to begin before them: what they gave when it was recorded soon is out of date.
-
-    Args:
-        root: The model that `find_layers` was given.
-        layers: What it returned.
-    """
-    modules = clean_modules(root)
+def unwatched_teachers(root: nn.Module, layers: Sequence[WatchedLayer]) -> list[str]:
+    """Paths above the layers of a teacher branch that could be watched and aren't."""
     watched = {layer.name for layer in layers}
-    missing = {
-        stack.front_end: stack.branch
-        for stack in find_stacks(modules)
-        if stack.front_end is not None
-        and stack.front_end not in watched
-        and any(within(name, block) for block in stack.blocks for name in watched)
-    }
-    return [
-        *layers,
-        *(
-            WatchedLayer(path, modules[path], "frontend", "teacher" if branch == "teacher" else "student", "")
-            for path, branch in missing.items()
-        ),
-    ]
-
-
-def front_end_and_blocks(
-    root: nn.Module, layers: Sequence[WatchedLayer]
-) -> tuple[tuple[str, nn.Module], list[tuple[str, nn.Module]]] | None:
-    """The one front end, and the modules outside of it that contain all other watched layers, deepest first.
-
-    None where there isn't one front end beside other layers, or where it is part of a compiled module. For training
-    code that calls them one after the other.
-    """
-    front = [layer for layer in layers if layer.kind == "frontend"]
-    others = [layer for layer in layers if layer.kind != "frontend"]
-    inside = within_compiled(root.modules())
-    if len(front) != 1 or not others or id(front[0].module) in inside:
-        return None
-    whole = {id(module) for _, module in backbone_candidates(root, layers)}
-    candidates = [item for item in backbone_candidates(root, others) if id(item[1]) not in whole | inside]
-    return (front[0].name, front[0].module), candidates
+    with contextlib.suppress(ValueError):
+        every = find_layers(root, ["*"])
+        return sorted(
+            {one.name.rsplit(".", 1)[0] for one in every if one.branch == "teacher" and one.name not in watched}
+        )
+    return []

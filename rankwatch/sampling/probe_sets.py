@@ -58,6 +58,15 @@ class ProbeSet:
             map_tensors(everything, lambda tensor: found.setdefault(id(tensor), tensor))
         return sum(tensor.nbytes for tensor in found.values()) / 1e6
 
+    def describe(self, max_seconds: float) -> str:
+        """One sentence for the table.
+
+        Args:
+            max_seconds: Where the files of folders were cut.
+        """
+        cut = f", cut to {max_seconds:g} s each" if any(batch.audio for batch in self.batches) else ""
+        return f"{self.name} holds {self.utterances} utterances on this process, {self.megabytes():.0f} MB{cut}"
+
     def key_sum(self) -> int:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""
         return int(sum(k for batch in self.batches for k in batch.keys[: batch.used].tolist())) % (1 << 63)

@@ -20,7 +20,7 @@ from speech_models import (
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from rankwatch.sampling.discovery import WatchedLayer, backbone_candidates, clean_name, find_layers
+from rankwatch.sampling.discovery import WatchedLayer, clean_name, find_layers
 
 
 def names(layers: list[WatchedLayer]) -> list[str]:
@@ -270,22 +270,3 @@ def test_nothing_found_says_what_was_sought_and_what_to_do() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4))
     with pytest.raises(ValueError, match=r"transformer or conformer blocks.*layers=\["):
         find_layers(model)
-
-
-class TestBackbone:
-    def test_deepest_first_root_last(self) -> None:
-        inner = torchaudio_wav2vec2()
-        root = nn.Sequential(nn.Sequential(inner), nn.Linear(2, 2))
-        found = backbone_candidates(root, find_layers(root))
-        assert [path for path, _ in found] == ["0.0", "0", ""]
-        assert [module for _, module in found] == [inner, root[0], root]
-
-    def test_containers_that_never_fire_are_none(self) -> None:
-        root = nn.Module()
-        root.modules_ = nn.ModuleDict({"ssl": torchaudio_wav2vec2()})
-        assert [path for path, _ in backbone_candidates(root, find_layers(root))] == ["modules_.ssl", ""]
-
-    def test_one_layer_is_not_its_own_backbone(self) -> None:
-        model = torchaudio_wav2vec2()
-        layers = find_layers(model, ["feature_extractor"])
-        assert [path for path, _ in backbone_candidates(model, layers)] == [""]
