@@ -20,6 +20,7 @@ from speech_models import (
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from rankwatch.sampling.backbones import backbone_candidates
 from rankwatch.sampling.discovery import WatchedLayer, clean_name, find_layers
 
 
