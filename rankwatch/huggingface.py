@@ -113,15 +113,21 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
             self._session.monitor.batch_ends(None)
             self._read_if_due(state, control)
             if control.should_training_stop or state.global_step >= state.max_steps:
-                # Now, since with `load_best_model_at_end` there is another model when training has ended.
-                self._session.monitor.epoch_ends()
-                self._session.last_reading(state.global_step, self._saved)
+                self._read_last(state)
 
     def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """After one pass over the data the probe set can't grow any more."""
         if self._session is not None:
             self._session.monitor.epoch_ends()
             self._read_if_due(state, control)
+            if control.should_training_stop:
+                self._read_last(state)
+
+    def _read_last(self, state: TrainerState) -> None:
+        """Before training has ended: with `load_best_model_at_end` there is another model then."""
+        assert self._session is not None
+        self._session.monitor.epoch_ends()
+        self._session.last_reading(state.global_step, self._saved)
 
     def _read_if_due(self, state: TrainerState, control: TrainerControl) -> None:
         assert self._session is not None
@@ -139,8 +145,10 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
             torch.save(self._session.state_dict(), checkpoint / self._state_file)
 
     def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """The summary."""
+        """The summary, and the last reading where it wasn't made yet."""
         if self._session is not None:
+            if not args.load_best_model_at_end:
+                self._read_last(state)
             self._session.end(state.global_step)
             self._close()
 

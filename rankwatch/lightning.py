@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +153,7 @@ class RankWatch(_Base):
             world=World(trainer.global_rank, trainer.world_size) if several else World(),
             gather=GroupGather() if several else None,
             precision=str(trainer.precision),
-            autocast=trainer.precision_plugin.forward_context,
+            autocast=lambda: _as_in_training(trainer, pl_module),
         )
         if not _builds_late(pl_module):
             self._session.attach(pl_module)
@@ -271,6 +272,24 @@ class RankWatch(_Base):
         """Called before `on_fit_start`, which uses it."""
         self._restored = state_dict
         self._steps, self._taken, self._counted = state_dict.get("steps", (0, 0, 0))
+
+
+@contextlib.contextmanager
+def _as_in_training(trainer: Any, pl_module: Any) -> Iterator[None]:
+    """The trainer's autocast; what a forward pass logs (`self.log`) isn't logged a second time."""
+
+    def say_nothing(*_: Any, **__: Any) -> None: ...
+
+    modules = [module for module in pl_module.modules() if callable(getattr(module, "log_dict", None))]
+    for module in modules:
+        vars(module).update(log=say_nothing, log_dict=say_nothing)
+    try:
+        with trainer.precision_plugin.forward_context():
+            yield
+    finally:
+        for module in modules:
+            for name in ("log", "log_dict"):
+                vars(module).pop(name, None)
 
 
 def _checkpoints(trainer: Any) -> tuple[list[str], list[str]]:

@@ -146,6 +146,24 @@ def test_the_last_reading_is_of_the_last_weights_and_not_of_the_best(tmp_path: P
     assert not any(r.effective_rank > 2 for r in last)
 
 
+class StopAt(TrainerCallback):
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_training_stop = state.global_step == 7
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_the_last_reading_is_made_whoever_stops(tmp_path: Path, after: bool) -> None:
+    callback = RankWatchCallback(**{**SETTINGS, "every_n_steps": 100})
+    train(tmp_path, *([callback, StopAt()] if after else [StopAt(), callback]))
+    assert sorted({r.step for r in callback.readings}) == [6, 7]
+
+
+def test_epochs_instead_of_steps(tmp_path: Path) -> None:
+    callback = RankWatchCallback(**{**SETTINGS, "every_n_steps": 100})
+    train(tmp_path, callback, max_steps=-1, num_train_epochs=1)
+    assert sorted({r.step for r in callback.readings}) == [6, 10]
+
+
 def test_arguments_that_mean_the_batch_are_refused() -> None:
     with pytest.raises(ValueError, match="shows callbacks no batch"):
         RankWatchCallback(lengths="input_lengths")

@@ -397,3 +397,30 @@ def test_what_only_looks_like_an_optimiser_is_let_be(tmp_path):
     callback = watch()
     fit(tmp_path, callback, model=Manual(), max_steps=6, enable_checkpointing=False)
     assert sorted({r.step for r in callback.readings}) == [3, 5, 6]
+
+
+def test_what_a_forward_pass_logs_is_not_logged_by_probe_passes(tmp_path):
+    class Logging(Module):
+        """What its encoder is given is being trained, so its own forward pass is what is replayed."""
+
+        def __init__(self):
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, waveforms, lengths):
+            features = self.encoder(self.gain * waveforms, lengths)
+            self.log("energy", features.square().mean(), on_step=False, on_epoch=True, batch_size=1)
+            return features
+
+        def training_step(self, batch, index):
+            return self(*batch).square().mean()
+
+    def energy(folder, *callbacks):
+        torch.manual_seed(0)
+        module, run = fit(folder, *callbacks, model=Logging(), max_steps=8)
+        assert "log" not in vars(module)
+        return run.callback_metrics["energy"]
+
+    callback = watch(every_n_steps=2)
+    assert energy(tmp_path / "b", callback) == energy(tmp_path / "a")
+    assert {r.step for r in callback.readings} == {3, 4, 6, 8}

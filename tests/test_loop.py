@@ -18,7 +18,7 @@ SETTINGS = {"every_n_steps": 5, "n_utterances": 24, "strict": True}
 def train(folder, steps=20, watched=True, model=None, accumulate=1, state=None, **settings):
     """Returns the losses, the model and the watch."""
     torch.manual_seed(0)
-    model = model or Encoder()
+    model = model() if isinstance(model, type) else model or Encoder()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     losses = []
     watch = Watch(model, folder, **{**SETTINGS, **settings}) if watched else None
@@ -197,4 +197,53 @@ def test_utterances_that_come_again_are_not_held_back_twice(tmp_path):
                 model(*batches[index % 2])
             watch.step()
     assert {r.n for r in watch.readings if r.level == "utterance"} == {16}
-    assert {r.step for r in watch.readings} == {3, 5, 10}
+    assert {r.step for r in watch.readings} == {6, 10}
+
+
+def test_a_clip_that_comes_twice_does_not_end_the_probe_set(tmp_path):
+    model, clips = Encoder(), Noise(10).items
+    order = [0, 1, 0, 1, 2, 2, 3, 4, 5, 6, 7]
+    with Watch(model, tmp_path, n_utterances=8, every_n_steps=100) as watch:
+        for index in order:
+            batch = collate([clips[index]])
+            with watch.batch(batch):
+                model(*batch)
+            watch.step()
+        assert {r.n for r in watch.readings if r.level == "utterance"} == {8}
+
+
+class Moving(Encoder):
+    """Moves a frozen copy along in each forward pass, in eval mode too."""
+
+    def __init__(self):
+        super().__init__()
+        self.teacher = torch.nn.Linear(3, 3).requires_grad_(False)
+
+    def forward(self, waveforms, lengths):
+        with torch.no_grad():
+            self.teacher.weight.mul_(0.9)
+        return super().forward(waveforms, lengths)
+
+
+def test_a_forward_pass_that_moves_parameters_is_refused_and_training_untouched(tmp_path):
+    plain, theirs, _ = train(tmp_path / "a", watched=False, model=Moving)
+    with pytest.warns(RuntimeWarning, match=r"changes parameters \(teacher.weight, 1 in all\)"):
+        watched, ours, watch = train(tmp_path / "b", model=Moving, strict=False)
+    assert not watch.readings
+    assert watched == plain
+    assert torch.equal(ours.teacher.weight, theirs.teacher.weight)
+
+
+class Scripted(Encoder):
+    """With a scripted part beside, as a voice activity detector is."""
+
+    def __init__(self):
+        super().__init__()
+        self.vad = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(4, 1), torch.nn.BatchNorm1d(1)))
+
+
+def test_a_scripted_part_beside_the_encoder(tmp_path):
+    plain, _, _ = train(tmp_path / "a", watched=False, model=Scripted)
+    watched, _, watch = train(tmp_path / "b", model=Scripted)
+    assert watched == plain
+    assert watch.readings

@@ -24,7 +24,7 @@ from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet, quota
 from rankwatch.sampling.runner import ProbeForward, Runner, import_function
-from rankwatch.sampling.undisturbed import same_random_state
+from rankwatch.sampling.undisturbed import ChangedParameters, same_random_state
 
 
 class Gathering:
@@ -158,7 +158,7 @@ class Gathering:
             self.notes.append(held.probe_set.describe(self._settings.max_seconds))
             held_in_all, asked = sum(self._numbers(held.probe_set.utterances)), self._settings.n_utterances
             if held_in_all < asked:
-                self.notes.append(f"{name} holds {held_in_all} of the {asked} utterances asked for: there were no more")
+                self.notes.append(f"{name} holds {held_in_all} of the {asked} utterances asked for: no others came")
 
     @property
     def default_set(self) -> ProbeSet | None:
@@ -192,7 +192,7 @@ class Gathering:
         for source in self.sources:
             try:
                 samples.update(self._rows_of(source))
-            except AmbiguousLengths as error:
+            except (AmbiguousLengths, ChangedParameters) as error:
                 refused[source] = str(error)
             except Exception as error:
                 reason = f"{source} could not be read: {type(error).__name__}: {error}"

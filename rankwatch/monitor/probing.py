@@ -16,7 +16,7 @@ from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, same_number_of_passes
 from rankwatch.sampling.runner import Runner
 from rankwatch.sampling.taps import Taps
-from rankwatch.sampling.undisturbed import eager, undisturbed
+from rankwatch.sampling.undisturbed import eager, same_parameters, undisturbed
 
 
 class Probing:
@@ -51,6 +51,7 @@ class Probing:
         self._seed = seed
         self._passes: dict[str, int] = {}
         self._written: set[str] = set()
+        self._proven: set[str] = set()  # probe sets that were run without a change to a parameter
         self.fired: set[str] = set()
         """Layers that have fired in some pass."""
         self.runner: Runner | None = None
@@ -71,33 +72,46 @@ class Probing:
         if name not in self._passes:
             self._passes[name] = max(self._numbers(len(probe_set.batches)))
             self.ids[name] = f"{sum(self._numbers(probe_set.key_sum())) % (1 << 63):016x}"
-        with undisturbed(self._root, self._seed), eager(), self._autocast():
-            self._run(probe_set, window)
+        first = name not in self._proven
+        proving = same_parameters(self._root) if first else contextlib.nullcontext()
+        with undisturbed(self._root, self._seed), proving, eager(), self._autocast():
+            self._proven.add(name)
+            self._run(probe_set, window, first)
         if window.dropped:
             reason = f"{name}: {window.dropped} utterances are too short to have a single frame"
             self._complaints.warn(f"dropped {name}", reason)
 
-    def _run(self, probe_set: ProbeSet, window: Window) -> None:
+    def _run(self, probe_set: ProbeSet, window: Window, first: bool) -> None:
         """All passes are made whatever happens in one of them: other processes make theirs."""
-        assert self.runner is not None
-        device = next((p.device for p in self._root.parameters()), torch.device("cpu"))
         trouble: Exception | None = None
         for batch, counts in same_number_of_passes(probe_set.batches, self._passes[probe_set.name]):
-            try:
-                with Taps(self._layers, written=self._written) as taps:
-                    known = len(self._written)
-                    self.runner.run(batch, device)
-                    outputs = taps.take()
-                    if len(self._written) > known:  # once, in the first pass and so on all processes alike
-                        self.runner.run(batch, device)
-                        outputs = taps.take()
-                    if counts and batch.used and trouble is None:
-                        self._take(batch, outputs, window)
-                self.inputs[probe_set.name] = self.runner.input(batch)
-            except Exception as error:
-                trouble = trouble or error
+            known = len(self._written)
+            outputs, error = self._pass(batch)
+            # Outputs that the model writes into are seen afterwards, and copied from then on: once more, on all alike.
+            if first and max(self._numbers(int(len(self._written) > known))):
+                outputs, error = self._pass(batch)
+            first = False
+            trouble = trouble or error
+            if counts and batch.used and trouble is None:
+                try:
+                    self._take(batch, outputs, window)
+                except Exception as problem:
+                    trouble = problem
         if trouble is not None:
             raise trouble
+        if probe_set.batches and self.runner is not None:
+            self.inputs[probe_set.name] = self.runner.input(probe_set.batches[-1])
+
+    def _pass(self, batch: ProbeBatch) -> tuple[dict[str, Any], Exception | None]:
+        """What the layers gave in one forward pass, and what went wrong."""
+        assert self.runner is not None
+        device = next((p.device for p in self._root.parameters()), torch.device("cpu"))
+        try:
+            with Taps(self._layers, written=self._written) as taps:
+                self.runner.run(batch, device)
+                return taps.take(), None
+        except Exception as error:
+            return {}, error
 
     def _take(self, batch: ProbeBatch, outputs: Mapping[str, Any], window: Window) -> None:
         assert self.runner is not None

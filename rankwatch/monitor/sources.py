@@ -25,6 +25,7 @@ from rankwatch.sampling.recorder import CallRecorder, Copies, HeldCall, primary_
 from rankwatch.sampling.taps import Taps
 
 _BATCH = 16  # utterances per forward pass of a folder's probe set
+_REPEATED = 4  # batches in a row in which nothing is new, at least, before the data are taken to have begun again
 _PATIENCE = 5  # training batches without a firing backbone before holding back is given up
 
 
@@ -50,7 +51,7 @@ class HoldBack:
         self._recorder = recorder
         self._wanted = wanted
         self._missed = 0
-        self._over = False
+        self._known = 0  # batches in a row of which every utterance is here already
         self.template: HeldCall | None = None
         if recorder is not None:
             recorder.install()
@@ -58,7 +59,8 @@ class HoldBack:
     @property
     def full(self) -> bool:
         """Whether this process has all it was to hold back, or can't have more."""
-        return self.probe_set.utterances >= self._wanted or self._missed >= _PATIENCE or self._over
+        again = self._known >= max(_REPEATED, len(self.probe_set.batches))  # the data have begun again
+        return self.probe_set.utterances >= self._wanted or self._missed >= _PATIENCE or again
 
     def batch_starts(self) -> None:
         """Before a training batch."""
@@ -76,8 +78,9 @@ class HoldBack:
         self._missed = 0
         self.template = self.template or call
         if self.probe_set.batches and self.probe_set.holds(call.keys):
-            self._over = True  # the data begin again
+            self._known += 1
             return
+        self._known = 0
         self.probe_set.hold_back(call, self._wanted)
 
     def close(self) -> None:
@@ -168,10 +171,14 @@ class TrainPass:
 
     def take_rows(self) -> None:
         """Draw from what has fired, before backward: nothing of it is kept alive."""
+        known = len(self._taps.written)
         outputs = self._taps.take()
         if not self._collecting or not outputs:
             return
         self._collecting = False
+        if len(self._taps.written) > known:  # some are missing: the next batch counts, for all layers alike
+            self._recorder.forget()
+            return
         call = self._recorder.take(self._batch) or _raw(self._batch)
         self._batch = None
         self._batch_size = max(1, len(call.keys))

@@ -1,10 +1,10 @@
-"""What a module has besides its parameters, remembered and put back."""
+"""What a model has besides its parameters, remembered and put back, as far down as plain objects go."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,116 +15,179 @@ from rankwatch.sampling.paths import WRAPPER_HOMES
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _CONTAINERS = (list, dict, set, deque)
+_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
+# Trainers, loaders, optimisers and configurations hang on a model as well; they are no part of its forward pass.
+_ELSEWHERE = (*WRAPPER_HOMES, "builtins", "collections", "logging", "omegaconf", "threading", "types")
+_DEPTH = 8  # containers and objects within each other below a module
+_ENTRIES = 1000  # a longer list is data
+_LARGEST = 1 << 22  # bytes of a tensor in an attribute that is copied; larger ones are data
 
 
 class Kept:
-    """One module's mode, buffers and attributes, as they are now.
+    """The modes, buffers, attributes and random generators of a model's modules, as they are now.
 
-    Attributes are put back by reference, the contents of tensors, lists, dicts, sets and deques among them as well;
-    what was added is taken away. Of torch's own modules, wrappers among them, only mode and buffers: FSDP keeps books
-    of its own.
-
-    Args:
-        module: Itself, not what it contains.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._training = module.training
-        self._buffers = dict(module._buffers)
-        self._attributes = _attributes(module)
-        tensors = [*self._buffers.values(), *self._attributes.values()]
-        self._tensors = [(tensor, tensor.detach().clone()) for tensor in tensors if _has_content(tensor)]
-        self._contents = [
-            (value, list(value.items()) if isinstance(value, dict) else list(value))
-            for value in self._attributes.values()
-            if isinstance(value, _CONTAINERS)
-        ]
-
-    def restore(self) -> None:
-        """Put everything back; under `torch.no_grad`."""
-        module = self._module
-        module.training = self._training
-        module._buffers.clear()
-        module._buffers.update(self._buffers)  # some models put a new tensor in a buffer's place
-        now = _attributes(module)
-        for name in now.keys() - self._attributes.keys():
-            del vars(module)[name]
-        for name, value in self._attributes.items():
-            if name not in now or now[name] is not value:
-                vars(module)[name] = value
-        for tensor, content in self._tensors:
-            if not torch.equal(tensor, content):
-                tensor.copy_(content)
-        for container, items in self._contents:
-            _refill(container, items)
-
-
-def _attributes(module: nn.Module) -> dict[str, Any]:
-    if type(module).__module__.startswith(WRAPPER_HOMES):
-        return {}
-    return {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
-
-
-def _has_content(value: Any) -> bool:
-    return isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and not value.is_meta
-
-
-def _refill(container: Any, items: list[Any]) -> None:
-    """Write into a container only where it has changed: identity by identity, so that nothing is compared by value."""
-    now = list(container.items()) if isinstance(container, dict) else list(container)
-    if isinstance(container, dict):
-        same = [(id(k), id(v)) for k, v in now] == [(id(k), id(v)) for k, v in items]
-    else:
-        same = [id(entry) for entry in now] == [id(entry) for entry in items]
-    if same:
-        return
-    container.clear()
-    if isinstance(container, (dict, set)):
-        container.update(items)
-    else:
-        container.extend(items)
-
-
-class OwnGenerators:
-    """Random generators that modules hold themselves: Python's, numpy's and torch's.
+    Attributes are followed through lists, dicts, sets, deques and plain objects. Of torch's own modules, wrappers among
+    them, only mode and buffers are kept: FSDP keeps books of its own.
 
     Args:
         root: The whole model.
     """
 
     def __init__(self, root: nn.Module) -> None:
-        held = {id(value): value for module in root.modules() for value in vars(module).values()}
-        kinds = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
-        own = [
-            value for value in held.values() if isinstance(value, kinds) and not isinstance(value, random.SystemRandom)
-        ]
-        self._generators = own
-        self._states = [_state(generator) for generator in own]
-
-    def seed(self, seed: int) -> None:
-        """Seed them all alike."""
-        for generator in self._generators:
-            if isinstance(generator, np.random.Generator):
-                kind: Callable[[int], Any] = type(generator.bit_generator)
-                generator.bit_generator.state = kind(seed).state
-            elif isinstance(generator, torch.Generator):
-                generator.manual_seed(seed)
-            else:
-                generator.seed(seed % (1 << 32))
+        self._modes = [(module, module.training) for module in root.modules()]
+        self._restores: list[Callable[[], None]] = []
+        self._seen: set[int] = set()
+        self.generators: list[Any] = []
+        for module, _ in self._modes:
+            self._keep_module(module)
 
     def restore(self) -> None:
-        """Back to where they were."""
-        for generator, state in zip(self._generators, self._states, strict=True):
-            if isinstance(generator, np.random.Generator):
-                generator.bit_generator.state = state
-            elif isinstance(generator, random.Random):
-                generator.setstate(state)
-            else:
-                generator.set_state(state)
+        """Put everything back; under `torch.no_grad`.
+
+        Modes come first and can't fail; of all else that fails the first is raised when everything has been tried.
+        """
+        for module, training in self._modes:
+            module.training = training
+        trouble: Exception | None = None
+        for restore in self._restores:
+            try:
+                restore()
+            except Exception as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    def _keep_module(self, module: nn.Module) -> None:
+        for _, buffer in module.named_buffers(recurse=False):
+            self._keep_tensor(buffer, always=True)
+        if isinstance(module, torch.jit.ScriptModule):
+            return
+        self._keep_registry(module._buffers)
+        if all(kind.__module__.startswith(_ELSEWHERE) for kind in type(module).__mro__):
+            return
+        self._keep_registry(module._modules)
+        self._keep_registry(module._parameters)
+        self._keep_attributes(module, _OF_EVERY_MODULE, 0)
+
+    def _keep_registry(self, registry: dict[str, Any]) -> None:
+        """Some models put a new tensor in a buffer's place, or build a part when it is first needed."""
+        before = dict(registry)
+
+        def restore() -> None:
+            if list(registry) != list(before) or any(registry[name] is not value for name, value in before.items()):
+                registry.clear()
+                registry.update(before)
+
+        self._restores.append(restore)
+
+    def _keep_attributes(self, thing: Any, passed_over: frozenset[str], depth: int) -> None:
+        before = {name: value for name, value in vars(thing).items() if name not in passed_over}
+
+        def restore() -> None:
+            now = vars(thing)
+            for name in [name for name in now if name not in passed_over and name not in before]:
+                del now[name]
+            now.update({name: value for name, value in before.items() if name not in now or now[name] is not value})
+
+        self._restores.append(restore)
+        for value in before.values():
+            self._keep(value, depth + 1)
+
+    def _keep(self, value: Any, depth: int) -> None:
+        if id(value) in self._seen or isinstance(value, (nn.Module, type)) or depth > _DEPTH:
+            return
+        if isinstance(value, Tensor):
+            self._keep_tensor(value)
+        elif isinstance(value, _GENERATORS):
+            self._keep_generator(value)
+        elif isinstance(value, _CONTAINERS):
+            self._keep_container(value, depth)
+        elif isinstance(value, tuple):
+            for entry in value[:_ENTRIES]:
+                self._keep(entry, depth + 1)
+        elif hasattr(value, "__dict__") and not type(value).__module__.startswith(_ELSEWHERE):
+            self._seen.add(id(value))
+            self._keep_attributes(value, frozenset(), depth)
+
+    def _keep_tensor(self, tensor: Tensor, always: bool = False) -> None:
+        if id(tensor) in self._seen or isinstance(tensor, nn.Parameter) or not _is_ordinary(tensor):
+            return
+        self._seen.add(id(tensor))
+        if not always and tensor.numel() * tensor.element_size() > _LARGEST:
+            return
+        content = tensor.detach().clone()
+
+        def restore() -> None:
+            if tensor.shape != content.shape:
+                tensor.resize_(content.shape)
+            if not _same(tensor.detach(), content):
+                tensor.detach().copy_(content)
+
+        self._restores.append(restore)
+
+    def _keep_generator(self, generator: Any) -> None:
+        self._seen.add(id(generator))
+        if isinstance(generator, random.SystemRandom):
+            return
+        self.generators.append(generator)
+        self._restores.append(_restore_of(generator))
+
+    def _keep_container(self, container: Any, depth: int) -> None:
+        self._seen.add(id(container))
+        if len(container) > _ENTRIES:
+            return
+        items = _items(container)
+
+        def restore() -> None:
+            if [id(part) for part in _flat(_items(container))] != [id(part) for part in _flat(items)]:
+                container.clear()
+                (container.update if isinstance(container, (dict, set)) else container.extend)(items)
+
+        self._restores.append(restore)
+        for value in container.values() if isinstance(container, dict) else container:
+            self._keep(value, depth + 1)
 
 
-def _state(generator: Any) -> Any:
+def _is_ordinary(tensor: Tensor) -> bool:
+    """Whether its contents can be compared and copied; of all others the reference alone is kept."""
+    odd = tensor.is_meta or tensor.is_nested or tensor.is_inference() or tensor.is_quantized
+    return not odd and tensor.layout == torch.strided
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Equal, where NaN is NaN."""
+    if torch.equal(one, other):
+        return True
+    return one.is_floating_point() and bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _items(container: Any) -> list[Any]:
+    return list(container.items()) if isinstance(container, dict) else list(container)
+
+
+def _flat(items: list[Any]) -> Iterator[Any]:
+    """Keys and values apart: pairs are made anew each time."""
+    for item in items:
+        yield from item if isinstance(item, tuple) and len(item) == 2 else (item,)
+
+
+def _restore_of(generator: Any) -> Callable[[], None]:
     if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
-    return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
+        bits, state = generator.bit_generator, generator.bit_generator.state
+        return lambda: setattr(bits, "state", state)
+    if isinstance(generator, random.Random):
+        python_state = generator.getstate()
+        return lambda: generator.setstate(python_state)
+    other_state = generator.get_state()
+    return lambda: generator.set_state(other_state)
+
+
+def seed_generator(generator: Any, seed: int) -> None:
+    """Seed a generator of Python's, numpy's or torch's."""
+    if isinstance(generator, np.random.Generator):
+        kind: Callable[[int], Any] = type(generator.bit_generator)
+        generator.bit_generator.state = kind(seed).state
+    elif isinstance(generator, torch.Generator):
+        generator.manual_seed(seed)
+    else:
+        generator.seed(seed % (1 << 32))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 _MAX_DEPTH = 6
 _MAX_ENTRIES = 64
@@ -85,6 +86,8 @@ def _map(thing: Any, function: Callable[[Tensor], Any], above: frozenset[int], o
     def inner(value: Any, objects: bool = objects) -> Any:
         return _map(value, function, above, objects)
 
+    if isinstance(thing, PackedSequence):
+        return thing._replace(data=function(thing.data))  # its sizes belong on the CPU
     if isinstance(thing, tuple) and hasattr(thing, "_fields"):
         return type(thing)(*(inner(value) for value in thing))
     if isinstance(thing, (tuple, list)):
@@ -102,13 +105,13 @@ def _like(thing: Any, content: Any) -> Any:
     """Of the same class where that can be made of its content alone."""
     if type(thing) in (tuple, list, dict):
         return type(thing)(content)
-    made = copy.copy(thing)
     try:
-        if isinstance(thing, Mapping):
-            made.update(content)
-        else:
-            made = type(thing)(content)
-    except (AttributeError, TypeError):
+        if not isinstance(thing, Mapping):
+            return type(thing)(content)
+        made = copy.copy(thing)
+        for name, value in content.items():
+            made[name] = value  # type: ignore[index]
+    except Exception:  # a class of somebody's, which may refuse in any way
         return content
     return made
 

@@ -11,6 +11,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 _CLASS = "rankwatch.class"
 
 
@@ -27,7 +31,14 @@ def pack(thing: Any) -> Any:
         return _marked(kind, "mapping", dict(thing))
     if kind in (list, tuple):
         return kind(pack(value) for value in thing)
-    return thing
+    if isinstance(thing, np.ndarray) and thing.dtype.kind in "biuf":
+        return {_CLASS: ["numpy", "ndarray", "array"], "fields": torch.tensor(thing)}
+    if isinstance(thing, np.generic):
+        return thing.item()
+    plain = thing is None or isinstance(
+        thing, (Tensor, bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+    )
+    return thing if plain else _marked(kind, "opaque", {})
 
 
 def _marked(kind: type, form: str, fields: dict[Any, Any]) -> dict[str, Any]:
@@ -39,15 +50,19 @@ def unpack(thing: Any, lenient: bool = False) -> Any:
 
     Args:
         thing: From `pack`.
-        lenient: A class that isn't there any more leaves a dict.
+        lenient: A class that isn't there any more leaves a dict, and what no file may hold leaves None.
 
     Raises:
         ValueError: For a class that isn't there, or isn't what it was.
     """
     if isinstance(thing, dict) and _CLASS in thing:
         fields = unpack(thing["fields"], lenient)
+        module, path, form = thing[_CLASS]
+        if form == "array":
+            return fields.numpy()
+        if form == "opaque" and lenient:
+            return None
         try:
-            module, path, form = thing[_CLASS]
             return _made(module, path, form, fields)
         except ValueError:
             if lenient:
@@ -65,13 +80,19 @@ def _made(module: str, path: str, form: str, fields: dict[Any, Any]) -> Any:
     if not isinstance(kind, type):
         raise ValueError(f"there is no class {module}.{path} any more")
     fits = {
+        "opaque": False,
         "named_tuple": issubclass(kind, tuple) and hasattr(kind, "_fields"),
         "dataclass": dataclasses.is_dataclass(kind),
         "mapping": issubclass(kind, Mapping),
     }
     if not fits[form]:
-        raise ValueError(f"{module}.{path} is no {form.replace('_', ' ')} any more")
+        raise ValueError(f"{module}.{path} can't be read back from a file, or is no {form.replace('_', ' ')} any more")
+    if form == "mapping":
+        try:
+            return kind(fields)
+        except Exception:
+            return fields  # what it holds is what counts
     try:
-        return kind(fields) if form == "mapping" else kind(**fields)
+        return kind(**fields)
     except TypeError as error:
         raise ValueError(f"{module}.{path} has other fields than before: {error}") from error

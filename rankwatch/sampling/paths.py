@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 
 WRAPPER_HOMES = ("torch.", "deepspeed.", "lightning.", "pytorch_lightning.")
@@ -47,6 +48,8 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 def can_fire(module: nn.Module) -> bool:
     """Whether the module has a forward pass of its own (ModuleList and ModuleDict have none)."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return True
     return type(module).forward is not nn.Module.forward
 
 

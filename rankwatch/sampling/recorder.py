@@ -96,10 +96,9 @@ class CallRecorder:
     """Records the call of the deepest module that contains all watched layers and really fires.
 
     Some parents are bypassed (their children are called one by one) and never fire, so all candidates get a pre-hook,
-    and one that fired in the first batch stays: the deepest of those that were given the loader's own tensors, if there
-    are such; never one that was given what is being trained had made, which would soon be out of date. Where none is,
-    a front end and what takes its output may still be called one after the other, and student and teacher independently
-    of each other: then those calls are recorded as one (`relay`).
+    and the deepest that fired in the first batch stays; never one that was given what is being trained had made, which
+    would soon be out of date. Where none is, a front end and what takes its output may still be called one after the
+    other, and student and teacher independently of each other: then those calls are recorded as one (`relay`).
 
     Args:
         candidates: From `discovery.backbone_candidates`: (name, module), deepest first.
@@ -120,7 +119,6 @@ class CallRecorder:
         self._relay = relay
         self._branches = dict(branches or {})
         self._calls: dict[int, Call] = {}
-        self._fed_by: dict[int, set[int]] = {}
         self._copies = Copies(device)
         self._armed = False
         self._handles: dict[int, RemovableHandle] = {}
@@ -162,7 +160,6 @@ class CallRecorder:
     def forget(self) -> None:
         """Hold on to nothing."""
         self._calls.clear()
-        self._fed_by.clear()
         self.troubles.clear()
         self._copies = Copies(self._device)
         self._armed = False
@@ -177,7 +174,6 @@ class CallRecorder:
             if wanted and not made_by_training(args, kwargs):
                 # Copied now: the model may go on to mask or normalise its input in place.
                 self._calls[index] = self._copies((args, kwargs))
-                self._fed_by[index] = _storages(args, kwargs)
 
         return hook
 
@@ -191,22 +187,17 @@ class CallRecorder:
         if troubles:
             self.forget()
             raise troubles[0]
-        call = self.call(batch)
+        call = self.call()
         held = None
         if call is not None:
             held = HeldCall(*call, self._copies(batch), utterance_keys(call, batch))
         self.forget()
         return held
 
-    def call(self, batch: Any) -> Call | None:
-        """The call that stands for this step; the first one also tells the backbone.
-
-        A module that is given the loader's own tensors goes before deeper ones that aren't: what they are given may
-        have been made, without a gradient, by something that changes.
-        """
+    def call(self) -> Call | None:
+        """The call that stands for this step; the first one also tells the backbone."""
         if self._calls:
-            given = _storages(batch)
-            index = min([i for i in self._calls if self._fed_by[i] <= given] or self._calls)
+            index = min(self._calls)
             self.backbone = self._candidates[index]
             self._keep_only(index)
             for other in self._others:
@@ -218,13 +209,13 @@ class CallRecorder:
             path, relay, arguments = relayed
             self.backbone = self.backbone or (path, relay)
             return (), arguments
-        return self._calls_of_branches(batch)
+        return self._calls_of_branches()
 
-    def _calls_of_branches(self, batch: Any) -> Call | None:
+    def _calls_of_branches(self) -> Call | None:
         calls: dict[str, Any] = {}
         parts: dict[str, tuple[str, nn.Module]] = {}
         for name, branch in self._branches.items():
-            call = branch.call(batch)
+            call = branch.call()
             if call is None or branch.backbone is None:
                 return None
             parts[name] = branch.backbone
@@ -234,14 +225,6 @@ class CallRecorder:
         path = " and of ".join(path for path, _ in parts.values())
         self.backbone = self.backbone or (path, Several(parts))
         return (), calls
-
-
-def _storages(*things: Any) -> set[int]:
-    """Where the floating tensors of two or more dimensions have their memory; views share it."""
-    leaves = [leaf for thing in things for _, leaf in walk(thing) if isinstance(leaf, Tensor)]
-    return {
-        x.untyped_storage().data_ptr() for x in leaves if x.is_floating_point() and x.dim() >= 2 and not x.is_nested
-    }
 
 
 def _callable_from_outside(candidates: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rankwatch.sampling.kept import Kept, OwnGenerators
+from rankwatch.sampling.kept import Kept, seed_generator
 
 _Hook = TypeVar("_Hook", bound=Callable[..., None])
 
@@ -61,20 +61,47 @@ def undisturbed(root: nn.Module, seed: int | None = None) -> Iterator[None]:
         root: The whole model; every submodule's own mode is restored, frozen parts in eval mode stay so.
         seed: Seeds the random generators inside: masks that a model draws in eval mode are the same each time.
     """
-    kept = [Kept(module) for module in root.modules()]
-    generators = OwnGenerators(root)
+    kept = Kept(root)
     device = next((p.device for p in root.parameters()), None)
     try:
         with same_random_state(device, seed), torch.no_grad():
             root.eval()
-            if seed is not None:
-                generators.seed(seed)
+            for generator in kept.generators if seed is not None else []:
+                seed_generator(generator, seed or 0)
             yield
     finally:
-        generators.restore()
         with torch.no_grad():
-            for one in kept:
-                one.restore()
+            kept.restore()
+
+
+class ChangedParameters(ValueError):  # noqa: N818 - said to the user by this name
+    """A forward pass in eval mode wrote into parameters; they have been put back."""
+
+
+@contextlib.contextmanager
+def same_parameters(root: nn.Module) -> Iterator[None]:
+    """Put parameters back that a forward pass has written into (a teacher moved along, say).
+
+    Costs a copy of the parameters in the host's memory, so it is for a first pass, to see whether that happens.
+
+    Raises:
+        ChangedParameters: On the way out, where some were changed; names them.
+    """
+    before = {name: (p, p.detach().to("cpu", copy=True)) for name, p in root.named_parameters() if not p.is_meta}
+    try:
+        yield
+    finally:
+        changed = [name for name, (p, content) in before.items() if not torch.equal(p.detach().cpu(), content)]
+        with torch.no_grad():
+            for name in changed:
+                parameter, content = before[name]
+                parameter.data.copy_(content)
+    finite = [name for name in changed if bool(before[name][1].isfinite().all())]
+    if finite:
+        raise ChangedParameters(
+            f"a forward pass in eval mode changes parameters ({', '.join(finite[:3])}, {len(finite)} in all), so this "
+            "model can't be run on a probe set as it is; pass probe_forward=f with f(module, batch) that does without"
+        )
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, UserDict
+from collections import OrderedDict, UserDict, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,3 +86,18 @@ def test_other_fields_than_before_are_named() -> None:
     packed["fields"]["colour"] = 1
     with pytest.raises(ValueError, match="has other fields than before"):
         unpack(packed)
+
+
+def test_numbers_of_numpy_go_through_and_what_no_file_may_hold_leaves_none() -> None:
+    batch = {"n": np.int64(3), "x": np.arange(3.0), "path": Path("a.wav"), "audio": AUDIO}
+    packed = pack(batch)
+    made = unpack(packed, lenient=True)
+    assert made["n"] == 3
+    assert made["x"].tolist() == [0.0, 1.0, 2.0]
+    assert made["path"] is None
+    with pytest.raises(ValueError, match="Path can't be read back"):
+        unpack(packed)
+
+
+def test_a_defaultdict_comes_back_as_what_it_holds() -> None:
+    assert unpack(pack(defaultdict(list, a=[1]))) == {"a": [1]}

@@ -139,32 +139,3 @@ def test_a_hook_that_fails_never_raises_in_the_users_forward_pass():
     recorder.arm()
     model((audio, lengths))
     assert torch.equal(recorder.take(None).args[0], audio)
-
-
-def test_what_is_given_the_loaders_own_tensors_goes_before_deeper_modules():
-    class Untrained(Trained):
-        def forward(self, batch):
-            with torch.no_grad():  # as a teacher is run, or what isn't trained yet
-                return self.inner(self.first(batch[0]), lengths=batch[1])
-
-    model, batch = Untrained(), _batch()
-    recorder = CallRecorder([("inner", model.inner), ("", model)])
-    recorder.install()
-    recorder.arm()
-    model(batch)
-    recorder.take(batch)
-    assert recorder.backbone == ("", model)
-
-
-def test_of_what_is_called_with_a_view_of_the_batch_the_deepest_stays():
-    class Cropping(Outer):
-        def forward(self, batch):
-            return self.inner(batch[0][:, :30], lengths=batch[1].clamp(max=30))
-
-    model, batch = Cropping(), _batch()
-    recorder = CallRecorder([("inner", model.inner), ("", model)])
-    recorder.install()
-    recorder.arm()
-    model(batch)
-    recorder.take(batch)
-    assert recorder.backbone == ("inner", model.inner)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rankwatch.sampling.undisturbed import same_random_state, undisturbed
+from rankwatch.sampling.undisturbed import ChangedParameters, same_parameters, same_random_state, undisturbed
 
 
 class Counting(nn.Module):
@@ -194,3 +194,122 @@ def test_modules_on_the_meta_device_can_be_left_alone():
     with undisturbed(model):
         pass
     assert model.training
+
+
+class Masker:
+    """A helper of the model's, as mask samplers are: a generator, a counter, nested state."""
+
+    def __init__(self):
+        self.rng, self.calls, self.stats = torch.Generator().manual_seed(1), 0, {"m": {"n": 0, "sum": torch.zeros(2)}}
+
+    def __call__(self):
+        return self.draw()
+
+    def draw(self):
+        self.calls += 1
+        self.stats["m"]["n"] += 1
+        self.stats["m"]["sum"] += 1
+        return torch.rand((), generator=self.rng).item() + self.calls + self.stats["m"]["n"]
+
+
+class Helped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.helper, self.spare = Masker(), [(Masker(),)]
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self):
+        return self.helper.draw() + self.spare[0][0].draw()
+
+
+def test_what_a_modules_helpers_keep_comes_back_too():
+    model, twin = Helped(), Helped()
+    for _ in range(3):
+        assert model() == twin()
+        with undisturbed(model, seed=3):
+            model(), model()
+    assert model.helper.stats["m"]["sum"].tolist() == twin.helper.stats["m"]["sum"].tolist()
+
+
+def test_the_same_table_in_many_blocks_is_copied_once():
+    from rankwatch.sampling.kept import Kept
+
+    table = torch.zeros(1000)
+    model = nn.ModuleList([Helped() for _ in range(24)])
+    alone = len(Kept(model)._restores)
+    for block in model:
+        block.table = table
+    assert len(Kept(model)._restores) == alone + 1
+
+
+@pytest.mark.parametrize("odd", ["sparse", "nested", "inference_nan", "resized", "script", "meta"])
+def test_modes_come_back_whatever_else_cannot_be_compared(odd):
+    model = Helped()
+    model.tail = nn.Dropout(0.5)
+    with torch.inference_mode():
+        cached = torch.full((3,), float("nan"))
+    made = {
+        "sparse": lambda: torch.eye(3).to_sparse(),
+        "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        "inference_nan": lambda: cached,
+        "resized": lambda: torch.zeros(3),
+        "script": lambda: torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))),
+        "meta": lambda: torch.zeros(3, device="meta"),
+    }
+    model.odd = made[odd]()
+    with undisturbed(model):
+        if odd == "resized":
+            model.odd.resize_(7).fill_(1.0)
+    assert all(module.training for module in model.modules())
+    if odd == "resized":
+        assert model.odd.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_modes_come_back_though_something_fails():
+    model = Helped()
+    model.helper.stats["bad"] = Unforgiving()
+    model.tail = nn.Dropout(0.5)
+    with pytest.raises(RuntimeError, match="no"), undisturbed(model):
+        model.helper.stats["bad"].append(1)
+    assert all(module.training for module in model.modules())
+    assert "bad" in model.helper.stats
+
+
+class Unforgiving(list):
+    def clear(self):
+        raise RuntimeError("no")
+
+
+class Lazy(nn.Module):
+    """Builds a part when it is first needed."""
+
+    def __init__(self):
+        super().__init__()
+        self.proj = None
+
+    def forward(self, x):
+        if self.proj is None:
+            self.proj = nn.Linear(x.shape[-1], 2)
+        return self.proj(x)
+
+
+def test_parts_that_are_built_inside_are_built_anew():
+    model = Lazy()
+    with undisturbed(model):
+        model(torch.zeros(3, 4))
+    assert model.proj is None
+    assert not list(model.parameters())
+
+
+def test_parameters_that_a_pass_writes_into_are_put_back_and_named():
+    model = nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+    with (
+        pytest.raises(ChangedParameters, match=r"changes parameters \(weight, 1 in all\).*probe_forward"),
+        same_parameters(model),
+    ):
+        model.weight.data.mul_(0.5)
+    assert torch.equal(model.weight, before)
+    model.bias.data.fill_(float("nan"))
+    with same_parameters(model):
+        pass
