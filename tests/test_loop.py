@@ -18,7 +18,7 @@ SETTINGS = {"every_n_steps": 5, "n_utterances": 24, "strict": True}
 def train(folder, steps=20, watched=True, model=None, accumulate=1, state=None, **settings):
     """Returns the losses, the model and the watch."""
     torch.manual_seed(0)
-    model = model() if isinstance(model, type) else model or Encoder()
+    model = Encoder() if model is None else model() if isinstance(model, type) else model
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     losses = []
     watch = Watch(model, folder, **{**SETTINGS, **settings}) if watched else None
@@ -247,3 +247,33 @@ def test_a_scripted_part_beside_the_encoder(tmp_path):
     watched, _, watch = train(tmp_path / "b", model=Scripted)
     assert watched == plain
     assert watch.readings
+
+
+@pytest.mark.parametrize("part", ["whole", "block"])
+def test_compiled_models(tmp_path, part):
+    """The eager backend: what matters is which modules are called, and that nothing is broken up."""
+
+    def make():
+        model = Encoder(layer_drop=0.0)
+        if part == "whole":
+            return torch.compile(model, backend="eager")
+        model.layers[1].compile(backend="eager")
+        return model
+
+    seen = {}
+    for watched in (False, True):
+        torch.manual_seed(0)
+        seen[watched] = train(tmp_path / str(watched), steps=8, watched=watched, model=make())
+    assert seen[True][0] == seen[False][0]
+    readings = seen[True][2].readings
+    assert {r.layer for r in readings} == set(LAYERS)
+    assert {r.step for r in readings} == {3, 5, 8}
+
+
+def test_a_model_that_is_compiled_in_place_is_told_how_it_can_be_watched(tmp_path):
+    """A hook on it would be part of its graph."""
+    model = Encoder(layer_drop=0.0)
+    model.compile(backend="eager", fullgraph=True)
+    with pytest.warns(RuntimeWarning, match=r"compiled in place.*torch\.compile\(model\)"):
+        _, _, watch = train(tmp_path, steps=4, model=model, strict=False)
+    assert not watch.readings

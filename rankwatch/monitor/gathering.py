@@ -22,6 +22,7 @@ from rankwatch.sampling.backbones import recorder_for
 from rankwatch.sampling.discovery import WatchedLayer, find_layers, unwatched_teachers
 from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
+from rankwatch.sampling.paths import within_compiled
 from rankwatch.sampling.probe_sets import ProbeSet, quota
 from rankwatch.sampling.runner import ProbeForward, Runner, import_function
 from rankwatch.sampling.undisturbed import ChangedParameters, same_random_state
@@ -151,7 +152,7 @@ class Gathering:
                 name,
                 "no module that contains all watched layers and what feeds them is called as a module with the "
                 "loader's audio or features, nor are the blocks given the front end's output as it is, so their "
-                "calls can't be held back; pass probe_forward=f with f(module, batch), or watch_train=True",
+                f"calls can't be held back; {self._way_out()}",
             )
         elif name:
             self.probe_sets[name] = held.probe_set
@@ -159,6 +160,11 @@ class Gathering:
             held_in_all, asked = sum(self._numbers(held.probe_set.utterances)), self._settings.n_utterances
             if held_in_all < asked:
                 self.notes.append(f"{name} holds {held_in_all} of the {asked} utterances asked for: no others came")
+
+    def _way_out(self) -> str:
+        if id(self._root) in within_compiled(self._root.modules()):
+            return "the model is compiled in place, where hooks break its graph: use torch.compile(model) instead"
+        return "pass probe_forward=f with f(module, batch), or watch_train=True"
 
     @property
     def default_set(self) -> ProbeSet | None:

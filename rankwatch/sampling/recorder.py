@@ -238,5 +238,7 @@ def _redirected(root: nn.Module) -> bool:
 
     Lightning sends `training_step` through the wrapper's forward by replacing `root.forward` for a moment.
     """
+    if not hasattr(type(root), "training_step"):  # a compiled module's own forward pass is a function as well
+        return False
     forward = root.__dict__.get("forward")
     return forward is not None and not inspect.ismethod(forward)
