@@ -271,7 +271,7 @@ class RankWatch(_Base):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Called before `on_fit_start`, which uses it."""
         self._restored = state_dict
-        self._steps, self._taken, self._counted = state_dict.get("steps", (0, 0, 0))
+        self._steps, self._taken, self._counted = [*state_dict.get("steps", ()), 0, 0, 0][:3]
 
 
 @contextlib.contextmanager

@@ -84,7 +84,10 @@ class Probing:
     def _run(self, probe_set: ProbeSet, window: Window, first: bool) -> None:
         """All passes are made whatever happens in one of them: other processes make theirs."""
         trouble: Exception | None = None
-        for batch, counts in same_number_of_passes(probe_set.batches, self._passes[probe_set.name]):
+        passes = same_number_of_passes(probe_set.batches, self._passes[probe_set.name])
+        if first and not passes:
+            self._numbers(0)  # others ask below
+        for batch, counts in passes:
             known = len(self._written)
             outputs, error = self._pass(batch)
             # Outputs that the model writes into are seen afterwards, and copied from then on: once more, on all alike.

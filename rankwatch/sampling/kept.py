@@ -16,8 +16,15 @@ from rankwatch.sampling.paths import WRAPPER_HOMES
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _CONTAINERS = (list, dict, set, deque)
 _GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
-# Trainers, loaders, optimisers and configurations hang on a model as well; they are no part of its forward pass.
-_ELSEWHERE = (*WRAPPER_HOMES, "builtins", "collections", "logging", "omegaconf", "threading", "types")
+# Trainers, loaders, optimisers, queues and loggers hang on a model as well; they are no part of its forward pass, and
+# other threads may be writing into them.
+_ELSEWHERE = frozenset(
+    {
+        *(home.rstrip(".") for home in WRAPPER_HOMES),
+        *("asyncio", "builtins", "collections", "concurrent", "functools", "io", "logging", "multiprocessing", "queue"),
+        *("omegaconf", "tensorboard", "threading", "types", "wandb", "weakref", "_io", "_queue", "_thread"),
+    }
+)
 _DEPTH = 8  # containers and objects within each other below a module
 _ENTRIES = 1000  # a longer list is data
 _LARGEST = 1 << 22  # bytes of a tensor in an attribute that is copied; larger ones are data
@@ -63,7 +70,7 @@ class Kept:
         if isinstance(module, torch.jit.ScriptModule):
             return
         self._keep_registry(module._buffers)
-        if all(kind.__module__.startswith(_ELSEWHERE) for kind in type(module).__mro__):
+        if all(_is_elsewhere(kind) for kind in type(module).__mro__):
             return
         self._keep_registry(module._modules)
         self._keep_registry(module._parameters)
@@ -105,7 +112,7 @@ class Kept:
         elif isinstance(value, tuple):
             for entry in value[:_ENTRIES]:
                 self._keep(entry, depth + 1)
-        elif hasattr(value, "__dict__") and not type(value).__module__.startswith(_ELSEWHERE):
+        elif hasattr(value, "__dict__") and not _is_elsewhere(type(value)):
             self._seen.add(id(value))
             self._keep_attributes(value, frozenset(), depth)
 
@@ -146,6 +153,10 @@ class Kept:
         self._restores.append(restore)
         for value in container.values() if isinstance(container, dict) else container:
             self._keep(value, depth + 1)
+
+
+def _is_elsewhere(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _ELSEWHERE
 
 
 def _is_ordinary(tensor: Tensor) -> bool:

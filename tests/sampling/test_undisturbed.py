@@ -1,5 +1,6 @@
 """Promise 1: the model and the random generators are left as they were."""
 
+import queue
 import random
 
 import numpy as np
@@ -313,3 +314,11 @@ def test_parameters_that_a_pass_writes_into_are_put_back_and_named():
     model.bias.data.fill_(float("nan"))
     with same_parameters(model):
         pass
+
+
+def test_what_other_threads_may_write_into_is_let_be():
+    model = Helped()
+    model.queue = queue.Queue()
+    with undisturbed(model):
+        model.queue.put(3)
+    assert model.queue.get_nowait() == 3

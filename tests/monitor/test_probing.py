@@ -1,0 +1,77 @@
+"""A probe set is run equally often everywhere, and asks the other processes equally often."""
+
+import contextlib
+
+import pytest
+import torch
+from toys import Encoder
+
+from rankwatch.monitor.complaints import Complaints
+from rankwatch.monitor.probing import Probing
+from rankwatch.monitor.window import Window
+from rankwatch.sampling.discovery import find_layers
+from rankwatch.sampling.observe import Observer
+from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set
+from rankwatch.sampling.runner import Runner
+
+WAVES = torch.randn(4, 900, generator=torch.Generator().manual_seed(0))
+
+
+class Writing(Encoder):
+    """Writes into the first block's output."""
+
+    def forward(self, waveforms, lengths):
+        x = self.feature_extractor(waveforms.unsqueeze(1)).transpose(1, 2)
+        for layer in self.layers:
+            x = layer(x, None)
+            x += 1
+        return x
+
+
+def fill(batches, model=None, passes=None):
+    """Fills two windows; returns the numbers that were asked for, the passes made, and the windows."""
+    model = model or Encoder()
+    asked, made = [], []
+    layers = find_layers(model)
+    model.register_forward_hook(lambda *_: made.append(1))
+
+    def numbers(value):
+        asked.append(value)
+        return [value, passes or value]
+
+    observer = Observer(layers, model, levels=["frame"], per_utterance=4)
+    probing = Probing(model, layers, observer, Complaints("test", strict=True), numbers, contextlib.nullcontext)
+    probing.runner = Runner(model, None, lambda module, batch: module(*batch))
+    probe_set = audio_probe_set("set", batches) if batches else ProbeSet("set")
+    windows = [Window("set", ("frame",), lambda width: None) for _ in range(2)]
+    for window in windows:
+        probing.fill(window, probe_set)
+    return asked, len(made), windows
+
+
+PAIRS = [(WAVES[:2], torch.tensor([900, 900])), (WAVES[2:], torch.tensor([900, 900]))]
+
+
+@pytest.mark.parametrize("batches", [[], PAIRS[:1], PAIRS])
+def test_a_process_asks_the_others_equally_often_whatever_it_holds(batches):
+    asked, _, _ = fill(batches)
+    assert len(asked) == 3  # passes, fingerprint, and once whether outputs are written into
+
+
+def test_passes_are_made_as_often_as_elsewhere():
+    _, made, windows = fill(PAIRS[:1], passes=3)
+    assert made == 6 + 1  # two readings of three, and one since another process saw an output written into
+    assert [window.utterances for window in windows] == [2, 2]
+
+
+def test_outputs_that_are_written_into_are_read_as_the_layer_gave_them():
+    torch.manual_seed(0)
+    model = Writing(layer_drop=0.0)
+    _, made, windows = fill(PAIRS, model)
+    assert made == 5
+    x = model.eval().feature_extractor(WAVES.unsqueeze(1)).transpose(1, 2)
+    first = model.layers[0](x, None)
+    rows = next(s for key, s in windows[0].samples().items() if key[2] == "layers.0")
+    assert rows.n == 16
+    mean = torch.as_tensor(rows.rows).double().mean()
+    assert abs(mean - first.double().mean()) < 0.5  # written into it would be above by 1
