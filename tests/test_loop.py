@@ -277,3 +277,29 @@ def test_a_model_that_is_compiled_in_place_is_told_how_it_can_be_watched(tmp_pat
     with pytest.warns(RuntimeWarning, match=r"compiled in place.*torch\.compile\(model\)"):
         _, _, watch = train(tmp_path, steps=4, model=model, strict=False)
     assert not watch.readings
+
+
+def test_another_default_device(tmp_path):
+    """As after `torch.set_default_device("cuda")`; the meta device stands in: no number of ours survives on it."""
+
+    class Positions(Encoder):
+        """Makes a tensor on the default device in its forward pass, as models do under that setting."""
+
+        devices = ()
+
+        def forward(self, waveforms, lengths):
+            self.devices = {*self.devices, torch.zeros(1).device.type}
+            return super().forward(waveforms, lengths)
+
+    torch.manual_seed(0)
+    model, batches = Positions(layer_drop=0.0, dropout=0.0), list(loader())
+    model.eval()  # layer drop draws on the default device
+    with torch.device("meta"), Watch(model, tmp_path, **SETTINGS) as watch:
+        for batch in batches:
+            with watch.batch(batch):
+                model(*batch)
+            watch.step()
+    assert model.devices == {"meta"}
+    assert {r.layer for r in watch.readings} == set(LAYERS)
+    assert all(r.ok for r in watch.readings)
+    assert {r.step for r in watch.readings} == {3, 5, 8}

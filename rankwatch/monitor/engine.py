@@ -18,9 +18,10 @@ The order of calls in a training loop::
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -37,6 +38,7 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import World
 from rankwatch.monitor.summary import health, summarise
 from rankwatch.monitor.window import Samples
+from rankwatch.sampling.undisturbed import DefaultDevice
 
 _STATE = 1  # raised when the saved state's form changes
 
@@ -56,6 +58,20 @@ class Outcome:
     verdict: Verdict
     healthy: bool
     collapsed: bool
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _on_the_cpu(method: _Method) -> _Method:
+    """A method of the monitor whose own tensors are made on the CPU, whatever the user's default device is."""
+
+    @functools.wraps(method)
+    def on_the_cpu(monitor: Monitor, *args: Any, **kwargs: Any) -> Any:
+        with monitor.default_device.aside():
+            return method(monitor, *args, **kwargs)
+
+    return on_the_cpu  # type: ignore[return-value]
 
 
 class Monitor:
@@ -81,6 +97,7 @@ class Monitor:
         detectors: Sequence[Detector] = DEFAULT_DETECTORS,
     ) -> None:
         self.settings = settings
+        self.default_device = DefaultDevice()
         self.complaints = Complaints(settings.name, settings.strict)
         self.last_step: int | None = None
         self.readings_taken = 0
@@ -95,6 +112,7 @@ class Monitor:
         self.stopwatch = Stopwatch()
         self._gathering: Gathering | None = None
 
+    @_on_the_cpu
     def attach(self, root: nn.Module) -> None:
         """Find the layers, read the named probe sets, put the hooks in place.
 
@@ -112,8 +130,14 @@ class Monitor:
             gather=self._gather,
             complaints=self.complaints,
             precision=self._precision,
-            autocast=self._autocast,
+            autocast=self._as_the_users,
         )
+
+    @contextlib.contextmanager
+    def _as_the_users(self) -> Iterator[None]:
+        """A forward pass as in training: under the trainer's autocast, with the user's default device."""
+        with self.default_device.back(), self._autocast():
+            yield
 
     @property
     def gathering(self) -> Gathering:
@@ -126,22 +150,26 @@ class Monitor:
             raise RuntimeError("Monitor.attach(model) comes first")
         return self._gathering
 
+    @_on_the_cpu
     def batch_starts(self, batch: Any, step: int) -> None:
         """Before a training batch's forward pass, after `step` optimiser steps."""
         every = self.settings.every_n_steps
         with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
             self.gathering.batch_starts(batch, 0 if self.last_step is None else every - step % every)
 
+    @_on_the_cpu
     def before_backward(self) -> None:
         """After the forward pass, before backward."""
         with self.stopwatch.part("watching"), self.complaints.guarded("reading the training pass"):
             self.gathering.before_backward()
 
+    @_on_the_cpu
     def batch_ends(self, batch: Any) -> None:
         """After a training batch."""
         with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
             self.gathering.batch_ends(batch)
 
+    @_on_the_cpu
     def epoch_ends(self) -> None:
         """No utterance will be new from here on: the default probe set is complete."""
         with self.complaints.guarded("completing the probe set"):
@@ -154,6 +182,7 @@ class Monitor:
         every = self.settings.every_n_steps
         return self.last_step is None or step // every > self.last_step // every
 
+    @_on_the_cpu
     def read(self, step: int) -> Outcome:
         """Make one reading of every source and judge it."""
         self.last_step = step  # also if something fails below: the next try is at the next regular step

@@ -74,7 +74,7 @@ class Probing:
             self.ids[name] = f"{sum(self._numbers(probe_set.key_sum())) % (1 << 63):016x}"
         first = name not in self._proven
         proving = same_parameters(self._root) if first else contextlib.nullcontext()
-        with undisturbed(self._root, self._seed), proving, eager(), self._autocast():
+        with undisturbed(self._root, self._seed), proving, eager():
             self._proven.add(name)
             self._run(probe_set, window, first)
         if window.dropped:
@@ -111,7 +111,8 @@ class Probing:
         device = next((p.device for p in self._root.parameters()), torch.device("cpu"))
         try:
             with Taps(self._layers, written=self._written) as taps:
-                self.runner.run(batch, device)
+                with self._autocast():
+                    self.runner.run(batch, device)
                 return taps.take(), None
         except Exception as error:
             return {}, error

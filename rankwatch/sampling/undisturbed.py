@@ -104,6 +104,37 @@ def same_parameters(root: nn.Module) -> Iterator[None]:
         )
 
 
+class DefaultDevice:
+    """Sets `torch.set_default_device` aside while tensors of our own are made, which belong on the CPU.
+
+    A mode over all of torch's functions costs a little at each call, so there is none where the CPU is the default.
+    """
+
+    def __init__(self) -> None:
+        self._users: torch.device | None = None
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """The CPU is the default."""
+        get = getattr(torch, "get_default_device", None)  # torch 2.3 and newer
+        users = get() if get is not None else None
+        if users is None or users.type == "cpu":
+            yield
+            return
+        before, self._users = self._users, users
+        try:
+            with torch.device("cpu"):
+                yield
+        finally:
+            self._users = before
+
+    @contextlib.contextmanager
+    def back(self) -> Iterator[None]:
+        """The user's own is the default again, for a forward pass of the user's model."""
+        with torch.device(self._users) if self._users is not None else contextlib.nullcontext():
+            yield
+
+
 @contextlib.contextmanager
 def eager() -> Iterator[None]:
     """Compiled code runs eagerly inside, so hooks registered late do fire; its cache is kept.
