@@ -87,8 +87,9 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         assert self._session is not None
         try:
             saved = torch.load(checkpoint / self._state_file, weights_only=True)
-        except FileNotFoundError:
-            tell(f"{self.settings.name}: {checkpoint} holds no {self._state_file}; its curves start again.")
+        except Exception as error:  # not there, or broken: no reason to break the run
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            tell(f"{self.settings.name}: no state from before the restart, its curves start again ({reason}).")
         else:
             self._session.load_state_dict(saved)
 

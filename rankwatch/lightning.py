@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +13,7 @@ from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import LEVELS, Settings
 from rankwatch.monitor.sources import World
 from rankwatch.session import Session
+from rankwatch.trainer_facts import as_in_training, builds_late, checkpoints, own_folder
 
 if TYPE_CHECKING:
     _Base = Callback
@@ -149,20 +148,20 @@ class RankWatch(_Base):
         several = trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
         self._session = Session(
             self.settings,
-            folder=None if trainer.fast_dev_run else _folder(trainer),
+            folder=None if trainer.fast_dev_run else own_folder(trainer),
             world=World(trainer.global_rank, trainer.world_size) if several else World(),
             gather=GroupGather() if several else None,
             precision=str(trainer.precision),
-            autocast=lambda: _as_in_training(trainer, pl_module),
+            autocast=lambda: as_in_training(trainer, pl_module),
         )
-        if not _builds_late(pl_module):
+        if not builds_late(pl_module):
             self._session.attach(pl_module)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Take over the state from before a restart."""
         if self._session is None:
             return
-        if _builds_late(pl_module):
+        if builds_late(pl_module):
             self._session.attach(pl_module)
         if self._restored:
             self._session.load_state_dict(self._restored)
@@ -213,7 +212,7 @@ class RankWatch(_Base):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """The last reading, and the summary."""
         if self._session is not None:
-            self._session.end(self._optimiser_steps(trainer), lambda: _checkpoints(trainer))
+            self._session.end(self._optimiser_steps(trainer), lambda: checkpoints(trainer))
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Close the books also when the run breaks off."""
@@ -237,11 +236,11 @@ class RankWatch(_Base):
     def _read_if_due(self, trainer: Any) -> None:
         assert self._session is not None
         step = self._optimiser_steps(trainer)
-        if self._session.read_if_due(step, lambda: _checkpoints(trainer)):
+        if self._session.read_if_due(step, lambda: checkpoints(trainer)):
             trainer.should_stop = True
             if not trainer.fast_dev_run:
                 with self._session.monitor.complaints.guarded("writing a checkpoint of the collapse"):
-                    trainer.save_checkpoint(_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
+                    trainer.save_checkpoint(own_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
         self._publish(trainer)
 
     def _optimiser_steps(self, trainer: Any) -> int:
@@ -272,46 +271,3 @@ class RankWatch(_Base):
         """Called before `on_fit_start`, which uses it."""
         self._restored = state_dict
         self._steps, self._taken, self._counted = [*state_dict.get("steps", ()), 0, 0, 0][:3]
-
-
-@contextlib.contextmanager
-def _as_in_training(trainer: Any, pl_module: Any) -> Iterator[None]:
-    """The trainer's autocast; what a forward pass logs (`self.log`) isn't logged a second time."""
-
-    def say_nothing(*_: Any, **__: Any) -> None: ...
-
-    modules = [module for module in pl_module.modules() if callable(getattr(module, "log_dict", None))]
-    for module in modules:
-        vars(module).update(log=say_nothing, log_dict=say_nothing)
-    try:
-        with trainer.precision_plugin.forward_context():
-            yield
-    finally:
-        for module in modules:
-            for name in ("log", "log_dict"):
-                vars(module).pop(name, None)
-
-
-def _checkpoints(trainer: Any) -> tuple[list[str], list[str]]:
-    """Paths of the checkpoints that the trainer's own callbacks have written; ``last.ckpt`` is written into again."""
-    stable: list[str] = []
-    rewritten: list[str] = []
-    for callback in trainer.checkpoint_callbacks:
-        stable += [*getattr(callback, "best_k_models", {}), getattr(callback, "best_model_path", "")]
-        rewritten.append(getattr(callback, "last_model_path", ""))
-    return [path for path in stable if path not in rewritten], rewritten
-
-
-def _folder(trainer: Any) -> Path:
-    """Where files of ours go; on all processes, since `log_dir` is a collective."""
-    folder = Path(trainer.log_dir or trainer.default_root_dir)
-    logger = trainer.loggers[0] if trainer.loggers else None
-    if logger is not None and not hasattr(logger, "log_dir"):  # a folder for all runs: W&B, MLflow, ...
-        folder /= str(trainer.strategy.broadcast(f"{logger.name}-{logger.version}"))
-    return folder / "rankwatch"
-
-
-def _builds_late(pl_module: Any) -> bool:
-    """Whether the layers are built in `configure_model`, which comes after `setup`."""
-    owner = next(cls for cls in type(pl_module).__mro__ if "configure_model" in vars(cls))
-    return not owner.__module__.startswith(("pytorch_lightning.", "lightning."))

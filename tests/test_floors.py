@@ -10,7 +10,7 @@ import pytest
 import rankwatch
 
 ROOT = Path(rankwatch.__file__).parent
-FLOORS = {"numerics": 0, "sampling": 1, "monitor": 2, "reporting": 3, "session": 4}
+FLOORS = {"numerics": 0, "sampling": 1, "monitor": 2, "reporting": 3, "session": 4, "trainer_facts": 4}
 FLOORS |= {"lightning": 5, "loop": 5, "huggingface": 5, "inspection": 5, "cli": 6}
 
 

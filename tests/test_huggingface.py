@@ -137,6 +137,19 @@ class Weaken(TrainerCallback):
                     parameter.zero_()
 
 
+@pytest.mark.parametrize("broken", [True, False])
+def test_without_a_readable_state_the_curves_start_again(tmp_path: Path, broken: bool) -> None:
+    train(tmp_path, RankWatchCallback(**SETTINGS), max_steps=8, save_strategy="steps", save_steps=8)
+    state = tmp_path / "checkpoint-8" / "RankWatch.pt"
+    if broken:
+        state.write_bytes(b"cut off")
+    else:
+        state.unlink()
+    callback = RankWatchCallback(**SETTINGS)
+    train(tmp_path, callback, resume=True, max_steps=12, save_strategy="no")
+    assert max(r.step for r in callback.readings) == 12
+
+
 def test_the_last_reading_is_of_the_last_weights_and_not_of_the_best(tmp_path: Path) -> None:
     callback = RankWatchCallback(**{**SETTINGS, "every_n_steps": 100})
     every_six = {"eval_strategy": "steps", "eval_steps": 6, "save_strategy": "steps", "save_steps": 6}

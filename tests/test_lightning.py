@@ -424,3 +424,13 @@ def test_what_a_forward_pass_logs_is_not_logged_by_probe_passes(tmp_path):
     callback = watch(every_n_steps=2)
     assert energy(tmp_path / "b", callback) == energy(tmp_path / "a")
     assert {r.step for r in callback.readings} == {3, 4, 6, 8}
+
+
+def test_a_logger_that_comes_late_is_used(tmp_path):
+    class Late(pl.Callback):
+        def on_fit_start(self, trainer, module):
+            trainer.logger = CSVLogger(tmp_path / "late")
+
+    fit(tmp_path, watch(), Late(), logger=False)
+    header = next((tmp_path / "late").rglob("metrics.csv")).read_text().splitlines()[0]
+    assert "RankWatch_frame/L03" in header

@@ -101,7 +101,7 @@ class CallRecorder:
     other, and student and teacher independently of each other: then those calls are recorded as one (`relay`).
 
     Args:
-        candidates: From `discovery.backbone_candidates`: (name, module), deepest first.
+        candidates: From `backbones.backbone_candidates`: (name, module), deepest first.
         device: Where recorded tensors are copied to; None records by reference, for calls that are soon forgotten.
         relay: Looks for a front end and its blocks, or None.
         branches: Recorders of the layers of each branch, where there are several.

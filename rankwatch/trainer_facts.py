@@ -1,0 +1,51 @@
+"""What Lightning's trainer and module are asked, in one place."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def as_in_training(trainer: Any, pl_module: Any) -> Iterator[None]:
+    """The trainer's autocast; what a forward pass logs (`self.log`) isn't logged a second time."""
+
+    def say_nothing(*_: Any, **__: Any) -> None: ...
+
+    modules = [module for module in pl_module.modules() if callable(getattr(module, "log_dict", None))]
+    for module in modules:
+        vars(module).update(log=say_nothing, log_dict=say_nothing)
+    try:
+        with trainer.precision_plugin.forward_context():
+            yield
+    finally:
+        for module in modules:
+            for name in ("log", "log_dict"):
+                vars(module).pop(name, None)
+
+
+def checkpoints(trainer: Any) -> tuple[list[str], list[str]]:
+    """Paths of the checkpoints that the trainer's own callbacks have written; ``last.ckpt`` is written into again."""
+    stable: list[str] = []
+    rewritten: list[str] = []
+    for callback in trainer.checkpoint_callbacks:
+        stable += [*getattr(callback, "best_k_models", {}), getattr(callback, "best_model_path", "")]
+        rewritten.append(getattr(callback, "last_model_path", ""))
+    return [path for path in stable if path not in rewritten], rewritten
+
+
+def own_folder(trainer: Any) -> Path:
+    """Where files of ours go; on all processes, since `log_dir` is a collective."""
+    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    logger = trainer.loggers[0] if trainer.loggers else None
+    if logger is not None and not hasattr(logger, "log_dir"):  # a folder for all runs: W&B, MLflow, ...
+        folder /= str(trainer.strategy.broadcast(f"{logger.name}-{logger.version}"))
+    return folder / "rankwatch"
+
+
+def builds_late(pl_module: Any) -> bool:
+    """Whether the layers are built in `configure_model`, which comes after `setup`."""
+    owner = next(cls for cls in type(pl_module).__mro__ if "configure_model" in vars(cls))
+    return not owner.__module__.startswith(("pytorch_lightning.", "lightning."))
