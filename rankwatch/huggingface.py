@@ -71,11 +71,11 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
     ) -> None:
         """Find layers and probe sets, and take over the state from before a restart."""
         self._close()
-        world, gather = processes()
+        world, group = processes()
         folder = Path(str(args.output_dir)) / "rankwatch"
         precision, autocast = _precision(args)
         self._session = Session(
-            self.settings, folder=folder, world=world, gather=gather, precision=precision, autocast=autocast
+            self.settings, folder=folder, world=world, group=group, precision=precision, autocast=autocast
         )
         self._session.attach(model)
         if state.global_step:
@@ -127,7 +127,6 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
     def _read_last(self, state: TrainerState) -> None:
         """Before training has ended: with `load_best_model_at_end` there is another model then."""
         assert self._session is not None
-        self._session.monitor.epoch_ends()
         self._session.last_reading(state.global_step, self._saved)
 
     def _read_if_due(self, state: TrainerState, control: TrainerControl) -> None:

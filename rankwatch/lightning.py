@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pytorch_lightning import Callback
 
-from rankwatch.monitor.exchange import GroupGather
+from rankwatch.monitor.exchange import ProcessGroup
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import LEVELS, Settings
 from rankwatch.monitor.sources import World
@@ -53,6 +53,9 @@ class RankWatch(_Base):
         projection: ``"auto"`` (half of the columns where there are more than 512: a quarter of the time), None, or k:
             columns that wide layers are projected to at random.
         on_collapse: ``"warn"``, or ``"stop"``: end the run at once, with a checkpoint of that moment.
+        max_overhead: Share of the run's wall time that watching may take. Where readings every `every_n_steps` would
+            take more they are made less often, which is said; on all processes alike. A run is taken to last ten
+            minutes at least, so that short ones have readings. None: never less often, reproducible to the step.
         lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch that gives the
             utterances' lengths.
         frames: Where a mask over time is seen in a call that is replayed, or in the training pass: frames without it
@@ -90,6 +93,7 @@ class RankWatch(_Base):
         frames_per_utterance: int = 4,
         projection: str | int | None = "auto",
         on_collapse: str = "warn",
+        max_overhead: float | None = 0.01,
         lengths: str | Callable[[Any], Any] = "auto",
         frames: str = "unmasked",
         sample_rate: int = 16_000,
@@ -110,6 +114,7 @@ class RankWatch(_Base):
             frames_per_utterance=frames_per_utterance,
             projection=projection,
             on_collapse=on_collapse,
+            max_overhead=max_overhead,
             lengths=lengths,
             frames=frames,
             sample_rate=sample_rate,
@@ -150,7 +155,7 @@ class RankWatch(_Base):
             self.settings,
             folder=None if trainer.fast_dev_run else own_folder(trainer),
             world=World(trainer.global_rank, trainer.world_size) if several else World(),
-            gather=GroupGather() if several else None,
+            group=ProcessGroup() if several else None,
             precision=str(trainer.precision),
             autocast=lambda: as_in_training(trainer, pl_module),
         )

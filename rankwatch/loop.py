@@ -69,9 +69,9 @@ class Watch:
         self._steps = 0
         self._folder = Path(folder)
         self._checkpoints: list[str] = []
-        world, gather = processes()
+        world, group = processes()
         self._session = Session(
-            self.settings, folder=self._folder, world=world, gather=gather, precision=precision, autocast=autocast
+            self.settings, folder=self._folder, world=world, group=group, precision=precision, autocast=autocast
         )
         self._session.attach(model)
         self._own_writer = writer is None and world.rank == 0
@@ -159,8 +159,6 @@ class Watch:
         if not self._open:
             return
         self._open = False
-        if error is None:
-            self._session.monitor.epoch_ends()
         broken_off = type(error).__name__ if error is not None else ""
         self._session.end(self._steps, None if error is not None else self._saved, broken_off=broken_off)
         self._session.close()

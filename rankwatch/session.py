@@ -19,8 +19,9 @@ from torch import nn
 from rankwatch import __version__
 from rankwatch.monitor.checkpoints import LastHealthy
 from rankwatch.monitor.complaints import CollapseWarning
-from rankwatch.monitor.engine import Monitor, Outcome
-from rankwatch.monitor.exchange import GroupGather
+from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.exchange import Group, ProcessGroup
+from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.report import RunEnd
 from rankwatch.monitor.settings import Settings
@@ -45,7 +46,7 @@ class Session:
         settings: The user's arguments.
         folder: Where files go, or None for none at all.
         world: This process among the others; the first one reports.
-        gather: The collective, where there are several processes.
+        group: The other processes, where there are several.
         precision: The trainer's precision, for the protocol.
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
     """
@@ -56,7 +57,7 @@ class Session:
         *,
         folder: Path | None = None,
         world: World | None = None,
-        gather: GroupGather | None = None,
+        group: Group | None = None,
         precision: str = "32-true",
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ) -> None:
@@ -64,7 +65,7 @@ class Session:
         self.readings: deque[Reading] = deque(maxlen=_KEPT)
         self.alarms: deque[Alarm] = deque(maxlen=_KEPT)
         self.published = monitored_defaults(settings.name, settings.levels, settings.sources)
-        self.monitor = Monitor(settings, world=world, gather=gather, precision=precision, autocast=autocast)
+        self.monitor = Monitor(settings, world=world, group=group, precision=precision, autocast=autocast)
         self._folder = folder
         self._loggers: Sequence[Any] = ()
         self._rank = self.monitor.world.rank
@@ -94,7 +95,7 @@ class Session:
             self.monitor.complaints.warn("shortest", f"on_collapse='stop' can't end the run before {shortest}")
 
     def read_if_due(self, step: int, checkpoints: Checkpoints) -> bool:
-        """Make a reading when one is due after `step` optimiser steps.
+        """Hand over what has arrived, and begin a reading, where that is due after `step` optimiser steps.
 
         Args:
             step: Optimiser steps taken.
@@ -103,23 +104,27 @@ class Session:
         Returns:
             Whether the run is to be stopped: the same on all processes, and True once only.
         """
-        with self.monitor.complaints.guarded("a reading"):
-            if self.monitor.due(step) and self._read(step, checkpoints):
-                self._stopped = True
-                return True
-        return False
+        stop = self._hand_over() if self.monitor.arrived(step) else False
+        if not self._stopped and self.monitor.due(step):
+            self._start(step, checkpoints)
+        return stop
 
     def last_reading(self, step: int, checkpoints: Checkpoints) -> None:
-        """A reading at the end of training, if there was none at this step."""
-        gathering = self.monitor.gathering
-        with self.monitor.complaints.guarded("the last reading"):
-            if gathering.complete and gathering.sources and step != self.monitor.last_step:
-                self._read(step, checkpoints)
+        """A reading at the end of training, if there was none at this step and no collapse has ended it."""
+        self._hand_over()
+        monitor = self.monitor
+        if not monitor.gathering.complete:
+            monitor.complete()
+        if monitor.gathering.complete and monitor.gathering.sources and step != monitor.last_step and not self._stopped:
+            self._start(step, checkpoints)
+            self._hand_over()
 
     def end(self, step: int, checkpoints: Checkpoints | None = None, *, broken_off: str = "") -> None:
         """The run is over: a last reading, unless it broke off, and the summary."""
         if checkpoints is not None:
             self.last_reading(step, checkpoints)
+        elif self.monitor.arrives_soon():
+            self._hand_over()
         reporters, self._reporters = self._reporters, None
         if reporters is None:
             return
@@ -137,25 +142,51 @@ class Session:
                     records=str(self.records or ""),
                     stopped=self._stopped,
                     checkpoint=str(kept or ""),
-                    notes=[f"the run broke off: {broken_off}"] if broken_off else [],
+                    notes=self._closing_notes(broken_off),
                 )
             )
 
+    def _closing_notes(self, broken_off: str) -> list[str]:
+        notes = [f"the run broke off: {broken_off}"] if broken_off else []
+        longest, every = self.monitor.longest_interval, self.settings.every_n_steps
+        if longest > every:
+            share = self.settings.max_overhead
+            notes.append(f"up to {longest} steps lay between readings instead of {every}, for max_overhead={share:g}")
+        return notes
+
     def close(self) -> None:
-        """No hook and no process group of ours outlives the run."""
+        """No hook, no thread and no process group of ours outlives the run."""
         self.monitor.close()
 
     # -- a reading ---------------------------------------------------------------------------------------
 
-    def _read(self, step: int, checkpoints: Checkpoints) -> bool:
-        """One reading; whether it asks for a stop is known before anything is told, which only one process does."""
-        outcome = self.monitor.read(step)
-        stop = outcome.collapsed and self.settings.on_collapse == "stop" and not self._stopped
-        with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("reporting a reading"):
-            self._tell(outcome, checkpoints, stop)
+    def _start(self, step: int, checkpoints: Checkpoints) -> None:
+        """Draw the rows, and put the newest checkpoint aside until it is known whether they are healthy."""
+        with self.monitor.complaints.guarded("a reading"):
+            self.monitor.start(step)
+        if self._healthy is not None and self._rank == 0:
+            guarded = self.monitor.complaints.guarded("keeping the last healthy checkpoint")
+            with self.monitor.stopwatch.part("reporting"), guarded:
+                stable, rewritten = checkpoints()
+                self._healthy.put_aside(stable, step, rewritten)
+
+    def _hand_over(self) -> bool:
+        """Tell what came of the pending reading, if there is one.
+
+        Whether it asks for a stop is known before anything is told, which only one process does.
+        """
+        if not self.monitor.pending:
+            return False
+        stop = False
+        with self.monitor.complaints.guarded("a reading"):
+            outcome = self.monitor.outcome()
+            stop = outcome.collapsed and self.settings.on_collapse == "stop" and not self._stopped
+            self._stopped = self._stopped or stop
+            with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("reporting a reading"):
+                self._tell(outcome, stop)
         return stop
 
-    def _tell(self, outcome: Outcome, checkpoints: Checkpoints, stop: bool) -> None:
+    def _tell(self, outcome: Outcome, stop: bool) -> None:
         report, settings = outcome.report, self.settings
         self.readings.extend(report.readings)
         self.alarms.extend(report.alarms)
@@ -165,12 +196,10 @@ class Session:
         self.published.update(values)
         if self._reporters is None:
             self._start_reporting(outcome)
-        message = report.message or (outcome.verdict.summary if stop else "")
+        message = report.message or (outcome.summary if stop else "")
         if self._healthy is not None and self._rank == 0:
             with self.monitor.complaints.guarded("keeping the last healthy checkpoint"):
-                if outcome.healthy:
-                    stable, rewritten = checkpoints()
-                    self._healthy.note(stable, report.step, rewritten)
+                self._healthy.settle(outcome.healthy)
             message = f"{message} {self._healthy.describe()}" if message else ""
         if self._reporters is not None:
             self._reporters.report(dataclasses.replace(report, message=message))
@@ -203,7 +232,7 @@ class Session:
         self.monitor.attach(root)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values, small; loads with ``weights_only=True``."""
+        """Plain values, small; loads with ``weights_only=True``. Waits for a reading that is being worked on."""
         return {
             "monitor": self.monitor.state_dict(),
             "published": dict(self.published),
@@ -240,9 +269,9 @@ def tell(text: str) -> None:
     log.info(text)
 
 
-def processes() -> tuple[World, GroupGather | None]:
+def processes() -> tuple[World, Group | None]:
     """This process among the others, as `torch.distributed` knows them."""
     group = torch.distributed
     if not (group.is_available() and group.is_initialized() and group.get_world_size() > 1):
         return World(), None
-    return World(group.get_rank(), group.get_world_size()), GroupGather()
+    return World(group.get_rank(), group.get_world_size()), ProcessGroup()

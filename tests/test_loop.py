@@ -132,7 +132,7 @@ def collapse(folder):
 def test_a_collapse_asks_for_a_stop_once_and_the_checkpoint_before_it_is_kept(tmp_path):
     with pytest.warns(CollapseWarning, match=r"CRITICAL.*Last healthy checkpoint"):
         stops = collapse(tmp_path)
-    assert stops == [25]  # 15, 20 and 25 are three readings in a row
+    assert stops == [26]  # 15, 20 and 25 are three readings in a row; what came of the last is told a step later
     assert torch.load(tmp_path / "RankWatch.last_healthy.ckpt", weights_only=True) == {"step": 10}
 
 
@@ -155,7 +155,7 @@ def test_an_exception_closes_the_books(tmp_path):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_fewer_utterances_than_asked_for_are_read_at_the_end_of_the_epoch(tmp_path):
+def test_fewer_utterances_than_asked_for_are_read_after_the_epoch(tmp_path):
     model = Encoder()
     with Watch(model, tmp_path, every_n_steps=5, n_utterances=500) as watch:
         for batch in loader():
@@ -163,8 +163,12 @@ def test_fewer_utterances_than_asked_for_are_read_at_the_end_of_the_epoch(tmp_pa
                 model(*batch)
             watch.step()
         watch.epoch()
-        assert {r.step for r in watch.readings} == {8}
-        assert {r.n for r in watch.readings if r.level == "utterance"} == {64}
+        with watch.batch(batch):
+            model(*batch)
+        watch.step()
+        assert not watch.readings  # they are being worked on
+    assert {r.step for r in watch.readings} == {9}
+    assert {r.n for r in watch.readings if r.level == "utterance"} == {64}
 
 
 def test_resumed_it_goes_on_with_the_same_probe_set(tmp_path):
@@ -209,7 +213,7 @@ def test_a_clip_that_comes_twice_does_not_end_the_probe_set(tmp_path):
             with watch.batch(batch):
                 model(*batch)
             watch.step()
-        assert {r.n for r in watch.readings if r.level == "utterance"} == {8}
+    assert {r.n for r in watch.readings if r.level == "utterance"} == {8}
 
 
 class Moving(Encoder):

@@ -30,47 +30,68 @@ class LastHealthy:
         self._kept = kept
         self._source: tuple[str, int] | None = None
         self.step: int | None = None
+        self._aside: tuple[tuple[str, int], int] | None = None  # what was put aside, and at which step
 
-    def note(self, paths: Iterable[str | Path], step: int, rewritten: Iterable[str | Path] = ()) -> None:
-        """The reading at `step` was healthy: keep the newest checkpoint.
+    def put_aside(self, paths: Iterable[str | Path], step: int, rewritten: Iterable[str | Path] = ()) -> None:
+        """Hold the newest checkpoint until it is known whether the reading at `step` was healthy.
 
         Args:
             paths: Checkpoints whose files are never written into again.
             step: Optimiser step of the reading.
             rewritten: Further ones whose files may be; they are copied, and only where they are newer.
         """
+        self._aside = None
         stable, latest = newest(paths), newest([*paths, *rewritten])
         if latest is None:
             return
         same_age = stable is not None and stable.stat().st_mtime_ns >= latest.stat().st_mtime_ns - 10**9
         checkpoint = stable if same_age and stable is not None else latest
-        self.step = step
         source = (checkpoint.name, checkpoint.stat().st_mtime_ns)
         if source != self._source:
-            self._keep(checkpoint, _link if checkpoint == stable else shutil.copy2)
-            self._source = source
+            self._put(checkpoint, _link if checkpoint == stable else shutil.copy2)
+        self._aside = source, step
 
-    def _keep(self, checkpoint: Path, put: Callable[[str, str], object]) -> None:
+    def settle(self, healthy: bool) -> None:
+        """The reading was healthy, and what was put aside is kept instead of the one before; or it wasn't."""
+        aside, self._aside = self._aside, None
+        if aside is None:
+            return
+        source, step = aside
+        if not healthy:
+            _remove(self._place_aside)
+            return
+        if source != self._source:
+            if self._kept.is_dir():
+                _remove(self._kept)
+            self._place_aside.replace(self._kept)
+        self._source, self.step = source, step
+
+    @property
+    def _place_aside(self) -> Path:
+        return self._kept.with_suffix(".aside")
+
+    def _put(self, checkpoint: Path, put: Callable[[str, str], object]) -> None:
         self._kept.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._kept.with_suffix(".new")
-        _remove(fresh)
+        _remove(self._place_aside)
         if checkpoint.is_dir():
-            shutil.copytree(checkpoint, fresh, copy_function=put)
+            shutil.copytree(checkpoint, self._place_aside, copy_function=put)
         else:
-            put(str(checkpoint), str(fresh))
-        if self._kept.is_dir():
-            _remove(self._kept)
-        fresh.replace(self._kept)
+            put(str(checkpoint), str(self._place_aside))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"kept": str(self._kept), "source": list(self._source or ()), "step": self.step}
+        aside = [*self._aside[0], self._aside[1]] if self._aside is not None else []
+        return {"kept": str(self._kept), "source": list(self._source or ()), "step": self.step, "aside": aside}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Know of the checkpoint that was kept before a restart, if it is still there."""
-        if state["source"] and Path(state["kept"]).exists():
-            name, when = state["source"]
-            self._kept, self._source, self.step = Path(state["kept"]), (name, when), state["step"]
+        """Know of the checkpoints that were kept and put aside before a restart, as far as they are still there."""
+        before = LastHealthy(Path(state["kept"]))
+        if state["source"] and before._kept.exists():
+            self._kept, self.step = before._kept, state["step"]
+            self._source = state["source"][0], state["source"][1]
+        if state["aside"] and before._place_aside.exists():
+            name, when, step = state["aside"]
+            self._kept, self._aside = before._kept, ((name, when), step)
 
     @property
     def path(self) -> Path | None:

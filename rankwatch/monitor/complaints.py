@@ -48,10 +48,11 @@ class Complaints:
 
 
 class Stopwatch:
-    """Seconds by part of the work, and their share of the run's."""
+    """Seconds by part of the work, and their share of the run's. Used by one thread."""
 
     def __init__(self) -> None:
         self._parts: dict[str, float] = defaultdict(float)
+        self._within: list[float] = []  # seconds of inner parts, for each part that is running
         self._began = time.perf_counter()
         self._spent = 0.0
 
@@ -61,14 +62,22 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a part."""
+        """Add the time spent inside to a part; an inner part's time is its own alone."""
         start = time.perf_counter()
+        self._within.append(0.0)
         try:
             yield
         finally:
-            took = time.perf_counter() - start
+            whole = time.perf_counter() - start
+            took = whole - self._within.pop()
+            if self._within:
+                self._within[-1] += whole
             self._parts[name] += took
             self._spent += took
+
+    def count(self, seconds: float) -> None:
+        """Count what another thread has taken from the run."""
+        self._spent += seconds
 
     def take(self) -> dict[str, float]:
         """The parts since the last call."""
@@ -81,6 +90,11 @@ class Stopwatch:
         return self._spent
 
     @property
+    def elapsed(self) -> float:
+        """Seconds since `begin`."""
+        return time.perf_counter() - self._began
+
+    @property
     def share(self) -> float:
         """What was spent, as a share of the time since `begin`."""
-        return self._spent / max(time.perf_counter() - self._began, 1e-9)
+        return self._spent / max(self.elapsed, 1e-9)

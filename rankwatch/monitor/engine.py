@@ -1,4 +1,4 @@
-"""The monitor: gather, exchange, read, judge. Knows no trainer; adapters call it.
+"""The monitor: gather, evaluate beside the training, hand over. Knows no trainer; adapters call it.
 
 The order of calls in a training loop::
 
@@ -10,8 +10,10 @@ The order of calls in a training loop::
         monitor.before_backward()
         loss.backward(); optimizer.step()
         monitor.batch_ends(batch)
+        if monitor.arrived(step + 1):
+            outcome = monitor.outcome()            # of the rows drawn `settings.lag` steps ago
         if monitor.due(step + 1):
-            outcome = monitor.read(step + 1)
+            monitor.start(step + 1)
     monitor.close()
 """
 
@@ -20,47 +22,47 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from torch import nn
 
 from rankwatch.monitor.complaints import Complaints, Stopwatch
-from rankwatch.monitor.detectors import DEFAULT_DETECTORS, Detector, Falling
-from rankwatch.monitor.exchange import Exchanged, GroupGather, exchange
+from rankwatch.monitor.detectors import DEFAULT_DETECTORS, Detector
+from rankwatch.monitor.evaluate import Evaluated, Evaluator, ExchangeFailedError, Gathered
+from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.gathering import Gathering
-from rankwatch.monitor.history import History
-from rankwatch.monitor.judge import Judge, Verdict
-from rankwatch.monitor.measure import measure
-from rankwatch.monitor.reading import Reading
-from rankwatch.monitor.report import Cost, Report, RunHeader
+from rankwatch.monitor.job import Job
+from rankwatch.monitor.outcome import Outcome
+from rankwatch.monitor.report import Cost, RunHeader
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import World
-from rankwatch.monitor.summary import health, summarise
-from rankwatch.monitor.window import Samples
 from rankwatch.sampling.undisturbed import DefaultDevice
 
-_STATE = 1  # raised when the saved state's form changes
+_STATE = 2
+"""Raised when the saved state's form changes."""
+
+_LEAVING = 10.0
+"""Seconds that an outcome is waited for when the run has broken off: other processes may be gone."""
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a reading led to.
+class _Pending:
+    """A reading whose rows are drawn and whose outcome isn't handed over yet.
 
     Attributes:
-        report: For the reporters.
-        verdict: Alarms and findings.
-        healthy: No detector found anything in the headline set's frames: a checkpoint of now is a good one.
-        collapsed: A critical alarm holds and this reading bears it out; the same on all processes.
+        step: Optimiser steps taken when its rows were drawn.
+        due: When its outcome is handed over.
+        fetch: Waits for it; raises what went wrong.
+        wait: Whether it is there, after at most so many seconds.
     """
 
-    report: Report
-    verdict: Verdict
-    healthy: bool
-    collapsed: bool
-
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
+    step: int
+    due: int
+    fetch: Callable[[], Evaluated]
+    wait: Callable[[float | None], bool] = lambda seconds: True
 
 
 def _on_the_cpu(method: _Method) -> _Method:
@@ -80,7 +82,7 @@ class Monitor:
     Args:
         settings: The user's arguments.
         world: This process among the others.
-        gather: The collective, where there are several processes.
+        group: The other processes, where there are several.
         precision: The trainer's precision, for the protocol.
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
         detectors: What is looked for.
@@ -91,7 +93,7 @@ class Monitor:
         settings: Settings,
         *,
         world: World | None = None,
-        gather: GroupGather | None = None,
+        group: Group | None = None,
         precision: str = "32-true",
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
         detectors: Sequence[Detector] = DEFAULT_DETECTORS,
@@ -99,18 +101,26 @@ class Monitor:
         self.settings = settings
         self.default_device = DefaultDevice()
         self.complaints = Complaints(settings.name, settings.strict)
+        self.stopwatch = Stopwatch()
         self.last_step: int | None = None
         self.readings_taken = 0
-        self._named_silent = False
+        self.longest_interval = 0
+        """The most optimiser steps between two readings."""
         self.world = world or World()
-        self._gather = gather
+        self._group = group
         self._precision = precision
         self._autocast = autocast
-        self._warmup = next((d.warmup for d in detectors if isinstance(d, Falling)), 0)
-        self._history = History()
-        self._judge = Judge(settings.sources[0], detectors)
-        self.stopwatch = Stopwatch()
+        self._detectors = detectors
         self._gathering: Gathering | None = None
+        self._evaluator: Evaluator | None = None
+        self._beside = False
+        self._pending: _Pending | None = None
+        self._next_step: int | None = None
+        self._agreed_at: int | None = None
+        self._named_silent = False
+        self._stuck = False
+
+    # -- before training ---------------------------------------------------------------------------------
 
     @_on_the_cpu
     def attach(self, root: nn.Module) -> None:
@@ -127,10 +137,20 @@ class Monitor:
             root,
             self.settings,
             world=self.world,
-            gather=self._gather,
+            group=self._group,
             complaints=self.complaints,
+            stopwatch=self.stopwatch,
             precision=self._precision,
             autocast=self._as_the_users,
+        )
+        self._beside = next((p.device.type for p in root.parameters()), "cpu") == "cpu"
+        self._evaluator = Evaluator(
+            self.settings,
+            [layer.name for layer in self._gathering.layers],
+            self._detectors,
+            self._group,
+            first=self.world.rank == 0,
+            beside=self._beside,
         )
 
     @contextlib.contextmanager
@@ -150,12 +170,20 @@ class Monitor:
             raise RuntimeError("Monitor.attach(model) comes first")
         return self._gathering
 
+    @property
+    def _evaluation(self) -> Evaluator:
+        if self._evaluator is None:
+            raise RuntimeError("Monitor.attach(model) comes first")
+        return self._evaluator
+
+    # -- during training ---------------------------------------------------------------------------------
+
     @_on_the_cpu
     def batch_starts(self, batch: Any, step: int) -> None:
         """Before a training batch's forward pass, after `step` optimiser steps."""
-        every = self.settings.every_n_steps
+        self._evaluation.budget.begin(step)
         with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
-            self.gathering.batch_starts(batch, 0 if self.last_step is None else every - step % every)
+            self.gathering.batch_starts(batch, 0 if self._next_step is None else self._next_step - step)
 
     @_on_the_cpu
     def before_backward(self) -> None:
@@ -169,110 +197,146 @@ class Monitor:
         with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
             self.gathering.batch_ends(batch)
 
-    @_on_the_cpu
     def epoch_ends(self) -> None:
-        """No utterance will be new from here on: the default probe set is complete."""
+        """No utterance will be new from here on: the default probe set is complete, as of the next optimiser step."""
+        self.gathering.epoch_ends()
+
+    @_on_the_cpu
+    def complete(self) -> None:
+        """The default probe set is complete as it is; on all processes at once, at the end of the run."""
         with self.complaints.guarded("completing the probe set"):
             self.gathering.freeze()
 
+    @_on_the_cpu
     def due(self, step: int) -> bool:
-        """Whether a reading is to be made after `step` optimiser steps: the same on all processes."""
-        if not self.gathering.complete or step == self.last_step or not self.gathering.sources:
-            return False
-        every = self.settings.every_n_steps
-        return self.last_step is None or step // every > self.last_step // every
+        """Whether rows are to be drawn after `step` optimiser steps: the same on all processes, all of which ask."""
+        if not self.gathering.complete and step != self._agreed_at:
+            self._agreed_at = step
+            with self.stopwatch.part("watching"), self.complaints.guarded("completing the probe set"):
+                self.gathering.agree()
+        ready = self.gathering.complete and bool(self.gathering.sources) and self._pending is None
+        return ready and (self.last_step is None or self._next_step is None or step >= self._next_step)
+
+    # -- a reading ---------------------------------------------------------------------------------------
 
     @_on_the_cpu
-    def read(self, step: int) -> Outcome:
-        """Make one reading of every source and judge it."""
-        self.last_step = step  # also if something fails below: the next try is at the next regular step
+    def start(self, step: int) -> None:
+        """Draw the rows of one reading of every source; all else is done beside the training."""
+        self.last_step, self._next_step = step, self._evaluation.budget.regular(step)
         with self.stopwatch.part("forward"):
-            samples, refused, error = self.gathering.rows()
-        with self.stopwatch.part("exchange"):
-            exchanged = self._exchange(samples, refused, error)
-        for reason in exchanged.failed if self.world.size > 1 else []:
-            self.complaints.warn("processes", f"left out of a reading: {reason}")
-        for source, reason in exchanged.refused.items():
-            self.gathering.silence(source, reason)
-        with self.stopwatch.part("decomposition"):
-            readings = self._measure(exchanged.samples, step)
-        verdict = self._judge.judge(readings, self._history)
-        if self._history.restarted:
-            curves = ", ".join("/".join(key) for key in self._history.restarted[:3])
-            self.complaints.warn("restarted", f"another protocol than before: curves start again ({curves}, ...)")
+            try:
+                windows, refused, error = self.gathering.windows()
+            except Exception as problem:
+                if self._group is None or self.settings.strict:
+                    raise
+                windows, refused, error = [], {}, f"{type(problem).__name__}: {problem}"  # others wait for this one
         if not self._named_silent:
             self._named_silent = True
             self.gathering.probing.name_silent_layers()
-        self.readings_taken += 1
-        return self._outcome(step, readings, verdict, exchanged.sent)
+        protocols = {
+            (window.source, level): self.gathering.protocol(window.source, level)
+            for window in windows
+            for level in self.settings.levels
+        }
+        gathered = Gathered(step, windows, protocols, refused, error, self.stopwatch.elapsed, self.stopwatch.spent)
+        job = Job(functools.partial(self._evaluation.evaluate, gathered))
+        self._pending = _Pending(step, step + self.settings.lag, job.result, job.wait)
 
-    def _exchange(self, samples: Samples, refused: Mapping[str, str], error: str) -> Exchanged:
-        """After a collective that failed (a process is gone) there are no further ones: no hang at every reading."""
+    def arrived(self, step: int) -> bool:
+        """Whether an outcome is to be handed over after `step` optimiser steps: the same on all processes."""
+        return self._pending is not None and step >= self._pending.due
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is an outcome that wasn't handed over yet."""
+        return self._pending is not None
+
+    @_on_the_cpu
+    def outcome(self) -> Outcome:
+        """What came of the pending reading; waits for it.
+
+        Raises:
+            RuntimeError: If none is pending.
+            Exception: What went wrong with it.
+        """
+        pending, self._pending = self._pending, None
+        if pending is None:
+            raise RuntimeError("no reading was started")
         try:
-            return exchange(samples, refused, error, self._gather)
-        except Exception as problem:
+            with self.stopwatch.part("waiting"):
+                evaluated = pending.fetch()
+        except ExchangeFailedError as problem:  # a process is gone: no hang at every further reading
             for source in self.gathering.sources:
                 self.gathering.silence(source, f"the exchange between processes failed: {problem}")
             raise
+        return self._told(evaluated)
 
-    def _measure(self, samples: Samples, step: int) -> list[Reading]:
-        order = {layer.name: index for index, layer in enumerate(self.gathering.layers)}
-        sources = self.settings.sources
-        readings = []
-        for source, level, layer in sorted(samples, key=lambda key: (sources.index(key[0]), key[1], order[key[2]])):
-            with self.complaints.guarded(f"decomposing {layer}"):
-                protocol = self.gathering.protocol(source, level)
-                readings.append(measure(samples[source, level, layer], step=step, layer=layer, protocol=protocol))
-        return readings
+    def arrives_soon(self) -> bool:
+        """Whether a pending outcome can be had within some seconds: the run has broken off, other processes with it."""
+        if self._pending is None:
+            return False
+        self._stuck = not self._pending.wait(_LEAVING)
+        if self._stuck:
+            self._pending = None
+        return not self._stuck
 
-    def _outcome(self, step: int, readings: list[Reading], verdict: Verdict, sent: int) -> Outcome:
-        headline = self.settings.sources[0]
-        names = [layer.name for layer in self.gathering.layers]
-        report = Report(
-            step=step,
-            readings=readings,
-            alarms=verdict.raised,
-            open_alarms=verdict.open,
-            health=health(readings, self._history, verdict.findings, headline=headline, warmup=self._warmup),
-            alarm_level=verdict.level,
-            summary=summarise(readings, headline),
-            history={
-                (source, level): self._history.table(source, level, names)
-                for source in self.settings.sources
-                for level in self.settings.levels
-            },
-            message=verdict.message,
-            cost=Cost(seconds=self.stopwatch.take(), share=self.stopwatch.share, bytes_exchanged=sent),
-        )
-        frames = [r for r in readings if (r.source, r.level) == (headline, "frame")]
-        breached = any((source, level) == (headline, "frame") for source, level, _ in verdict.findings)
-        sound = not breached and any(reading.ok for reading in frames)
-        # One process decides: a difference in the last bit must not stop some and leave others waiting.
-        collapsed = bool(self._decide(int(verdict.level == 2 and breached)))
-        return Outcome(report, verdict, healthy=sound and verdict.level < 2, collapsed=collapsed)
+    def read(self, step: int) -> Outcome:
+        """Make a reading and wait for its outcome."""
+        self.start(step)
+        return self.outcome()
 
-    def _decide(self, choice: int) -> int:
-        return choice if self._gather is None else self._gather.numbers(choice)[0]
+    def _told(self, evaluated: Evaluated) -> Outcome:
+        outcome = evaluated.outcome
+        self._next_step = outcome.next_step
+        self.longest_interval = max(self.longest_interval, outcome.report.cost.interval)
+        self.readings_taken += 1
+        for subject, note in outcome.notes.items():
+            self.complaints.warn(subject, note)
+        for source, reason in outcome.refused.items():
+            self.gathering.silence(source, reason)
+        if self._beside:
+            self.stopwatch.count(sum(evaluated.seconds.values()))
+        for trouble in evaluated.troubles:
+            self.complaints.fail(trouble.subject, trouble.message, trouble.error)
+        seconds = {**self.stopwatch.take(), **outcome.report.cost.seconds}
+        cost = replace(outcome.report.cost, seconds=seconds, share=self.stopwatch.share)
+        history = self._evaluation.tables() if self.world.rank == 0 else {}
+        return replace(outcome, report=replace(outcome.report, cost=cost, history=history))
 
     def header(self, version: str, cost: Cost | None = None) -> RunHeader:
         """The table of what was found; complete after the first reading, whose cost is told."""
         rows, notes = self.gathering.table()
-        if cost is not None:
-            seconds = {part: s for part, s in cost.seconds.items() if part != "watching"}
-            parts = ", ".join(f"{part} {s:.2f}" for part, s in seconds.items())
-            notes.append(f"the first reading took {sum(seconds.values()):.2f} s ({parts})")
         settings = self.settings
+        if cost is not None:
+            seconds = {part: s for part, s in cost.seconds.items() if part not in ("watching", "reporting")}
+            parts = ", ".join(f"{part} {s:.2f}" for part, s in seconds.items())
+            notes.append(
+                f"the first reading took {sum(seconds.values()):.2f} s ({parts}); outcomes are told {settings.lag} "
+                f"optimiser {'step' if settings.lag == 1 else 'steps'} after their rows were drawn"
+            )
         return RunHeader(settings.name, version, rows, settings.levels, settings.sources, settings.every_n_steps, notes)
 
+    # -- state -------------------------------------------------------------------------------------------
+
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""
+        """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``. Waits for a pending outcome."""
         return {
             "version": _STATE,
+            "pending": self._pending_state(),  # first: the evaluation's own state is that after it
             "last_step": self.last_step,
+            "next_step": self._next_step,
             "readings_taken": self.readings_taken,
-            "history": self._history.state_dict(),
-            "judge": self._judge.state_dict(),
+            "evaluation": self._evaluation.state_dict(),
         }
+
+    def _pending_state(self) -> dict[str, Any] | None:
+        if self._pending is None:
+            return None
+        try:
+            evaluated = self._pending.fetch()
+        except Exception:  # is told when it is due
+            return None
+        return {"step": self._pending.step, "due": self._pending.due, "outcome": evaluated.outcome.to_plain()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave.
@@ -282,16 +346,23 @@ class Monitor:
         """
         if state.get("version") != _STATE:
             raise ValueError(f"the saved state has form {state.get('version')}, this version reads {_STATE}")
-        self.last_step = state["last_step"]
+        changed = self._evaluation.load_state_dict(state["evaluation"])
+        if changed:
+            self.complaints.warn("layers", changed)
+        self.last_step, self._next_step = state["last_step"], state["next_step"]
         self.readings_taken = state["readings_taken"]
-        self._history.load_state_dict(state["history"])
-        self._judge.load_state_dict(state["judge"])
+        pending = state["pending"]
+        if pending is not None:
+            evaluated = Evaluated(Outcome.from_plain(pending["outcome"]))
+            self._pending = _Pending(pending["step"], pending["due"], lambda: evaluated)
 
     def close(self) -> None:
         """Take every hook away, and give the process group back."""
+        self.arrives_soon()
+        self._pending = None
         if self._gathering is not None:
             self._gathering.close()
             self._gathering = None
-        if self._gather is not None:
-            self._gather.close()
-            self._gather = None
+        group, self._group = self._group, None
+        if group is not None and not self._stuck:  # a thread that still waits in it goes down with the process
+            group.close()

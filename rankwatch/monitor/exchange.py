@@ -1,122 +1,204 @@
-"""What processes exchange: each its share of the window's rows, with utterance keys; nothing else.
+"""What processes exchange: each its share of the window's rows, to the first one, which tells all what came of it.
 
-A payload is a flat byte tensor: `torch.save` of plain tensors, numbers and strings. A process that failed
-sends its reason instead of rows; it is left out and named, and the others go on.
+One gather and one broadcast for a reading. The rows of a window are as many whatever the number of processes, so what
+the first one is sent doesn't grow with it, and only the first one decomposes. Beside that there is one number of each
+process at an optimiser step as long as the default probe set is being collected, and a few before the first reading.
+
+A process that failed sends its reason instead of rows; it is left out and named, and the others go on.
 """
 
 from __future__ import annotations
 
-import io
+import contextlib
+import json
+import zlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from rankwatch.monitor.window import Samples
-from rankwatch.numerics import Sample
+from rankwatch.monitor.window import Key, Rows
 
-Gather = Callable[[Tensor], list[Tensor]]
-"""All processes' byte tensors, in rank order, from one's own; sizes may differ."""
+_TIMEOUT = 600.0
+"""Seconds until a missing process is an error: as long as NCCL itself waits, by default, in training."""
+
+
+class Group(Protocol):
+    """What the monitor asks of several processes; all of them make the same calls in the same order."""
+
+    def numbers(self, value: int, about: str) -> list[int]:
+        """One number of each process, in rank order."""
+        ...
+
+    def to_first(self, payload: Tensor) -> list[Tensor]:
+        """All processes' (bytes,) uint8 payloads, in rank order, on the first one; nothing on the others."""
+        ...
+
+    def from_first(self, payload: Tensor) -> Tensor:
+        """The first one's payload, on all."""
+        ...
+
+    def close(self) -> None:
+        """Give it back."""
+        ...
 
 
 @dataclass(frozen=True)
 class Exchanged:
-    """What all processes know after an exchange: the same on each.
+    """What the first process knows after an exchange.
 
     Attributes:
-        samples: Merged samples, rows in canonical order: a reading is a pure function of the set of rows.
+        shares: Each process's rows, by source, level and layer.
         refused: Sources that some process can't read at all, with its reason; all go quiet about them.
         failed: Sentences about processes that failed this time and were left out.
-        sent: Bytes this process sent.
     """
 
-    samples: Samples
+    shares: dict[Key, list[Rows]]
     refused: dict[str, str]
     failed: list[str]
-    sent: int
 
 
-def pack(samples: Samples, refused: Mapping[str, str], error: str) -> Tensor:
-    """One process's contribution as a (bytes,) uint8 tensor."""
-    buffer = io.BytesIO()
-    content = {
-        "error": error,
-        "refused": dict(refused),
-        "samples": [[*key, sample.to_tensors()] for key, sample in samples.items()],
-    }
-    torch.save(content, buffer)
-    return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
+def pack(content: Any, tensors: Sequence[Tensor] = ()) -> Tensor:
+    """Plain values and tensors as (bytes,) uint8: eight bytes for the header's size, the header as JSON, the numbers.
+
+    JSON takes floats there and back to the last bit, NaN and infinities too. The header is a hundred bytes a tensor,
+    where `torch.save` takes some hundreds: with a thousand processes these would be most of what is sent.
+    """
+    flat = [tensor.detach().cpu().contiguous() for tensor in tensors]
+    described = [[str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for tensor in flat]
+    header = json.dumps({"content": content, "tensors": described}, separators=(",", ":")).encode()
+    size = len(header).to_bytes(8, "little")
+    start = torch.frombuffer(bytearray(size + header), dtype=torch.uint8)
+    return torch.cat([start, *(tensor.view(-1).view(torch.uint8) for tensor in flat if tensor.numel())])
 
 
-def unpack(payload: Tensor) -> tuple[Samples, dict[str, str], str]:
-    """Samples, refusals and error of one payload."""
-    content = torch.load(io.BytesIO(payload.numpy().tobytes()), weights_only=True)
-    samples = {
-        (source, level, layer): Sample.from_tensors(tensors) for source, level, layer, tensors in content["samples"]
-    }
-    return samples, content["refused"], content["error"]
+def unpack(payload: Tensor) -> tuple[Any, list[Tensor]]:
+    """What `pack` was given."""
+    end = 8 + int.from_bytes(payload[:8].numpy().tobytes(), "little")
+    header = json.loads(payload[8:end].numpy().tobytes())
+    tensors = []
+    for name, shape in header["tensors"]:
+        empty = torch.empty(shape, dtype=getattr(torch, name))
+        if empty.numel():
+            empty.view(-1).view(torch.uint8).copy_(payload[end : end + empty.nbytes])
+        end += empty.nbytes
+        tensors.append(empty)
+    return header["content"], tensors
 
 
-def exchange(samples: Samples, refused: Mapping[str, str], error: str, gather: Gather | None) -> Exchanged:
-    """Merge the shares of all processes.
+def pack_share(shares: Mapping[Key, Rows], refused: Mapping[str, str], error: str) -> Tensor:
+    """One process's contribution.
 
     Args:
-        samples: This process's share.
-        refused: Sources that this process can't read at all, with the reason.
+        shares: Its rows.
+        refused: Sources that it can't read at all, with the reason.
         error: What went wrong with others this time, or empty.
-        gather: The collective, or None where there is one process.
     """
-    if gather is None:
-        shares, sent = [(samples, dict(refused), error)], 0
-    else:
-        payload = pack(samples, refused, error)
-        sent = payload.numel()
-        shares = [unpack(part) for part in gather(payload)]
-    everywhere = {source: reason for _, reasons, _ in reversed(shares) for source, reason in reasons.items()}
-    parts: dict[tuple[str, str, str], list[Sample]] = defaultdict(list)
-    for share, _, _ in shares:
-        for key, sample in share.items():
-            if key[0] not in everywhere:
-                parts[key].append(sample)
-    failed = [f"process {rank}: {reason}" for rank, (_, _, reason) in enumerate(shares) if reason]
-    return Exchanged({key: Sample.merge(same) for key, same in parts.items()}, everywhere, failed, sent)
+    tensors = [tensor for rows in shares.values() for tensor in (_narrowest(rows.rows), rows.groups, rows.rounding)]
+    return pack({"error": error, "refused": dict(refused), "keys": [list(key) for key in shares]}, tensors)
 
 
-class GroupGather:
-    """`Gather` over a process group of rankwatch's own (gloo, so on the CPU and apart from training's).
+def _narrowest(rows: Tensor) -> Tensor:
+    """In bfloat16 where that is what the model gave: half the bytes, and nothing is lost."""
+    half = rows.bfloat16()
+    return half if bool((half.float() == rows).all()) else rows
 
-    Made on all processes at the same time, in `setup`.
+
+def merge(payloads: Sequence[Tensor]) -> Exchanged:
+    """The shares of all processes."""
+    shares: dict[Key, list[Rows]] = defaultdict(list)
+    refused: dict[str, str] = {}
+    failed = []
+    for rank, payload in enumerate(payloads):
+        content, tensors = unpack(payload)
+        for source, reason in content["refused"].items():
+            refused.setdefault(source, reason)
+        if content["error"]:
+            failed.append(f"process {rank}: {content['error']}")
+        for index, (source, level, layer) in enumerate(content["keys"]):
+            rows, groups, rounding = tensors[3 * index : 3 * index + 3]
+            shares[source, level, layer].append(Rows(rows.float(), groups, rounding))
+    return Exchanged({key: share for key, share in shares.items() if key[0] not in refused}, refused, failed)
+
+
+class OutOfStepError(RuntimeError):
+    """Processes asked each other different things: they don't make the same steps."""
+
+
+class ProcessGroup:
+    """A `Group` over a process group of rankwatch's own (gloo, so on the CPU and apart from training's).
+
+    Made on all processes at the same time, in `setup`. What they ask each other bears a mark, so that processes that
+    are no longer at the same point find out, all of them at once, instead of waiting for each other.
 
     Args:
         timeout_seconds: After this a missing process is an error on the others, not a hang.
     """
 
-    def __init__(self, timeout_seconds: float = 300.0) -> None:
+    def __init__(self, timeout_seconds: float = _TIMEOUT) -> None:
         import torch.distributed as dist  # here, since not every torch is built with it
 
         self._dist = dist
         self._group: Any = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
-        self._world_size = dist.get_world_size()
+        self._size = dist.get_world_size()
+        self._first = dist.get_rank() == 0
+        self._broken = ""
 
-    def __call__(self, payload: Tensor) -> list[Tensor]:
+    def numbers(self, value: int, about: str) -> list[int]:
+        """One number of each process.
+
+        Raises:
+            OutOfStepError: If others ask about something else, or have before.
+        """
+        mine = torch.tensor([zlib.crc32(about.encode()), value], dtype=torch.int64)
+        parts = [torch.empty_like(mine) for _ in range(self._size)]
+        with self._unbroken():
+            self._dist.all_gather(parts, mine, group=self._group)
+            self._compare(parts, mine, about)
+        return [int(part[1]) for part in parts]
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """After a failure there is no further one: who is late must not be taken for an answer to another question."""
+        if self._broken:
+            raise OutOfStepError(self._broken)
+        try:
+            yield
+        except Exception as error:
+            self._broken = str(error)
+            raise
+
+    @staticmethod
+    def _compare(parts: Sequence[Tensor], mine: Tensor, about: str) -> None:
+        others = [rank for rank, part in enumerate(parts) if int(part[0]) != int(mine[0])]
+        if others:
+            raise OutOfStepError(
+                f"processes are out of step: this one asks about {about!r}, {others[:4]} about something else; do all "
+                "make the same steps?"
+            )
+
+    def to_first(self, payload: Tensor) -> list[Tensor]:
         """Sizes first, then the payloads padded to the largest."""
-        sizes = self.numbers(payload.numel())
+        sizes = self.numbers(payload.numel(), "the rows of a reading")
         padded = torch.zeros(max(sizes), dtype=torch.uint8)
         padded[: payload.numel()] = payload
-        parts = [torch.empty_like(padded) for _ in range(self._world_size)]
-        self._dist.all_gather(parts, padded, group=self._group)
-        return [part[:size] for part, size in zip(parts, sizes, strict=True)]
+        parts = [torch.empty_like(padded) for _ in sizes] if self._first else None
+        with self._unbroken():
+            self._dist.gather(padded, parts, dst=0, group=self._group)
+        return [part[:size] for part, size in zip(parts or [], sizes, strict=bool(parts))]
 
-    def numbers(self, value: int) -> list[int]:
-        """One number of each process."""
-        mine = torch.tensor([value], dtype=torch.int64)
-        parts = [torch.empty_like(mine) for _ in range(self._world_size)]
-        self._dist.all_gather(parts, mine, group=self._group)
-        return [int(part) for part in parts]
+    def from_first(self, payload: Tensor) -> Tensor:
+        """Its size, then the payload."""
+        size = torch.tensor([payload.numel()], dtype=torch.int64)
+        with self._unbroken():
+            self._dist.broadcast(size, src=0, group=self._group)
+            received = payload if self._first else torch.zeros(int(size), dtype=torch.uint8)
+            self._dist.broadcast(received, src=0, group=self._group)
+        return received
 
     def close(self) -> None:
         """Give the group back."""

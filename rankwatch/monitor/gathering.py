@@ -9,15 +9,14 @@ from typing import Any
 
 from torch import nn
 
-from rankwatch.monitor.complaints import Complaints
-from rankwatch.monitor.exchange import GroupGather
+from rankwatch.monitor.complaints import Complaints, Stopwatch
+from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.report import LayerRow
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import HoldBack, TrainPass, World, named_probe_sets
-from rankwatch.monitor.window import Samples, Window
-from rankwatch.numerics import choose_projection
+from rankwatch.monitor.window import Window
 from rankwatch.sampling.backbones import recorder_for
 from rankwatch.sampling.discovery import WatchedLayer, find_layers, unwatched_teachers
 from rankwatch.sampling.lengths import AmbiguousLengths
@@ -35,8 +34,9 @@ class Gathering:
         root: The whole model.
         settings: The user's arguments.
         world: This process among the others.
-        gather: The collective, where there are several processes.
+        group: The other processes, or None.
         complaints: Where failures are told.
+        stopwatch: Where time is counted.
         precision: The trainer's precision, for the protocol.
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
 
@@ -50,14 +50,15 @@ class Gathering:
         settings: Settings,
         *,
         world: World,
-        gather: GroupGather | None,
+        group: Group | None,
         complaints: Complaints,
+        stopwatch: Stopwatch,
         precision: str,
         autocast: Callable[[], contextlib.AbstractContextManager[Any]],
     ) -> None:
         self._root = root
         self._settings = settings
-        self._gather = gather
+        self._group = group
         self._complaints = complaints
         self._precision = precision
         self.layers: list[WatchedLayer] = find_layers(root, settings.layers)
@@ -72,7 +73,9 @@ class Gathering:
         )
         forward = settings.probe_forward
         self._forward: ProbeForward | None = import_function(forward) if isinstance(forward, str) else forward
-        self.probing = Probing(root, self.layers, self._observer, complaints, self._numbers, autocast, settings.seed)
+        self.probing = Probing(
+            root, self.layers, self._observer, complaints, self._numbers, autocast, stopwatch, settings.seed
+        )
         self._recorder = recorder_for(root, self.layers)
         with same_random_state():  # iterating a user's dataloader draws seeds from the global generator
             self.probe_sets = named_probe_sets(settings, world)
@@ -80,6 +83,7 @@ class Gathering:
         self.notes: list[str] = [one.describe(settings.max_seconds) for one in self.probe_sets.values()]
         self._quota = quota(settings.n_utterances, world.size)
         self._hold_back = self._start_holding_back()
+        self._no_more = False
         self._train: TrainPass | None = None
         if settings.watch_train:
             self._train = TrainPass(
@@ -135,19 +139,33 @@ class Gathering:
             return
         with self._complaints.guarded("holding back a batch"):
             self._hold_back.batch_ends(batch)
-        # All processes stop collecting together, so that they make their first reading at one step.
-        if max(self._numbers(int(not self._hold_back.full))) == 0:
+
+    def epoch_ends(self) -> None:
+        """No utterance will be new from here on."""
+        self._no_more = True
+
+    def agree(self) -> None:
+        """After an optimiser step: all processes stop collecting together, so that their first reading is at one step.
+
+        Not after each batch or at an epoch's end: processes may have different numbers of batches, and meet each other
+        when they take a step.
+        """
+        if self._hold_back is None:
+            return
+        lacking = not (self._hold_back.full or self._no_more)
+        if max(self._numbers(int(lacking), "who is still collecting")) == 0:
             self.freeze()
 
     def freeze(self) -> None:
-        """The default probe set stays as it is from now on."""
+        """The default probe set stays as it is from now on; on all processes at once."""
         held, self._hold_back = self._hold_back, None
         if held is None:
             return
         held.close()
         self.probing.runner = Runner(self._root, self._recorder.backbone, self._forward, held.template)
         name = held.probe_set.name
-        if name and sum(self._numbers(held.probe_set.utterances)) == 0:
+        in_all = sum(self._numbers(held.probe_set.utterances, "utterances held back"))
+        if name and in_all == 0:
             self.silence(
                 name,
                 "no module that contains all watched layers and what feeds them is called as a module with the "
@@ -157,9 +175,9 @@ class Gathering:
         elif name:
             self.probe_sets[name] = held.probe_set
             self.notes.append(held.probe_set.describe(self._settings.max_seconds))
-            held_in_all, asked = sum(self._numbers(held.probe_set.utterances)), self._settings.n_utterances
-            if held_in_all < asked:
-                self.notes.append(f"{name} holds {held_in_all} of the {asked} utterances asked for: no others came")
+            asked = self._settings.n_utterances
+            if in_all < asked:
+                self.notes.append(f"{name} holds {in_all} of the {asked} utterances asked for: no others came")
 
     def _way_out(self) -> str:
         if id(self._root) in within_compiled(self._root.modules()):
@@ -180,7 +198,7 @@ class Gathering:
         Returns:
             Whether it is used: only if no process has lost its part.
         """
-        if min(self._numbers(int(probe_set is not None))) == 0 or probe_set is None:
+        if min(self._numbers(int(probe_set is not None), "a kept probe set")) == 0 or probe_set is None:
             return False
         if self._hold_back is not None:
             self._hold_back.close()
@@ -190,30 +208,30 @@ class Gathering:
 
     # -- a reading ---------------------------------------------------------------------------------------
 
-    def rows(self) -> tuple[Samples, dict[str, str], str]:
+    def windows(self) -> tuple[list[Window], dict[str, str], str]:
         """One window of rows from every source, the sources that can't be read at all, and what went wrong."""
-        samples: Samples = {}
+        windows: list[Window] = []
         refused: dict[str, str] = {}
         errors = []
         for source in self.sources:
             try:
-                samples.update(self._rows_of(source))
+                windows.append(self._window_of(source))
             except (AmbiguousLengths, ChangedParameters) as error:
                 refused[source] = str(error)
             except Exception as error:
                 reason = f"{source} could not be read: {type(error).__name__}: {error}"
                 self._complaints.fail(f"source {source}", reason, error)
                 errors.append(reason)
-        return samples, refused, "; ".join(errors)
+        return windows, refused, "; ".join(errors)
 
-    def _rows_of(self, source: str) -> Samples:
+    def _window_of(self, source: str) -> Window:
         if source == "train":
             assert self._train is not None
             self.probing.tell_failures(self._train.failures)
-            return self._train.next_window().samples()
+            return self._train.next_window()
         window = self._window(source)
         self.probing.fill(window, self.probe_sets[source])
-        return window.samples()
+        return window
 
     # -- what is known -----------------------------------------------------------------------------------
 
@@ -246,9 +264,9 @@ class Gathering:
                 why = "not read" if layer.name in self.probing.fired else "did not fire"
                 rows.append(LayerRow(layer.name, layer.label, 0, "-", "-", None, why))
                 continue
-            columns = self._columns(facts.width)
+            columns = self._settings.columns(facts.width)
             note = f"k = {asked} >= width: unprojected" if isinstance(asked, int) and columns is None else ""
-            kept = self._quota * self._rows_per_utterance * (columns or facts.width) * 4 / 1e6
+            kept = self._quota * self._rows_per_utterance * facts.width * 4 / 1e6
             row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
             rows.append(replace(row, cost=f"{kept:.1f} MB"))
         notes = [*self.notes, *self.quiet.values()]
@@ -266,18 +284,12 @@ class Gathering:
         frames = self._settings.frames_per_utterance if "frame" in self._settings.levels else 0
         return frames + ("utterance" in self._settings.levels)
 
-    def _columns(self, width: int) -> int | None:
-        wanted = self._settings.projection
-        if wanted == "auto":
-            return choose_projection(width, self._settings.n_utterances * self._settings.frames_per_utterance)
-        return wanted if isinstance(wanted, int) and wanted < width else None
-
     def _window(self, source: str) -> Window:
-        return Window(source, tuple(self._settings.levels), self._columns, self._settings.seed)
+        return Window(source, tuple(self._settings.levels))
 
-    def _numbers(self, value: int) -> list[int]:
+    def _numbers(self, value: int, about: str) -> list[int]:
         """One number of each process."""
-        return [value] if self._gather is None else self._gather.numbers(value)
+        return [value] if self._group is None else self._group.numbers(value, about)
 
     def silence(self, source: str, reason: str) -> None:
         """Go quiet about a source, on all processes at once."""

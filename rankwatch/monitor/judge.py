@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +171,9 @@ class Judge:
             "watches": [[kind, list(key), vars(watch).copy()] for (kind, key), watch in self._watches.items()],
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
-        self._told, self._began = int(state["told"]), int(state["began"])
-        self._watches = {(kind, (key[0], key[1], key[2])): _Watch(**watch) for kind, key, watch in state["watches"]}
+    def load_state_dict(self, state: Mapping[str, Any], curves: Container[Key]) -> None:
+        """Take over what `state_dict` gave; an alarm about none of these `curves` is no longer watched over."""
+        self._began = int(state["began"])
+        watches = {(kind, (key[0], key[1], key[2])): _Watch(**watch) for kind, key, watch in state["watches"]}
+        self._watches = {about: watch for about, watch in watches.items() if about[1] in curves}
+        self._told = min(int(state["told"]), _level(self._open_alarms()))

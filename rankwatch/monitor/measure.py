@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from rankwatch.monitor.reading import Protocol, Reading
 from rankwatch.numerics import Sample, Spectrum, analyse, indicators
 
 _SPECTRUM_POINTS = 64
-_NARROW = 256
 
 
 def measure(sample: Sample, *, step: int, layer: str, protocol: Protocol) -> Reading:
@@ -28,9 +24,8 @@ def measure(sample: Sample, *, step: int, layer: str, protocol: Protocol) -> Rea
     Returns:
         The reading. Where nothing can be estimated its rank is NaN and its status says why.
     """
-    with _threads_for(sample.d):
-        estimate = analyse(sample)
-        metrics = dict(indicators(sample, estimate))
+    estimate = analyse(sample)
+    metrics = dict(indicators(sample, estimate))
     seen = estimate.n + sample.n_nonfinite
     metrics["noise_floor"] = estimate.noise_floor
     metrics["non_finite_share"] = sample.n_nonfinite / seen if seen else 0.0
@@ -51,20 +46,6 @@ def measure(sample: Sample, *, step: int, layer: str, protocol: Protocol) -> Rea
         protocol=replace(protocol, d=estimate.d, k=estimate.k),
         spectrum=_curve(estimate.spectrum),
     )
-
-
-@contextlib.contextmanager
-def _threads_for(width: int) -> Iterator[None]:
-    """One thread for narrow layers: more only wait for each other (0.1 s instead of 0.2 to 0.3 for ten at d = 128)."""
-    threads = torch.get_num_threads()
-    if width > _NARROW or threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _curve(spectrum: Spectrum) -> tuple[float, ...]:

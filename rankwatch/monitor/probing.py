@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rankwatch.monitor.complaints import Complaints
+from rankwatch.monitor.complaints import Complaints, Stopwatch
 from rankwatch.monitor.window import Window
 from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.observe import Observer
@@ -17,6 +17,8 @@ from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, same_number_of_p
 from rankwatch.sampling.runner import Runner
 from rankwatch.sampling.taps import Taps
 from rankwatch.sampling.undisturbed import eager, same_parameters, undisturbed
+
+_ONCE_MORE = "a pass once more"
 
 
 class Probing:
@@ -27,8 +29,9 @@ class Probing:
         layers: Watched layers.
         observer: Turns outputs into rows.
         complaints: Where failures are told.
-        numbers: Gives one number of each process from one's own.
+        numbers: Gives one number of each process from one's own, and what it is about.
         autocast: Context in which a forward pass runs, as a training forward pass does.
+        stopwatch: Where time is counted.
         seed: Of what a model draws in eval mode (masks, for example).
     """
 
@@ -38,8 +41,9 @@ class Probing:
         layers: Sequence[WatchedLayer],
         observer: Observer,
         complaints: Complaints,
-        numbers: Callable[[int], list[int]],
+        numbers: Callable[[int, str], list[int]],
         autocast: Callable[[], contextlib.AbstractContextManager[Any]],
+        stopwatch: Stopwatch,
         seed: int = 0,
     ) -> None:
         self._root = root
@@ -48,6 +52,7 @@ class Probing:
         self._complaints = complaints
         self._numbers = numbers
         self._autocast = autocast
+        self._stopwatch = stopwatch
         self._seed = seed
         self._passes: dict[str, int] = {}
         self._written: set[str] = set()
@@ -70,8 +75,9 @@ class Probing:
         """
         name = probe_set.name
         if name not in self._passes:
-            self._passes[name] = max(self._numbers(len(probe_set.batches)))
-            self.ids[name] = f"{sum(self._numbers(probe_set.key_sum())) % (1 << 63):016x}"
+            self._passes[name] = max(self._numbers(len(probe_set.batches), f"passes over {name}"))
+            keys = self._numbers(probe_set.key_sum(), f"utterances of {name}")
+            self.ids[name] = f"{sum(keys) % (1 << 63):016x}"
         first = name not in self._proven
         proving = same_parameters(self._root) if first else contextlib.nullcontext()
         with undisturbed(self._root, self._seed), proving, eager():
@@ -86,18 +92,19 @@ class Probing:
         trouble: Exception | None = None
         passes = same_number_of_passes(probe_set.batches, self._passes[probe_set.name])
         if first and not passes:
-            self._numbers(0)  # others ask below
+            self._numbers(0, _ONCE_MORE)  # others ask below
         for batch, counts in passes:
             known = len(self._written)
             outputs, error = self._pass(batch)
             # Outputs that the model writes into are seen afterwards, and copied from then on: once more, on all alike.
-            if first and max(self._numbers(int(len(self._written) > known))):
+            if first and max(self._numbers(int(len(self._written) > known), _ONCE_MORE)):
                 outputs, error = self._pass(batch)
             first = False
             trouble = trouble or error
             if counts and batch.used and trouble is None:
                 try:
-                    self._take(batch, outputs, window)
+                    with self._stopwatch.part("drawing"):
+                        self._take(batch, outputs, window)
                 except Exception as problem:
                     trouble = problem
         if trouble is not None:

@@ -61,14 +61,19 @@ class Cost:
     """What the callback has taken.
 
     Attributes:
-        seconds: By part of this reading (``forward``, ``exchange``, ``decomposition``, ``reporting``).
-        share: The callback's part of the run's wall time so far, in [0, 1].
-        bytes_exchanged: Bytes this process sent for this reading.
+        seconds: By part: what the training thread has spent since the report before (``forward``, ``drawing``,
+            ``waiting`` for the rest, ``reporting``, ``watching``), and beside it, in a thread of its own, for this
+            reading (``exchange``, ``decomposition``).
+        share: The callback's part of the run's wall time so far, in [0, 1]. What is done in the thread of its own
+            counts where the model is on the CPU too, as it takes the time from it.
+        bytes_exchanged: Bytes that all processes sent to the first one for this reading.
+        interval: Optimiser steps to the next reading.
     """
 
     seconds: Mapping[str, float]
-    share: float
+    share: float = 0.0
     bytes_exchanged: int = 0
+    interval: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rankwatch.numerics import choose_projection
+
 LEVELS = ("frame", "utterance")
 
 
@@ -29,6 +31,7 @@ class Settings:
     frames_per_utterance: int = 4
     projection: str | int | None = "auto"
     on_collapse: str = "warn"
+    max_overhead: float | None = 0.01
     lengths: Any = "auto"
     frames: str = "unmasked"
     sample_rate: int = 16_000
@@ -55,6 +58,8 @@ class Settings:
         _require(self.sample_rate >= 1, "sample_rate", self.sample_rate, "a number of samples per second")
         _require(self.max_seconds > 0, "max_seconds", self.max_seconds, "more than 0")
         _require(self.on_collapse in ("warn", "stop"), "on_collapse", self.on_collapse, "'warn' or 'stop'")
+        share_ok = self.max_overhead is None or 0 < self.max_overhead <= 1
+        _require(share_ok, "max_overhead", self.max_overhead, "a share of the run's time in (0, 1], or None")
         known = ("unmasked", "masked", "all")
         _require(self.frames in known, "frames", self.frames, "'unmasked', 'masked' or 'all'")
         for name in self.sets:
@@ -79,6 +84,17 @@ class Settings:
             if name not in known:
                 raise TypeError(f"{owner}() has no argument {name!r}; besides its own it takes {', '.join(known)}")
         return cls(**arguments)
+
+    @property
+    def lag(self) -> int:
+        """Optimiser steps from a reading's rows to its outcome: a tenth of the interval, and at least one."""
+        return max(1, self.every_n_steps // 10)
+
+    def columns(self, width: int) -> int | None:
+        """Columns that a layer of this width is projected to, or None."""
+        if self.projection == "auto":
+            return choose_projection(width, self.n_utterances * self.frames_per_utterance)
+        return self.projection if isinstance(self.projection, int) and self.projection < width else None
 
     @property
     def sets(self) -> dict[str, Any]:

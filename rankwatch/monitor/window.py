@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rankwatch.numerics import Sample
 from rankwatch.sampling.draw import Drawn
 
-Samples = dict[tuple[str, str, str], Sample]
-"""(source, level, layer) -> the rows gathered."""
+Key = tuple[str, str, str]
+"""(source, level, layer)."""
+
+
+class Rows(NamedTuple):
+    """Rows of one layer and level, on the CPU.
+
+    Attributes:
+        rows: (n, d) float32.
+        groups: (n,) int64, the utterance key of each.
+        rounding: (n,) float64, variance of each row's rounding, summed over its columns.
+    """
+
+    rows: Tensor
+    groups: Tensor
+    rounding: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """All of them together.
+
+        Raises:
+            RuntimeError: If they are of different widths.
+        """
+        return cls(*(torch.cat(some) for some in zip(*parts, strict=True)))
 
 
 class Window:
-    """Collects `Drawn` rows and makes samples of them.
+    """Collects `Drawn` rows.
 
     Args:
         source: Name of the probe set, or ``"train"``.
         levels: Wanted levels.
-        projection: Width of a layer -> columns to project its rows to, or None.
-        seed: Seed of the projection.
     """
 
-    def __init__(
-        self, source: str, levels: tuple[str, ...], projection: Callable[[int], int | None], seed: int = 0
-    ) -> None:
+    def __init__(self, source: str, levels: Sequence[str]) -> None:
         self.source = source
         self._levels = levels
-        self._projection = projection
-        self._seed = seed
-        self._rows: dict[tuple[str, str], list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)
+        self._rows: dict[tuple[str, str], list[Rows]] = defaultdict(list)
         self.utterances = 0
         self.dropped = 0
 
@@ -42,21 +59,20 @@ class Window:
         self.dropped += max((rows.dropped for rows in drawn.values()), default=0)
         for layer, rows in drawn.items():
             if "frame" in self._levels:
-                self._rows["frame", layer].append((rows.frame_rows, rows.frame_keys, rows.frame_rounding))
+                self._rows["frame", layer].append(Rows(rows.frame_rows, rows.frame_keys, rows.frame_rounding))
             if "utterance" in self._levels:
-                parts = (rows.utterance_rows, rows.utterance_keys, rows.utterance_rounding)
+                parts = Rows(rows.utterance_rows, rows.utterance_keys, rows.utterance_rounding)
                 self._rows["utterance", layer].append(parts)
 
-    def samples(self) -> Samples:
-        """One sample per level and layer; a layer without a single row has one with n = 0."""
-        samples = {}
-        for (level, layer), parts in self._rows.items():
-            rows, groups, rounding = (torch.cat(some) for some in zip(*parts, strict=True))
-            samples[self.source, level, layer] = Sample.from_rows(
-                rows,
-                groups=groups,
-                projection=self._projection(rows.shape[1]),
-                seed=self._seed,
-                rounding=rounding,
-            )
-        return samples
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """Levels and layers that are there."""
+        return list(self._rows)
+
+    def take(self, level: str, layer: str) -> Rows:
+        """The rows of one level and layer, which are given up; maybe none.
+
+        Raises:
+            RuntimeError: If the layer's width has changed within the window.
+        """
+        return Rows.joined(self._rows.pop((level, layer)))

@@ -136,7 +136,7 @@ def _live(found: Directions, sample: Sample, center: bool) -> int:
     if not center:
         return sample.d
     # The sums that are left of projected rows can't see a small variance beside a huge mean.
-    live, variance = sample.moments.live(), sample.moments.variance()
+    live, variance = sample.moments.live(), sample.moments.variance
     return int(live.sum()) if variance[~live].sum() <= DEAD * variance.sum() else sample.d
 
 
@@ -155,7 +155,7 @@ def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
     independent = n - 1 if center else n
     if independent < 2 or d == 0:
         return _nothing(sample, math.nan, [*reasons, "too_few_rows"])
-    energy, variance = float(moments.second_moment().sum()), float(moments.variance().sum())
+    energy, variance = float(moments.second_moment().sum()), float(moments.variance.sum())
     if energy == 0.0 or variance <= CONSTANT * energy:
         return _nothing(sample, 1.0, [*reasons, "constant"])
     rows = Rows.of(sample, center)

@@ -39,7 +39,7 @@ def indicators(sample: Sample, estimate: RankEstimate) -> dict[str, float]:
     eigenvalues = estimate.spectrum.eigenvalues()
     return {
         "mean_share": _mean_share(sample),
-        "std_normalised": math.sqrt(sample.d) * float(np.sqrt(moments.unit_variance()).mean())
+        "std_normalised": math.sqrt(sample.d) * float(np.sqrt(moments.unit_variance).mean())
         if sample.n and sample.d
         else math.nan,
         "dead_dimensions": _dead_dimensions(sample),
@@ -55,13 +55,13 @@ def _mean_share(sample: Sample) -> float:
     energy = float(sample.moments.second_moment().sum())
     if sample.n == 0:
         return math.nan
-    return min(float((sample.moments.mean() ** 2).sum()) / energy, 1.0) if energy > 0.0 else 1.0
+    return min(float((sample.moments.mean**2).sum()) / energy, 1.0) if energy > 0.0 else 1.0
 
 
 def _dead_dimensions(sample: Sample) -> float:
     if sample.n == 0 or sample.d == 0:
         return math.nan
-    variance = sample.moments.variance()
+    variance = sample.moments.variance
     return float(((variance <= DEAD * variance.mean()) | ~sample.moments.live()).mean())
 
 

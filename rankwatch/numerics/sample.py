@@ -1,10 +1,9 @@
-"""What a window gathers for one layer and level, in a form that processes can exchange and merge."""
+"""Rows of one layer and level, in a form that hangs on nothing but what they are."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,14 +29,14 @@ class Sample:
     processes; everything that is computed from a sample is therefore the same everywhere.
 
     Attributes:
-        rows: (n, k) or, unprojected, (n, d) float32 on CPU: sorted by group, then by content.
+        rows: (n, k) or, unprojected, (n, d) float32 on CPU: sorted by group, then by what they were unprojected.
         groups: (n,) int64, the utterance key of each row; -1 for a row that stands by itself.
         weights: (n,) float64, how much each row counts, 1 on the average; None where all count the same.
         rounding: (n,) float64, variance of each row's rounding, summed over its columns before the projection.
         d: Columns before any projection.
         k: Columns after the projection, or None.
         seed: Seed of the projection.
-        moments: Sums over the same rows before the projection, and the number of rows left out.
+        moments: Those of the same rows before the projection, and the number of rows left out.
     """
 
     rows: torch.Tensor
@@ -93,13 +92,17 @@ class Sample:
             >>> Sample.from_rows(torch.randn(8, 4), groups=[0, 0, 1, 1, 2, 2, 3, 3]).n
             8
         """
-        rows = torch.as_tensor(x).detach()
+        rows = (x if isinstance(x, torch.Tensor) else torch.as_tensor(x, device="cpu")).detach()
         if rows.ndim != 2:
             raise ValueError(f"expected rows of shape (n, d), got {tuple(rows.shape)}")
         if projection is not None and (int(projection) != projection or projection < 1):
             raise ValueError(f"projection must be a positive whole number, got {projection}")
         n, d = rows.shape
-        keys = torch.full((n,), NO_GROUP, device="cpu") if groups is None else torch.as_tensor(groups).detach().cpu()
+        keys = (
+            torch.full((n,), NO_GROUP, device="cpu")
+            if groups is None
+            else torch.as_tensor(groups, device="cpu").detach()
+        )
         if keys.shape != (n,):
             raise ValueError(f"expected one group key for each of {n} rows, got {tuple(keys.shape)}")
         if n and int(keys.min()) < NO_GROUP:
@@ -107,7 +110,7 @@ class Sample:
         counting = None if weights is None else _checked(weights, n)
         if rounding is None:
             rounding = rounding_of(rows)
-        rows, rounded = rows.float(), torch.as_tensor(rounding).detach().double().cpu()
+        rows, rounded = rows.float(), torch.as_tensor(rounding, device="cpu").detach().double()
         if rounded.shape != (n,):
             raise ValueError(f"expected one rounding variance for each of {n} rows, got {tuple(rounded.shape)}")
         finite = torch.isfinite(rows).all(dim=1)
@@ -121,61 +124,13 @@ class Sample:
             counting = counting * (len(counting) / math.fsum(counting.tolist()))  # a sum that hangs on no order
         # Adding zero turns -0.0, which equals 0.0 and differs in its bytes, into 0.0.
         rows, keys = rows + 0.0, keys.to(torch.int64)
-        moments = Moments.from_rows(rows.cpu(), bad, counting)
+        rows = rows.cpu()
+        order = _order(rows, keys, counting, rounded)
+        rows, keys, rounded = rows[order], keys[order], rounded[order]
+        counting = None if counting is None else counting[order]
         k = projection if projection is not None and projection < d else None
-        kept = (rows if k is None else project(rows, k, seed)).cpu()
-        return Sample(kept, keys, counting, rounded, d, k, seed, moments)._sorted()
-
-    @staticmethod
-    def merge(samples: Sequence[Sample]) -> Sample:
-        """The sample of all rows together.
-
-        Args:
-            samples: At least one; the same d, k and seed. Empty ones are welcome.
-
-        Returns:
-            What `from_rows` would give for the whole, in whatever order the parts come.
-
-        Raises:
-            ValueError: If there is none, or they were taken differently.
-        """
-        if not samples:
-            raise ValueError("nothing to merge")
-        if any(sample.weights is not None for sample in samples):
-            raise ValueError("weights are relative to their own sample: merge the rows, then weigh them")
-        kinds = {(sample.d, sample.k, sample.seed) for sample in samples}
-        if len(kinds) > 1:
-            raise ValueError(f"samples differ in (d, k, seed): {sorted(kinds, key=str)}")
-        rows = torch.cat([sample.rows for sample in samples])
-        groups = torch.cat([sample.groups for sample in samples])
-        rounding = torch.cat([sample.rounding for sample in samples])
-        first = samples[0]
-        moments = Moments.merge([sample.moments for sample in samples])
-        return Sample(rows, groups, None, rounding, first.d, first.k, first.seed, moments)._sorted()
-
-    def to_tensors(self) -> dict[str, torch.Tensor]:
-        """Plain tensors that hold everything but weights, for the way to another process."""
-        m = self.moments
-        header = [self.d, -1 if self.k is None else self.k, self.seed, m.n, m.n_nonfinite]
-        return {
-            "header": torch.tensor(header, dtype=torch.int64),
-            "rows": self.rows,
-            "groups": self.groups,
-            "rounding": self.rounding,
-            "exponents": m.exponents,
-            "sums": m.sums,
-            "squares": m.squares,
-            "unit": m.unit,
-        }
-
-    @staticmethod
-    def from_tensors(tensors: Mapping[str, torch.Tensor]) -> Sample:
-        """The way back from `to_tensors`."""
-        d, k, seed, n, bad = (int(value) for value in tensors["header"])
-        names = ("exponents", "sums", "squares", "unit")
-        moments = Moments(n, bad, *(tensors[name].cpu() for name in names))
-        rows, groups, rounding = (tensors[name].cpu() for name in ("rows", "groups", "rounding"))
-        return Sample(rows, groups, None, rounding, d, None if k < 0 else k, seed, moments)
+        kept = rows if k is None else project(rows, k, seed)
+        return Sample(kept, keys, counting, rounded, d, k, seed, Moments.from_rows(rows, bad, counting))
 
     def noise(self) -> NDArray[np.float64]:
         """(d,) variance that rounding has put into each column before the projection: in proportion to its squares."""
@@ -185,20 +140,18 @@ class Sample:
         rounding = self.rounding if self.weights is None else self.rounding * self.weights
         return np.asarray(float(rounding.mean()) / squares.sum() * squares)
 
-    def _sorted(self) -> Sample:
-        """Sorted by group, rows of one group by their bytes: an order that hangs on nothing else."""
-        array = np.ascontiguousarray(self.rows.numpy())
-        if not array.size:
-            return self
-        as_bytes = array.view(np.dtype((np.void, array.shape[1] * array.itemsize))).ravel()
-        # Equal rows may still differ in what stands beside them.
-        order = np.lexsort((self.rounding.numpy(), np.zeros(self.n) if self.weights is None else self.weights.numpy()))
-        order = order[np.argsort(as_bytes[order], kind="stable")]
-        index = torch.from_numpy(order[np.argsort(self.groups.numpy()[order], kind="stable")])
-        weights = None if self.weights is None else self.weights[index]
-        return replace(
-            self, rows=self.rows[index], groups=self.groups[index], weights=weights, rounding=self.rounding[index]
-        )
+
+def _order(rows: torch.Tensor, groups: torch.Tensor, weights: torch.Tensor | None, rounding: torch.Tensor) -> Any:
+    """By group, rows of one group by their bytes: an order that hangs on nothing else."""
+    n, d = rows.shape
+    if not n or not d:
+        return torch.arange(n, device="cpu")
+    array = np.ascontiguousarray(rows.numpy())
+    as_bytes = array.view(np.dtype((np.void, d * array.itemsize))).ravel()
+    # Equal rows may still differ in what stands beside them.
+    order = np.lexsort((rounding.numpy(), np.zeros(n) if weights is None else weights.numpy()))
+    order = order[np.argsort(as_bytes[order], kind="stable")]
+    return torch.from_numpy(order[np.argsort(groups.numpy()[order], kind="stable")])
 
 
 def _checked(weights: Any, n: int) -> torch.Tensor:

@@ -38,7 +38,7 @@ def watch(model, batches, **settings):
         monitor.batch_starts(batch, step)
         model(*batch)
         monitor.batch_ends(batch)
-    monitor.epoch_ends()
+    monitor.complete()
     outcome = monitor.read(100)
     monitor.close()
     return outcome.report.readings
@@ -97,6 +97,7 @@ def test_a_handful_of_very_short_files_is_counted(length):
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
+    assert monitor.due(1)
     with pytest.warns(RuntimeWarning, match="1 utterances are too short"):
         outcome = monitor.read(1)
     frame = next(r for r in outcome.report.readings if (r.level, r.layer) == ("frame", "layers.2"))
@@ -120,6 +121,7 @@ def test_ambiguous_lengths_name_the_candidates_and_go_quiet():
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
+    assert monitor.due(1)
     with pytest.warns(RuntimeWarning, match="wave_lengths"):
         outcome = monitor.read(1)
     assert not outcome.report.readings
@@ -127,15 +129,15 @@ def test_ambiguous_lengths_name_the_candidates_and_go_quiet():
 
 
 class Gone:
-    """A collective whose other side is gone."""
+    """A group whose other side is gone."""
 
     def __init__(self):
         self.asked = 0
 
-    def numbers(self, value):
+    def numbers(self, value, about):
         return [value]
 
-    def __call__(self, payload):
+    def to_first(self, payload):
         self.asked += 1
         raise RuntimeError("timed out")
 
@@ -144,16 +146,17 @@ class Gone:
 
 
 def test_after_a_failed_exchange_there_is_no_further_one():
-    model, batch, gather = Encoder(), collate(Noise(8).items), Gone()
-    monitor = Monitor(Settings(n_utterances=8, every_n_steps=1), gather=gather)
+    model, batch, group = Encoder(), collate(Noise(8).items), Gone()
+    monitor = Monitor(Settings(n_utterances=8, every_n_steps=1), group=group)
     monitor.attach(model)
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
+    assert monitor.due(1)
     with pytest.warns(RuntimeWarning, match="exchange between processes failed"), pytest.raises(RuntimeError):
         monitor.read(1)
     assert not any(monitor.due(step) for step in range(2, 20))
-    assert gather.asked == 1
+    assert group.asked == 1
 
 
 def test_nothing_measured_is_not_healthy():
@@ -165,6 +168,7 @@ def test_nothing_measured_is_not_healthy():
     monitor.attach(model)
     monitor.batch_starts(batch, 0)
     monitor.batch_ends(batch)
+    assert monitor.due(1)
     with pytest.warns(RuntimeWarning, match="no such thing"):
         outcome = monitor.read(1)
     assert not outcome.healthy
@@ -187,6 +191,7 @@ def test_a_layer_that_never_fires_is_named():
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
+    assert monitor.due(1)
     with pytest.warns(RuntimeWarning, match=r"layers\.2 did not fire"):
         monitor.read(1)
     rows = {row.layer: row for row in monitor.header("0").layers}
@@ -204,6 +209,7 @@ def test_the_teacher_branch_is_offered_and_off_by_default():
         monitor.attach(model)
         monitor.batch_starts(batch, 0)
         monitor.batch_ends(batch)
+        assert monitor.due(1)
         return {r.layer for r in monitor.read(1).report.readings}, monitor.header("0").notes
 
     layers, notes = watched()
@@ -221,6 +227,7 @@ def test_a_projection_as_wide_as_the_layer_is_left_out_and_said():
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
+    assert monitor.due(1)
     readings = monitor.read(1).report.readings
     assert {r.k for r in readings} == {None}
     assert all("k = 40 >= width" in row.note for row in monitor.header("0").layers)
@@ -238,6 +245,7 @@ def test_a_model_that_is_never_called_as_a_module_needs_probe_forward():
             monitor.batch_starts(batch, step)
             model.forward(*batch)  # bypasses hooks
             monitor.batch_ends(batch)
+            monitor.due(step)
 
     silent = Monitor(Settings(n_utterances=8))
     with pytest.warns(RuntimeWarning, match="probe_forward"):

@@ -155,7 +155,7 @@ def test_state_survives_a_restart():
     for i, v in enumerate(columns()):
         seen.append(judge.judge([reading(i, v)], history).raised)
         fresh, past = Judge("held_back"), History()
-        fresh.load_state_dict(judge.state_dict())
+        fresh.load_state_dict(judge.state_dict(), [("held_back", "frame", "layers.0")])
         past.load_state_dict(history.state_dict())
         judge, history = fresh, past
     assert seen == expected
@@ -170,3 +170,14 @@ def test_the_reference_is_a_quantile_of_sound_readings_after_the_warm_up():
     series = history.series(reading(99, 0.0))
     assert series.reference(warmup=3) == pytest.approx(13.2)  # the 80 % quantile of 10 .. 14
     assert series.reference(warmup=7) is None
+
+
+def test_an_alarm_about_a_layer_that_is_gone_does_not_stay_open():
+    judge, history = Judge("held_back"), History()
+    for i, value in enumerate([60.0] * 10 + [20.0] * 4):
+        judge.judge([reading(i, value)], history)
+    fresh = Judge("held_back")
+    fresh.load_state_dict(judge.state_dict(), [("held_back", "frame", "layers.1")])
+    verdict = fresh.judge([reading(20, 60.0, layer="layers.1")], History())
+    assert verdict.level == 0
+    assert not verdict.open

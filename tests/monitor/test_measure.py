@@ -16,7 +16,8 @@ def _read(rows, **sample):
 
 
 def _rows(n=400, d=32):
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(0)) * torch.arange(1, d + 1) ** -0.5
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, d, generator=generator, dtype=torch.float32) * torch.arange(1, d + 1).float() ** -0.5
 
 
 def test_width_and_columns_are_filled_in_and_the_curve_starts_at_one():
@@ -39,8 +40,11 @@ def test_non_finite_rows_are_a_share_and_all_of_them_no_number():
     assert not reading.ok
 
 
-def test_the_users_number_of_threads_is_as_before():
-    before = torch.get_num_threads()
-    _read(_rows())
-    _read(torch.zeros(0, 32))
-    assert torch.get_num_threads() == before
+def test_the_users_default_type_is_not_ours():
+    """Training in bf16-true sets it for the whole process, whatever thread is calculating."""
+    reading = _read(_rows(), projection=16)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert _read(_rows().float(), projection=16) == reading
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toys import Encoder
 
-from rankwatch.monitor.complaints import Complaints
+from rankwatch.monitor.complaints import Complaints, Stopwatch
 from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.window import Window
 from rankwatch.sampling.discovery import find_layers
@@ -35,15 +35,17 @@ def fill(batches, model=None, passes=None):
     layers = find_layers(model)
     model.register_forward_hook(lambda *_: made.append(1))
 
-    def numbers(value):
+    def numbers(value, about):
         asked.append(value)
         return [value, passes or value]
 
     observer = Observer(layers, model, levels=["frame"], per_utterance=4)
-    probing = Probing(model, layers, observer, Complaints("test", strict=True), numbers, contextlib.nullcontext)
+    probing = Probing(
+        model, layers, observer, Complaints("test", strict=True), numbers, contextlib.nullcontext, Stopwatch()
+    )
     probing.runner = Runner(model, None, lambda module, batch: module(*batch))
     probe_set = audio_probe_set("set", batches) if batches else ProbeSet("set")
-    windows = [Window("set", ("frame",), lambda width: None) for _ in range(2)]
+    windows = [Window("set", ("frame",)) for _ in range(2)]
     for window in windows:
         probing.fill(window, probe_set)
     return asked, len(made), windows
@@ -71,7 +73,7 @@ def test_outputs_that_are_written_into_are_read_as_the_layer_gave_them():
     assert made == 5
     x = model.eval().feature_extractor(WAVES.unsqueeze(1)).transpose(1, 2)
     first = model.layers[0](x, None)
-    rows = next(s for key, s in windows[0].samples().items() if key[2] == "layers.0")
-    assert rows.n == 16
-    mean = torch.as_tensor(rows.rows).double().mean()
+    rows = windows[0].take("frame", "layers.0")
+    assert len(rows.rows) == 16
+    mean = rows.rows.double().mean()
     assert abs(mean - first.double().mean()) < 0.5  # written into it would be above by 1

@@ -28,7 +28,7 @@ def _train(monitor, model, steps=3):
         model(*batch)
         monitor.before_backward()
         monitor.batch_ends(batch)
-    monitor.epoch_ends()
+    monitor.complete()
     return monitor.read(steps).report.readings
 
 

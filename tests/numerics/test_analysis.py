@@ -214,7 +214,7 @@ def test_another_default_device_changes_nothing() -> None:
     torch.set_default_device("meta")
     try:
         assert analysis.analyse(sample).value == wanted
-        assert analysis.analyse(analysis.Sample.merge([sample])).value == wanted
+        assert analysis.analyse(analysis.Sample.from_rows(x, groups)).value == wanted
         assert projection_matrix(256, 31, 4).device.type == "cpu"
     finally:
         torch.set_default_device(None)

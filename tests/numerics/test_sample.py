@@ -1,4 +1,4 @@
-"""A sample is the same, bit for bit, however its rows were ordered and spread over processes."""
+"""A sample is the same, bit for bit, however its rows were ordered."""
 
 from collections.abc import Callable
 
@@ -16,23 +16,21 @@ def _rows(n: int = 60, d: int = 24, seed: int = 0) -> torch.Tensor:
 
 
 def _same(a: Sample, b: Sample) -> bool:
-    left, right = a.to_tensors(), b.to_tensors()
-    return all(torch.equal(left[name], right[name]) for name in left)
+    tensors = all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("rows", "groups", "rounding"))
+    names = ("mean", "variance", "unit_variance")
+    return tensors and all(np.array_equal(getattr(a.moments, name), getattr(b.moments, name)) for name in names)
 
 
 @pytest.mark.parametrize("projection", [None, 7])
 @pytest.mark.parametrize("grouped", [True, False])
-def test_merging_shards_in_any_order_equals_the_whole(projection: int | None, grouped: bool) -> None:
+def test_rows_in_any_order_are_one_sample(projection: int | None, grouped: bool) -> None:
     x, keys = _rows(), torch.arange(60) // 4 * 17 % 101
-    groups = keys if grouped else None
-    whole = Sample.from_rows(x, groups, projection, seed=3)
+    whole = Sample.from_rows(x, keys if grouped else None, projection, seed=3)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
-    parts = [order[:1], order[1:35], order[35:35], order[35:]]
-    shards = [Sample.from_rows(x[p], keys[p] if grouped else None, projection, seed=3) for p in parts]
-    merged = Sample.merge([shards[2], shards[3], shards[0], shards[1]])
-    assert _same(whole, merged)
-    assert analyse(whole).value == analyse(merged).value
-    assert indicators(whole, analyse(whole)) == pytest.approx(indicators(merged, analyse(merged)), nan_ok=True)
+    other = Sample.from_rows(x[order], keys[order] if grouped else None, projection, seed=3)
+    assert _same(whole, other)
+    assert analyse(whole).value == analyse(other).value
+    assert indicators(whole, analyse(whole)) == pytest.approx(indicators(other, analyse(other)), rel=0, nan_ok=True)
 
 
 def test_non_finite_rows_are_left_out_and_counted() -> None:
@@ -49,16 +47,9 @@ def test_moments_are_those_of_the_unprojected_rows_in_float64() -> None:
     moments = Sample.from_rows(x, projection=5).moments
     exact = x.double().numpy()
     unit = exact / np.linalg.norm(exact, axis=1, keepdims=True)
-    np.testing.assert_allclose(moments.mean(), exact.mean(0), rtol=1e-10)
-    np.testing.assert_allclose(moments.variance(), exact.var(0), rtol=1e-7)
-    np.testing.assert_allclose(moments.unit_variance(), unit.var(0), rtol=1e-7)
-
-
-def test_tensors_carry_everything() -> None:
-    sample = Sample.from_rows(_rows(), torch.arange(60) // 2, 6, seed=9)
-    copy = Sample.from_tensors(sample.to_tensors())
-    assert _same(sample, copy)
-    assert (copy.d, copy.k, copy.seed, copy.n, copy.n_nonfinite) == (24, 6, 9, 60, 0)
+    np.testing.assert_allclose(moments.mean, exact.mean(0), rtol=1e-10)
+    np.testing.assert_allclose(moments.variance, exact.var(0), rtol=1e-7)
+    np.testing.assert_allclose(moments.unit_variance, unit.var(0), rtol=1e-7)
 
 
 def test_projection_that_is_not_narrower_is_none() -> None:
@@ -71,8 +62,6 @@ def test_projection_that_is_not_narrower_is_none() -> None:
         (lambda: Sample.from_rows(torch.zeros(3)), "shape"),
         (lambda: Sample.from_rows(_rows(), groups=[1, 2]), "group key"),
         (lambda: Sample.from_rows(_rows(), projection=0), "positive"),
-        (lambda: Sample.merge([]), "nothing"),
-        (lambda: Sample.merge([Sample.from_rows(_rows()), Sample.from_rows(_rows(), seed=1)]), "differ"),
     ],
 )
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:

@@ -1,0 +1,282 @@
+"""From windows of rows to an outcome: what is done beside the training, and for all processes on the first one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rankwatch.monitor.budget import Budget
+from rankwatch.monitor.detectors import Detector, Falling
+from rankwatch.monitor.exchange import Exchanged, Group, merge, pack, pack_share, unpack
+from rankwatch.monitor.history import History
+from rankwatch.monitor.job import forks
+from rankwatch.monitor.judge import Judge
+from rankwatch.monitor.measure import measure
+from rankwatch.monitor.outcome import Outcome
+from rankwatch.monitor.reading import Protocol, Reading
+from rankwatch.monitor.report import Cost, Report
+from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.summary import health, summarise
+from rankwatch.monitor.window import Key, Rows, Window
+from rankwatch.numerics import Sample
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What one process has for a reading.
+
+    Attributes:
+        step: Optimiser steps taken.
+        windows: Rows, by source; given up as they are worked on.
+        protocols: The conditions, by source and level.
+        refused: Sources that can't be read at all, with the reason.
+        error: What went wrong with others this time, or empty.
+        elapsed: Seconds that the run has lasted.
+        spent: Of these, what the callback has taken.
+    """
+
+    step: int
+    windows: Sequence[Window] = ()
+    protocols: Mapping[tuple[str, str], Protocol] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+    elapsed: float = 0.0
+    spent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something of this process's own that failed, to be told by the thread in which the user's code runs."""
+
+    subject: str
+    message: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What came of it.
+
+    Attributes:
+        outcome: The same on all processes.
+        troubles: This process's own.
+        seconds: What it took here, by part.
+    """
+
+    outcome: Outcome
+    troubles: Sequence[Trouble] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class ExchangeFailedError(RuntimeError):
+    """A process is gone, or elsewhere; there is to be no further exchange."""
+
+
+class Evaluator:
+    """Turns what processes have gathered into one outcome for all.
+
+    The first process merges, decomposes, judges and decides, and tells the others: what they do can't differ, be it by
+    the last bit of a number.
+
+    Args:
+        settings: The user's arguments.
+        layers: Paths of the watched layers, in order.
+        detectors: What is looked for.
+        group: The other processes, or None.
+        first: Whether this is the first one.
+        beside: Whether decompositions take time from the training: the model is on the CPU too.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        layers: Sequence[str],
+        detectors: Sequence[Detector],
+        group: Group | None,
+        *,
+        first: bool,
+        beside: bool,
+    ) -> None:
+        self._settings = settings
+        self._layers = list(layers)
+        self._group = group
+        self._first = first
+        self._beside = beside
+        self._warmup = next((d.warmup for d in detectors if isinstance(d, Falling)), 0)
+        self._headline = settings.sources[0]
+        self._history = History()
+        self._judge = Judge(self._headline, detectors)
+        self.budget = Budget(settings.every_n_steps, settings.max_overhead)
+
+    def evaluate(self, gathered: Gathered) -> Evaluated:
+        """The whole way; makes two collectives where there are several processes.
+
+        Raises:
+            ExchangeFailedError: If a collective failed.
+            Exception: What went wrong on the first process, on all of them.
+        """
+        troubles: list[Trouble] = []
+        start = time.perf_counter()
+        share = self._share(gathered, troubles)
+        if self._group is None:
+            exchanged = Exchanged({key: [rows] for key, rows in share.items()}, dict(gathered.refused), [])
+            seconds = {"exchange": 0.0, "decomposition": time.perf_counter() - start}
+            outcome = self._outcome(gathered, exchanged, troubles, seconds, 0)
+        else:
+            packed = pack_share(share, gathered.refused, gathered.error)
+            del share
+            seconds = {"exchange": 0.0, "decomposition": time.perf_counter() - start}
+            outcome = self._together(self._group, gathered, packed, troubles, seconds)
+        return Evaluated(outcome, troubles, seconds)
+
+    def _together(
+        self, group: Group, gathered: Gathered, packed: Any, troubles: list[Trouble], seconds: dict[str, float]
+    ) -> Outcome:
+        payloads = self._timed(seconds, lambda: group.to_first(packed))
+        answer = packed[:0]
+        failure: Exception | None = None
+        if self._first:
+            try:
+                sent = sum(payload.numel() for payload in payloads)
+                exchanged = merge(payloads)
+                del payloads, packed
+                answer = pack(self._outcome(gathered, exchanged, troubles, seconds, sent).to_plain())
+            except Exception as error:  # the others wait for an answer
+                failure = error
+                answer = pack({"failed": f"{type(error).__name__}: {error}"})
+        told, _ = unpack(self._timed(seconds, lambda: group.from_first(answer)))
+        if "failed" in told:
+            raise failure or RuntimeError(f"on the first process: {told['failed']}")
+        return Outcome.from_plain(told)
+
+    @staticmethod
+    def _timed(seconds: dict[str, float], collective: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        try:
+            return collective()
+        except Exception as error:
+            raise ExchangeFailedError(f"{type(error).__name__}: {error}") from error
+        finally:
+            seconds["exchange"] += time.perf_counter() - start
+
+    @staticmethod
+    def _share(gathered: Gathered, troubles: list[Trouble]) -> dict[Key, Rows]:
+        share = {}
+        for window in gathered.windows:
+            for level, layer in window.keys:
+                try:
+                    share[window.source, level, layer] = window.take(level, layer)
+                except Exception as error:
+                    message = f"layer {layer} could not be read: {error}"
+                    troubles.append(Trouble(f"layer {layer}", message, error))
+        return share
+
+    def _outcome(
+        self, gathered: Gathered, exchanged: Exchanged, troubles: list[Trouble], seconds: dict[str, float], sent: int
+    ) -> Outcome:
+        start = time.perf_counter()
+        step = gathered.step
+        readings = self._readings(gathered, exchanged.shares, troubles)
+        verdict = self._judge.judge(readings, self._history)
+        seconds["decomposition"] += time.perf_counter() - start
+        next_step = self._next_step(gathered, seconds)
+        report = Report(
+            step=step,
+            readings=readings,
+            alarms=verdict.raised,
+            open_alarms=verdict.open,
+            health=health(readings, self._history, verdict.findings, headline=self._headline, warmup=self._warmup),
+            alarm_level=verdict.level,
+            summary=summarise(readings, self._headline),
+            history={},
+            message=verdict.message,
+            cost=Cost(seconds=dict(seconds), bytes_exchanged=sent, interval=next_step - step),
+        )
+        frames = [r for r in readings if (r.source, r.level) == (self._headline, "frame")]
+        breached = any((source, level) == (self._headline, "frame") for source, level, _ in verdict.findings)
+        sound = not breached and any(reading.ok for reading in frames)
+        return Outcome(
+            report,
+            verdict.summary,
+            healthy=sound and verdict.level < 2,
+            collapsed=verdict.level == 2 and breached,
+            next_step=next_step,
+            refused=exchanged.refused,
+            notes=self._notes(gathered, exchanged, next_step),
+        )
+
+    def _readings(self, gathered: Gathered, shares: dict[Key, list[Rows]], troubles: list[Trouble]) -> list[Reading]:
+        order = {layer: index for index, layer in enumerate(self._layers)}
+        sources = self._settings.sources
+        readings = []
+        for source, level, layer in sorted(shares, key=lambda key: (sources.index(key[0]), key[1], order[key[2]])):
+            try:
+                with forks.held_off():
+                    sample = self._sample(shares.pop((source, level, layer)))
+                    protocol = gathered.protocols[source, level]
+                    readings.append(measure(sample, step=gathered.step, layer=layer, protocol=protocol))
+            except Exception as error:
+                message = f"decomposing {layer} failed: {type(error).__name__}: {error}"
+                troubles.append(Trouble(f"decomposing {layer}", message, error))
+        return readings
+
+    def _sample(self, parts: Sequence[Rows]) -> Sample:
+        rows, groups, rounding = Rows.joined(parts)
+        columns = self._settings.columns(rows.shape[1])
+        return Sample.from_rows(rows, groups, columns, self._settings.seed, rounding=rounding)
+
+    def _next_step(self, gathered: Gathered, seconds: Mapping[str, float]) -> int:
+        taken = sum(seconds.values()) if self._beside else 0.0
+        return self.budget.next_step(gathered.step, gathered.elapsed + taken, gathered.spent + taken)
+
+    def _notes(self, gathered: Gathered, exchanged: Exchanged, next_step: int) -> dict[str, str]:
+        notes = {}
+        if exchanged.failed:
+            notes["processes"] = f"left out of a reading: {'; '.join(exchanged.failed)}"
+        if self._history.restarted:
+            curves = ", ".join("/".join(key) for key in self._history.restarted[:3])
+            notes["restarted"] = f"another protocol than before: curves start again ({curves}, ...)"
+        regular = self.budget.regular(gathered.step)
+        if next_step > regular:
+            notes["stretched"] = (
+                f"a reading every {self._settings.every_n_steps} steps would take more than max_overhead="
+                f"{self._settings.max_overhead:g} of the run's time: the next one is at step {next_step} instead of "
+                f"{regular}; fewer utterances, layers or levels make readings cheaper, max_overhead=None lets them be"
+            )
+        return notes
+
+    def tables(self) -> dict[tuple[str, str], tuple[list[int], list[list[float]]]]:
+        """Effective ranks over steps, by source and level, for the heatmap."""
+        return {
+            (source, level): self._history.table(source, level, self._layers)
+            for source in self._settings.sources
+            for level in self._settings.levels
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""
+        return {
+            "layers": self._layers,
+            "history": self._history.state_dict(),
+            "judge": self._judge.state_dict(),
+            "budget": self.budget.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> str:
+        """Take over what `state_dict` gave, of the curves that there still are.
+
+        Returns:
+            A sentence about layers that are others than before, or empty.
+        """
+        here = {(s, v, y) for s in self._settings.sources for v in self._settings.levels for y in self._layers}
+        self._history.load_state_dict(entry for entry in state["history"] if tuple(entry["key"]) in here)
+        self._judge.load_state_dict(state["judge"], here)
+        self.budget.load_state_dict(state["budget"])
+        gone = [layer for layer in state["layers"] if layer not in self._layers]
+        new = [layer for layer in self._layers if layer not in state["layers"]]
+        if not gone and not new:
+            return ""
+        changes = [f"{word} {', '.join(some[:4])}" for word, some in (("without", gone), ("with", new)) if some]
+        return f"other layers are watched than before the restart: {'; '.join(changes)}; the others' curves go on"

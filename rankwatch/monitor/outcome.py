@@ -1,0 +1,79 @@
+"""What a reading led to, in a form that goes from one process to the others and into a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rankwatch.monitor.reading import Alarm, Protocol, Reading
+from rankwatch.monitor.report import Cost, Report
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a reading led to; the same on all processes, since one has decided for all.
+
+    Attributes:
+        report: For the reporters. Its history is filled in where it is reported.
+        summary: The episode's message as it would be told now, as long as any alarm holds.
+        healthy: No detector found anything in the headline set's frames: a checkpoint of that step is a good one.
+        collapsed: A critical alarm holds and this reading bears it out.
+        next_step: Optimiser step of the next reading.
+        refused: Sources that some process can't read at all, with the reason.
+        notes: Sentences for the user, by subject; each subject is told once.
+    """
+
+    report: Report
+    summary: str
+    healthy: bool
+    collapsed: bool
+    next_step: int
+    refused: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""
+        report = self.report
+        return {
+            "report": {
+                "step": report.step,
+                "readings": [dataclasses.asdict(reading) for reading in report.readings],
+                "alarms": [alarm.to_dict() for alarm in report.alarms],
+                "open_alarms": [alarm.to_dict() for alarm in report.open_alarms],
+                "health": report.health,
+                "alarm_level": report.alarm_level,
+                "summary": dict(report.summary),
+                "message": report.message,
+                "cost": dataclasses.asdict(report.cost),
+            },
+            "summary": self.summary,
+            "healthy": self.healthy,
+            "collapsed": self.collapsed,
+            "next_step": self.next_step,
+            "refused": dict(self.refused),
+            "notes": dict(self.notes),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Outcome:
+        """What `to_plain` was called on, without its history."""
+        fields = dict(plain["report"])
+        made: dict[str, Any] = {
+            "readings": [_reading(one) for one in fields.pop("readings")],
+            "alarms": _alarms(fields.pop("alarms")),
+            "open_alarms": _alarms(fields.pop("open_alarms")),
+            "cost": Cost(**fields.pop("cost")),
+            "history": {},
+        }
+        return cls(**{**plain, "report": Report(**fields, **made)})
+
+
+def _reading(plain: Mapping[str, Any]) -> Reading:
+    made = {"protocol": Protocol(**plain["protocol"]), "spectrum": tuple(plain["spectrum"])}
+    return Reading(**{**plain, **made})
+
+
+def _alarms(plain: Sequence[Mapping[str, Any]]) -> tuple[Alarm, ...]:
+    return tuple(Alarm(**one) for one in plain)
