@@ -22,8 +22,8 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -34,46 +34,18 @@ from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.gathering import Gathering
 from rankwatch.monitor.job import Job
 from rankwatch.monitor.outcome import Outcome
+from rankwatch.monitor.pending import Pending
 from rankwatch.monitor.report import Cost, RunHeader
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import World
-from rankwatch.sampling.undisturbed import DefaultDevice
+from rankwatch.monitor.table import run_header
+from rankwatch.sampling.undisturbed import DefaultDevice, on_the_cpu
 
 _STATE = 2
 """Raised when the saved state's form changes."""
 
 _LEAVING = 10.0
 """Seconds that an outcome is waited for when the run has broken off: other processes may be gone."""
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """A reading whose rows are drawn and whose outcome isn't handed over yet.
-
-    Attributes:
-        step: Optimiser steps taken when its rows were drawn.
-        due: When its outcome is handed over.
-        fetch: Waits for it; raises what went wrong.
-        wait: Whether it is there, after at most so many seconds.
-    """
-
-    step: int
-    due: int
-    fetch: Callable[[], Evaluated]
-    wait: Callable[[float | None], bool] = lambda seconds: True
-
-
-def _on_the_cpu(method: _Method) -> _Method:
-    """A method of the monitor whose own tensors are made on the CPU, whatever the user's default device is."""
-
-    @functools.wraps(method)
-    def on_the_cpu(monitor: Monitor, *args: Any, **kwargs: Any) -> Any:
-        with monitor.default_device.aside():
-            return method(monitor, *args, **kwargs)
-
-    return on_the_cpu  # type: ignore[return-value]
 
 
 class Monitor:
@@ -114,15 +86,13 @@ class Monitor:
         self._gathering: Gathering | None = None
         self._evaluator: Evaluator | None = None
         self._beside = False
-        self._pending: _Pending | None = None
+        self._pending: Pending | None = None
         self._next_step: int | None = None
         self._agreed_at: int | None = None
         self._named_silent = False
         self._stuck = False
 
-    # -- before training ---------------------------------------------------------------------------------
-
-    @_on_the_cpu
+    @on_the_cpu
     def attach(self, root: nn.Module) -> None:
         """Find the layers, read the named probe sets, put the hooks in place.
 
@@ -161,37 +131,29 @@ class Monitor:
 
     @property
     def gathering(self) -> Gathering:
-        """The model's side.
-
-        Raises:
-            RuntimeError: Before `attach`.
-        """
-        if self._gathering is None:
-            raise RuntimeError("Monitor.attach(model) comes first")
+        """The model's side; after `attach`."""
+        assert self._gathering is not None, "Monitor.attach(model) comes first"
         return self._gathering
 
     @property
     def _evaluation(self) -> Evaluator:
-        if self._evaluator is None:
-            raise RuntimeError("Monitor.attach(model) comes first")
+        assert self._evaluator is not None, "Monitor.attach(model) comes first"
         return self._evaluator
 
-    # -- during training ---------------------------------------------------------------------------------
-
-    @_on_the_cpu
+    @on_the_cpu
     def batch_starts(self, batch: Any, step: int) -> None:
         """Before a training batch's forward pass, after `step` optimiser steps."""
         self._evaluation.budget.begin(step)
         with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
             self.gathering.batch_starts(batch, 0 if self._next_step is None else self._next_step - step)
 
-    @_on_the_cpu
+    @on_the_cpu
     def before_backward(self) -> None:
         """After the forward pass, before backward."""
         with self.stopwatch.part("watching"), self.complaints.guarded("reading the training pass"):
             self.gathering.before_backward()
 
-    @_on_the_cpu
+    @on_the_cpu
     def batch_ends(self, batch: Any) -> None:
         """After a training batch."""
         with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
@@ -201,13 +163,13 @@ class Monitor:
         """No utterance will be new from here on: the default probe set is complete, as of the next optimiser step."""
         self.gathering.epoch_ends()
 
-    @_on_the_cpu
+    @on_the_cpu
     def complete(self) -> None:
         """The default probe set is complete as it is; on all processes at once, at the end of the run."""
         with self.complaints.guarded("completing the probe set"):
             self.gathering.freeze()
 
-    @_on_the_cpu
+    @on_the_cpu
     def due(self, step: int) -> bool:
         """Whether rows are to be drawn after `step` optimiser steps: the same on all processes, all of which ask."""
         if not self.gathering.complete and step != self._agreed_at:
@@ -217,9 +179,7 @@ class Monitor:
         ready = self.gathering.complete and bool(self.gathering.sources) and self._pending is None
         return ready and (self.last_step is None or self._next_step is None or step >= self._next_step)
 
-    # -- a reading ---------------------------------------------------------------------------------------
-
-    @_on_the_cpu
+    @on_the_cpu
     def start(self, step: int) -> None:
         """Draw the rows of one reading of every source; all else is done beside the training."""
         self.last_step, self._next_step = step, self._evaluation.budget.regular(step)
@@ -240,7 +200,7 @@ class Monitor:
         }
         gathered = Gathered(step, windows, protocols, refused, error, self.stopwatch.elapsed, self.stopwatch.spent)
         job = Job(functools.partial(self._evaluation.evaluate, gathered))
-        self._pending = _Pending(step, step + self.settings.lag, job.result, job.wait)
+        self._pending = Pending(step, step + self.settings.lag, job)
 
     def arrived(self, step: int) -> bool:
         """Whether an outcome is to be handed over after `step` optimiser steps: the same on all processes."""
@@ -251,14 +211,9 @@ class Monitor:
         """Whether there is an outcome that wasn't handed over yet."""
         return self._pending is not None
 
-    @_on_the_cpu
+    @on_the_cpu
     def outcome(self) -> Outcome:
-        """What came of the pending reading; waits for it.
-
-        Raises:
-            RuntimeError: If none is pending.
-            Exception: What went wrong with it.
-        """
+        """What came of the pending reading; waits for it, and raises what went wrong with it."""
         pending, self._pending = self._pending, None
         if pending is None:
             raise RuntimeError("no reading was started")
@@ -275,7 +230,7 @@ class Monitor:
         """Whether a pending outcome can be had within some seconds: the run has broken off, other processes with it."""
         if self._pending is None:
             return False
-        self._stuck = not self._pending.wait(_LEAVING)
+        self._stuck = not self._pending.there(_LEAVING)
         if self._stuck:
             self._pending = None
         return not self._stuck
@@ -305,45 +260,23 @@ class Monitor:
 
     def header(self, version: str, cost: Cost | None = None) -> RunHeader:
         """The table of what was found; complete after the first reading, whose cost is told."""
-        rows, notes = self.gathering.table()
-        settings = self.settings
-        if cost is not None:
-            seconds = {part: s for part, s in cost.seconds.items() if part not in ("watching", "reporting")}
-            parts = ", ".join(f"{part} {s:.2f}" for part, s in seconds.items())
-            notes.append(
-                f"the first reading took {sum(seconds.values()):.2f} s ({parts}); outcomes are told {settings.lag} "
-                f"optimiser {'step' if settings.lag == 1 else 'steps'} after their rows were drawn"
-            )
-        return RunHeader(settings.name, version, rows, settings.levels, settings.sources, settings.every_n_steps, notes)
-
-    # -- state -------------------------------------------------------------------------------------------
+        return run_header(self.settings, self.gathering, version, cost)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``. Waits for a pending outcome."""
         return {
             "version": _STATE,
-            "pending": self._pending_state(),  # first: the evaluation's own state is that after it
+            "pending": self._pending.state_dict()
+            if self._pending is not None
+            else None,  # first: the evaluation's own state is that after it
             "last_step": self.last_step,
             "next_step": self._next_step,
             "readings_taken": self.readings_taken,
             "evaluation": self._evaluation.state_dict(),
         }
 
-    def _pending_state(self) -> dict[str, Any] | None:
-        if self._pending is None:
-            return None
-        try:
-            evaluated = self._pending.fetch()
-        except Exception:  # is told when it is due
-            return None
-        return {"step": self._pending.step, "due": self._pending.due, "outcome": evaluated.outcome.to_plain()}
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave.
-
-        Raises:
-            ValueError: If another version of rankwatch wrote it in another form.
-        """
+        """Take over what `state_dict` gave; raises ValueError where another version wrote it in another form."""
         if state.get("version") != _STATE:
             raise ValueError(f"the saved state has form {state.get('version')}, this version reads {_STATE}")
         changed = self._evaluation.load_state_dict(state["evaluation"])
@@ -351,10 +284,8 @@ class Monitor:
             self.complaints.warn("layers", changed)
         self.last_step, self._next_step = state["last_step"], state["next_step"]
         self.readings_taken = state["readings_taken"]
-        pending = state["pending"]
-        if pending is not None:
-            evaluated = Evaluated(Outcome.from_plain(pending["outcome"]))
-            self._pending = _Pending(pending["step"], pending["due"], lambda: evaluated)
+        if state["pending"] is not None:
+            self._pending = Pending.from_state(state["pending"])
 
     def close(self) -> None:
         """Take every hook away, and give the process group back."""

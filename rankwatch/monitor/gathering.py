@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -13,12 +12,11 @@ from rankwatch.monitor.complaints import Complaints, Stopwatch
 from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.reading import Protocol
-from rankwatch.monitor.report import LayerRow
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import HoldBack, TrainPass, World, named_probe_sets
 from rankwatch.monitor.window import Window
 from rankwatch.sampling.backbones import recorder_for
-from rankwatch.sampling.discovery import WatchedLayer, find_layers, unwatched_teachers
+from rankwatch.sampling.discovery import WatchedLayer, find_layers
 from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.paths import within_compiled
@@ -56,13 +54,13 @@ class Gathering:
         precision: str,
         autocast: Callable[[], contextlib.AbstractContextManager[Any]],
     ) -> None:
-        self._root = root
+        self.root = root
         self._settings = settings
         self._group = group
         self._complaints = complaints
         self._precision = precision
         self.layers: list[WatchedLayer] = find_layers(root, settings.layers)
-        self._observer = Observer(
+        self.observer = Observer(
             self.layers,
             root,
             levels=settings.levels,
@@ -74,24 +72,24 @@ class Gathering:
         forward = settings.probe_forward
         self._forward: ProbeForward | None = import_function(forward) if isinstance(forward, str) else forward
         self.probing = Probing(
-            root, self.layers, self._observer, complaints, self._numbers, autocast, stopwatch, settings.seed
+            root, self.layers, self.observer, complaints, self._numbers, autocast, stopwatch, settings.seed
         )
         self._recorder = recorder_for(root, self.layers)
         with same_random_state():  # iterating a user's dataloader draws seeds from the global generator
             self.probe_sets = named_probe_sets(settings, world)
         self.quiet: dict[str, str] = {}
         self.notes: list[str] = [one.describe(settings.max_seconds) for one in self.probe_sets.values()]
-        self._quota = quota(settings.n_utterances, world.size)
+        self.quota = quota(settings.n_utterances, world.size)
         self._hold_back = self._start_holding_back()
         self._no_more = False
         self._train: TrainPass | None = None
         if settings.watch_train:
             self._train = TrainPass(
                 self.layers,
-                self._observer,
+                self.observer,
                 recorder_for(root, self.layers, device=None),
                 lambda: self._window("train"),
-                self._quota,
+                self.quota,
             )
 
     def _start_holding_back(self) -> HoldBack | None:
@@ -99,10 +97,10 @@ class Gathering:
         auto = self._settings.default_set
         if auto is not None and auto not in self.probe_sets:
             recorder = self._recorder if self._forward is None else None
-            return HoldBack(ProbeSet(auto), recorder, self._quota)
+            return HoldBack(ProbeSet(auto), recorder, self.quota)
         if self._settings.sets and self._forward is None:
             return HoldBack(ProbeSet(""), self._recorder, 1)
-        self.probing.runner = Runner(self._root, None, self._forward)
+        self.probing.runner = Runner(self.root, None, self._forward)
         return None
 
     # -- during training ---------------------------------------------------------------------------------
@@ -162,7 +160,7 @@ class Gathering:
         if held is None:
             return
         held.close()
-        self.probing.runner = Runner(self._root, self._recorder.backbone, self._forward, held.template)
+        self.probing.runner = Runner(self.root, self._recorder.backbone, self._forward, held.template)
         name = held.probe_set.name
         in_all = sum(self._numbers(held.probe_set.utterances, "utterances held back"))
         if name and in_all == 0:
@@ -180,7 +178,7 @@ class Gathering:
                 self.notes.append(f"{name} holds {in_all} of the {asked} utterances asked for: no others came")
 
     def _way_out(self) -> str:
-        if id(self._root) in within_compiled(self._root.modules()):
+        if id(self.root) in within_compiled(self.root.modules()):
             return "the model is compiled in place, where hooks break its graph: use torch.compile(model) instead"
         return "pass probe_forward=f with f(module, batch), or watch_train=True"
 
@@ -253,36 +251,6 @@ class Gathering:
             seed=self._settings.seed,
             probe_set=self.probing.ids.get(source, ""),
         )
-
-    def table(self) -> tuple[list[LayerRow], list[str]]:
-        """One row per layer and sentences for the user; complete after the first reading."""
-        rows = []
-        asked = self._settings.projection
-        for layer in self.layers:
-            facts = self._observer.facts.get(layer.name)
-            if facts is None:
-                why = "not read" if layer.name in self.probing.fired else "did not fire"
-                rows.append(LayerRow(layer.name, layer.label, 0, "-", "-", None, why))
-                continue
-            columns = self._settings.columns(facts.width)
-            note = f"k = {asked} >= width: unprojected" if isinstance(asked, int) and columns is None else ""
-            kept = self._quota * self._rows_per_utterance * facts.width * 4 / 1e6
-            row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
-            rows.append(replace(row, cost=f"{kept:.1f} MB"))
-        notes = [*self.notes, *self.quiet.values()]
-        if self._observer.mask_note:
-            notes.append(self._observer.mask_note)
-        teachers = unwatched_teachers(self._root, self.layers)
-        if teachers:
-            notes.append(f"not watched: the teacher branch; layers=[..., '{teachers[0]}.*'] adds it")
-        if self.probing.runner is not None and self.probe_sets:
-            notes.insert(0, f"probe sets are run by {self.probing.runner.way}")
-        return rows, notes
-
-    @property
-    def _rows_per_utterance(self) -> int:
-        frames = self._settings.frames_per_utterance if "frame" in self._settings.levels else 0
-        return frames + ("utterance" in self._settings.levels)
 
     def _window(self, source: str) -> Window:
         return Window(source, tuple(self._settings.levels))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -133,6 +134,28 @@ class DefaultDevice:
         """The user's own is the default again, for a forward pass of the user's model."""
         with torch.device(self._users) if self._users is not None else contextlib.nullcontext():
             yield
+
+
+class _HasDefaultDevice(Protocol):
+    default_device: DefaultDevice
+
+
+_Self = TypeVar("_Self", bound=_HasDefaultDevice)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def on_the_cpu(
+    method: Callable[Concatenate[_Self, _Arguments], _Result],
+) -> Callable[Concatenate[_Self, _Arguments], _Result]:
+    """A method whose own tensors are made on the CPU, whatever the user's default device is."""
+
+    @functools.wraps(method)
+    def there(self: _Self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        with self.default_device.aside():
+            return method(self, *args, **kwargs)
+
+    return there  # type: ignore[return-value]
 
 
 @contextlib.contextmanager
