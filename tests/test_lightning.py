@@ -131,9 +131,7 @@ def test_the_last_healthy_checkpoint_outlives_the_trainers_clean_up(tmp_path):
     callback = watch(on_collapse="stop")
     with pytest.warns(CollapseWarning, match=r"healthy at step 40"):
         _, run = fit(tmp_path, Break(), callback, keep, max_steps=200)
-    assert (
-        run.global_step == 56
-    )  # 45, 50 and 55 are three readings in a row; the last is told of a step later  # 45, 50 and 55 are three readings in a row; what came of the last is told a step later
+    assert run.global_step == 56  # 45, 50 and 55 are three readings in a row; the last is told of a step later
     kept = next(tmp_path.rglob("RankWatch.last_healthy.ckpt"))
     assert torch.load(kept, weights_only=True)["global_step"] <= 40
     assert {alarm.since for alarm in callback.alarms if alarm.severity == "critical"} == {45}

@@ -218,13 +218,15 @@ class Monitor:
         if pending is None:
             raise RuntimeError("no reading was started")
         try:
+            start = self.stopwatch.elapsed
             with self.stopwatch.part("waiting"):
                 evaluated = pending.fetch()
+            waited = self.stopwatch.elapsed - start
         except ExchangeFailedError as problem:  # a process is gone: no hang at every further reading
             for source in self.gathering.sources:
                 self.gathering.silence(source, f"the exchange between processes failed: {problem}")
             raise
-        return self._told(evaluated)
+        return self._told(evaluated, waited)
 
     def arrives_soon(self) -> bool:
         """Whether a pending outcome can be had within some seconds: the run has broken off, other processes with it."""
@@ -240,7 +242,7 @@ class Monitor:
         self.start(step)
         return self.outcome()
 
-    def _told(self, evaluated: Evaluated) -> Outcome:
+    def _told(self, evaluated: Evaluated, waited: float) -> Outcome:
         outcome = evaluated.outcome
         self._next_step = outcome.next_step
         self.longest_interval = max(self.longest_interval, outcome.report.cost.interval)
@@ -250,7 +252,7 @@ class Monitor:
         for source, reason in outcome.refused.items():
             self.gathering.silence(source, reason)
         if self._beside:
-            self.stopwatch.count(sum(evaluated.seconds.values()))
+            self.stopwatch.count(max(evaluated.seconds.get("decomposition", 0.0) - waited, 0.0))
         for trouble in evaluated.troubles:
             self.complaints.fail(trouble.subject, trouble.message, trouble.error)
         seconds = {**self.stopwatch.take(), **outcome.report.cost.seconds}
@@ -264,11 +266,10 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``. Waits for a pending outcome."""
+        pending = self._pending.state_dict() if self._pending is not None else None  # what follows is as after it
         return {
             "version": _STATE,
-            "pending": self._pending.state_dict()
-            if self._pending is not None
-            else None,  # first: the evaluation's own state is that after it
+            "pending": pending,
             "last_step": self.last_step,
             "next_step": self._next_step,
             "readings_taken": self.readings_taken,

@@ -228,7 +228,7 @@ class Evaluator:
         return Sample.from_rows(rows, groups, columns, self._settings.seed, rounding=rounding)
 
     def _next_step(self, gathered: Gathered, seconds: Mapping[str, float]) -> int:
-        taken = sum(seconds.values()) if self._beside else 0.0
+        taken = seconds["decomposition"] if self._beside else 0.0
         return self.budget.next_step(gathered.step, gathered.elapsed + taken, gathered.spent + taken)
 
     def _notes(self, gathered: Gathered, exchanged: Exchanged, next_step: int) -> dict[str, str]:

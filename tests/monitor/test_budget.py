@@ -1,0 +1,72 @@
+"""Readings are made as often as asked for, as long as they take no more of the run's time than allowed."""
+
+import pytest
+
+from rankwatch.monitor.budget import Budget
+
+
+def run(every, share, pace, cost, steps, first=3):
+    """A run of `steps` optimiser steps of `pace` seconds; the steps of readings, and the share they took."""
+    budget = Budget(every, share)
+    budget.begin(0)
+    elapsed = spent = 0.0
+    due, readings = first, []
+    for step in range(1, steps + 1):
+        elapsed += pace
+        if step >= due:
+            took = cost(step) if callable(cost) else cost
+            elapsed, spent = elapsed + took, spent + took
+            readings.append(step)
+            due = budget.next_step(step, elapsed, spent)
+    return readings, spent / elapsed
+
+
+def test_cheap_readings_are_at_every_multiple():
+    readings, _ = run(100, 0.01, pace=0.2, cost=0.1, steps=1000)
+    assert readings == [3, *range(100, 1001, 100)]
+
+
+@pytest.mark.parametrize("pace", [0.05, 0.4, 3.0])
+@pytest.mark.parametrize("cost", [2.0, 30.0])
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.05])
+def test_the_share_is_held_in_a_run_of_any_length(pace, cost, share):
+    readings, taken = run(20, share, pace, cost, steps=60_000)
+    total = 60_000 * pace
+    assert taken <= max(share * 1.02, 2.5 * cost / total)
+    assert all(step % 20 == 0 for step in readings[1:])
+    if share * total > 10 * cost:  # and what is allowed is used
+        regular = 60_000 / 20 * cost / total
+        assert taken > 0.8 * min(share, regular)
+
+
+def test_no_limit_is_no_limit():
+    readings, taken = run(10, None, pace=0.01, cost=5.0, steps=200)
+    assert readings == [3, *range(10, 201, 10)]
+    assert taken > 0.9
+
+
+def test_a_short_run_has_its_readings():
+    """Two minutes, twenty readings of a tenth of a second: 1.6 % of the time, but nothing to wait for."""
+    readings, taken = run(60, 0.01, pace=0.1, cost=0.1, steps=1200)
+    assert len(readings) == 21
+    assert 0.01 < taken < 0.02
+
+
+def test_one_pause_of_the_file_system_does_not_end_the_readings():
+    readings, _ = run(100, 0.01, pace=0.2, cost=lambda step: 300.0 if step == 5000 else 0.1, steps=20_000)
+    after = next(step for step in readings if step > 5000)
+    assert 5000 < after <= 5500  # and not 5000 + 300 s / 1 % / 0.2 s
+
+
+def test_after_a_restart_steps_count_from_there():
+    budget = Budget(10, 0.01)
+    budget.begin(100_000)
+    budget.begin(100_001)  # the next batch
+    assert budget.next_step(100_010, elapsed=1000.0, spent=12.0) == 100_030  # 100 s a step: 20 s more are needed
+
+
+def test_its_state_is_what_readings_cost():
+    one, other = Budget(10, 0.01), Budget(10, 0.01)
+    one.next_step(10, 2000.0, 7.0)
+    other.load_state_dict(one.state_dict())
+    assert other.state_dict() == one.state_dict() == {"costs": [7.0]}

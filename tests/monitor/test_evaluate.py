@@ -1,0 +1,119 @@
+"""From windows to one outcome for all processes."""
+
+import dataclasses
+
+import pytest
+import torch
+from processes import Processes
+
+from rankwatch.monitor.detectors import DEFAULT_DETECTORS
+from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError, Gathered
+from rankwatch.monitor.outcome import Outcome
+from rankwatch.monitor.reading import Protocol
+from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.window import Window
+from rankwatch.sampling.draw import Drawn
+
+SETTINGS = Settings(every_n_steps=10, n_utterances=64, max_overhead=None)
+LAYERS = ["layers.0", "layers.1"]
+
+
+def drawn(rows, keys):
+    zeros = torch.zeros(len(rows), dtype=torch.float64)
+    return Drawn(rows, keys, rows[::2], keys[::2], zeros, zeros[::2], 0)
+
+
+def gathered(part, step=10, spoil=()):
+    """Every process's share of 128 rows of two layers; `part` is a slice of them."""
+    window = Window("held_back", ("frame", "utterance"))
+    generator = torch.Generator().manual_seed(step)
+    for layer in LAYERS:
+        rows = torch.randn(128, 24, generator=generator) * torch.arange(1, 25) ** -0.5
+        keys = torch.arange(64).repeat_interleave(2)
+        kept = rows[part][:, :20] if layer in spoil else rows[part]
+        window.add({layer: drawn(kept, keys[part])}, 0)
+    protocols = {("held_back", level): Protocol("held_back", level, 64, 4, 0, None) for level in SETTINGS.levels}
+    return Gathered(step, [window], protocols)
+
+
+def evaluator(group=None, rank=0):
+    return Evaluator(SETTINGS, LAYERS, DEFAULT_DETECTORS, group, first=rank == 0, beside=True)
+
+
+def together(shares):
+    processes = Processes(len(shares))
+    found = processes.run(lambda group, rank: evaluator(group, rank).evaluate(shares[rank]()))
+    return found, processes
+
+
+def numbers(outcome):
+    return [(r.level, r.layer, r.n, r.effective_rank) for r in outcome.report.readings]
+
+
+@pytest.mark.parametrize("cut", [[64, 64], [128, 0], [2, 100, 26], [16] * 8])
+def test_all_processes_have_one_outcome_that_of_one_with_all_rows(cut):
+    alone = evaluator().evaluate(gathered(slice(None))).outcome
+    ends = torch.tensor(cut).cumsum(0).tolist()
+    shares = [lambda a=end - size, b=end: gathered(slice(a, b)) for end, size in zip(ends, cut, strict=True)]
+    found, processes = together(shares)
+    outcomes = [one.outcome for one in found]
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+    assert len(numbers(outcomes[0])) == len(numbers(alone)) == 4
+    for level, layer, n, rank in numbers(alone):
+        other = next(r for r in outcomes[0].report.readings if (r.level, r.layer) == (level, layer))
+        assert other.n == n
+        assert other.effective_rank == pytest.approx(rank, rel=1e-9)
+    assert all(calls == ["to_first", "from_first"] for calls in processes.calls)  # and no other
+
+
+def test_a_process_that_failed_is_named_and_the_others_go_on():
+    broken = dataclasses.replace(gathered(slice(64, 128)), windows=[], error="OSError: gone")
+    found, _ = together([lambda: gathered(slice(0, 64)), lambda: broken])
+    assert found[0].outcome.notes["processes"] == "left out of a reading: process 1: OSError: gone"
+    assert found[0].outcome == found[1].outcome
+    assert {r.n for r in found[1].outcome.report.readings} == {64, 32}
+
+
+def test_a_layer_of_another_width_elsewhere_is_told_and_the_other_layer_read():
+    found, _ = together([lambda: gathered(slice(0, 64)), lambda: gathered(slice(64, 128), spoil=["layers.0"])])
+    assert {r.layer for r in found[1].outcome.report.readings} == {"layers.1"}
+    assert {trouble.subject for trouble in found[0].troubles} == {"decomposing layers.0"}
+
+
+def test_what_fails_on_the_first_process_fails_on_all_and_nobody_waits(monkeypatch):
+    def explode(*_):
+        raise FloatingPointError("made up")
+
+    monkeypatch.setattr(Evaluator, "_readings", explode)
+    found, processes = together([lambda: gathered(slice(0, 64)), lambda: gathered(slice(64, 128))])
+    assert isinstance(found[0], FloatingPointError)
+    assert "on the first process: FloatingPointError: made up" in str(found[1])
+    assert all(calls == ["to_first", "from_first"] for calls in processes.calls)
+
+
+def test_a_collective_that_fails_is_told_apart():
+    class Gone:
+        def to_first(self, payload):
+            raise OSError("connection reset")
+
+    with pytest.raises(ExchangeFailedError, match="connection reset"):
+        evaluator(Gone()).evaluate(gathered(slice(None)))
+
+
+def test_an_outcome_goes_there_and_back_to_the_last_bit():
+    outcome = evaluator().evaluate(gathered(slice(None))).outcome
+    assert Outcome.from_plain(outcome.to_plain()) == outcome
+
+
+def test_its_state_goes_on_with_the_layers_that_there_still_are():
+    one, other = evaluator(), evaluator()
+    one.evaluate(gathered(slice(None), 10))
+    assert other.load_state_dict(one.state_dict()) == ""
+    assert other.tables() == one.tables()
+    fewer = Evaluator(SETTINGS, ["layers.1", "layers.9"], DEFAULT_DETECTORS, None, first=True, beside=True)
+    told = fewer.load_state_dict(one.state_dict())
+    assert "without layers.0" in told
+    assert "with layers.9" in told
+    steps, ranks = fewer.tables()["held_back", "frame"]
+    assert steps == [10]
+    assert ranks[0] == one.tables()["held_back", "frame"][1][1]
