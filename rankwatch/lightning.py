@@ -13,7 +13,7 @@ from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import LEVELS, Settings
 from rankwatch.monitor.sources import World
 from rankwatch.session import Session
-from rankwatch.trainer_facts import as_in_training, builds_late, checkpoints, own_folder
+from rankwatch.trainer_facts import as_in_training, builds_late, checkpoints, own_folder, what_training_calls
 
 if TYPE_CHECKING:
     _Base = Callback
@@ -158,6 +158,7 @@ class RankWatch(_Base):
             group=ProcessGroup() if several else None,
             precision=str(trainer.precision),
             autocast=lambda: as_in_training(trainer, pl_module),
+            outermost=lambda: what_training_calls(trainer, pl_module),
         )
         if not builds_late(pl_module):
             self._session.attach(pl_module)

@@ -49,6 +49,7 @@ class Session:
         group: The other processes, where there are several.
         precision: The trainer's precision, for the protocol.
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
+        outermost: Gives what training calls: the model or a wrapper around it (FSDP's), which may come later.
     """
 
     def __init__(
@@ -60,12 +61,15 @@ class Session:
         group: Group | None = None,
         precision: str = "32-true",
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+        outermost: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.settings = settings
         self.readings: deque[Reading] = deque(maxlen=_KEPT)
         self.alarms: deque[Alarm] = deque(maxlen=_KEPT)
         self.published = monitored_defaults(settings.name, settings.levels, settings.sources)
-        self.monitor = Monitor(settings, world=world, group=group, precision=precision, autocast=autocast)
+        self.monitor = Monitor(
+            settings, world=world, group=group, precision=precision, autocast=autocast, outermost=outermost
+        )
         self._folder = folder
         self._loggers: Sequence[Any] = ()
         self._rank = self.monitor.world.rank

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 
 @contextlib.contextmanager
 def as_in_training(trainer: Any, pl_module: Any) -> Iterator[None]:
@@ -24,6 +26,12 @@ def as_in_training(trainer: Any, pl_module: Any) -> Iterator[None]:
         for module in modules:
             for name in ("log", "log_dict"):
                 vars(module).pop(name, None)
+
+
+def what_training_calls(trainer: Any, pl_module: Any) -> nn.Module:
+    """The module inside the strategy's wrappers (FSDP's, DDP's), or the module itself."""
+    wrapped = getattr(trainer.strategy, "model", None)
+    return wrapped if isinstance(wrapped, nn.Module) else pl_module
 
 
 def checkpoints(trainer: Any) -> tuple[list[str], list[str]]:

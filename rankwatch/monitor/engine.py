@@ -21,14 +21,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from rankwatch.monitor.complaints import Complaints, Stopwatch
-from rankwatch.monitor.detectors import DEFAULT_DETECTORS, Detector
+from rankwatch.monitor.detectors import DEFAULT_DETECTORS
 from rankwatch.monitor.evaluate import Evaluated, Evaluator, ExchangeFailedError, Gathered
 from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.gathering import Gathering
@@ -57,7 +57,7 @@ class Monitor:
         group: The other processes, where there are several.
         precision: The trainer's precision, for the protocol.
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
-        detectors: What is looked for.
+        outermost: Gives what training calls: the model or a wrapper around it (FSDP's), which may come later.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Monitor:
         group: Group | None = None,
         precision: str = "32-true",
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
-        detectors: Sequence[Detector] = DEFAULT_DETECTORS,
+        outermost: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.settings = settings
         self.default_device = DefaultDevice()
@@ -82,7 +82,7 @@ class Monitor:
         self._group = group
         self._precision = precision
         self._autocast = autocast
-        self._detectors = detectors
+        self._outermost = outermost
         self._gathering: Gathering | None = None
         self._evaluator: Evaluator | None = None
         self._beside = False
@@ -112,12 +112,13 @@ class Monitor:
             stopwatch=self.stopwatch,
             precision=self._precision,
             autocast=self._as_the_users,
+            outermost=self._outermost,
         )
         self._beside = next((p.device.type for p in root.parameters()), "cpu") == "cpu"
         self._evaluator = Evaluator(
             self.settings,
             [layer.name for layer in self._gathering.layers],
-            self._detectors,
+            DEFAULT_DETECTORS,
             self._group,
             first=self.world.rank == 0,
             beside=self._beside,

@@ -21,6 +21,7 @@ from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.paths import within_compiled
 from rankwatch.sampling.probe_sets import ProbeSet, quota
+from rankwatch.sampling.recorder import HeldCall
 from rankwatch.sampling.runner import ProbeForward, Runner, import_function
 from rankwatch.sampling.undisturbed import ChangedParameters, same_random_state
 
@@ -37,6 +38,7 @@ class Gathering:
         stopwatch: Where time is counted.
         precision: The trainer's precision, for the protocol.
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
+        outermost: Gives what training calls: the model or a wrapper around it, which may come later.
 
     Raises:
         ValueError: For a layer pattern that matches nothing, or a bad probe set.
@@ -53,7 +55,9 @@ class Gathering:
         stopwatch: Stopwatch,
         precision: str,
         autocast: Callable[[], contextlib.AbstractContextManager[Any]],
+        outermost: Callable[[], nn.Module] | None = None,
     ) -> None:
+        self._outermost = outermost
         self.root = root
         self._settings = settings
         self._group = group
@@ -92,6 +96,9 @@ class Gathering:
                 self.quota,
             )
 
+    def _runner(self, backbone: tuple[str, nn.Module] | None, template: HeldCall | None = None) -> Runner:
+        return Runner(self.root, backbone, self._forward, template, self._outermost)
+
     def _start_holding_back(self) -> HoldBack | None:
         """Collect the default set if there is to be one; else one call, which tells the backbone."""
         auto = self._settings.default_set
@@ -100,7 +107,7 @@ class Gathering:
             return HoldBack(ProbeSet(auto), recorder, self.quota)
         if self._settings.sets and self._forward is None:
             return HoldBack(ProbeSet(""), self._recorder, 1)
-        self.probing.runner = Runner(self.root, None, self._forward)
+        self.probing.runner = self._runner(None)
         return None
 
     # -- during training ---------------------------------------------------------------------------------
@@ -160,7 +167,7 @@ class Gathering:
         if held is None:
             return
         held.close()
-        self.probing.runner = Runner(self.root, self._recorder.backbone, self._forward, held.template)
+        self.probing.runner = self._runner(self._recorder.backbone, held.template)
         name = held.probe_set.name
         in_all = sum(self._numbers(held.probe_set.utterances, "utterances held back"))
         if name and in_all == 0:

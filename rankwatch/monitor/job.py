@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import threading
@@ -14,6 +15,10 @@ _Result = TypeVar("_Result")
 
 _FORK_WAITS = 60.0
 """Seconds that a fork waits for a decomposition at most; one takes less than one."""
+
+
+_LEAVING = 10.0
+"""Seconds that a process at its end waits for it."""
 
 
 class _Forks:
@@ -64,6 +69,8 @@ class Job(Generic[_Result]):
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="rankwatch", daemon=True)
         self._thread.start()
+        # A daemon that is calculating when the interpreter goes away takes the process down with an abort.
+        atexit.register(self.wait, _LEAVING)
 
     def _run(self) -> None:
         work, self._work = self._work, None
@@ -74,6 +81,7 @@ class Job(Generic[_Result]):
                 self._results.append(work())
         except Exception as error:
             self._error = error
+        atexit.unregister(self.wait)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Whether it is done, after at most so many seconds."""

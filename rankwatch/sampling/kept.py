@@ -125,6 +125,8 @@ class Kept:
         content = tensor.detach().clone()
 
         def restore() -> None:
+            if not _has_memory(tensor):
+                return
             if tensor.shape != content.shape:
                 tensor.resize_(content.shape)
             if not _same(tensor.detach(), content):
@@ -162,7 +164,16 @@ def _is_elsewhere(kind: type) -> bool:
 def _is_ordinary(tensor: Tensor) -> bool:
     """Whether its contents can be compared and copied; of all others the reference alone is kept."""
     odd = tensor.is_meta or tensor.is_nested or tensor.is_inference() or tensor.is_quantized
-    return not odd and tensor.layout == torch.strided
+    return not odd and tensor.layout == torch.strided and _has_memory(tensor)
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """FSDP leaves attributes behind whose memory it takes away between calls; to read them is a crash, no exception."""
+    if tensor.numel() == 0 or type(tensor) is not Tensor:  # of a subclass (DTensor) the memory is its own affair
+        return True
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = tensor.storage_offset() + sum((size - 1) * stride for size, stride in steps)
+    return tensor.untyped_storage().nbytes() >= (last + 1) * tensor.element_size()
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

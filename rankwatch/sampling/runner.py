@@ -14,6 +14,7 @@ from rankwatch.sampling.adapters import Adapter, unmasked_call
 from rankwatch.sampling.probe_sets import ProbeBatch
 from rankwatch.sampling.recorder import Copies, HeldCall
 from rankwatch.sampling.relay import Several
+from rankwatch.sampling.sharded import given_back, within_shards
 from rankwatch.sampling.substitute import substitute
 
 ProbeForward = Callable[[nn.Module, Any], Any]
@@ -49,8 +50,10 @@ class Runner:
     Args:
         root: The whole model.
         backbone: (path, module) whose call was held back; None as long as none was.
-        probe_forward: The user's function of (root, batch), or None.
+        probe_forward: The user's function of (root, batch), or None. What DDP wraps is the root for it: calling the
+            wrapper would broadcast buffers, and wait for a process on which the function fails.
         template: A held-back call to put audio into where no adapter knows the model.
+        outermost: Gives what training calls, which may be a wrapper around `root`.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class Runner:
         backbone: tuple[str, nn.Module] | None,
         probe_forward: ProbeForward | None = None,
         template: HeldCall | None = None,
+        outermost: Callable[[], nn.Module] | None = None,
     ) -> None:
         self._root = root
+        self._outermost = outermost or (lambda: root)
         self._backbone = backbone
         self._probe_forward = probe_forward
         self._template = template
@@ -98,9 +103,13 @@ class Runner:
         Raises:
             ValueError: If there is no way to run this batch, saying what to pass.
         """
-        there = Copies(device)
+        with given_back(self._outermost()):
+            self._run(batch, Copies(device))
+
+    def _run(self, batch: ProbeBatch, there: Copies) -> None:
         if self._probe_forward is not None:
-            self._probe_forward(self._root, there(batch.batch))
+            model = _undistributed(self._root)
+            self._within(model, self._probe_forward)(model, there(batch.batch))
             return
         for way in self._ways:
             if batch.audio:
@@ -108,10 +117,17 @@ class Runner:
             else:
                 self._run_call(way, *there((*way.call(batch), batch.batch)))
 
+    def _within(self, module: nn.Module, call: Callable[..., Any]) -> Callable[..., Any]:
+        return within_shards(self._outermost(), module, call)
+
     def _run_call(self, way: _Way, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Any) -> None:
-        clean = way.adapter.transform(args, kwargs, batch) if way.adapter is not None else None
-        if clean is not None:
-            clean()
+        adapter = way.adapter
+
+        def clean(*args: Any, **kwargs: Any) -> Callable[[], Any] | None:
+            return adapter.transform(args, kwargs, batch) if adapter is not None else None
+
+        if adapter is not None and clean(*args, **kwargs) is not None:
+            self._within(adapter.module, lambda *a, **k: _called(clean(*a, **k)))(*args, **kwargs)
         elif way.module is None:
             raise ValueError(
                 "no module that contains all watched layers is called as a module in training_step, so its "
@@ -119,15 +135,15 @@ class Runner:
             )
         else:
             self._replayed.add(way.path)
-            way.module(*args, **kwargs)
+            self._within(way.module, way.module)(*args, **kwargs)
 
     def _run_audio(self, way: _Way, waveforms: Tensor, lengths: Tensor) -> None:
         if way.adapter is not None:
-            way.adapter.run(waveforms, lengths)
+            self._within(way.adapter.module, way.adapter.run)(waveforms, lengths)
         elif way.module is not None and self._template is not None:
             args, kwargs = Copies(waveforms.device)(way.call(self._template))
             args, kwargs = substitute(args, kwargs, waveforms, lengths, way.module.forward)
-            way.module(*args, **kwargs)
+            self._within(way.module, way.module)(*args, **kwargs)
         else:
             raise ValueError("audio can't be run through this model without probe_forward=...")
 
@@ -139,6 +155,15 @@ def _ways(root: nn.Module, backbone: tuple[str, nn.Module] | None) -> list[_Way]
     if isinstance(module, Several):
         return [_Way(path, one, unmasked_call(one, root), part) for part, (path, one) in module.parts.items()]
     return [_Way(path, module, unmasked_call(module, root))]
+
+
+def _undistributed(root: nn.Module) -> nn.Module:
+    ours = isinstance(root, (nn.parallel.DistributedDataParallel, nn.DataParallel))
+    return root.module if ours else root  # type: ignore[return-value, unused-ignore]
+
+
+def _called(function: Callable[[], Any] | None) -> Any:
+    return function() if function is not None else None
 
 
 def _audio(waveforms: Tensor, lengths: Tensor) -> None:

@@ -20,6 +20,7 @@ _AUXILIARY = frozenset(
     }
 )
 _ATTENTION = re.compile(r"(?i:attention|attn|multi_?head)|(^|[._])mha([._]|$)|MHA")
+_MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _NORM = re.compile(r"(Layer|RMS)Norm", re.IGNORECASE)
 
 
@@ -57,14 +58,17 @@ def _is_attention(path: str, module: nn.Module) -> bool:
 def _matrices_outside_attention(block: nn.Module) -> int:
     """Weight matrices that don't belong to an attention module: a feed-forward part has at least two.
 
-    A norm over two axes has a matrix of gains, which isn't one.
+    A norm over two axes has a matrix of gains, which isn't one. Once FSDP has sharded a model its parameters have lost
+    their shapes, so what is a matrix by its class counts as well.
     """
     inside: set[int] = set()
     for name, module in block.named_modules():
         if _is_attention(name, module):
             inside.update(id(m) for m in module.modules())
     return sum(
-        any(p.ndim >= 2 for p in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
+        isinstance(module, _MATRICES)
+        or any(p.ndim >= 2 for p in module.parameters(recurse=False))
+        or hasattr(module, "parametrizations")
         for module in block.modules()
         if id(module) not in inside and not _NORM.search(type(module).__name__)
     )

@@ -1,0 +1,192 @@
+"""Run by test_processes.py: loops of plain torch in two processes each; writes down what each saw."""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import socket
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from toys import Encoder, Noise, collate
+
+import rankwatch.monitor.budget
+import rankwatch.session
+from rankwatch import Watch
+from rankwatch.monitor.exchange import ProcessGroup
+from rankwatch.monitor.settings import Settings
+from rankwatch.session import Session
+
+STEPS = 12
+
+
+class Model(torch.nn.Module):
+    """Its own parameters, and those of the encoder's front end, are in the outermost unit."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = Encoder(dropout=0.0, layer_drop=0.0)
+        self.gain = torch.nn.Parameter(torch.ones(32))
+
+    def forward(self, waveforms, lengths):
+        return self.gain * self.encoder(waveforms, lengths)
+
+
+def shard(kind, model):
+    """As FSDP1 or FSDP2 would be used: each block a unit, and the whole."""
+    if kind == "ddp":
+        return torch.nn.parallel.DistributedDataParallel(model)
+    layers = model.encoder.layers
+    if kind == "fsdp2":
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+        for module in (*layers, model):
+            fully_shard(module, mesh=mesh)
+        return model
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    unit = functools.partial(
+        FullyShardedDataParallel, device_id=torch.device("cpu"), use_orig_params=kind == "fsdp1-original"
+    )
+    for index, layer in enumerate(layers):
+        layers[index] = unit(layer)
+    return unit(model)
+
+
+def batches(rank, world, steps=STEPS, size=4):
+    items = Noise(96).items
+    for step in range(steps):
+        yield collate([items[((step * world + rank) * size + i) % 96] for i in range(size)])
+
+
+def digest(model):
+    whole = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
+    return hashlib.sha256(b"".join(p.detach().contiguous().numpy().tobytes() for p in whole)).hexdigest()
+
+
+def sharded(kind, rank, folder, *, watched, late):
+    """A model in units, watched from before it was wrapped (as by Lightning's callback) or after."""
+    model = Model()
+    asked = {"every_n_steps": 4, "n_utterances": 16, "strict": True, "max_overhead": None}
+    session = None
+    if watched and late:
+        world, group = rankwatch.session.processes()
+        wrapped = []
+        session = Session(Settings(**asked), folder=folder, world=world, group=group, outermost=lambda: wrapped[0])
+        session.attach(model)
+        wrapped.append(shard(kind, model))
+        model = wrapped[0]
+        session.begin()
+    else:
+        model = shard(kind, model)
+    watch = Watch(model, folder, **asked) if watched and not late else None
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for step, batch in enumerate(batches(rank, 2)):
+        if session is not None:
+            session.monitor.batch_starts(batch, step)
+        with watch.batch(batch) if watch is not None else contextlib.nullcontext():
+            model(*batch).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if session is not None:
+            session.monitor.batch_ends(batch)
+            session.read_if_due(step + 1, lambda: ([], []))
+        if watch is not None:
+            watch.step()
+    if session is not None:
+        session.end(STEPS, lambda: ([], []))
+        session.close()
+    if watch is not None:
+        watch.close()
+    seen = session or watch
+    return {"weights": digest(model), "readings": [r.to_dict() for r in seen.readings] if seen is not None else []}
+
+
+def loop(rank, folder, model, *, micro=lambda rank: 1, leaves=None, slow=0.0, steps=STEPS, **asked):
+    """DDP with gradient accumulation; `micro(rank)` batches to a step, all but the last without synchronisation."""
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    settings = {"every_n_steps": 4, "n_utterances": 16, "max_overhead": None, **asked}
+    stream = iter(batches(rank, 2, steps=100))
+    with Watch(model, folder, **settings) as watch:
+        for step in range(steps):
+            count = micro(rank)
+            for index in range(count):
+                alone = contextlib.nullcontext() if index == count - 1 or not hasattr(model, "no_sync") else None
+                batch = next(stream)
+                with watch.batch(batch), alone or model.no_sync():
+                    model(*batch).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            watch.step()
+            time.sleep(slow)
+            if leaves == (rank, step):
+                os._exit(0)
+    return {"readings": [r.to_dict() for r in watch.readings], "steps": watch.steps}
+
+
+def raising(rank):
+    def probe(module, batch):
+        if rank == 1:
+            raise OSError("no such thing")
+        return module(*batch)
+
+    return probe
+
+
+def job(name, rank, folder):
+    if name.startswith(("fsdp", "ddp")):
+        kind, *how = name.split("+")
+        return sharded(kind, rank, folder, watched="alone" not in how, late="late" in how)
+    model = torch.nn.parallel.DistributedDataParallel(Encoder(dropout=0.0, layer_drop=0.0))
+    if name == "uneven":
+        return loop(rank, folder, model, micro=lambda rank: 2 + rank, strict=True)
+    if name == "raising":
+        return loop(rank, folder, model, probe_forward=raising(rank))
+    if name == "stretched":
+        rankwatch.monitor.budget._ALLOWANCE = 0.0
+        return loop(rank, folder, model, slow=0.01 * rank, max_overhead=0.5, every_n_steps=1, steps=60, strict=True)
+    rankwatch.session.ProcessGroup = functools.partial(ProcessGroup, 3.0)
+    if name == "gone":  # without DDP, which would have noticed itself
+        return loop(rank, folder, Encoder(), leaves=(1, 6), every_n_steps=2)
+    assert name == "apart"
+    return loop(rank, folder, Encoder(), n_utterances=500, steps=STEPS if rank else 4)
+
+
+def run(name, rank, port, folder):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        seen = job(name, rank, folder / f"{name}-{rank}")
+    seen["told"] = [str(w.message) for w in caught if str(w.message).startswith("RankWatch")]
+    (folder / f"{name}.{rank}.json").write_text(json.dumps(seen))
+    if name not in ("gone", "apart"):
+        dist.destroy_process_group()
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+if __name__ == "__main__":
+    context = mp.get_context("fork")
+    for name in sys.argv[2:]:
+        port = free_port()
+        both = [context.Process(target=run, args=(name, rank, port, Path(sys.argv[1]))) for rank in range(2)]
+        for process in both:
+            process.start()
+        for process in both:
+            process.join(90)
+        assert [process.exitcode for process in both] == [0, 0], (name, [process.exitcode for process in both])

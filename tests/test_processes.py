@@ -1,0 +1,87 @@
+"""Two processes without Lightning: sharded models, uneven work, and processes that fail, stray or are gone."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+
+SHARDED = ["fsdp1", "fsdp1-original"]
+with contextlib.suppress(ImportError):  # torch 2.6 and newer
+    from torch.distributed.fsdp import fully_shard
+
+    SHARDED += ["fsdp2"] if callable(fully_shard) else []
+FAULTS = ["uneven", "raising", "stretched", "gone", "apart"]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    script = Path(__file__).with_name("processes_run.py")
+    jobs = ["ddp", *FAULTS, *(f"{kind}{how}" for kind in SHARDED for how in ("", "+alone", "+late"))]
+    done = subprocess.run([sys.executable, script, folder, *jobs], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return lambda name, rank: json.loads((folder / f"{name}.{rank}.json").read_text())
+
+
+def _steps(found):
+    return sorted({reading["step"] for reading in found["readings"]})
+
+
+def _ranks(found):
+    return {(r["step"], r["level"], r["layer"]): r["effective_rank"] for r in found["readings"]}
+
+
+@pytest.mark.parametrize("kind", SHARDED)
+@pytest.mark.parametrize("how", ["", "+late"])
+def test_a_sharded_model_trains_as_without_us_and_reads_as_a_whole_one(seen, kind, how):
+    whole = _ranks(seen("ddp", 0))
+    for rank in range(2):
+        watched, alone = seen(kind + how, rank), seen(f"{kind}+alone", rank)
+        assert watched["weights"] == alone["weights"]
+        assert _ranks(watched) == pytest.approx(whole, rel=1e-3)  # summed in another order
+        assert _steps(watched) == [2, 4, 8, 12]
+
+
+def test_processes_with_other_numbers_of_batches_meet_at_optimiser_steps(seen):
+    first, second = seen("uneven", 0), seen("uneven", 1)
+    assert first["readings"] == second["readings"]
+    assert _steps(first) == [1, 4, 8, 12]
+    assert first["told"] == second["told"] == []
+
+
+def test_a_process_whose_passes_fail_is_named_and_the_other_one_is_read(seen):
+    first, second = seen("raising", 0), seen("raising", 1)
+    assert first["readings"] == second["readings"]
+    assert {r["n"] for r in first["readings"] if r["level"] == "utterance"} == {8}
+    assert any("left out of a reading: process 1: held_back could not be read: OSError" in one for one in first["told"])
+    assert first["steps"] == second["steps"] == 12
+
+
+def test_one_process_decides_when_to_read(seen):
+    """The second one is slower, and by its own clock readings would cost less."""
+    first, second = seen("stretched", 0), seen("stretched", 1)
+    assert _steps(first) == _steps(second)
+    assert 2 < len(_steps(first)) < 50
+    assert any("max_overhead=0.5" in one for one in first["told"])
+
+
+def test_a_process_that_is_gone_is_told_of_in_bounded_time_and_the_other_one_goes_on(seen):
+    found = seen("gone", 0)
+    assert found["steps"] == 12
+    assert any("the exchange between processes failed" in one for one in found["told"])
+    assert _steps(found)[-1] <= 8
+
+
+def test_processes_that_make_other_numbers_of_steps_find_out_and_go_on(seen):
+    """The first one is done after 4 steps, while the second one still asks who is collecting."""
+    for rank, steps in ((0, 4), (1, 12)):
+        found = seen("apart", rank)
+        assert found["steps"] == steps
+        assert not found["readings"]
+        assert any("out of step" in one for one in found["told"])
