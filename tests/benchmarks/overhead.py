@@ -1,83 +1,262 @@
-"""What the callback costs: the same steps with and without it, in turns, in one process.
+"""What watching costs: the same steps with and without it, in turns, in one process.
 
-    python tests/benchmarks/overhead.py
+    python tests/benchmarks/overhead.py [ROW ...]
 
-A small HuBERT-like encoder is trained on ragged noise, in turns without and with `RankWatch` (A B A B ...), so that a
-drift of the machine's speed meets both. Printed: the ratio of the medians, and the share that
-the callback measured of itself, by part.
+Two twins of a model are trained in turns, segment by segment, one of them under `Watch` at its defaults. A segment of the
+watched one begins with a reading and is as long as its outcome takes to arrive and some steps more; the other twin makes
+as many steps before or after it. So a drift of the machine's speed meets both. From n segments:
+
+    cost of a reading = seconds of a watched segment - seconds of a plain one     (median, 90 % interval by bootstrap)
+    overhead          = (cost of a reading + 500 x what watching costs in an ordinary step) / (500 x a plain step)
+
+The last is measured apart, from 10,000 calls around no work at all. The 99th percentile is that of 500 steps of which one
+is followed by a reading: the steps at which a reading was under way count once, the others as often as is missing to 500.
+Memory is the most that the process ever held in a segment (VmHWM, reset before each), watched less plain.
+
+On a machine with a GPU the rows whose names begin with `cuda` run too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import statistics
-import sys
 import tempfile
 import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import HubertConfig, HubertModel
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from toys import Module, loader, trainer
+from rankwatch import Watch
 
-from rankwatch import RankWatch
-
-
-class Clock(pl.Callback):
-    """Seconds of the whole fit, from the first batch to the last."""
-
-    def on_train_start(self, *_: Any) -> None:
-        """Start."""
-        self.began = time.perf_counter()
-
-    def on_train_end(self, *_: Any) -> None:
-        """Stop."""
-        self.seconds = time.perf_counter() - self.began
+INTERVAL = 500
 
 
-def fit(folder: str, steps: int, width: int, watch: RankWatch | None) -> float:
-    """Seconds of one run."""
-    pl.seed_everything(0, verbose=False)
-    clock = Clock()
-    callbacks = [clock, *([watch] if watch is not None else [])]
-    data = loader(count=256, batch_size=16, shuffle=True, shortest=4000, longest=16000)
-    run = trainer(folder, *callbacks, max_steps=steps, log_every_n_steps=10)
-    run.fit(Module(width=width, layer_drop=0.0), data)
-    return clock.seconds
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        width: Of the transformer.
+        layers: Transformer blocks.
+        batch: Utterances in a forward pass.
+        accumulate: Forward and backward passes to an optimiser step.
+        precision: ``"32-true"`` or ``"bf16-mixed"``.
+        compiled: Whether the model is compiled.
+        seconds: Of audio in an utterance.
+        steps: Optimiser steps in a segment.
+        device: Where it runs.
+        arguments: Of `Watch`.
+    """
+
+    width: int = 256
+    layers: int = 6
+    batch: int = 16
+    accumulate: int = 1
+    precision: str = "32-true"
+    compiled: bool = False
+    seconds: float = 1.0
+    steps: int = 12
+    device: str = "cpu"
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+SMALL = {"every_n_steps": 60}  # only for the time that an outcome takes: 6 steps instead of 50
+ROWS = {
+    "cpu, 16 utterances a step": Row(arguments=SMALL, steps=30),
+    "cpu, 64 utterances a step": Row(accumulate=4, arguments=SMALL),
+    "cpu, 64, bf16-mixed": Row(accumulate=4, precision="bf16-mixed", arguments=SMALL),
+    "cpu, 64, compiled": Row(accumulate=4, compiled=True, arguments=SMALL),
+    "cpu, 64, frame level alone": Row(accumulate=4, arguments={**SMALL, "levels": ["frame"]}),
+    "cpu, 64, d = 768": Row(width=768, layers=2, accumulate=4, arguments=SMALL, steps=9),
+    "cpu, 64, d = 768, unprojected": Row(
+        width=768, layers=2, accumulate=4, arguments={**SMALL, "projection": None}, steps=9
+    ),
+    "cuda, HuBERT-base": Row(768, 12, 32, precision="bf16-mixed", seconds=10.0, steps=80, device="cuda"),
+    "cuda, HuBERT-base, compiled": Row(
+        768, 12, 32, precision="bf16-mixed", compiled=True, seconds=10.0, steps=80, device="cuda"
+    ),
+    "cuda, 24 layers of 1024": Row(1024, 24, 16, precision="bf16-mixed", seconds=10.0, steps=80, device="cuda"),
+}
+
+
+class Student(nn.Module):
+    """A small HuBERT: predicts which of 100 clusters each frame belongs to."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__()
+        config = HubertConfig(
+            hidden_size=row.width,
+            num_hidden_layers=row.layers,
+            num_attention_heads=row.width // 64,
+            intermediate_size=4 * row.width,
+            conv_dim=(row.width // 2,) * 7,
+            layerdrop=0.0,
+            apply_spec_augment=False,
+        )
+        self.encoder = HubertModel(config)
+        self.head = nn.Linear(row.width, 100)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Loss."""
+        scores = self.head(self.encoder(waveforms).last_hidden_state)
+        targets = torch.arange(scores.shape[1], device=scores.device).remainder(100).expand(len(scores), -1)
+        return nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
+
+
+class Twin:
+    """A model that is trained, watched or not."""
+
+    def __init__(self, row: Row, folder: Path | None) -> None:
+        torch.manual_seed(0)
+        self.row = row
+        self.model = Student(row).to(row.device)
+        self.call = torch.compile(self.model) if row.compiled else self.model
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-5)
+        self.data = torch.randn(64, row.batch, int(16_000 * row.seconds))
+        self.steps = 0
+        if folder is not None:
+            settings = {"max_overhead": None, "autocast": self.autocast, "precision": row.precision, **row.arguments}
+            self.watch: Watch | None = Watch(self.call, folder, **settings)
+        else:
+            self.watch = None
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """As in training."""
+        mixed = self.row.precision == "bf16-mixed"
+        return torch.autocast(self.row.device, torch.bfloat16, enabled=mixed)
+
+    def step(self) -> float:
+        """Seconds of one optimiser step, and of what watching does after it."""
+        start = time.perf_counter()
+        for index in range(self.row.accumulate):
+            batch = self.data[(self.steps * self.row.accumulate + index) % len(self.data)].to(self.row.device)
+            with self.watch.batch(batch) if self.watch is not None else contextlib.nullcontext():
+                with self.autocast():
+                    loss = self.call(batch) / self.row.accumulate
+                loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.steps += 1
+        if self.watch is not None:
+            self.watch.step()
+        if self.row.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    def read_next(self) -> None:
+        """The next step ends with a reading."""
+        assert self.watch is not None
+        self.watch._session.monitor._next_step = self.steps + 1
+
+
+def segment(twin: Twin) -> tuple[list[float], float]:
+    """Seconds of its steps, and the most memory that was held, in MB."""
+    on_gpu = twin.row.device == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+    if twin.watch is not None:
+        twin.read_next()
+    seconds = [twin.step() for _ in range(twin.row.steps)]
+    if on_gpu:
+        return seconds, torch.cuda.max_memory_allocated() / 1e6
+    status = Path("/proc/self/status").read_text()
+    return seconds, int(status.split("VmHWM:")[1].split()[0]) / 1e3
+
+
+def ordinary_step(row: Row) -> float:
+    """Seconds that watching takes around a step in which nothing is due."""
+    small = Row(64, 1, 2, seconds=0.5)
+    with tempfile.TemporaryDirectory() as folder:
+        twin = Twin(small, Path(folder))
+        assert twin.watch is not None
+        batch = twin.data[0]
+        for _ in range(4):
+            twin.step()
+        twin.watch.epoch()
+        twin.step()
+        twin.watch._session.monitor.outcome()
+        twin.watch._session.monitor._next_step = 1 << 60
+        start = time.perf_counter()
+        for _ in range(10_000):
+            for _ in range(row.accumulate):
+                with twin.watch.batch(batch):
+                    pass
+            twin.watch.step()
+        return (time.perf_counter() - start) / 10_000
+
+
+def bootstrap(values: np.ndarray, of: Callable[[np.ndarray], float]) -> tuple[float, float, float]:
+    """A statistic and its 90 % interval."""
+    generator = np.random.default_rng(0)
+    drawn = [of(values[generator.integers(len(values), size=len(values))]) for _ in range(2000)]
+    return of(values), float(np.quantile(drawn, 0.05)), float(np.quantile(drawn, 0.95))
+
+
+def percentile(rare: list[float], usual: list[float], segments: int) -> float:
+    """The 99th of INTERVAL steps of which those around one reading are `rare`."""
+    weights = [1.0 / segments] * len(rare)
+    weights += [(INTERVAL - len(rare) / segments) / len(usual)] * len(usual)
+    order = np.argsort(rare + usual)
+    total = np.cumsum(np.array(weights)[order])
+    return float(np.array(rare + usual)[order][np.searchsorted(total, 0.99 * total[-1])])
+
+
+def measured(row: Row, segments: int) -> Iterator[str]:
+    """Cells of the table."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain, watched = Twin(row, None), Twin(row, Path(folder))
+        assert watched.watch is not None
+        while not watched.watch.readings:  # collects its probe set, makes its first reading
+            watched.step()
+        for _ in range(3):
+            plain.step()
+        pairs: list[tuple[list[float], list[float]]] = []
+        memory = []
+        for index in range(segments):
+            first, second = (plain, watched) if index % 2 else (watched, plain)
+            found = {id(twin): segment(twin) for twin in (first, second)}
+            pairs.append((found[id(plain)][0], found[id(watched)][0]))
+            memory.append(found[id(watched)][1] - found[id(plain)][1])
+        lag = watched.watch.settings.lag + 1
+        watched.watch.close(RuntimeError("enough"))
+    step = statistics.median(s for one, _ in pairs for s in one)
+    extra = np.array([sum(two) - sum(one) for one, two in pairs])
+    cost, low, high = bootstrap(extra, lambda x: float(np.median(x)))
+    ordinary = ordinary_step(row)
+    for value in (cost, low, high):
+        yield f"{100 * (value + INTERVAL * ordinary) / (INTERVAL * step):.2f}"
+    usual = [s for one, _ in pairs for s in one]
+    rare, calm = [s for _, two in pairs for s in two[:lag]], [s for _, two in pairs for s in two[lag:]]
+    yield f"{percentile(rare, calm, segments) / percentile([], usual, segments):.3f}"
+    yield f"{step:.3f}"
+    yield f"{cost:.2f}"
+    yield f"{1e6 * ordinary:.0f}"
+    yield f"{statistics.median(memory):.0f}"
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--utterances", type=int, default=64)
-    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("rows", nargs="*", help="names, or parts of them; all by default")
+    parser.add_argument("--segments", type=int, default=8)
     arguments = parser.parse_args()
-    plain, watched, records = [], [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for i in range(arguments.rounds + 1):  # the first round warms up
-            watch = RankWatch(every_n_steps=arguments.every, n_utterances=arguments.utterances, frames_per_utterance=16)
-            seconds = [fit(folder, arguments.steps, arguments.width, None)]
-            seconds.append(fit(folder, arguments.steps, arguments.width, watch))
-            if i > 0:
-                plain.append(seconds[0])
-                watched.append(seconds[1])
-        for path in Path(folder).rglob("*.jsonl"):
-            records += [json.loads(line) for line in path.read_text().splitlines()]
-    ratios = [b / a for a, b in zip(plain, watched, strict=True)]
-    ends = [record for record in records if record["record"] == "end"][1:]
-    print(f"{arguments.steps} steps, a reading every {arguments.every}, d {arguments.width}")
-    print(f"seconds without {statistics.median(plain):.2f}, with {statistics.median(watched):.2f}")
-    print(f"ratio with / without: median {statistics.median(ratios):.4f}, {min(ratios):.4f} to {max(ratios):.4f}")
-    print(f"share that the callback measured: median {100 * statistics.median(e['share'] for e in ends):.2f} %")
-    costs = [record["seconds"] for record in records if record["record"] == "cost"]
-    for part in sorted({part for cost in costs for part in cost}):
-        print(f"  {part}: median {1000 * statistics.median(c.get(part, 0.0) for c in costs):.1f} ms per reading")
+    print("| row | overhead, % | from | to | 99th percentile, ratio | step, s | reading, s | ordinary step, us | MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, row in ROWS.items():
+        wanted = not arguments.rows or any(part in name for part in arguments.rows)
+        if wanted and (row.device == "cpu" or torch.cuda.is_available()):
+            print(f"| {name} | {' | '.join(measured(row, arguments.segments))} |", flush=True)
 
 
 if __name__ == "__main__":
