@@ -210,34 +210,38 @@ class SeedEachStep(pl.Callback):
         torch.manual_seed(trainer.global_step)
 
 
-class OtherEachEpoch(torch.utils.data.Sampler):
-    """Another order in every epoch, which a restarted run doesn't see again."""
+class OtherEachEpoch(pl.LightningDataModule):
+    """Another order in every epoch, which a restarted run doesn't see again.
 
-    def __init__(self, first):
-        self.epoch = first
+    What a step trains on depends on its number alone. After a restart at an epoch's end Lightning 2.4 gives the finished
+    epoch one batch more, with or without us; 2.5 and later begin the next one.
+    """
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(Noise(32).items, 8, sampler=self, collate_fn=collate)
 
     def __len__(self):
         return 32
 
     def __iter__(self):
-        self.epoch += 1
-        return iter(torch.randperm(32, generator=torch.Generator().manual_seed(self.epoch)).tolist())
-
-
-def _shuffled(first_epoch):
-    return torch.utils.data.DataLoader(Noise(32).items, 8, sampler=OtherEachEpoch(first_epoch), collate_fn=collate)
+        first = 8 * self.trainer.global_step
+        for position in range(first, first + 32):
+            epoch = torch.Generator().manual_seed(position // 32)
+            yield int(torch.randperm(32, generator=epoch)[position % 32])
 
 
 def test_resumed_equals_uninterrupted(tmp_path):
     """The interruption falls on an epoch's end; the probe set is 16 of 32 utterances, and must be the same 16."""
     whole = watch(n_utterances=16)
-    fit(tmp_path / "whole", SeedEachStep(), whole, data=_shuffled(0), max_steps=24)
+    unbroken, _ = fit(tmp_path / "whole", SeedEachStep(), whole, data=OtherEachEpoch(), max_steps=24)
     first, second = watch(n_utterances=16), watch(n_utterances=16)
     save = ModelCheckpoint(dirpath=tmp_path / "c", every_n_train_steps=12, save_top_k=-1, save_last=True)
-    fit(tmp_path / "cut", SeedEachStep(), first, save, data=_shuffled(0), max_steps=12)
+    fit(tmp_path / "cut", SeedEachStep(), first, save, data=OtherEachEpoch(), max_steps=12)
     checkpoint = tmp_path / "c/last.ckpt"
     assert torch.load(checkpoint, weights_only=True)["callbacks"]["RankWatch[RankWatch]"]["monitor"]["last_step"] == 10
-    fit(tmp_path / "cut2", SeedEachStep(), second, data=_shuffled(3), max_steps=24, ckpt_path=checkpoint)
+    again = {"data": OtherEachEpoch(), "ckpt_path": checkpoint}
+    gone_on, _ = fit(tmp_path / "cut2", SeedEachStep(), second, max_steps=24, **again)
+    assert gone_on.losses == unbroken.losses[12:]
 
     def table(readings):
         return {(r.step, r.level, r.layer): (r.effective_rank, r.protocol.id) for r in readings}
