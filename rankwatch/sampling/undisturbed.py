@@ -117,9 +117,8 @@ class DefaultDevice:
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """The CPU is the default."""
-        get = getattr(torch, "get_default_device", None)  # torch 2.3 and newer
-        users = get() if get is not None else None
-        if users is None or users.type == "cpu":
+        users = torch.empty(0).device  # `torch.get_default_device` came with 2.3
+        if users.type == "cpu":
             yield
             return
         before, self._users = self._users, users
