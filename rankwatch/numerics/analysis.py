@@ -101,7 +101,7 @@ class RankEstimate:
     n_eff: float
     noise_floor: float
     status: str
-    spectrum: Spectrum = field(repr=False)
+    spectrum: Spectrum = field(repr=False, compare=False)  # arrays have no one truth value
 
 
 @dataclass(frozen=True)

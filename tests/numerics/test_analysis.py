@@ -218,3 +218,9 @@ def test_another_default_device_changes_nothing() -> None:
         assert projection_matrix(256, 31, 4).device.type == "cpu"
     finally:
         torch.set_default_device(None)
+
+
+def test_estimates_can_be_compared() -> None:
+    x = _rows(200, 16)
+    assert estimate_rank(x) == estimate_rank(x)
+    assert estimate_rank(x) != estimate_rank(x[:100])

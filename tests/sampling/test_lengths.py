@@ -12,7 +12,7 @@ from padded_batch import FRAMES, FRONT_END, LAYER, LENGTHS, STACK, WAVEFORMS, re
 from torch import Tensor, nn
 
 from rankwatch.sampling.discovery import WatchedLayer
-from rankwatch.sampling.lengths import AmbiguousLengths, Observed, Valid, input_candidates, resolve_lengths
+from rankwatch.sampling.lengths import AmbiguousLengths, Observed, input_candidates, resolve_lengths
 
 Batch = namedtuple("Batch", "inputs input_lengths targets target_lengths")
 
@@ -75,7 +75,7 @@ class TestBatches:
 
     def test_speaker_numbers_without_a_name(self) -> None:
         valid = resolve((torch.ones(4, 1600), torch.tensor([4, 1, 70, 3])))
-        assert valid == Valid(valid.frames, "every frame (no lengths found)")
+        assert valid.source == "every frame (no lengths found)"
         assert valid.frames.tolist() == [79] * 4
 
     def test_padded_further_than_the_longest_if_it_is_silent_there(self) -> None:
@@ -108,7 +108,7 @@ class TestOwnLengths:
 
     def test_win_over_the_batch_and_serve_other_layers(self) -> None:
         valid = self.own([79, 40, 3, 0], batch=(WAVEFORMS, LENGTHS), more=(79, 78, 40, 80))
-        assert valid["front"] == Valid(valid["front"].frames, "lengths given by front")
+        assert valid["front"].source == "lengths given by front"
         assert valid["b0"].frames.tolist() == [79, 40, 3, 0]
         assert valid["b0"].source == "lengths given by front"
         assert valid["b1"].frames.tolist() == [78, 40, 3, 0]
