@@ -5,11 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-import lightning.pytorch as pl
 import soundfile
 import torch
-from lightning.pytorch.strategies import DDPStrategy
-from toys import Encoder, Module, Noise, collate, trainer
+from toys import Encoder, Module, Noise, collate, pl, trainer
 
 from rankwatch import RankWatch
 
@@ -79,10 +77,10 @@ def fit(kind, folder, processes):
     asked = {"n_utterances": 33, "probe_sets": audio_files(folder / "files")} if kind == "talking" else {}
     watch = RankWatch(**{"every_n_steps": 4, "n_utterances": 32, "on_collapse": "stop", "strict": True, **asked})
     callbacks = [Write(folder / f"{kind}-{processes}")] + ([watch] if kind != "train-alone" else [])
-    pl.seed_everything(0, verbose=False)
+    pl.seed_everything(0)
     module = made["train" if kind == "train-alone" else kind]()
     # Layer drop leaves parameters unused.
-    ddp = DDPStrategy(start_method="fork", find_unused_parameters=True)
+    ddp = pl.strategies.DDPStrategy(start_method="fork", find_unused_parameters=True)
     strategy = {"strategy": ddp, "devices": processes} if processes > 1 else {"devices": 1}
     quiet = {"logger": False, "enable_checkpointing": False, "use_distributed_sampler": False}
     run = trainer(folder / kind, *callbacks, max_steps=40 if kind == "collapse" else 8, **quiet, **strategy)

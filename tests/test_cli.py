@@ -58,7 +58,13 @@ trainer:
 """
 
 
+def _needs(package):
+    pytest.importorskip("jsonargparse")
+    pytest.importorskip(package)
+
+
 def _run(folder, package, name="every_n_steps"):
+    _needs(package)
     (folder / "script.py").write_text(SCRIPT.format(package=package))
     (folder / "settings.yaml").write_text(textwrap.dedent(CONFIG.format(name=name)))
     command = [sys.executable, "script.py", "fit", "--config", "settings.yaml"]
@@ -77,6 +83,7 @@ def test_the_annotated_config_holds_every_argument_at_its_default():
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
 def test_the_annotated_config_goes_round(tmp_path, package):
     """What the command line prints of it builds the same callback again."""
+    _needs(package)
     shutil.copy(ANNOTATED, tmp_path / "annotated.yaml")
     short = ["--trainer.max_steps=3", "--trainer.logger=false", "--trainer.accelerator=cpu"]
     (tmp_path / "script.py").write_text(SCRIPT.format(package=package))

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
+    pytest.importorskip("soundfile")
     folder = tmp_path_factory.mktemp("ddp")
     jobs = ["still:1", "still:2", "collapse:2", "train:2", "train-alone:2", "talking:2"]
     script = Path(__file__).with_name("ddp_run.py")

@@ -6,11 +6,10 @@ The readings are compared with an independent pass: each utterance alone, unmask
 import sys
 from pathlib import Path
 
-import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from toys import Noise, collate, trainer
+from toys import Noise, collate, pl, trainer
 
 from rankwatch import RankWatch
 
@@ -90,7 +89,7 @@ def test_one_line_reads_the_right_frames_unmasked(tmp_path, family):
         def on_train_batch_start(self, trainer, module, batch, index):
             held.extend(w[None, :n].clone() for w, n in zip(*batch, strict=True))
 
-    pl.seed_everything(0, verbose=False)
+    pl.seed_everything(0)
     module = FAMILIES[family]()
     callback = RankWatch(n_utterances=16, frames_per_utterance=10_000, strict=True)
     data = torch.utils.data.DataLoader(Noise(16, shortest=600, longest=2000).items, 8, collate_fn=collate)

@@ -13,10 +13,15 @@ from sampling.speech_models import hugging_face
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from toys import Noise
+
+from rankwatch.monitor.complaints import CollapseWarning
+
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from rankwatch.huggingface import RankWatchCallback
-from rankwatch.monitor.complaints import CollapseWarning
 
 SETTINGS = {"every_n_steps": 4, "n_utterances": 24, "strict": True}
 

@@ -4,20 +4,19 @@ import json
 import time
 import warnings
 
-import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toys import Module, Noise, collate, loader, trainer
+from toys import Module, Noise, collate, loader, pl, trainer
 
 from rankwatch import RankWatch
 from rankwatch.monitor.complaints import CollapseWarning
 from rankwatch.reporting import read_jsonl
 from rankwatch.reporting.tensorboard import TensorBoardReporter
 
+CSVLogger = pl.loggers.CSVLogger
+EarlyStopping, ModelCheckpoint = pl.callbacks.EarlyStopping, pl.callbacks.ModelCheckpoint
 LAYERS = ["encoder.feature_extractor", "encoder.layers.0", "encoder.layers.1", "encoder.layers.2"]
 
 
@@ -26,7 +25,7 @@ def watch(**arguments):
 
 
 def fit(folder, *callbacks, seed=0, data=None, model=None, ckpt_path=None, **arguments):
-    pl.seed_everything(seed, verbose=False)
+    pl.seed_everything(seed)
     module = model or Module()
     run = trainer(folder, *callbacks, **arguments)
     run.fit(module, data or loader(shuffle=True), ckpt_path=ckpt_path)
@@ -127,7 +126,7 @@ def test_the_last_healthy_checkpoint_outlives_the_trainers_clean_up(tmp_path):
                 for layer in module.encoder.layers:
                     layer.collapse.kind = "line"
 
-    keep = ModelCheckpoint(every_n_train_steps=2, save_top_k=1, monitor="step", mode="max", dirpath=tmp_path / "c")
+    keep = ModelCheckpoint(every_n_train_steps=2, save_top_k=1, monitor="step", mode="max", dirpath=str(tmp_path / "c"))
     callback = watch(on_collapse="stop")
     with pytest.warns(CollapseWarning, match=r"healthy at step 40"):
         _, run = fit(tmp_path, Break(), callback, keep, max_steps=200)
@@ -184,7 +183,7 @@ def test_early_stopping_and_checkpoints_can_monitor_from_the_first_step(tmp_path
     stop = EarlyStopping("RankWatch/health", mode="max", patience=100, check_on_train_epoch_end=True)
     keep = ModelCheckpoint(monitor="RankWatch/effective_rank_frame", mode="max", every_n_train_steps=1)
     data = loader(shuffle=True)
-    pl.seed_everything(0, verbose=False)
+    pl.seed_everything(0)
     run = trainer(tmp_path, stop, keep, watch(), max_steps=20, val_check_interval=4)
     run.fit(Module(), data, loader(count=8))
     assert run.callback_metrics["RankWatch/health"] <= 1.0
@@ -213,8 +212,8 @@ class SeedEachStep(pl.Callback):
 class OtherEachEpoch(pl.LightningDataModule):
     """Another order in every epoch, which a restarted run doesn't see again.
 
-    What a step trains on depends on its number alone. After a restart at an epoch's end Lightning 2.4 gives the finished
-    epoch one batch more, with or without us; 2.5 and later begin the next one.
+    What a step trains on depends on its number alone: after a restart at an epoch's end Lightning 2.4 gives the
+    finished epoch one batch more, with or without us, where newer ones begin the next epoch.
     """
 
     def train_dataloader(self):
@@ -235,7 +234,7 @@ def test_resumed_equals_uninterrupted(tmp_path):
     whole = watch(n_utterances=16)
     unbroken, _ = fit(tmp_path / "whole", SeedEachStep(), whole, data=OtherEachEpoch(), max_steps=24)
     first, second = watch(n_utterances=16), watch(n_utterances=16)
-    save = ModelCheckpoint(dirpath=tmp_path / "c", every_n_train_steps=12, save_top_k=-1, save_last=True)
+    save = ModelCheckpoint(dirpath=str(tmp_path / "c"), every_n_train_steps=12, save_top_k=-1, save_last=True)
     fit(tmp_path / "cut", SeedEachStep(), first, save, data=OtherEachEpoch(), max_steps=12)
     checkpoint = tmp_path / "c/last.ckpt"
     assert torch.load(checkpoint, weights_only=True)["callbacks"]["RankWatch[RankWatch]"]["monitor"]["last_step"] == 10
@@ -260,11 +259,16 @@ def test_fast_dev_run_reads_once_and_writes_nothing(tmp_path, monkeypatch):
 
 
 def test_bf16_mixed_probes_under_the_same_autocast(tmp_path):
+    plain, _ = fit(tmp_path / "plain", precision="bf16-mixed", max_steps=6)
+    try:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            plain.eval().encoder(*next(iter(loader())))
+    except RuntimeError:  # torch 2.2 forgets the CPU's autocast in the fused layer that eval mode takes
+        pytest.skip("this torch's own encoder layer fails in eval mode under the CPU's autocast")
     callback = watch()
     module, _ = fit(tmp_path, callback, precision="bf16-mixed", max_steps=6)
     assert {r.protocol.precision for r in callback.readings} == {"bf16-mixed"}
     assert all(np.isfinite(r.effective_rank) for r in callback.readings)
-    plain, _ = fit(tmp_path / "plain", precision="bf16-mixed", max_steps=6)
     assert plain.losses == module.losses
 
 
@@ -317,7 +321,7 @@ def test_a_full_disk_does_not_end_the_run(tmp_path, monkeypatch):
 
 
 def test_a_foreign_state_is_left_aside(tmp_path):
-    save = ModelCheckpoint(dirpath=tmp_path / "c", save_last=True, every_n_train_steps=4)
+    save = ModelCheckpoint(dirpath=str(tmp_path / "c"), save_last=True, every_n_train_steps=4)
     fit(tmp_path / "a", watch(), save, max_steps=4)
     content = torch.load(tmp_path / "c/last.ckpt", weights_only=True)
     content["callbacks"]["RankWatch[RankWatch]"]["monitor"] = {"version": 99}

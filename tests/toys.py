@@ -1,9 +1,13 @@
 """A small speech model with every habit that makes a monitor's life hard, and ragged noise to train it on."""
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+
+try:
+    import lightning.pytorch as pl
+except ModuleNotFoundError:  # rankwatch itself asks for the other one only
+    import pytorch_lightning as pl
 
 
 class Collapse(nn.Module):

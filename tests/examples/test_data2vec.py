@@ -109,7 +109,7 @@ def test_a_teacher_that_is_the_student_collapses_and_its_loss_looks_better(tmp_p
     batches = [ragged(seed) for seed in range(8)]
     rank, loss = {}, {}
     for teacher in ("ema", "student"):
-        pl.seed_everything(0, verbose=False)
+        pl.seed_everything(0)
         module = Data2Vec(teacher=teacher, depth=2, width=32, average_top_k=2, learning_rate=1e-3, warm_up=0.1)
         losses = []
         module.log = lambda name, value, losses=losses, **k: name == "train/loss" and losses.append(float(value))

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from toys import Encoder, Noise, collate
 
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.settings import Settings
+
+soundfile = pytest.importorskip("soundfile")
 
 
 def _folder(path, count=12, seconds=(0.06, 0.2), rate=16_000):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from toys import pl
 
 WIDTH, BANDS, HOP = 24, 16, 20
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from toys import trainer
+from toys import pl, trainer
 
 import rankwatch.sampling.observe
 import rankwatch.session
@@ -99,7 +98,7 @@ def pretrain(
 
 
 def _fit(make: Any, batches: Sequence[Any], folder: Path, callbacks: list[Any], arguments: Any) -> pl.LightningModule:
-    pl.seed_everything(0, verbose=False)
+    pl.seed_everything(0)
     module: pl.LightningModule = make()
     # Copies: models write into their batches (NeMo dithers in place).
     loader: DataLoader[Any] = DataLoader(copy.deepcopy(list(batches)), batch_size=None, collate_fn=_as_it_is)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from recipe import drawn, padded, pretrain
 from sampling.speech_models import hugging_face
 from torch import Tensor
+from toys import pl
 
 from rankwatch import RankWatch
 

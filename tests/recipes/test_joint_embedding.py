@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from recipe import padded, pretrain
 from sampling.speech_models import FairseqLike
 from torch import Tensor, nn
+from toys import pl
 
 from rankwatch import RankWatch
 

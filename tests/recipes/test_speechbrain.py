@@ -6,11 +6,11 @@ import sys
 from functools import partial
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from recipe import drawn, padded, pretrain
 from torch import Tensor, nn
+from toys import pl
 
 from rankwatch import Watch
 

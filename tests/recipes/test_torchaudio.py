@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from recipe import drawn, padded, pretrain
 from sampling.speech_models import CONV, torchaudio_hubert
 from torch import Tensor
+from toys import pl
 
 from rankwatch import RankWatch
 

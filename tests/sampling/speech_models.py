@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -43,21 +44,18 @@ def _torchaudio_config(**changes: Any) -> dict[str, Any]:
 
 
 def torchaudio_wav2vec2() -> nn.Module:
-    from torchaudio.models import wav2vec2_model
-
-    return wav2vec2_model(**_torchaudio_config(), aux_num_out=None).eval()
+    models = pytest.importorskip("torchaudio.models")
+    return models.wav2vec2_model(**_torchaudio_config(), aux_num_out=None).eval()
 
 
 def torchaudio_wavlm() -> nn.Module:
-    from torchaudio.models import wavlm_model
-
+    models = pytest.importorskip("torchaudio.models")
     extra = {"encoder_num_buckets": 20, "encoder_max_distance": 50, "aux_num_out": None}
-    return wavlm_model(**_torchaudio_config(), **extra).eval()
+    return models.wavlm_model(**_torchaudio_config(), **extra).eval()
 
 
 def torchaudio_hubert(**changes: Any) -> nn.Module:
-    from torchaudio.models import hubert_pretrain_model
-
+    models = pytest.importorskip("torchaudio.models")
     masking = {
         "mask_prob": 0.8,
         "mask_selection": "static",
@@ -77,7 +75,7 @@ def torchaudio_hubert(**changes: Any) -> nn.Module:
         "final_dim": 8,
         "feature_grad_mult": 0.1,
     }
-    return hubert_pretrain_model(**_torchaudio_config(**changes), **masking).eval()
+    return models.hubert_pretrain_model(**_torchaudio_config(**changes), **masking).eval()
 
 
 HUGGING_FACE = [
@@ -93,7 +91,7 @@ HUGGING_FACE = [
 
 
 def hugging_face(config: str, model: str, **changes: Any) -> nn.Module:
-    import transformers
+    transformers = pytest.importorskip("transformers")
 
     settings = {
         "hidden_size": WIDTH,

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from rankwatch.sampling.audio import audio_files, padded_batches, read_audio, read_folder
+
+soundfile = pytest.importorskip("soundfile")
 
 
 def _tone(path, rate, seconds, frequency=440.0, channels=1):

@@ -89,9 +89,8 @@ def test_a_positional_convolution_with_norms_is_no_stack() -> None:
 
 
 def test_torchaudio_conformer() -> None:
-    from torchaudio.models import Conformer
-
-    layers = find_layers(Conformer(WIDTH, 2, 32, 2, 5))
+    models = pytest.importorskip("torchaudio.models")
+    layers = find_layers(models.Conformer(WIDTH, 2, 32, 2, 5))
     assert names(layers) == ["conformer_layers.0", "conformer_layers.1"]
     assert [layer.label for layer in layers] == ["L01", "L02"]
 

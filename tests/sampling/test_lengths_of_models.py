@@ -128,9 +128,8 @@ class TestRealModels:
         assert "1 cut off" in valid["blocks.1"].source
 
     def test_conformer_over_features(self) -> None:
-        from torchaudio.models import Conformer
-
-        model = Conformer(WIDTH, 2, 32, 2, 5).eval()
+        models = pytest.importorskip("torchaudio.models")
+        model = models.Conformer(WIDTH, 2, 32, 2, 5).eval()
         x, lengths = torch.randn(3, 20, WIDTH), torch.tensor([20, 7, 13])
         observed = observe(model, lambda: model(x, lengths), batch_size=3)
         valid = resolve_lengths(observed, args=(x, lengths), kwargs={}, batch=None, root=model, forward=model.forward)

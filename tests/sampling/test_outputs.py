@@ -184,9 +184,8 @@ class TestFourAxes:
 
 
 def test_real_blocks_give_the_layout_of_their_library() -> None:
-    from torchaudio.models import Conformer
-
-    conformer = Conformer(WIDTH, 2, 32, 2, 5).eval()
+    models = pytest.importorskip("torchaudio.models")
+    conformer = models.Conformer(WIDTH, 2, 32, 2, 5).eval()
     with Fires(find_layers(conformer)) as fires, torch.no_grad():
         expected, _ = conformer(torch.randn(3, 3, WIDTH), torch.tensor([3, 3, 2]))
     hidden, _ = unpack(fires.outputs["conformer_layers.1"])
