@@ -117,7 +117,8 @@ class DefaultDevice:
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """The CPU is the default."""
-        users = torch.empty(0).device  # `torch.get_default_device` came with 2.3
+        # `torch.get_default_device` came with 2.3 and, up to 2.5, raises after `set_default_device(None)`.
+        users = torch.empty(0).device
         if users.type == "cpu":
             yield
             return
