@@ -2,8 +2,8 @@
 
     python tests/benchmarks/comparison.py --folder DIRECTORY_OF_AUDIO
 
-A HuBERT-base (Hugging Face's class, 12 layers and the front end, random weights) is run over all recordings of a folder once; the
-rank of everything that it gave is what each method ought to find:
+A HuBERT-base (Hugging Face's class, 12 layers and the front end, random weights) is run over all recordings of a folder
+once; the rank of everything that it gave is what each method ought to find:
 
 - rankwatch, through its own engine: 512 utterances, all layers, frame and utterance level;
 - the `RankMe` callback of the package stable-pretraining (its class where it is installed, else its three lines): a
@@ -11,9 +11,9 @@ rank of everything that it gave is what each method ought to find:
 - a float64 SVD of 5,000 pooled vectors of one layer, as layer monitors do it;
 - plain RankMe of 25,600 frames of one layer (the paper's number).
 
-Errors are relative to the same quantity of the whole (centred for us, uncentred for the others; at frame level for us each
-utterance counts the same, for the others each frame). Seconds are of one reading and one layer, and one level for the others;
-the forward passes that bring the rows stand apart, since a queue is fed by training itself.
+Errors are relative to the same quantity of the whole (centred for us, uncentred for the others; at frame level for us
+each utterance counts the same, for the others each frame). Seconds are of one reading and one layer, and one level for
+the others; the forward passes that bring the rows stand apart, since a queue is fed by training itself.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,6 +89,11 @@ def run_all(model: HubertModel, batches: list[tuple[Tensor, Tensor]]) -> tuple[l
             hidden = states[index + 1]
             whole.utterances += [hidden[i, :n].clone() for i, n in enumerate(frames.tolist()) if n > 0]
     return wholes, seconds / count
+
+
+def svd_rank(rows: Tensor) -> float:
+    """Plain RankMe."""
+    return effective_rank(torch.linalg.svdvals(rows).double().numpy())
 
 
 def timed(function: Callable[[], float], rounds: int = 3) -> tuple[float, float]:
@@ -171,15 +177,15 @@ def main() -> None:
     rankme_of = theirs()
     for whole in wholes:
         frames, means = whole.frames(), whole.means()
-        some = torch.randint(len(frames), (2048,), generator=generator)
-        value, seconds = timed(lambda: rankme_of(frames[some]))
+        queue = frames[torch.randint(len(frames), (2048,), generator=generator)]
+        value, seconds = timed(partial(rankme_of, queue))
         note("stable-pretraining's RankMe, queue of 2,048 frames", whole.truth("frame", centred=False), value, seconds)
-        some = torch.randint(len(means), (5000,), generator=generator)
-        _, seconds = timed(lambda: float(torch.linalg.svdvals(means[some])[0]))
-        value = rank_of(means.T @ means)
+        pooled = means[torch.randint(len(means), (5000,), generator=generator)]  # as many, to time it
+        _, seconds = timed(partial(svd_rank, pooled))
+        value = svd_rank(means[:5000])
         note("float64 SVD of 5,000 pooled vectors", whole.truth("utterance", centred=False), value, seconds)
-        some = torch.randperm(len(frames), generator=generator)[:25_600]
-        value, seconds = timed(lambda: effective_rank(torch.linalg.svdvals(frames[some]).double().numpy()), 1)
+        some = frames[torch.randperm(len(frames), generator=generator)[:25_600]]
+        value, seconds = timed(partial(svd_rank, some), 1)
         note("plain RankMe of 25,600 frames", whole.truth("frame", centred=False), value, seconds)
 
     names = [f"encoder.layers.{index}" for index in WATCHED]
@@ -203,14 +209,15 @@ def main() -> None:
         run = next((count for start, count in needed.items() if name.startswith(start)), 0)
         worst = errors[np.abs(errors).argmax()]
         took = statistics.median(seconds for _, seconds in found)
-        print(
-            f"| {name} | {100 * np.median(errors):+.1f} % | {100 * worst:+.1f} % | {took:.3f} | {run or 'none: the queue'} "
-            f"| {run * per_utterance:.1f} |"
-        )
-    print(
-        f"\nrankwatch's seconds per layer are for both levels; drawing rows takes {drawing:.3f} s more per layer, in the"
-    )
-    print("training thread; the calculation runs beside it, on one core. The others' use all cores.")
+        cells = [
+            f"{100 * np.median(errors):+.1f} %",
+            f"{100 * worst:+.1f} %",
+            f"{took:.3f}",
+            str(run or "none, a queue"),
+        ]
+        print(f"| {name} | {' | '.join(cells)} | {run * per_utterance:.1f} |")
+    print(f"\nrankwatch's seconds per layer are for both levels; drawing takes {drawing:.3f} s more per layer, in the")
+    print("training thread; the calculation runs beside it, on one core. The others use all cores.")
     print("parts of our readings, s:", {k: round(statistics.median(p[k] for p in parts), 2) for k in parts[0]})
 
 

@@ -2,15 +2,15 @@
 
     python tests/benchmarks/overhead.py [ROW ...]
 
-Two twins of a model are trained in turns, segment by segment, one of them under `Watch` at its defaults. A segment of the
-watched one begins with a reading and is as long as its outcome takes to arrive and some steps more; the other twin makes
-as many steps before or after it. So a drift of the machine's speed meets both. From n segments:
+Two twins of a model are trained in turns, segment by segment, one of them under `Watch` at its defaults. A segment of
+the watched one begins with a reading and is as long as its outcome takes to arrive and some steps more; the other twin
+makes as many steps before or after it. So a drift of the machine's speed meets both. From n segments:
 
     cost of a reading = seconds of a watched segment - seconds of a plain one     (median, 90 % interval by bootstrap)
     overhead          = (cost of a reading + 500 x what watching costs in an ordinary step) / (500 x a plain step)
 
-The last is measured apart, from 10,000 calls around no work at all. The 99th percentile is that of 500 steps of which one
-is followed by a reading: the steps at which a reading was under way count once, the others as often as is missing to 500.
+The last is measured apart, from 10,000 calls around no work at all. The 99th percentile is that of 500 steps of which
+one is followed by a reading: the steps at which a reading was under way count once, the others as often as is missing.
 Memory is the most that the process ever held in a segment (VmHWM, reset before each), watched less plain.
 
 On a machine with a GPU the rows whose names begin with `cuda` run too.
