@@ -54,7 +54,10 @@ def reporters_for(loggers: Iterable[Any], records: Path | None, tell: Callable[[
     if records is not None:
         reporters.append(JsonlReporter(records))
     for logger in loggers:
-        writer = getattr(logger, "experiment", logger)
+        try:
+            writer = getattr(logger, "experiment", logger)
+        except Exception:  # a server that can't be reached now: its `log_metrics` is tried, and told about, in its turn
+            writer = None
         if hasattr(writer, "add_custom_scalars") and hasattr(writer, "add_scalar"):
             reporters.append(TensorBoardReporter(writer))
         elif hasattr(logger, "log_metrics"):

@@ -36,7 +36,8 @@ class JsonlReporter:
     """Appends to one file; it is opened, written and closed at each report.
 
     So nothing is lost when the process is killed, and the callback that holds the reporter can be
-    pickled. A line that was cut off by a kill is closed before anything is appended.
+    pickled. A line that was cut off by a kill or by a full disk is closed before anything is appended, and a file that
+    was taken away in the middle of a run begins anew, with the header.
 
     Args:
         path: The file; its folder is made when the first line is written.
@@ -45,9 +46,11 @@ class JsonlReporter:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._protocols: set[str] = set()
+        self._failed = False
 
     def start(self, header: RunHeader) -> None:
         """Note the (re)start."""
+        self._header = header
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._protocols = self._recover()
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -55,12 +58,14 @@ class JsonlReporter:
 
     def report(self, report: Report) -> None:
         """Write all of it."""
+        self._be_there()
         step = {"step": report.step}
         records: list[dict[str, Any]] = []
+        known = set(self._protocols)
         for reading in report.readings:
             protocol = reading.protocol
-            if protocol.id not in self._protocols:
-                self._protocols.add(protocol.id)
+            if protocol.id not in known:
+                known.add(protocol.id)
                 records.append({"record": "protocol", "id": protocol.id, **protocol.to_dict()})
             spectrum = [float(f"{value:.5g}") for value in reading.spectrum]  # for pictures: five digits do
             records.append({"record": "reading", **reading.to_dict(), "spectrum": spectrum})
@@ -80,19 +85,28 @@ class JsonlReporter:
             records.append({"record": "episode", **step, "message": report.message, "open_alarms": holds})
         records.append({"record": "cost", **step, **dataclasses.asdict(report.cost)})
         self._write(records)
+        self._protocols = known  # what could not be written isn't there
 
     def settle(self) -> None:
         """Nothing was put off."""
 
     def end(self, end: RunEnd) -> None:
         """Note how it ended."""
+        self._be_there()
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._write([{"record": "end", "time": now, **dataclasses.asdict(end)}])
 
     def _write(self, records: list[dict[str, Any]]) -> None:
         lines = [json.dumps(_plain(record), allow_nan=False, ensure_ascii=False) for record in records]
+        failed, self._failed = self._failed, True
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(line + "\n" for line in lines))
+            file.write("\n" * failed + "".join(line + "\n" for line in lines))
+        self._failed = False
+
+    def _be_there(self) -> None:
+        """Begin anew if somebody has taken the file away."""
+        if not self.path.exists():
+            self.start(self._header)
 
     def _recover(self) -> set[str]:
         """Close a cut-off last line; find the protocols that are there already."""

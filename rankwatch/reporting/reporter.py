@@ -28,8 +28,29 @@ class Reporter(Protocol):
         ...
 
 
+class _Member:
+    """A reporter, and whether it is to be tried now.
+
+    Attributes:
+        reporter: What is called.
+        started: Whether it took the header.
+        told: Whether its failing was told.
+        pause: Reports that it is spared after its next failure.
+        spared: Reports that it is still spared.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.started = self.told = False
+        self.pause = self.spared = 0
+
+
 class ReporterGroup:
-    """Reporters side by side: one that raises is reported once and goes quiet, the others go on.
+    """Reporters side by side: one that raises is reported once, the others go on.
+
+    A disk may be full and a server away for a while only, so it is tried again: at the next report, and as long as it
+    goes on failing after 1, 3, 7, 15 ... further ones, so that one that waits for a server doesn't cost much. What it
+    missed is not handed to it later.
 
     Args:
         reporters: Called in this order.
@@ -40,17 +61,25 @@ class ReporterGroup:
     def __init__(
         self, reporters: Iterable[Reporter], on_failure: Callable[[str], None], *, strict: bool = False
     ) -> None:
-        self._alive = list(reporters)
+        self._members = [_Member(reporter) for reporter in reporters]
         self._on_failure = on_failure
         self._strict = strict
+        self._header: RunHeader | None = None
 
     def start(self, header: RunHeader) -> None:
         """Hand the header to each."""
-        self._each("start", lambda reporter: reporter.start(header))
+        self._header = header
+        self._each("start", lambda reporter: None)
 
     def report(self, report: Report) -> None:
         """Hand the report to each."""
-        self._each(f"step {report.step}", lambda reporter: reporter.report(report))
+        for member in self._members:
+            if member.spared:
+                member.spared -= 1
+            elif self._try(member, f"step {report.step}", lambda reporter: reporter.report(report)):
+                member.pause = 0
+            else:
+                member.spared, member.pause = member.pause, 2 * member.pause + 1
 
     def settle(self) -> None:
         """Let each do what it has put off."""
@@ -61,14 +90,24 @@ class ReporterGroup:
         self._each("end", lambda reporter: reporter.end(end))
 
     def _each(self, when: str, call: Callable[[Reporter], None]) -> None:
-        for reporter in list(self._alive):
-            try:
-                call(reporter)
-            except Exception as error:
-                if self._strict:
-                    raise
-                self._alive.remove(reporter)
+        for member in self._members:
+            self._try(member, when, call)
+
+    def _try(self, member: _Member, when: str, call: Callable[[Reporter], None]) -> bool:
+        """Whether it worked; one that couldn't take the header is given it first."""
+        try:
+            if not member.started and self._header is not None:
+                member.reporter.start(self._header)
+                member.started = True
+            call(member.reporter)
+        except Exception as error:
+            if self._strict:
+                raise
+            if not member.told:
+                member.told = True
                 self._on_failure(
-                    f"{type(reporter).__name__} failed at {when} and stays quiet from now on "
-                    f"({type(error).__name__}: {error}); the others go on."
+                    f"{type(member.reporter).__name__} failed at {when} ({type(error).__name__}: {error}); it is tried "
+                    "again at later readings, the others go on."
                 )
+            return False
+        return True

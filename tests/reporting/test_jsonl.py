@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import json
 import math
 import pickle
@@ -114,6 +116,58 @@ def test_a_line_cut_off_by_a_kill_costs_only_itself(tmp_path: Path) -> None:
         back = read_jsonl(path)
     assert len(warned) == 1
     assert len(back) == sum(len(report.readings) for report in reports)
+
+
+@pytest.mark.filterwarnings("ignore:.*cut off")
+@pytest.mark.parametrize("written", [0, 300])
+def test_a_disk_that_is_full_for_a_while_costs_one_report_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    header, reports, end = fake_run(3, 3)
+    reporter = JsonlReporter(tmp_path / "a.jsonl")
+    reporter.start(header)
+    room = [written]
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: Full(path, room))
+    with pytest.raises(OSError, match="No space left"):
+        reporter.report(reports[0])  # the first: with the protocols, which all others name
+    monkeypatch.undo()
+    for report in reports[1:]:
+        reporter.report(report)
+    reporter.end(end)
+    back = read_jsonl(tmp_path / "a.jsonl")
+    assert [r for r in without_spectrum(back) if r.step > reports[0].step] == without_spectrum(
+        [reading for report in reports[1:] for reading in report.readings]
+    )
+
+
+class Full(io.StringIO):
+    """A file on a disk that has room for some characters only."""
+
+    def __init__(self, path: Path, room: list[int]) -> None:
+        super().__init__()
+        self.path, self.room = path, room
+
+    def write(self, text: str) -> int:
+        with open(self.path, "a", encoding="utf-8") as file:  # noqa: PTH123 - the other one is this
+            file.write(text[: self.room[0]])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("gone", ["file", "folder"])
+def test_a_file_that_was_taken_away_begins_anew(tmp_path: Path, gone: str) -> None:
+    header, reports, end = fake_run(3, 3)
+    path = tmp_path / "run" / "a.jsonl"
+    reporter = JsonlReporter(path)
+    reporter.start(header)
+    reporter.report(reports[0])
+    path.unlink()
+    if gone == "folder":
+        path.parent.rmdir()
+    for report in reports[1:]:
+        reporter.report(report)
+    reporter.end(end)
+    assert [r.step for r in read_jsonl(path)] == [r.step for report in reports[1:] for r in report.readings]
+    assert next(read_records(path))["record"] == "run"
 
 
 def test_a_missing_protocol_is_named(tmp_path: Path) -> None:
