@@ -15,6 +15,7 @@ from torch import Tensor
 from rankwatch.numerics.rounding import number_format, rounding_of
 
 _MASK63 = (1 << 63) - 1
+_AT_ONCE = 1 << 21  # numbers, 8 bytes each
 _BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
 
 
@@ -50,7 +51,8 @@ def fingerprint(x: Tensor) -> Tensor:
         x: (B, T) or (B, T, ...) of any floating or integer dtype, on any device.
 
     Returns:
-        (B,) int64 on the same device, non-negative. Cost: one pass over x, no synchronisation.
+        (B,) int64 on the same device, non-negative. Cost: one pass over x, no synchronisation; a bounded number of
+        samples at a time, so that a batch of half an hour takes no gigabytes.
 
     Example:
         >>> a = torch.tensor([[0.5, -1.0]])
@@ -58,14 +60,25 @@ def fingerprint(x: Tensor) -> Tensor:
         >>> bool(fingerprint(a) == fingerprint(b))
         True
     """
-    bits = x.detach().contiguous()
+    x = x.detach()
+    total = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    step = max(1, _AT_ONCE // max(1, x[:, :1].numel()))
+    for start in range(0, x.shape[1], step):
+        total += _weighted_sum(x[:, start : start + step].contiguous(), start)
+    return mix64(total) & _MASK63
+
+
+def _weighted_sum(x: Tensor, start: int) -> Tensor:
+    """`fingerprint`'s sum over the positions of `x`, the first of which is `start`."""
+    bits = x
     if bits.is_floating_point():
         bits = (bits + 0.0).view(_BITS[bits.element_size()])  # + 0.0 turns -0.0 into 0.0
     bits = bits.to(torch.int64)
     for axis in range(bits.dim() - 1, 0, -1):
-        position = torch.arange(1, bits.shape[axis] + 1, device=x.device)
+        first = 1 + (start if axis == 1 else 0)
+        position = torch.arange(first, first + bits.shape[axis], device=x.device)
         bits = (bits * (mix64(position * _GOLDEN + axis) | 1)).sum(dim=-1)
-    return mix64(bits) & _MASK63
+    return bits
 
 
 def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0, among: Tensor | None = None) -> list[Tensor]:

@@ -129,3 +129,12 @@ def test_activations_that_were_widened_are_still_known_as_rounded():
     assert torch.equal(narrow.frame_rounding, wide.frame_rounding)
     assert torch.equal(narrow.utterance_rounding, wide.utterance_rounding)
     assert (narrow.frame_rounding > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 100), (2, 50, 8), (2, 3, 4, 5), (4, 0), (0, 7)])
+def test_the_key_is_the_same_however_much_of_it_is_summed_at_once(monkeypatch, shape):
+    x = torch.randn(shape)
+    whole = fingerprint(x)
+    for at_once in (1, 7, 64):
+        monkeypatch.setattr("rankwatch.sampling.draw._AT_ONCE", at_once)
+        assert torch.equal(fingerprint(x), whole)
