@@ -47,7 +47,7 @@ class LastHealthy:
         same_age = stable is not None and stable.stat().st_mtime_ns >= latest.stat().st_mtime_ns - 10**9
         checkpoint = stable if same_age and stable is not None else latest
         source = (checkpoint.name, checkpoint.stat().st_mtime_ns)
-        if source != self._source:
+        if source != self._source or self.path is None:
             self._put(checkpoint, _link if checkpoint == stable else shutil.copy2)
         self._aside = source, step
 
@@ -60,7 +60,7 @@ class LastHealthy:
         if not healthy:
             _remove(self._place_aside)
             return
-        if source != self._source:
+        if source != self._source or self.path is None:
             if self._kept.is_dir():
                 _remove(self._kept)
             self._place_aside.replace(self._kept)
@@ -73,10 +73,14 @@ class LastHealthy:
     def _put(self, checkpoint: Path, put: Callable[[str, str], object]) -> None:
         self._kept.parent.mkdir(parents=True, exist_ok=True)
         _remove(self._place_aside)
-        if checkpoint.is_dir():
-            shutil.copytree(checkpoint, self._place_aside, copy_function=put)
-        else:
-            put(str(checkpoint), str(self._place_aside))
+        try:
+            if checkpoint.is_dir():
+                shutil.copytree(checkpoint, self._place_aside, copy_function=put)
+            else:
+                put(str(checkpoint), str(self._place_aside))
+        except Exception:
+            _remove(self._place_aside)  # half of it, where the disk is full
+            raise
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -95,13 +99,15 @@ class LastHealthy:
 
     @property
     def path(self) -> Path | None:
-        """Where the kept checkpoint is, or None as long as there is none."""
-        return self._kept if self._source is not None else None
+        """Where the kept checkpoint is, or None as long as there is none (or none any more)."""
+        return self._kept if self._source is not None and self._kept.exists() else None
 
     def describe(self) -> str:
         """One sentence for the alarm's message."""
         if self._source is None:
             return "No checkpoint was saved while the run was healthy."
+        if self.path is None:
+            return f"The last healthy checkpoint was kept as {self._kept}, which is gone."
         return f"Last healthy checkpoint: {self._kept} (healthy at step {self.step}; saved as {self._source[0]})."
 
 

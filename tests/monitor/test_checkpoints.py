@@ -1,5 +1,9 @@
 """The last healthy checkpoint outlives the original."""
 
+from pathlib import Path
+
+import pytest
+
 from rankwatch.monitor.checkpoints import LastHealthy
 
 
@@ -100,3 +104,31 @@ def test_what_was_put_aside_goes_where_the_reading_was_not_healthy(tmp_path):
     assert healthy.path.read_text() == "1"
     assert healthy.step == 10
     assert [p.name for p in (tmp_path / "rankwatch").iterdir()] == ["last_healthy.ckpt"]
+
+
+def test_a_full_disk_leaves_the_old_one_and_no_half_of_the_new_one(tmp_path, monkeypatch):
+    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
+
+    def half(source, target):
+        _save(Path(target), "h")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.link", half)
+    monkeypatch.setattr("shutil.copy2", half)
+    _save(tmp_path / "two.ckpt", "2")
+    with pytest.raises(OSError, match="No space"):
+        healthy.put_aside([tmp_path / "two.ckpt"], step=20)
+    healthy.settle(True)
+    assert healthy.path.read_text() == "1"
+    assert [p.name for p in (tmp_path / "rankwatch").iterdir()] == ["last_healthy.ckpt"]
+
+
+def test_one_that_was_taken_away_is_not_promised_and_is_kept_again(tmp_path):
+    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
+    healthy.path.unlink()
+    assert healthy.path is None
+    assert "gone" in healthy.describe()
+    note(healthy, [tmp_path / "one.ckpt"], step=20)
+    assert healthy.path.read_text() == "1"
