@@ -14,8 +14,10 @@ from rankwatch.monitor.window import Window
 from rankwatch.sampling.audio import padded_batches, read_folder
 from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.nested import walk
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import (
+    ProbeBatch,
     ProbeSet,
     audio_probe_set,
     loader_probe_set,
@@ -26,7 +28,7 @@ from rankwatch.sampling.taps import Taps
 
 _BATCH = 16  # utterances per forward pass of a folder's probe set
 _REPEATED = 4  # batches in a row in which nothing is new, at least, before the data are taken to have begun again
-_PATIENCE = 5  # training batches without a firing backbone before holding back is given up
+_PATIENCE = 5  # training batches at the start without a firing backbone before holding back is given up
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,6 @@ class HoldBack:
         self._wanted = wanted
         self._missed = 0
         self._known = 0  # batches in a row of which every utterance is here already
-        self.template: HeldCall | None = None
         if recorder is not None:
             recorder.install()
 
@@ -60,7 +61,13 @@ class HoldBack:
     def full(self) -> bool:
         """Whether this process has all it was to hold back, or can't have more."""
         again = self._known >= max(_REPEATED, len(self.probe_set.batches))  # the data have begun again
-        return self.probe_set.utterances >= self._wanted or self._missed >= _PATIENCE or again
+        in_vain = self._missed >= _PATIENCE and not self.probe_set.batches  # what was called once will be again
+        return self.probe_set.utterances >= self._wanted or in_vain or again
+
+    @property
+    def template(self) -> ProbeBatch | None:
+        """A call that was held back, to put other audio into."""
+        return next(iter(self.probe_set.batches), None)
 
     def batch_starts(self) -> None:
         """Before a training batch."""
@@ -69,14 +76,13 @@ class HoldBack:
 
     def batch_ends(self, batch: Any) -> None:
         """After a training batch."""
-        if self.full:
+        if self.full or _nothing_in(batch):  # the step is skipped, so nothing can fire
             return
         self._missed += 1
         call = self._recorder.take(batch) if self._recorder is not None else _raw(batch)
         if call is None:
             return
         self._missed = 0
-        self.template = self.template or call
         if self.probe_set.batches and self.probe_set.holds(call.keys):
             self._known += 1
             return
@@ -87,6 +93,12 @@ class HoldBack:
         """Take the hooks away."""
         if self._recorder is not None:
             self._recorder.remove()
+
+
+def _nothing_in(batch: Any) -> bool:
+    """Whether a loader gave None, or a batch without utterances."""
+    tensors = [leaf for _, leaf in walk(batch) if isinstance(leaf, torch.Tensor)]
+    return batch is None or (bool(tensors) and not any(tensor.numel() for tensor in tensors))
 
 
 def _raw(batch: Any) -> HeldCall:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.nested import map_tensors
 from rankwatch.sampling.packing import pack, unpack
 from rankwatch.sampling.recorder import Copies, HeldCall, primary_input
+
+_LARGE = 64_000_000  # bytes, 17 minutes of audio at 16 kHz: a smaller batch is never too large for a probe set
+_FAR = 16  # times the median batch: further than lengths scatter in a corpus
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,26 @@ class ProbeBatch:
     used: int
     audio: bool = False
 
+    def bytes(self) -> int:
+        """Memory that its tensors take."""
+        found: dict[int, Tensor] = {}
+        map_tensors((self.args, self.kwargs, self.batch), lambda tensor: found.setdefault(id(tensor), tensor))
+        return sum(tensor.nbytes for tensor in found.values())
+
 
 @dataclass
 class ProbeSet:
-    """A named list of batches that stays the same for the whole run."""
+    """A named list of batches that stays the same for the whole run.
+
+    Attributes:
+        name: What the user calls it.
+        batches: Its forward passes.
+        passed_over: Keys of utterances that came in batches far larger than the others, and were left out.
+    """
 
     name: str
     batches: list[ProbeBatch] = field(default_factory=list)
+    passed_over: set[int] = field(default_factory=set)
 
     @property
     def utterances(self) -> int:
@@ -52,11 +69,7 @@ class ProbeSet:
 
     def megabytes(self) -> float:
         """Memory that the tensors of its batches take."""
-        found: dict[int, Tensor] = {}
-        for batch in self.batches:
-            everything = (batch.args, batch.kwargs, batch.batch)
-            map_tensors(everything, lambda tensor: found.setdefault(id(tensor), tensor))
-        return sum(tensor.nbytes for tensor in found.values()) / 1e6
+        return sum(batch.bytes() for batch in self.batches) / 1e6
 
     def describe(self, max_seconds: float) -> str:
         """One sentence for the table.
@@ -65,29 +78,45 @@ class ProbeSet:
             max_seconds: Where the files of folders were cut.
         """
         cut = f", cut to {max_seconds:g} s each" if any(batch.audio for batch in self.batches) else ""
-        return f"{self.name} holds {self.utterances} utterances on this process, {self.megabytes():.0f} MB{cut}"
+        without = f", without {len(self.passed_over)} whose batch is far larger than others" if self.passed_over else ""
+        megabytes = f"{self.megabytes():.0f} MB"
+        return f"{self.name} holds {self.utterances} utterances on this process, {megabytes}{cut}{without}"
 
     def key_sum(self) -> int:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""
         return int(sum(k for batch in self.batches for k in batch.keys[: batch.used].tolist())) % (1 << 63)
 
     def holds(self, keys: Tensor) -> bool:
-        """Whether all these utterances are here already."""
+        """Whether all these utterances are here already, or were passed over."""
         here = {key for batch in self.batches for key in batch.keys.tolist()}
-        return here >= set(keys.tolist())
+        return here | self.passed_over >= set(keys.tolist())
 
     def hold_back(self, call: HeldCall, quota: int) -> None:
-        """Add a call, counting at most as many of its utterances as are missing to `quota`."""
+        """Add a call, counting at most as many of its utterances as are missing to `quota`.
+
+        A batch that is far larger than the others (somebody's recording of half an hour among utterances) would be run
+        at every reading; it is left out again as soon as that shows. It goes as a whole: nothing can be cut out of a
+        call that isn't ours without changing what the model sees of the rest.
+        """
         used = min(len(call.keys), quota - self.utterances)
         self.batches.append(ProbeBatch(call.args, call.kwargs, call.batch, call.keys, used))
+        sizes = [batch.bytes() for batch in self.batches]
+        most = max(_LARGE, _FAR * median_low(sizes))
+        if max(sizes) > most:
+            for batch, size in zip(self.batches, sizes, strict=True):
+                self.passed_over.update(batch.keys.tolist() if size > most else ())
+            self.batches = [batch for batch, size in zip(self.batches, sizes, strict=True) if size <= most]
 
     def save(self, path: Path) -> None:
         """Write it to a file, so that a restarted run reads the same utterances."""
         path.parent.mkdir(parents=True, exist_ok=True)
         batches = [{f.name: pack(getattr(batch, f.name)) for f in dataclasses.fields(batch)} for batch in self.batches]
         fresh = path.with_suffix(".new")
-        torch.save({"name": self.name, "batches": batches}, fresh)
-        fresh.replace(path)
+        try:
+            torch.save({"name": self.name, "batches": batches}, fresh)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)  # half of it, where the disk is full
 
     @classmethod
     def load(cls, path: Path) -> ProbeSet:
