@@ -95,7 +95,8 @@ class TensorBoardReporter:
 
     def _lay_out(self) -> None:
         """Write the layout, with that of other callbacks on this writer: a run has room for one only."""
-        layout = dict(getattr(self._writer, "rankwatch_layout", {}))
+        others = getattr(self._writer, "rankwatch_layout", None)
+        layout = dict(others) if isinstance(others, dict) else {}  # some writers have an answer to every name
         layout.update(custom_scalars(self._header, [tag for tag in self._plan.drawn if tag in self._written]))
         with contextlib.suppress(AttributeError):
             self._writer.rankwatch_layout = layout
