@@ -1,15 +1,25 @@
 """What the tests of faults share: a run with and without the callback, and what it told."""
 
 import contextlib
+import functools
 import threading
 import time
 import warnings
 
 import lightning.pytorch as pl
 import torch
-from toys import Module, Noise, collate, trainer
+import toys
+from toys import Noise, collate, trainer
 
 from rankwatch import RankWatch
+
+
+class Module(toys.Module):
+    """The toy with two blocks instead of three: there are many runs here."""
+
+    def __init__(self, **encoder):
+        super().__init__(**{"depth": 2, **encoder})
+
 
 STEPS = {4, 8, 12}
 """Where `watch` reads in 12 steps: 32 utterances are there after four batches."""
@@ -44,23 +54,30 @@ def fit(folder, *callbacks, make=Module, data=None, **arguments):
     return module, run, [text for text in told if "no logger" not in text]
 
 
-def fit_untouched(folder, callback, *, others=list, **arguments):
-    """The same, and a run without the callback that has to give the same losses and weights, bit for bit.
+def fit_untouched(folder, callback, *, others=(), make=Module, data=None, **arguments):
+    """The same, and a run with nothing but the model that has to give the same losses and weights, bit for bit.
 
     Args:
-        folder: Where both write.
+        folder: Where files go.
         callback: Ours.
-        others: Makes further callbacks, for each run anew.
+        others: Further callbacks, which do nothing to the training.
+        make: Makes the model.
+        data: The loader; it gives the same batches each time.
         arguments: See `fit`.
     """
-    module, run, told = fit(folder / "watched", callback, *others(), **arguments)
-    plain, _, _ = fit(folder / "plain", *others(), **arguments)
+    module, run, told = fit(folder, callback, *others, make=make, data=data, **arguments)
+    plain = _plain(make) if data is None else fit(folder / "plain", make=make, data=data)[0]
     assert run.global_step == 12
     assert torch.tensor(module.losses).equal(torch.tensor(plain.losses))
     for ours, theirs in zip(module.state_dict().values(), plain.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
     assert hooks(module) == hooks(plain)
     return module, run, told
+
+
+@functools.cache
+def _plain(make):
+    return fit(None, make=make, enable_checkpointing=False)[0]
 
 
 def steps(callback, source="held_back"):

@@ -4,14 +4,14 @@ import time
 
 import pytest
 import torch
-from faulty import STEPS, batches, fit, fit_untouched, steps, watch
+from faulty import STEPS, Module, batches, fit, fit_untouched, steps, watch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-from toys import Block, Encoder, Module, Noise, collate
+from toys import Block, Encoder, Noise, collate
 
 from rankwatch.reporting import read_jsonl
 
-LAYERS = ["encoder.feature_extractor", "encoder.layers.0", "encoder.layers.1", "encoder.layers.2"]
+LAYERS = ["encoder.feature_extractor", "encoder.layers.0", "encoder.layers.1"]
 
 
 # -- batches -----------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ def empty(batch):
     return batch[0][:0], batch[1][:0]
 
 
-@pytest.mark.parametrize("at", [[1], [0, 1], [6, 7]])  # while the probe set is held back, from the start, later
+@pytest.mark.parametrize("at", [[0, 1], [6, 7]])  # while the probe set is held back, and later
 @pytest.mark.parametrize("bad", [of_zero_length, of_one, nothing, empty])
 def test_a_bad_batch_costs_itself_only(tmp_path, bad, at):
     callback = watch(watch_train=True)
@@ -84,16 +84,13 @@ CHANGES = {
     "twice as wide": lambda x: torch.cat([x, x], -1),
     "half the frames": lambda x: x[:, ::2],
     "twice the frames": lambda x: x.repeat_interleave(2, 1),
-    "time first": lambda x: x.transpose(0, 1),
     "in a tuple": lambda x: (x, None),
-    "in a dict": lambda x: {"last_hidden_state": x},
     "no batch axis": lambda x: x.flatten(0, 1),
-    "a further axis": lambda x: x[..., None],
     "whole numbers": lambda x: x.long(),
     "no frame": lambda x: x[:, :0],
     "nothing": lambda x: None,
 }
-READ = ["twice as wide", "half the frames", "time first", "in a tuple", "in a dict"]
+READ = ["twice as wide", "half the frames", "in a tuple"]
 
 
 class Changing(Block):
@@ -109,7 +106,7 @@ class Changing(Block):
 
 class ChangingEncoder(Encoder):
     def __init__(self):
-        super().__init__(layer_drop=0.0)
+        super().__init__(depth=2, layer_drop=0.0)
         self.layers[1] = Changing(32, 0.1)
 
     def forward(self, waveforms, lengths):
@@ -199,7 +196,7 @@ def with_a_long_one(at):
 @pytest.mark.parametrize(("at", "cropped"), [(0, True), (2, True), (1, False)])
 def test_a_recording_of_half_an_hour_is_no_part_of_the_probe_set(tmp_path, caplog, at, cropped):
     """Also where the training step crops it: the loader's batch would be kept whole, and written beside the run."""
-    callback, probed = watch(n_utterances=24, every_n_steps=2, layers=LAYERS[:3]), []
+    callback, probed = watch(n_utterances=24, every_n_steps=2, layers=LAYERS), []
     with caplog.at_level("INFO", logger="rankwatch"):
         model = {"make": lambda: Cheap(probed, cropped=cropped), "data": with_a_long_one(at)}
         _, run, _ = fit(tmp_path, callback, **model, max_steps=6)
@@ -219,7 +216,7 @@ def test_a_long_file_in_a_folder_is_cut_and_not_even_decoded_whole(tmp_path):
     with soundfile.SoundFile(folder / "long.wav", "w", 16_000, 1) as file:
         for _ in range(30):
             file.write(0.1 * torch.randn(HALF_AN_HOUR // 30).numpy())
-    callback = watch(n_utterances=8, probe_sets={"files": str(folder)}, max_seconds=2.0, layers=LAYERS[:3])
+    callback = watch(n_utterances=8, probe_sets={"files": str(folder)}, max_seconds=2.0, layers=LAYERS)
     data, probed = batches(), []
     began = time.process_time()
     fit(tmp_path, callback, make=lambda: Cheap(probed), data=data, max_steps=4)
