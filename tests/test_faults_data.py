@@ -61,11 +61,12 @@ def test_a_bad_batch_costs_itself_only(tmp_path, bad, at):
     assert not callback.alarms
 
 
-@pytest.mark.parametrize("bad", [nothing, empty])
-def test_a_run_may_begin_with_many_batches_of_nothing(tmp_path, bad):
+@pytest.mark.parametrize(("bad", "first"), [(nothing, 0), (empty, 0), (empty, 1)])
+def test_many_batches_of_nothing_do_not_end_the_holding_back(tmp_path, bad, first):
     callback = watch()
-    fit_untouched(tmp_path, callback, make=Skipping, data=batches(bad, range(1, 9), count=20))
+    _, _, told = fit_untouched(tmp_path, callback, make=Skipping, data=batches(bad, range(first, first + 8), count=20))
     assert {r.n for r in callback.readings if r.level == "utterance"} == {32}
+    assert not told
 
 
 @pytest.mark.parametrize("at", [[1], [6]])
