@@ -42,10 +42,6 @@ def test_an_exception_in_one_process_costs_its_own_utterances_and_is_told(runs):
     first, second = read("raises")
     assert first["step"] == second["step"] == 8
     assert first["weights"] == second["weights"]
-    values = [
-        [(r["step"], r["level"], r["layer"], r["n"], r["effective_rank"]) for r in one["readings"]]
-        for one in (first, second)
-    ]
-    assert values[0] == values[1]
+    assert first["readings"] == second["readings"]  # with one protocol
     assert {reading["n"] for reading in first["readings"] if reading["level"] == "utterance"} == {16}
     assert "left out of a reading: process 1: held_back could not be read: ValueError: made up" in told
