@@ -17,7 +17,6 @@ from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.nested import walk
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import (
-    ProbeBatch,
     ProbeSet,
     audio_probe_set,
     loader_probe_set,
@@ -65,9 +64,11 @@ class HoldBack:
         return self.probe_set.utterances >= self._wanted or in_vain or again
 
     @property
-    def template(self) -> ProbeBatch | None:
+    def template(self) -> HeldCall | None:
         """A call that was held back, to put other audio into."""
-        return next(iter(self.probe_set.batches), None)
+        for batch in self.probe_set.batches:
+            return HeldCall(batch.args, batch.kwargs, batch.batch, batch.keys)
+        return None
 
     def batch_starts(self) -> None:
         """Before a training batch."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rankwatch.sampling.adapters import Adapter, unmasked_call
 from rankwatch.sampling.probe_sets import ProbeBatch
-from rankwatch.sampling.recorder import Copies
+from rankwatch.sampling.recorder import Copies, HeldCall
 from rankwatch.sampling.relay import Several
 from rankwatch.sampling.sharded import given_back, within_shards
 from rankwatch.sampling.substitute import substitute
@@ -36,7 +36,7 @@ class _Way:
     adapter: Adapter | None
     part: str | None = None
 
-    def call(self, batch: ProbeBatch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def call(self, batch: ProbeBatch | HeldCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Its own arguments in a held-back call."""
         return (batch.args, batch.kwargs) if self.part is None else ((), batch.kwargs[self.part])
 
@@ -61,7 +61,7 @@ class Runner:
         root: nn.Module,
         backbone: tuple[str, nn.Module] | None,
         probe_forward: ProbeForward | None = None,
-        template: ProbeBatch | None = None,
+        template: HeldCall | None = None,
         outermost: Callable[[], nn.Module] | None = None,
     ) -> None:
         self._root = root
