@@ -153,8 +153,8 @@ class Session:
     def _closing_notes(self, broken_off: str) -> list[str]:
         notes = [f"the run broke off: {broken_off}"] if broken_off else []
         longest, every = self.monitor.longest_interval, self.settings.every_n_steps
-        if longest > every:
-            share = self.settings.max_overhead
+        share = self.settings.max_overhead
+        if share is not None and longest > every:
             notes.append(f"up to {longest} steps lay between readings instead of {every}, for max_overhead={share:g}")
         return notes
 

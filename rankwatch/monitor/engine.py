@@ -281,6 +281,7 @@ class Monitor:
         """Take over what `state_dict` gave; raises ValueError where another version wrote it in another form."""
         if state.get("version") != _STATE:
             raise ValueError(f"the saved state has form {state.get('version')}, this version reads {_STATE}")
+        self.gathering.resumed()
         changed = self._evaluation.load_state_dict(state["evaluation"])
         if changed:
             self.complaints.warn("layers", changed)

@@ -85,7 +85,7 @@ class Gathering:
         self.notes: list[str] = [one.describe(settings.max_seconds) for one in self.probe_sets.values()]
         self.quota = quota(settings.n_utterances, world.size)
         self._hold_back = self._start_holding_back()
-        self._no_more = False
+        self._no_more, self._whole_epoch = False, True
         self._train: TrainPass | None = None
         if settings.watch_train:
             self._train = TrainPass(
@@ -146,8 +146,13 @@ class Gathering:
             self._hold_back.batch_ends(batch)
 
     def epoch_ends(self) -> None:
-        """No utterance will be new from here on."""
-        self._no_more = True
+        """No utterance will be new from here on, if this was a whole epoch."""
+        self._no_more = self._no_more or self._whole_epoch
+        self._whole_epoch = True
+
+    def resumed(self) -> None:
+        """The epoch that ends next began before a restart; it may be over already."""
+        self._whole_epoch = False
 
     def agree(self) -> None:
         """After an optimiser step: all processes stop collecting together, so that their first reading is at one step.
