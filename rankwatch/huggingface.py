@@ -15,6 +15,8 @@ from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
 from rankwatch.session import Session, processes, tell
 
+_UNSEEN = ()  # the batch, which callbacks of this Trainer are not given; None would be a loader that gives nothing
+
 
 class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] # transformers has no types everywhere
     """Watches the effective rank of every layer while Hugging Face's Trainer pretrains a speech model.
@@ -100,18 +102,18 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Before the first forward pass of an optimiser step."""
         if self._session is not None:
-            self._session.monitor.batch_starts(None, state.global_step)
+            self._session.monitor.batch_starts(_UNSEEN, state.global_step)
 
     def on_substep_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Between the batches of one optimiser step."""
         if self._session is not None:
-            self._session.monitor.batch_ends(None)
-            self._session.monitor.batch_starts(None, state.global_step)
+            self._session.monitor.batch_ends(_UNSEEN)
+            self._session.monitor.batch_starts(_UNSEEN, state.global_step)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Make a reading when one is due."""
         if self._session is not None:
-            self._session.monitor.batch_ends(None)
+            self._session.monitor.batch_ends(_UNSEEN)
             self._read_if_due(state, control)
             if control.should_training_stop or state.global_step >= state.max_steps:
                 self._read_last(state)

@@ -77,9 +77,12 @@ class HoldBack:
 
     def batch_ends(self, batch: Any) -> None:
         """After a training batch."""
-        if self.full or _nothing_in(batch):  # the step is skipped, so nothing can fire
+        if self.full:
             return
-        self._missed += 1
+        nothing = _nothing_in(batch)
+        if nothing and self._recorder is None:
+            return
+        self._missed += not nothing  # a step that is skipped says nothing of the model
         call = self._recorder.take(batch) if self._recorder is not None else _raw(batch)
         if call is None:
             return
