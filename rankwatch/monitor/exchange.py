@@ -65,7 +65,7 @@ class Exchanged:
 def pack(content: Any, tensors: Sequence[Tensor] = ()) -> Tensor:
     """Plain values and tensors as (bytes,) uint8: eight bytes for the header's size, the header as JSON, the numbers.
 
-    JSON takes floats there and back to the last bit, NaN and infinities too. The header is a hundred bytes a tensor,
+    JSON takes floats there and back to the last bit, NaN and infinities too. The header is some thirty bytes a tensor,
     where `torch.save` takes some hundreds: with a thousand processes these would be most of what is sent.
     """
     flat = [tensor.detach().cpu().contiguous() for tensor in tensors]
@@ -98,7 +98,8 @@ def pack_share(shares: Mapping[Key, Rows], refused: Mapping[str, str], error: st
         refused: Sources that it can't read at all, with the reason.
         error: What went wrong with others this time, or empty.
     """
-    tensors = [tensor for rows in shares.values() for tensor in (_narrowest(rows.rows), rows.groups, rows.rounding)]
+    joined = [torch.cat([getattr(rows, name) for rows in shares.values()]) for name in ("groups", "rounding") if shares]
+    tensors = [*joined, *(_narrowest(rows.rows) for rows in shares.values())]  # few tensors: each costs time on its way
     return pack({"error": error, "refused": dict(refused), "keys": [list(key) for key in shares]}, tensors)
 
 
@@ -119,9 +120,13 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
             refused.setdefault(source, reason)
         if content["error"]:
             failed.append(f"process {rank}: {content['error']}")
-        for index, (source, level, layer) in enumerate(content["keys"]):
-            rows, groups, rounding = tensors[3 * index : 3 * index + 3]
-            shares[source, level, layer].append(Rows(rows.float(), groups, rounding))
+        if not content["keys"]:
+            continue
+        groups, rounding, *rows = tensors
+        sizes = [len(some) for some in rows]
+        parts = zip(rows, torch.split(groups, sizes), torch.split(rounding, sizes), strict=True)
+        for (source, level, layer), (some, keys, variances) in zip(content["keys"], parts, strict=True):
+            shares[source, level, layer].append(Rows(some.float(), keys, variances))
     return Exchanged({key: share for key, share in shares.items() if key[0] not in refused}, refused, failed)
 
 

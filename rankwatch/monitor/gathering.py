@@ -83,7 +83,7 @@ class Gathering:
             self.probe_sets = named_probe_sets(settings, world)
         self.quiet: dict[str, str] = {}
         self.notes: list[str] = [one.describe(settings.max_seconds) for one in self.probe_sets.values()]
-        self.quota = quota(settings.n_utterances, world.size)
+        self.quota = quota(settings.n_utterances, world.rank, world.size)
         self._hold_back = self._start_holding_back()
         self._no_more, self._whole_epoch = False, True
         self._train: TrainPass | None = None

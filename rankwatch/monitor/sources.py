@@ -61,7 +61,10 @@ class HoldBack:
         """Whether this process has all it was to hold back, or can't have more."""
         again = self._known >= max(_REPEATED, len(self.probe_set.batches))  # the data have begun again
         in_vain = self._missed >= _PATIENCE and not self.probe_set.batches  # what was called once will be again
-        return self.probe_set.utterances >= self._wanted or in_vain or again
+        enough = self.probe_set.utterances >= self._wanted and bool(
+            self.probe_set.batches
+        )  # one at least, for its passes
+        return enough or in_vain or again
 
     @property
     def template(self) -> HeldCall | None:
@@ -118,7 +121,7 @@ def named_probe_sets(settings: Settings, world: World) -> dict[str, ProbeSet]:
         FileNotFoundError: For a folder that isn't there.
     """
     sets = {}
-    share = quota(settings.n_utterances, world.size)
+    share = quota(settings.n_utterances, world.rank, world.size)
     for name, where in settings.sets.items():
         if name == settings.default_set:
             continue

@@ -150,10 +150,15 @@ def audio_probe_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> Prob
 
 
 def loader_probe_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0, world_size: int = 1) -> ProbeSet:
-    """A probe set from a dataloader's first batches, dealt out to the processes; they are run by `probe_forward`."""
+    """A probe set from a dataloader's first batches, dealt out to the processes; they are run by `probe_forward`.
+
+    A process for which there is none makes its passes with another's, which don't count.
+    """
     probe_set = ProbeSet(name)
+    spare: Any = None
     for index, raw in enumerate(loader):
         if index % world_size != rank:
+            spare = raw if spare is None else spare
             continue
         batch = Copies("cpu")(raw)
         keys = fingerprint(primary_input(batch))
@@ -161,14 +166,17 @@ def loader_probe_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0
         probe_set.batches.append(ProbeBatch((), {}, batch, keys, used))
         if probe_set.utterances >= quota:
             break
+    if not probe_set.batches and spare is None:
+        raise ValueError(f"probe set {name!r}: the dataloader gave no batch")
     if not probe_set.batches:
-        raise ValueError(f"probe set {name!r}: the dataloader gave this process no batch")
+        batch = Copies("cpu")(spare)
+        probe_set.batches.append(ProbeBatch((), {}, batch, fingerprint(primary_input(batch)), 0))
     return probe_set
 
 
-def quota(utterances: int, world_size: int) -> int:
-    """Utterances that each process contributes: ceil(utterances / world_size)."""
-    return -(-utterances // world_size)
+def quota(utterances: int, rank: int, world_size: int) -> int:
+    """Utterances that a process contributes: together they are as many as asked for, also where processes are more."""
+    return utterances // world_size + (rank < utterances % world_size)
 
 
 def same_number_of_passes(batches: Sequence[ProbeBatch], passes: int) -> list[tuple[ProbeBatch, bool]]:
