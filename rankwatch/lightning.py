@@ -161,14 +161,24 @@ class RankWatch(_Base):
             outermost=lambda: what_training_calls(trainer, pl_module),
         )
         if not builds_late(pl_module):
+            self._attach(pl_module)
+
+    def _attach(self, pl_module: Any) -> None:
+        """What is wrong here ends the run before it has begun; Lightning then asks for our state once more."""
+        assert self._session is not None
+        try:
             self._session.attach(pl_module)
+        except BaseException:
+            self._session.close()
+            self._session = None
+            raise
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Take over the state from before a restart."""
         if self._session is None:
             return
         if builds_late(pl_module):
-            self._session.attach(pl_module)
+            self._attach(pl_module)
         if self._restored:
             self._session.load_state_dict(self._restored)
             self._restored = {}

@@ -277,3 +277,9 @@ def test_nan_in_one_utterance_is_a_warning_and_the_others_count(tmp_path):
         assert reading.effective_rank == pytest.approx(ranks[reading.step, reading.level, reading.layer], rel=0.1)
     assert {(alarm.kind, alarm.severity) for alarm in callback.alarms} == {("non_finite", "warning")}
     assert any("3.1% of the rows hold NaN or Inf" in text for text in told)
+
+
+def test_a_folder_without_one_good_file_is_told_before_training(tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    with pytest.raises(ValueError, match=r"not one audio file could be read: broken\.wav"):
+        fit(tmp_path, watch(probe_sets={"files": str(tmp_path)}))

@@ -125,7 +125,7 @@ class Gathering:
 
     def batch_starts(self, batch: Any, steps_to_reading: int) -> None:
         """Before a training batch's forward pass."""
-        if self._hold_back is not None:
+        if self._hold_back is not None and not self._no_more:
             self._hold_back.batch_starts()
         if self._train is not None:
             self._train.batch_starts(batch, steps_to_reading)
@@ -140,7 +140,7 @@ class Gathering:
         with self._complaints.guarded("reading the training pass"):
             if self._train is not None:
                 self._train.take_rows()
-        if self._hold_back is None:
+        if self._hold_back is None or self._no_more:
             return
         with self._complaints.guarded("holding back a batch"):
             self._hold_back.batch_ends(batch)

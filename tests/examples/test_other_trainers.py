@@ -18,7 +18,7 @@ def audio(tmp_path):
 @pytest.mark.parametrize("run", [in_a_loop, under_hugging_face])
 def test_it_trains_and_is_watched(run, audio):
     watch = run(audio, 6, audio / "runs", batch_size=4)
-    assert {r.step for r in watch.readings} == {3, 6}  # at the end of the first epoch, and at the end
+    assert {r.step for r in watch.readings} == {4, 6}  # after the first epoch, and at the end
     assert {r.n for r in watch.readings if r.level == "utterance"} == {12}
     assert len({r.layer for r in watch.readings}) == 5
     assert not watch.alarms

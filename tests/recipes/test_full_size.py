@@ -65,7 +65,7 @@ def _read(model: nn.Module, batches: list[tuple[Tensor, Tensor]], folder: Any) -
             with watch.batch(batch), torch.no_grad():
                 _call(model, *batch)
         watch.step()
-        return watch.readings
+    return watch.readings
 
 
 @pytest.mark.parametrize(("norm", "lengths"), [("layer", RAGGED), ("group", EQUAL)], ids=["padded", "equal"])
