@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-import lightning.pytorch as pl
 import torch
 from ddp_run import Still, Strided, Write
-from lightning.pytorch.strategies import DDPStrategy
-from toys import trainer
+from toys import pl, trainer
 
 from rankwatch import RankWatch
+
+DDPStrategy = pl.strategies.DDPStrategy
 
 
 class Poisoned(Strided):
@@ -41,7 +41,7 @@ def raises_on_the_second(module, batch):
 def fit(kind, folder):
     own = {"probe_forward": raises_on_the_second} if kind == "raises" else {}
     watch = RankWatch(every_n_steps=4, n_utterances=32, on_collapse="stop", **own)
-    pl.seed_everything(0, verbose=False)
+    pl.seed_everything(0)
     ddp = DDPStrategy(start_method="fork", find_unused_parameters=True)  # layer drop leaves parameters unused
     quiet = {"logger": False, "enable_checkpointing": False, "use_distributed_sampler": False}
     run = trainer(folder / kind, watch, Write(folder / kind), max_steps=8, strategy=ddp, devices=2, **quiet)

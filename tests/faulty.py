@@ -6,10 +6,9 @@ import threading
 import time
 import warnings
 
-import lightning.pytorch as pl
 import torch
 import toys
-from toys import Noise, collate, trainer
+from toys import Noise, collate, pl, trainer
 
 from rankwatch import RankWatch
 
@@ -44,7 +43,7 @@ def fit(folder, *callbacks, make=Module, data=None, **arguments):
     Returns:
         The module, its trainer, and what was told in warnings of ours.
     """
-    pl.seed_everything(0, verbose=False)
+    pl.seed_everything(0)
     module = make()
     run = trainer(folder, *callbacks, **{"max_steps": 12, "logger": False, **arguments})
     with warnings.catch_warnings(record=True) as caught:

@@ -10,19 +10,18 @@ import os
 import shutil
 from pathlib import Path
 
-import lightning.pytorch as pl
 import numpy as np
 import pytest
-import soundfile
 import torch
 from faulty import STEPS, Module, fit, fit_untouched, hooks, no_thread_left, steps, watch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.loggers.logger import Logger
-from toys import Noise
+from toys import Noise, pl
 
 from rankwatch.reporting import read_jsonl
 
+ModelCheckpoint = pl.callbacks.ModelCheckpoint
+CSVLogger = pl.loggers.CSVLogger
+TensorBoardLogger = pl.loggers.TensorBoardLogger
+Logger = pl.loggers.logger.Logger
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -234,6 +233,7 @@ def test_a_function_of_the_users_that_raises_costs_readings_only(tmp_path, what,
 def test_broken_audio_files_are_left_out_of_a_folder(tmp_path):
     folder = tmp_path / "audio"
     folder.mkdir()
+    soundfile = pytest.importorskip("soundfile")
     for index, samples in enumerate(Noise(40, shortest=2000, longest=4000).items):
         soundfile.write(folder / f"{index:02}.wav", 0.1 * samples.numpy(), 16000)
     (folder / "03.wav").write_bytes(b"RIFF and then nothing of audio")

@@ -2,15 +2,14 @@
 
 import warnings
 
-import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from toys import Module, Noise, collate, trainer
+from toys import Module, Noise, collate, pl, trainer
 
 from rankwatch import RankWatch
 from rankwatch.monitor.complaints import CollapseWarning
 
+ModelCheckpoint = pl.callbacks.ModelCheckpoint
 LENGTH = 8  # batches in an epoch
 
 
@@ -59,7 +58,7 @@ def watch(**arguments):
 
 
 def fit(folder, steps, *callbacks, resume=None, save_at=None, **arguments):
-    pl.seed_everything(0, verbose=False)
+    pl.seed_everything(0)
     every = {"every_n_train_steps": save_at, "save_top_k": -1, "dirpath": folder / "c"}
     saving = [ModelCheckpoint(**every)] if save_at else []
     run = trainer(folder, SeedEachStep(), *callbacks, *saving, max_steps=steps, **arguments)
