@@ -73,10 +73,12 @@ class Copies:
 
     Args:
         device: Where to; None copies nothing.
+        dtype: What float32 tensors are turned into; None leaves them.
     """
 
-    def __init__(self, device: torch.device | str | None) -> None:
+    def __init__(self, device: torch.device | str | None, dtype: torch.dtype | None = None) -> None:
         self._device = device
+        self._dtype = dtype
         self._memo: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, thing: Any) -> Any:
@@ -85,7 +87,8 @@ class Copies:
 
     def _copy(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self._memo:
-            self._memo[id(tensor)] = (tensor, tensor.detach().to(self._device, copy=True))
+            dtype = self._dtype if tensor.dtype == torch.float32 else None
+            self._memo[id(tensor)] = (tensor, tensor.detach().to(self._device, dtype or tensor.dtype, copy=True))
         return self._memo[id(tensor)][1]
 
 

@@ -19,6 +19,9 @@ from rankwatch.sampling.substitute import substitute
 
 ProbeForward = Callable[[nn.Module, Any], Any]
 
+_WHOLE_MODEL = (torch.bfloat16, torch.float16, torch.float64)
+"""Types other than float32 that a model's weights are trained in."""
+
 
 @dataclass(frozen=True)
 class _Way:
@@ -104,7 +107,17 @@ class Runner:
             ValueError: If there is no way to run this batch, saying what to pass.
         """
         with given_back(self._outermost()):
-            self._run(batch, Copies(device))
+            held_back = self._probe_forward is None and not batch.audio
+            self._run(batch, Copies(device, None if held_back else self._precision))
+
+    @property
+    def _precision(self) -> torch.dtype | None:
+        """What audio that never went through the trainer is turned into (bf16-true, 64-true), which would convert it.
+
+        A held-back call is as training made it.
+        """
+        dtype = next((p.dtype for p in self._root.parameters() if p.is_floating_point()), torch.float32)
+        return dtype if dtype in _WHOLE_MODEL else None
 
     def _run(self, batch: ProbeBatch, there: Copies) -> None:
         if self._probe_forward is not None:
