@@ -128,6 +128,7 @@ class RankWatch(_Base):
         self._steps = self._taken = self._counted = 0
         self._hooks: list[Callable[[], None]] = []
         self._seen: tuple[list[Reading], list[Alarm]] = ([], [])
+        self._published: dict[str, float] = {}
 
     @property
     def readings(self) -> list[Reading]:
@@ -161,24 +162,14 @@ class RankWatch(_Base):
             outermost=lambda: what_training_calls(trainer, pl_module),
         )
         if not builds_late(pl_module):
-            self._attach(pl_module)
-
-    def _attach(self, pl_module: Any) -> None:
-        """What is wrong here ends the run before it has begun; Lightning then asks for our state once more."""
-        assert self._session is not None
-        try:
             self._session.attach(pl_module)
-        except BaseException:
-            self._session.close()
-            self._session = None
-            raise
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Take over the state from before a restart."""
         if self._session is None:
             return
         if builds_late(pl_module):
-            self._attach(pl_module)
+            self._session.attach(pl_module)
         if self._restored:
             self._session.load_state_dict(self._restored)
             self._restored = {}
@@ -219,6 +210,7 @@ class RankWatch(_Base):
         if self._session is not None:
             self._session.monitor.epoch_ends()
             self._read_if_due(trainer)
+            self._publish(trainer)
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Lightning clears the metrics that callbacks monitor when a validation begins."""
@@ -245,7 +237,8 @@ class RankWatch(_Base):
             remove()
         self._hooks = []
         if self._session is not None:
-            self._state, self._seen = self.state_dict(), (self.readings, self.alarms)
+            if self._session.attached:  # else an error is on its way that one of ours would hide
+                self._state, self._seen = self.state_dict(), (self.readings, self.alarms)
             self._session.close()
             self._session = None
 
@@ -257,7 +250,8 @@ class RankWatch(_Base):
             if not trainer.fast_dev_run:
                 with self._session.monitor.complaints.guarded("writing a checkpoint of the collapse"):
                     trainer.save_checkpoint(own_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
-        self._publish(trainer)
+        if self._session.published != self._published:
+            self._publish(trainer)
 
     def _optimiser_steps(self, trainer: Any) -> int:
         """Steps of the model. `global_step` counts each optimiser's own, so with several, batches with a step count."""
@@ -273,9 +267,14 @@ class RankWatch(_Base):
         self._counted += 1
 
     def _publish(self, trainer: Any) -> None:
-        """Put the scalars where EarlyStopping and ModelCheckpoint look."""
+        """Put the scalars where EarlyStopping and ModelCheckpoint look.
+
+        Not at each step: asking for `callback_metrics` makes Lightning fetch what goes to the progress bar from the
+        device, for which the device has to have finished.
+        """
         assert self._session is not None
-        trainer.callback_metrics.update({tag: torch.tensor(value) for tag, value in self._session.published.items()})
+        self._published = dict(self._session.published)
+        trainer.callback_metrics.update({tag: torch.tensor(value) for tag, value in self._published.items()})
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``."""

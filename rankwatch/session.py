@@ -76,6 +76,8 @@ class Session:
         self._healthy = LastHealthy(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
         self._reporters: ReporterGroup | None = None
         self._stopped = False
+        self.attached = False
+        """Whether there is something to watch; no state before that."""
 
     @property
     def records(self) -> Path | None:
@@ -234,6 +236,7 @@ class Session:
     def attach(self, root: nn.Module) -> None:
         """See `Monitor.attach`."""
         self.monitor.attach(root)
+        self.attached = True
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``. Waits for a reading that is being worked on."""

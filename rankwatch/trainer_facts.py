@@ -54,6 +54,10 @@ def own_folder(trainer: Any) -> Path:
 
 
 def builds_late(pl_module: Any) -> bool:
-    """Whether the layers are built in `configure_model`, which comes after `setup`."""
-    owner = next(cls for cls in type(pl_module).__mro__ if "configure_model" in vars(cls))
+    """Whether layers may be built or compiled in the module's `setup` or `configure_model`: after the callback's."""
+    return any(_is_overridden(pl_module, hook) for hook in ("setup", "configure_model"))
+
+
+def _is_overridden(pl_module: Any, hook: str) -> bool:
+    owner = next(cls for cls in type(pl_module).__mro__ if hook in vars(cls))
     return not owner.__module__.startswith(("pytorch_lightning.", "lightning."))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toys import Module, Noise, collate, loader, pl, trainer
+from toys import Encoder, Module, Noise, collate, loader, pl, trainer
 
 from rankwatch import RankWatch
 from rankwatch.monitor.complaints import CollapseWarning
@@ -442,3 +442,22 @@ def test_a_logger_that_comes_late_is_used(tmp_path):
     fit(tmp_path, watch(), Late(), logger=False)
     header = next((tmp_path / "late").rglob("metrics.csv")).read_text().splitlines()[0]
     assert "RankWatch_frame/L03" in header
+
+
+def test_a_bad_pattern_is_told_as_what_it_is(tmp_path):
+    """Lightning lets callbacks close their books first: that must not end in an error of our own."""
+    with pytest.raises(ValueError, match=r"'nothing\.\*' matches no module"):
+        fit(tmp_path, watch(layers=["nothing.*"]))
+
+
+def test_layers_that_are_built_in_the_modules_own_setup(tmp_path):
+    """Lightning calls it after the callbacks' own."""
+
+    class Late(Module):
+        def setup(self, stage):
+            torch.manual_seed(0)
+            self.encoder = Encoder()
+
+    callback = watch()
+    fit(tmp_path, callback, model=Late(), max_steps=5)
+    assert {r.layer for r in callback.readings} == set(LAYERS)
