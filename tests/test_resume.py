@@ -120,6 +120,11 @@ def test_what_is_being_worked_on_is_handed_over_at_the_same_step(tmp_path):
     assert told == [(22, 20), (23, 20), (24, 20)]
 
 
+def finding(message):
+    """Without the checkpoint, which is another one in each run."""
+    return message.split(" Likely causes")[0]
+
+
 @pytest.fixture(scope="module")
 def collapsing(tmp_path_factory):
     callback = watch(every_n_steps=10)
@@ -137,7 +142,7 @@ def test_an_episode_goes_on_where_it_was(tmp_path, collapsing, step):
     _, told = fit(tmp_path / "b", 110, Break(), second := watch(every_n_steps=10), resume=checkpoint)
     later = [one for one in told if "CRITICAL" in one]
     assert [a for a in alarms(whole) if a["step"] > step] == alarms(second)
-    assert later == [one for one in messages if step < 70]
+    assert [finding(one) for one in later] == [finding(one) for one in messages if step < 70]
 
 
 def test_other_layers_are_told_and_the_curves_of_the_rest_go_on(tmp_path):

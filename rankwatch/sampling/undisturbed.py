@@ -105,6 +105,15 @@ def same_parameters(root: nn.Module) -> Iterator[None]:
         )
 
 
+def _default_device() -> torch.device:
+    """Without an operation, where torch has a word for it: that came with 2.3 and, up to 2.5, raises after a None."""
+    get = getattr(torch, "get_default_device", None)
+    if get is not None:
+        with contextlib.suppress(AttributeError):
+            return torch.device(get())
+    return torch.empty(0).device
+
+
 class DefaultDevice:
     """Sets `torch.set_default_device` aside while tensors of our own are made, which belong on the CPU.
 
@@ -117,8 +126,7 @@ class DefaultDevice:
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """The CPU is the default."""
-        # `torch.get_default_device` came with 2.3 and, up to 2.5, raises after `set_default_device(None)`.
-        users = torch.empty(0).device
+        users = _default_device()
         if users.type == "cpu":
             yield
             return
