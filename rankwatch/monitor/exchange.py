@@ -187,14 +187,17 @@ class ProcessGroup:
             )
 
     def to_first(self, payload: Tensor) -> list[Tensor]:
-        """Sizes first, then the payloads padded to the largest."""
+        """Sizes first, then the payloads, straight to the first: torch's own gather would pad all to the largest."""
         sizes = self.numbers(payload.numel(), "the rows of a reading")
-        padded = torch.zeros(max(sizes), dtype=torch.uint8)
-        padded[: payload.numel()] = payload
-        parts = [torch.empty_like(padded) for _ in sizes] if self._first else None
         with self._unbroken():
-            self._dist.gather(padded, parts, dst=0, group=self._group)
-        return [part[:size] for part, size in zip(parts or [], sizes, strict=bool(parts))]
+            if not self._first:
+                self._dist.send(payload, dst=0, group=self._group)
+                return []
+            parts = [payload, *(torch.empty(size, dtype=torch.uint8) for size in sizes[1:])]
+            arriving = [self._dist.irecv(part, src=rank, group=self._group) for rank, part in enumerate(parts) if rank]
+            for one in arriving:
+                one.wait()
+        return parts
 
     def from_first(self, payload: Tensor) -> Tensor:
         """Its size, then the payload."""

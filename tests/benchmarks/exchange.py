@@ -3,7 +3,7 @@
     python tests/benchmarks/exchange.py [--quick] [--tables estimate simulation real merge]
 
 ``estimate``: bytes and seconds by a closed form (`gloo_model`) for 512 utterances with four frames and one mean each.
-One process alone has nobody to send to. More than 512 processes have an utterance each, so there bytes do grow.
+One process alone has nobody to send to; of more than 512 processes some have no utterance.
 ``simulation``: the same from the messages of all processes, event by event, where shares are those that `pack_share`
 makes and the answer is that of a real reading; beside it simulation / estimate.
 ``real``: processes forked from this one send such shares over loopback with `ProcessGroup`. Bytes are what TCP counted
@@ -38,7 +38,7 @@ from gloo_model import (
     gather,
     received_by_first,
     sent_by_others,
-    share_bytes,
+    shares_bytes,
     to_first_cost,
 )
 from loopback import exchanges
@@ -50,6 +50,7 @@ from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Key, Rows, Window
 from rankwatch.sampling.draw import Drawn
+from rankwatch.sampling.probe_sets import quota
 
 MODELS = ((768, 13), (1024, 25), (1280, 49), (1920, 49))
 """Widths and watched layers: base, large, extra large, and an encoder of two billion parameters."""
@@ -120,7 +121,7 @@ def table_estimate(worlds: Sequence[int]) -> None:
     for width, layers in MODELS:
         for kind, itemsize in ITEMSIZES.items():
             for world in worlds:
-                size, told = share_bytes(world, width, layers, itemsize), 2 * layers * ANSWER_PER_READING
+                size, told = shares_bytes(world, width, layers, itemsize), 2 * layers * ANSWER_PER_READING
                 cost = to_first_cost(world, size) + from_first_cost(world, told)
                 received, sent = received_by_first(world, size) / 1e6, sent_by_others(world, size, told) / 1e6
                 seconds = [network.seconds(cost) for network in NETWORKS.values()]
@@ -147,12 +148,12 @@ def table_simulation(worlds: Sequence[int]) -> None:
         told = answer(layers).numel()
         for kind, itemsize in ITEMSIZES.items():
             for world in (world for world in worlds if world > 1):
-                size = packed_size(width, layers, -(-UTTERANCES // world), kind)
+                sizes = [packed_size(width, layers, quota(UTTERANCES, rank, world), kind) for rank in range(world)]
                 cells: list[float] = []
-                guess = share_bytes(world, width, layers, itemsize), 2 * layers * ANSWER_PER_READING
+                guess = shares_bytes(world, width, layers, itemsize), 2 * layers * ANSWER_PER_READING
                 for name, network in NETWORKS.items():
                     starts, got, sent = rings[world, name]
-                    programs = [_after_ring(rank, world, size, told) for rank in range(world)]
+                    programs = [_after_ring(rank, sizes, told) for rank in range(world)]
                     simulation = Simulation(programs, network, starts)
                     seconds = max(simulation.run())
                     estimate = network.seconds(to_first_cost(world, guess[0]) + from_first_cost(world, guess[1]))
@@ -170,10 +171,10 @@ def table_simulation(worlds: Sequence[int]) -> None:
     table("Simulation with really packed shares and a real answer", wanted, rows)
 
 
-def _after_ring(rank: int, world: int, size: int, told: int) -> Program:
+def _after_ring(rank: int, sizes: Sequence[int], told: int) -> Program:
     """What one process does once it knows all sizes."""
-    yield from gather(rank, world, [size] * world)
-    yield from broadcast_answer(rank, world, told)
+    yield from gather(rank, len(sizes), sizes)
+    yield from broadcast_answer(rank, len(sizes), told)
 
 
 def fit(costs: Sequence[Cost], seconds: Sequence[float]) -> Network:
@@ -202,20 +203,24 @@ def table_real(worlds: Sequence[int], repeats: int) -> None:
         print(f"- a share of {payload.numel() / 1e6:.3g} MB: measured / fitted {ratio:.2f}")
     rows = []
     for world in worlds:
-        size = packed_size(width, layers, -(-UTTERANCES // world), "float32")
+        size = packed_size(width, layers, UTTERANCES // world, "float32")
+        shares = (world - 1) * size
         if world == 2:
             there, back, received = measured[-1]
         else:
-            payload = packed(width, layers, -(-UTTERANCES // world), "float32")
+            payload = packed(width, layers, UTTERANCES // world, "float32")
             there, back, received = exchanges(world, [payload], told, repeats)[0]
         first = Simulation([all_gather(rank, world) for rank in range(world)], network)
-        programs = [_after_ring(rank, world, size, told.numel()) for rank in range(world)]
+        programs = [_after_ring(rank, [size] * world, told.numel()) for rank in range(world)]
         second = Simulation(programs, network, first.run())
         simulated = max(second.run())
-        estimates = [network.seconds(to_first_cost(world, size)), network.seconds(from_first_cost(world, told.numel()))]
+        estimates = [
+            network.seconds(to_first_cost(world, shares)),
+            network.seconds(from_first_cost(world, told.numel())),
+        ]
         expected = sum(p.processes[0].bytes_received for p in (first, second))
         both = there + back
-        counted = (size / 1e6, received / 1e6, received / received_by_first(world, size), received / expected)
+        counted = (size / 1e6, received / 1e6, received / received_by_first(world, shares), received / expected)
         milliseconds = [1e3 * x for x in (there, back, *estimates, simulated)]
         rows.append((world, *counted, *milliseconds, both / sum(estimates), both / simulated))
     wanted = ["W", "MB share", "MB to process 0 by TCP's count", "/ estimate", "/ simulation", "ms there", "ms back"]
@@ -237,7 +242,7 @@ def best(call: Callable[[], Any], times: int) -> tuple[float, Any]:
 
 def process_0(world: int, width: int, layers: int, kind: str, times: int) -> tuple[float, float, float]:
     """Megabytes of all payloads, and seconds of `merge` and of putting each layer's rows together."""
-    payloads = [packed(width, layers, -(-UTTERANCES // world), kind, seed) for seed in range(world)]
+    payloads = [packed(width, layers, quota(UTTERANCES, rank, world), kind, rank) for rank in range(world)]
     megabytes = sum(payload.numel() for payload in payloads) / 1e6
     merging, exchanged = best(lambda: merge(payloads), times)
     joining, _ = best(lambda: [Rows.joined(parts) for parts in exchanged.shares.values()], times)

@@ -5,7 +5,7 @@ The collectives are those that gloo runs on the CPU, as its sources have them (p
 
 - ``all_gather``: a ring. W - 1 rounds, in each of which every process hands one block to its right neighbour, in two
   halves that are both under way at once.
-- ``gather``: everyone sends straight to process 0. Torch wants blocks of one size, so shares are padded to the largest.
+- the shares: everyone sends straight to process 0, which waits for all at once.
 - ``broadcast``: a binomial tree. In round i the processes below 2^i each send to the one that is 2^i further on.
 - A message of n bytes is n + 96 on the wire: a notice that it is there, and a header, of 48 bytes each. It leaves when
   the receiver has said (48 bytes the other way) that it is waiting for it; one that wasn't yet waiting costs a second
@@ -23,6 +23,8 @@ from collections import defaultdict, deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from rankwatch.sampling.probe_sets import quota
 
 READY = 48
 """Bytes with which a receiver says that it is waiting."""
@@ -60,12 +62,10 @@ class Cost:
         return Cost(self.latencies + other.latencies, self.link_bytes + other.link_bytes)
 
 
-def share_bytes(world: int, width: int, layers: int, itemsize: int, utterances: int = 512, frames: int = 4) -> int:
-    """One process's packed share: rows with key and rounding, and about a hundred bytes of header a layer and level."""
-    if world == 1:
-        return 0
-    rows = -(-utterances // world) * (frames + 1)
-    return layers * (rows * (width * itemsize + 16) + 2 * 100)
+def shares_bytes(world: int, width: int, layers: int, itemsize: int, utterances: int = 512, frames: int = 4) -> int:
+    """All packed shares but process 0's own: rows with key and rounding, and some seventy bytes a layer and level."""
+    rows = (utterances - quota(utterances, 0, world)) * (frames + 1)
+    return layers * (rows * (width * itemsize + 16) + (world - 1) * 2 * 70)
 
 
 def rounds(world: int) -> int:
@@ -73,12 +73,12 @@ def rounds(world: int) -> int:
     return (world - 1).bit_length()
 
 
-def to_first_cost(world: int, share: int) -> Cost:
+def to_first_cost(world: int, shares: int) -> Cost:
     """Of `ProcessGroup.to_first`: the ring of sizes, then the shares, one after another into process 0."""
     if world == 1:
         return Cost()
     ring = Cost(2 * (world - 1), (world - 1) * (NUMBERS + 2 * (ENVELOPE + READY)))
-    return ring + Cost(2, (world - 1) * (share + ENVELOPE))
+    return ring + Cost(2, shares + (world - 1) * ENVELOPE)
 
 
 def from_first_cost(world: int, answer: int) -> Cost:
@@ -93,21 +93,21 @@ def from_first_cost(world: int, answer: int) -> Cost:
     return Cost(2, SIZE + ENVELOPE) + Cost(rounds(world), rounds(world) * (answer + ENVELOPE))
 
 
-def received_by_first(world: int, share: int) -> int:
+def received_by_first(world: int, shares: int) -> int:
     """Bytes that arrive at process 0."""
     if world == 1:
         return 0
     ring = (world - 1) * (NUMBERS + 2 * (ENVELOPE + READY))
-    return ring + (world - 1) * (share + ENVELOPE) + 2 * rounds(world) * READY
+    return ring + shares + (world - 1) * ENVELOPE + 2 * rounds(world) * READY
 
 
-def sent_by_others(world: int, share: int, answer: int) -> float:
+def sent_by_others(world: int, shares: int, answer: int) -> float:
     """Bytes that every other process sends, on average: those in the middle of the broadcast's tree send more."""
     if world == 1:
         return 0.0
     ring = (world - 1) * (NUMBERS + 2 * (ENVELOPE + READY))
     passed_on = (world - 1 - rounds(world)) / (world - 1) * (answer + SIZE + 2 * ENVELOPE)
-    return ring + share + ENVELOPE + 2 * READY + passed_on
+    return ring + shares / (world - 1) + ENVELOPE + 2 * READY + passed_on
 
 
 Step = tuple[str, int, int]
@@ -132,14 +132,14 @@ def all_gather(rank: int, world: int, block: int = NUMBERS) -> Program:
 
 
 def gather(rank: int, world: int, sizes: Sequence[int]) -> Program:
-    """One process's part of gloo's gather to process 0; all send as much as the largest has."""
+    """One process's part of the way to process 0."""
     if rank == 0:
         for other in range(1, world):
             yield "recv", other, 0
         for _ in range(1, world):
             yield "received", 0, 0
     else:
-        yield "send", 0, max(sizes)
+        yield "send", 0, sizes[rank]
         yield "sent", 0, 0
 
 
