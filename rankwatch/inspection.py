@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rankwatch import __version__
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.table import run_header
 from rankwatch.reporting.console import start_table
 from rankwatch.sampling.adapters import unmasked_call
 from rankwatch.sampling.backbones import backbone_candidates
@@ -79,7 +80,7 @@ def inspect(model: nn.Module, batch: Any = None, forward: Forward | None = None,
             monitor.attach(model)
             failure, ran = _observe(monitor, model, batch, forward)
             problems += [failure] if failure else []
-            header = monitor.header(__version__)
+            header = run_header(settings, monitor.gathering, __version__)
         finally:
             monitor.close()
     if not ran:

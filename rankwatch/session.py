@@ -26,6 +26,7 @@ from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.report import RunEnd
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import World
+from rankwatch.monitor.table import run_header
 from rankwatch.reporting import reporters_for
 from rankwatch.reporting.reporter import ReporterGroup
 from rankwatch.reporting.tags import monitored, monitored_defaults
@@ -221,7 +222,8 @@ class Session:
             lambda sentence: complaints.warn(sentence, sentence),
             strict=self.settings.strict,
         )
-        self._reporters.start(self.monitor.header(__version__, outcome.report.cost))
+        header = run_header(self.settings, self.monitor.gathering, __version__, outcome.report.cost)
+        self._reporters.start(header)
         held = self.monitor.gathering.default_set
         if held is not None and self._folder is not None:
             with complaints.guarded("writing the probe set"):

@@ -9,12 +9,11 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from toys import Encoder, Module, loader, trainer
+from toys import Encoder, Module, loader, pl, trainer
 
 from rankwatch import RankWatch, Watch
 from rankwatch.monitor.measure import measure

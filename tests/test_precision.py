@@ -3,19 +3,19 @@
 import contextlib
 import threading
 
-import lightning.pytorch as pl
 import numpy as np
 import pytest
-import soundfile
 import torch
 from torch.utils.data import DataLoader
-from toys import Encoder, Module, Noise, collate, trainer
+from toys import Encoder, Module, Noise, collate, pl, trainer
 
 from rankwatch import RankWatch, Watch
 from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.measure import measure
 from rankwatch.monitor.reading import Protocol
 from rankwatch.numerics import Sample
+
+soundfile = pytest.importorskip("soundfile")
 
 pytestmark = pytest.mark.filterwarnings("ignore:RankWatch. the trainer has no logger")
 
@@ -34,7 +34,7 @@ class Still(Module):
 
 
 def fit(folder, precision, *callbacks, module=None, data=None, **arguments):
-    pl.seed_everything(0, workers=True, verbose=False)
+    pl.seed_everything(0, workers=True)
     module = Module() if module is None else module()
     whole = {"logger": False, "enable_checkpointing": False, "max_steps": 7, **arguments}
     run = trainer(folder, *callbacks, precision=precision, **whole)

@@ -35,10 +35,8 @@ from rankwatch.monitor.gathering import Gathering
 from rankwatch.monitor.job import Job
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.pending import Pending
-from rankwatch.monitor.report import Cost, RunHeader
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import World
-from rankwatch.monitor.table import run_header
 from rankwatch.sampling.undisturbed import DefaultDevice, on_the_cpu
 
 _STATE = 2
@@ -138,7 +136,7 @@ class Monitor:
 
     @property
     def _evaluation(self) -> Evaluator:
-        assert self._evaluator is not None, "Monitor.attach(model) comes first"
+        assert self._evaluator is not None
         return self._evaluator
 
     @on_the_cpu
@@ -260,10 +258,6 @@ class Monitor:
         cost = replace(outcome.report.cost, seconds=seconds, share=self.stopwatch.share)
         history = self._evaluation.tables() if self.world.rank == 0 else {}
         return replace(outcome, report=replace(outcome.report, cost=cost, history=history))
-
-    def header(self, version: str, cost: Cost | None = None) -> RunHeader:
-        """The table of what was found; complete after the first reading, whose cost is told."""
-        return run_header(self.settings, self.gathering, version, cost)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``. Waits for a pending outcome."""

@@ -196,7 +196,8 @@ class ProcessGroup:
             parts = [payload, *(torch.empty(size, dtype=torch.uint8) for size in sizes[1:])]
             arriving = [self._dist.irecv(part, src=rank, group=self._group) for rank, part in enumerate(parts) if rank]
             for one in arriving:
-                one.wait()
+                if one is not None:  # torch's word for a process that isn't in the group: all are
+                    one.wait()
         return parts
 
     def from_first(self, payload: Tensor) -> Tensor:

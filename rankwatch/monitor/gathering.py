@@ -19,9 +19,9 @@ from rankwatch.sampling.backbones import recorder_for
 from rankwatch.sampling.discovery import WatchedLayer, find_layers
 from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
-from rankwatch.sampling.paths import within_compiled
+from rankwatch.sampling.paths import compiled_in_place, in_one_graph, within_one_graph
 from rankwatch.sampling.probe_sets import ProbeSet, quota
-from rankwatch.sampling.recorder import HeldCall
+from rankwatch.sampling.recorder import CallRecorder, HeldCall
 from rankwatch.sampling.runner import ProbeForward, Runner, import_function
 from rankwatch.sampling.undisturbed import ChangedParameters, same_random_state
 
@@ -78,7 +78,7 @@ class Gathering:
         self.probing = Probing(
             root, self.layers, self.observer, complaints, self._numbers, autocast, stopwatch, settings.seed
         )
-        self._recorder = recorder_for(root, self.layers)
+        self._recorder: CallRecorder | None = None
         with same_random_state():  # iterating a user's dataloader draws seeds from the global generator
             self.probe_sets = named_probe_sets(settings, world)
         self.quiet: dict[str, str] = {}
@@ -87,7 +87,11 @@ class Gathering:
         self._hold_back = self._start_holding_back()
         self._no_more, self._whole_epoch = False, True
         self._train: TrainPass | None = None
-        if settings.watch_train:
+        whole = within_one_graph(root.modules()) if settings.watch_train else set()
+        if any(id(layer.module) in whole for layer in self.layers):
+            reason = "layers are compiled with fullgraph=True, and hooks would end the run; compile without it"
+            self.silence("train", reason)
+        elif settings.watch_train:
             self._train = TrainPass(
                 self.layers,
                 self.observer,
@@ -103,12 +107,16 @@ class Gathering:
         """Collect the default set if there is to be one; else one call, which tells the backbone."""
         auto = self._settings.default_set
         if auto is not None and auto not in self.probe_sets:
-            recorder = self._recorder if self._forward is None else None
-            return HoldBack(ProbeSet(auto), recorder, self.quota)
+            return HoldBack(ProbeSet(auto), self._new_recorder if self._forward is None else None, self.quota)
         if self._settings.sets and self._forward is None:
-            return HoldBack(ProbeSet(""), self._recorder, 1)
+            return HoldBack(ProbeSet(""), self._new_recorder, 1)
         self.probing.runner = self._runner(None)
         return None
+
+    def _new_recorder(self) -> CallRecorder:
+        """With the first batch: what was compiled until then gets no hook inside."""
+        self._recorder = recorder_for(self.root, self.layers)
+        return self._recorder
 
     # -- during training ---------------------------------------------------------------------------------
 
@@ -172,7 +180,9 @@ class Gathering:
         if held is None:
             return
         held.close()
-        self.probing.runner = self._runner(self._recorder.backbone, held.template)
+        self.probing.runner = self._runner(
+            self._recorder.backbone if self._recorder is not None else None, held.template
+        )
         name = held.probe_set.name
         in_all = sum(self._numbers(held.probe_set.utterances, "utterances held back"))
         if name and in_all == 0:
@@ -190,8 +200,13 @@ class Gathering:
                 self.notes.append(f"{name} holds {in_all} of the {asked} utterances asked for: no others came")
 
     def _way_out(self) -> str:
-        if id(self.root) in within_compiled(self.root.modules()):
-            return "the model is compiled in place, where hooks break its graph: use torch.compile(model) instead"
+        if in_one_graph(self.root) and not compiled_in_place(self.root):
+            return "all of it is compiled with fullgraph=True: use encoder = torch.compile(encoder) instead"
+        if any(compiled_in_place(module) for module in self.root.modules()):
+            return (
+                "the model or its encoder is compiled in place, where hooks break its graph: use torch.compile(model) "
+                "or encoder = torch.compile(encoder) instead"
+            )
         return "pass probe_forward=f with f(module, batch), or watch_train=True"
 
     @property

@@ -43,28 +43,26 @@ class HoldBack:
 
     Args:
         probe_set: The set to fill.
-        recorder: Records the backbone's calls; None where `probe_forward` takes the batches themselves.
+        recorder: Makes what records the backbone's calls, when the first batch comes; None where `probe_forward` takes
+            the batches themselves.
         wanted: Utterances wanted from this process.
     """
 
-    def __init__(self, probe_set: ProbeSet, recorder: CallRecorder | None, wanted: int) -> None:
+    def __init__(self, probe_set: ProbeSet, recorder: Callable[[], CallRecorder] | None, wanted: int) -> None:
         self.probe_set = probe_set
-        self._recorder = recorder
+        self._new_recorder = recorder
+        self._recorder: CallRecorder | None = None
         self._wanted = wanted
         self._missed = 0
         self._known = 0  # batches in a row of which every utterance is here already
-        if recorder is not None:
-            recorder.install()
 
     @property
     def full(self) -> bool:
         """Whether this process has all it was to hold back, or can't have more."""
         again = self._known >= max(_REPEATED, len(self.probe_set.batches))  # the data have begun again
         in_vain = self._missed >= _PATIENCE and not self.probe_set.batches  # what was called once will be again
-        enough = self.probe_set.utterances >= self._wanted and bool(
-            self.probe_set.batches
-        )  # one at least, for its passes
-        return enough or in_vain or again
+        passes = bool(self.probe_set.batches)  # one at least, also where no utterance is wanted
+        return (passes and self.probe_set.utterances >= self._wanted) or in_vain or again
 
     @property
     def template(self) -> HeldCall | None:
@@ -75,6 +73,9 @@ class HoldBack:
 
     def batch_starts(self) -> None:
         """Before a training batch."""
+        if self._new_recorder is not None and self._recorder is None:
+            self._recorder = self._new_recorder()
+            self._recorder.install()
         if self._recorder is not None and not self.full:
             self._recorder.arm()
 
@@ -83,10 +84,13 @@ class HoldBack:
         if self.full:
             return
         nothing = _nothing_in(batch)
-        if nothing and self._recorder is None:
+        if nothing and self._new_recorder is None:
             return
         self._missed += not nothing  # a step that is skipped says nothing of the model
-        call = self._recorder.take(batch) if self._recorder is not None else _raw(batch)
+        if self._new_recorder is None:
+            call: HeldCall | None = _raw(batch)
+        else:
+            call = self._recorder.take(batch) if self._recorder is not None else None
         if call is None:
             return
         self._missed = 0

@@ -8,6 +8,7 @@ from toys import Encoder, Noise, collate
 
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.table import run_header
 from rankwatch.sampling.lengths import AmbiguousLengths
 
 
@@ -194,7 +195,7 @@ def test_a_layer_that_never_fires_is_named():
     assert monitor.due(1)
     with pytest.warns(RuntimeWarning, match=r"layers\.2 did not fire"):
         monitor.read(1)
-    rows = {row.layer: row for row in monitor.header("0").layers}
+    rows = {row.layer: row for row in run_header(monitor.settings, monitor.gathering, "0").layers}
     assert rows["layers.2"].note == "did not fire"
 
 
@@ -210,7 +211,9 @@ def test_the_teacher_branch_is_offered_and_off_by_default():
         monitor.batch_starts(batch, 0)
         monitor.batch_ends(batch)
         assert monitor.due(1)
-        return {r.layer for r in monitor.read(1).report.readings}, monitor.header("0").notes
+        return {r.layer for r in monitor.read(1).report.readings}, run_header(
+            monitor.settings, monitor.gathering, "0"
+        ).notes
 
     layers, notes = watched()
     assert not any("teacher" in layer for layer in layers)
@@ -230,7 +233,7 @@ def test_a_projection_as_wide_as_the_layer_is_left_out_and_said():
     assert monitor.due(1)
     readings = monitor.read(1).report.readings
     assert {r.k for r in readings} == {None}
-    assert all("k = 40 >= width" in row.note for row in monitor.header("0").layers)
+    assert all("k = 40 >= width" in row.note for row in run_header(monitor.settings, monitor.gathering, "0").layers)
     projected = watch(Encoder(), [batch], n_utterances=32, projection=16)
     assert {r.k for r in projected} == {16}
     assert {r.rankme for r in projected} == {None}

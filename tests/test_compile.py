@@ -1,0 +1,247 @@
+"""Compiled models under the trainer: the same numbers, the same training, the same graphs."""
+
+import shutil
+
+import pytest
+import torch
+import torch._dynamo
+from torch._dynamo.utils import counters
+from torch.utils.data import DataLoader
+from toys import Encoder, Module, collate, pl, trainer
+
+from rankwatch import RankWatch
+
+pytestmark = pytest.mark.filterwarnings("ignore:RankWatch. the trainer has no logger")
+
+SETTINGS = {"every_n_steps": 3, "n_utterances": 16, "strict": False, "max_overhead": None}
+needs_a_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_before():
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+class Compiled(Module):
+    """Compiles its encoder, or each block, at the moment that is asked for.
+
+    Args:
+        when: A hook of the module, or None.
+        what: ``"encoder"`` (a wrapper takes its place), ``"encoder in place"``, or ``"blocks in place"``.
+        backend: Of `torch.compile`.
+        dropout: The encoder's.
+    """
+
+    def __init__(self, when=None, what="encoder", backend="eager", dropout=0.1):
+        super().__init__(layer_drop=0.0, dropout=dropout)
+        self.when, self.what, self.arguments = when, what, {"backend": backend}
+        self._now("init")
+
+    def _now(self, when):
+        if when != self.when:
+            return
+        if self.what == "encoder":
+            self.encoder = torch.compile(self.encoder, **self.arguments)
+        for module in {"encoder in place": [self.encoder], "blocks in place": self.encoder.layers}.get(self.what, []):
+            module.compile(**self.arguments)
+
+    def setup(self, stage):
+        self._now("setup")
+
+    def configure_model(self):
+        self._now("configure_model")
+
+    def on_train_start(self):
+        self._now("on_train_start")
+
+    def on_train_batch_start(self, batch, batch_idx):
+        if self.trainer.global_step == 3:
+            self._now("step 3")
+
+
+def data():
+    """Equal lengths, since a graph is made for each otherwise."""
+    clips = [torch.randn(800, generator=torch.Generator().manual_seed(index)) for index in range(32)]
+    return DataLoader(clips, 8, collate_fn=collate)
+
+
+def train(folder, *callbacks, whole=None, **arguments):
+    """Returns the module, and the number of graphs and of graph breaks that the run needed."""
+    torch._dynamo.reset()
+    counters.clear()
+    pl.seed_everything(0)
+    module = Compiled(**arguments)
+    run = trainer(folder, *callbacks, max_steps=7, logger=False, enable_checkpointing=False)
+    run.fit(module if whole is None else torch.compile(module, backend=whole), data())
+    return module, (counters["stats"]["unique_graphs"], sum(counters["graph_break"].values()))
+
+
+def ranks(callback):
+    return {(r.step, r.source, r.level, r.layer): r.effective_rank for r in callback.readings}
+
+
+@pytest.fixture(scope="module")
+def uncompiled(tmp_path_factory):
+    """Readings, with those of the training pass."""
+    callback = RankWatch(watch_train=True, **SETTINGS)
+    train(tmp_path_factory.mktemp("plain"), callback)
+    return ranks(callback)
+
+
+def check(folder, uncompiled, *, tolerance=0.0, more=(0, 0), **arguments):
+    plain, graphs = train(folder / "a", **arguments)
+    callback = RankWatch(**SETTINGS)
+    watched, seen = train(folder / "b", callback, **arguments)
+    assert watched.losses == plain.losses
+    for ours, theirs in zip(watched.state_dict().values(), plain.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert graphs[0] > 0
+    assert (seen[0] - graphs[0], seen[1] - graphs[1]) <= more
+    worst = max((abs(value / uncompiled[key] - 1) for key, value in ranks(callback).items()), default=0.0)
+    print(f"relative difference to the uncompiled model: {worst:.1e}")
+    expected = {key: value for key, value in uncompiled.items() if key[1] == "held_back"}
+    assert ranks(callback) == pytest.approx(expected, rel=tolerance, abs=0.0)
+    return watched, graphs
+
+
+@pytest.mark.parametrize(
+    ("when", "what"),
+    [
+        ("init", "encoder"),
+        ("init", "blocks in place"),
+        ("setup", "encoder"),
+        ("configure_model", "encoder"),
+        ("step 3", "encoder"),
+        ("step 3", "encoder in place"),
+    ],
+)
+def test_a_compiled_encoder_is_read_as_any_other_and_no_graph_is_made_for_us(tmp_path, uncompiled, when, what):
+    check(tmp_path, uncompiled, when=when, what=what)
+
+
+def test_an_encoder_compiled_as_training_starts_has_no_hook_of_ours_before(tmp_path, uncompiled):
+    check(tmp_path, uncompiled, when="on_train_start")
+
+
+@pytest.mark.parametrize("when", ["init", "setup", "on_train_start"])
+def test_an_encoder_compiled_in_place_is_told_how_it_can_be_watched(tmp_path, when):
+    plain, graphs = train(tmp_path / "a", when=when, what="encoder in place")
+    callback = RankWatch(**SETTINGS)
+    with pytest.warns(RuntimeWarning, match=r"compiled in place.*encoder = torch\.compile\(encoder\)"):
+        watched, seen = train(tmp_path / "b", callback, when=when, what="encoder in place")
+    assert watched.losses == plain.losses
+    assert seen == graphs
+    assert not callback.readings
+
+
+def test_readings_of_the_training_pass_of_a_compiled_encoder(tmp_path, uncompiled):
+    """Hooks that stay on split a graph in two, once: no graph is made anew at each step."""
+    plain, graphs = train(tmp_path / "a", when="init")
+    callback = RankWatch(watch_train=True, **SETTINGS)
+    watched, seen = train(tmp_path / "b", callback, when="init")
+    assert watched.losses == plain.losses
+    assert ranks(callback) == uncompiled
+    assert (seen[0] - graphs[0], seen[1] - graphs[1]) == (2, 1)
+
+
+def test_the_compiled_code_is_used_again_after_each_reading(tmp_path):
+    """A probe pass runs eagerly; every training pass but that runs what was compiled."""
+    runs = []
+
+    def backend(graph, inputs):
+        def run(*args):
+            runs.append(torch.is_grad_enabled())
+            return graph(*args)
+
+        return run
+
+    used = {}
+    for name, callbacks in {"without": (), "with": (RankWatch(**SETTINGS),)}.items():
+        train(tmp_path / name, *callbacks, when="init", backend=backend)
+        used[name], runs = list(runs), []
+    assert used["with"] == used["without"]
+    assert len(used["with"]) >= 7
+
+
+class Straight(Encoder):
+    """Without layer drop, whose branches no single graph can hold."""
+
+    def forward(self, waveforms, lengths):
+        x = self.feature_extractor(waveforms.unsqueeze(1)).transpose(1, 2)
+        padding = torch.arange(x.shape[1]) >= self.frames(lengths).unsqueeze(1)
+        for layer in self.layers:
+            x = layer(x, padding)
+        return x
+
+
+class Whole(pl.LightningModule):
+    """Everything in one graph: nothing is logged or looked at. A hook of ours in it would end the run."""
+
+    def __init__(self, when=None):
+        super().__init__()
+        self.encoder, self.when = Straight(dropout=0.0), when
+        self.at("init")
+
+    def at(self, when):
+        if when == self.when:
+            self.encoder = torch.compile(self.encoder, backend="eager", fullgraph=True)
+
+    def on_train_start(self):
+        self.at("on_train_start")
+
+    def training_step(self, batch, batch_idx):
+        return self.encoder(*batch).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 1e-3)
+
+
+def whole(folder, callback, module):
+    run = trainer(folder, *callback, max_steps=4, logger=False, enable_checkpointing=False)
+    run.fit(module, data())
+    return run.global_step
+
+
+@pytest.mark.parametrize("when", ["init", "on_train_start"])
+def test_a_full_graph_is_never_split(tmp_path, when):
+    callback = RankWatch(**SETTINGS)
+    assert whole(tmp_path, [callback], Whole(when)) == 4
+    assert {r.step for r in callback.readings} == {2, 3, 4}
+
+
+def test_the_training_pass_of_a_full_graph_is_told_to_be_out_of_reach(tmp_path):
+    callback = RankWatch(watch_train=True, **SETTINGS)
+    with pytest.warns(RuntimeWarning, match=r"train is not read: .* fullgraph=True.*compile without it"):
+        assert whole(tmp_path, [callback], Whole("init")) == 4
+    assert {r.source for r in callback.readings} == {"held_back"}
+
+
+def test_a_whole_module_in_one_graph_is_told_how_it_can_be_watched(tmp_path):
+    try:
+        whole(tmp_path / "a", [], torch.compile(Whole(), backend="eager", fullgraph=True))
+    except Exception as error:
+        pytest.skip(f"Lightning's own step can't be one graph here: {type(error).__name__}")
+    callback = RankWatch(**SETTINGS)
+    with pytest.warns(RuntimeWarning, match=r"fullgraph=True: use encoder = torch\.compile\(encoder\)"):
+        assert whole(tmp_path / "b", [callback], torch.compile(Whole(), backend="eager", fullgraph=True)) == 4
+    assert not callback.readings
+
+
+@pytest.mark.slow
+def test_a_whole_compiled_module(tmp_path, uncompiled):
+    """Its encoder's hook is part of the step's graph, as long as the probe set is held back: one more, once."""
+    check(tmp_path, uncompiled, whole="eager", more=(2, 1))
+
+
+@pytest.mark.slow
+@needs_a_compiler
+@pytest.mark.parametrize(("when", "what"), [("init", "encoder"), ("step 3", "encoder"), ("init", "blocks in place")])
+def test_compiled_by_inductor(tmp_path, when, what):
+    """Without dropout, which inductor draws in its own way; what is left is its rounding in training."""
+    callback = RankWatch(**SETTINGS)
+    train(tmp_path / "plain", callback, dropout=0.0)
+    inductor = {"backend": "inductor", "dropout": 0.0}
+    check(tmp_path, ranks(callback), when=when, what=what, tolerance=1e-4, **inductor)
