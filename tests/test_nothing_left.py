@@ -177,7 +177,7 @@ def test_memory_does_not_grow(tmp_path, count, warm, most):
     """
     tensors, objects, megabytes, readings = grown(tmp_path, count, warm)
     assert readings == 4 * (1 + (count // 20))
-    assert tensors == 0
+    assert tensors <= 0  # fewer: what earlier tests had left is gone by then
     assert objects == {}
     assert megabytes < most
 
