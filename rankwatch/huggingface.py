@@ -11,9 +11,10 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rankwatch.monitor.exchange import processes
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
-from rankwatch.session import Session, processes, tell
+from rankwatch.session import Session, tell
 
 _UNSEEN = ()  # the batch, which callbacks of this Trainer are not given; None would be a loader that gives nothing
 
@@ -87,13 +88,13 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
 
     def _resume(self, checkpoint: Path) -> None:
         assert self._session is not None
+        saved: dict[str, Any] | None = None
         try:
             saved = torch.load(checkpoint / self._state_file, weights_only=True)
         except Exception as error:  # not there, or broken: no reason to break the run
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             tell(f"{self.settings.name}: no state from before the restart, its curves start again ({reason}).")
-        else:
-            self._session.load_state_dict(saved)
+        self._session.load_state_dict(saved)
 
     @property
     def _state_file(self) -> str:
@@ -138,7 +139,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Put the state beside the checkpoint's other files."""
-        if self._session is None or not state.is_world_process_zero:
+        if self._session is None or not args.should_save:  # one process, or one of each machine
             return
         checkpoint = _folder(args, state)
         self._checkpoints.append(str(checkpoint))
@@ -149,10 +150,12 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
     def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The summary, and the last reading where it wasn't made yet."""
         if self._session is not None:
-            if not args.load_best_model_at_end:
-                self._read_last(state)
-            self._session.end(state.global_step)
-            self._close()
+            try:
+                if not args.load_best_model_at_end:
+                    self._read_last(state)
+                self._session.end(state.global_step)
+            finally:
+                self._close()
 
     def _saved(self) -> tuple[list[str], list[str]]:
         return self._checkpoints, []

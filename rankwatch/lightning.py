@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,9 @@ class RankWatch(_Base):
         """Find layers and probe sets, so that what can be known to be wrong is told before training."""
         if stage != "fit":
             return
+        # What `validate` with a checkpoint has restored belongs to another run; that of `fit` comes after this.
+        self._restored, self._state = {}, {}
+        self._steps = self._taken = self._counted = 0
         several = trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
         self._session = Session(
             self.settings,
@@ -184,7 +188,8 @@ class RankWatch(_Base):
             if not pl_module.automatic_optimization:
                 # What only looks like an optimiser has no hooks: then `global_step` has to do.
                 registers = [getattr(optimizer, "register_step_post_hook", None) for optimizer in trainer.optimizers]
-                self._hooks = [register(self._count_step).remove for register in registers if register is not None]
+                with self._session.monitor.complaints.guarded("counting optimiser steps"):
+                    self._hooks = [register(self._count_step).remove for register in registers if register is not None]
             self._publish(trainer)
 
     # -- during training ---------------------------------------------------------------------------------
@@ -221,12 +226,16 @@ class RankWatch(_Base):
         """The last reading, and the summary."""
         if self._session is not None:
             self._session.end(self._optimiser_steps(trainer), lambda: checkpoints(trainer))
+            self._publish(trainer)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Close the books also when the run breaks off."""
         if self._session is not None:
-            self._session.end(self._optimiser_steps(trainer), broken_off=type(exception).__name__)
-            self._close()  # Lightning doesn't call teardown after an exception
+            try:
+                with contextlib.suppress(Exception):  # the user's own is on its way
+                    self._session.end(self._optimiser_steps(trainer), broken_off=type(exception).__name__)
+            finally:
+                self._close()  # Lightning doesn't call teardown after an exception
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """No hook and no process group of ours outlives the fit; what was seen stays."""
@@ -238,7 +247,9 @@ class RankWatch(_Base):
         self._hooks = []
         if self._session is not None:
             if self._session.attached:  # else an error is on its way that one of ours would hide
-                self._state, self._seen = self.state_dict(), (self.readings, self.alarms)
+                self._seen = (self.readings, self.alarms)
+                with contextlib.suppress(Exception):
+                    self._state = self.state_dict()
             self._session.close()
             self._session = None
 
@@ -278,8 +289,8 @@ class RankWatch(_Base):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``."""
-        if self._session is None:
-            return self._state
+        if self._session is None or not self._session.attached:
+            return self._restored or self._state
         return {**self._session.state_dict(), "steps": [self._steps, self._taken, self._counted]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
+from rankwatch.monitor.exchange import processes
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
-from rankwatch.session import Session, processes
+from rankwatch.session import Session
 
 
 class Watch:
@@ -160,10 +161,12 @@ class Watch:
             return
         self._open = False
         broken_off = type(error).__name__ if error is not None else ""
-        self._session.end(self._steps, None if error is not None else self._saved, broken_off=broken_off)
-        self._session.close()
-        if self._own_writer:
-            self._writer.close()
+        try:
+            self._session.end(self._steps, None if error is not None else self._saved, broken_off=broken_off)
+        finally:
+            self._session.close()
+            if self._own_writer:
+                self._writer.close()
 
     def __enter__(self) -> Watch:
         return self

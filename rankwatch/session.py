@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from rankwatch import __version__
 from rankwatch.monitor.checkpoints import LastHealthy
 from rankwatch.monitor.complaints import CollapseWarning
 from rankwatch.monitor.engine import Monitor
-from rankwatch.monitor.exchange import Group, ProcessGroup
+from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.report import RunEnd
@@ -77,6 +76,8 @@ class Session:
         self._healthy = LastHealthy(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
         self._reporters: ReporterGroup | None = None
         self._stopped = False
+        self._stopped_at: int | None = None
+        self._set_saved = False
         self.attached = False
         """Whether there is something to watch; no state before that."""
 
@@ -112,17 +113,20 @@ class Session:
             Whether the run is to be stopped: the same on all processes, and True once only.
         """
         stop = self._hand_over() if self.monitor.arrived(step) else False
-        if not self._stopped and self.monitor.due(step):
+        if stop:
+            self._stopped, self._stopped_at = True, step
+        elif self.monitor.due(step):
             self._start(step, checkpoints)
         return stop
 
     def last_reading(self, step: int, checkpoints: Checkpoints) -> None:
-        """A reading at the end of training, if there was none at this step and no collapse has ended it."""
+        """A reading at the end of training, if there was none at this step and no collapse has just ended it."""
         self._hand_over()
         monitor = self.monitor
         if not monitor.gathering.complete:
             monitor.complete()
-        if monitor.gathering.complete and monitor.gathering.sources and step != monitor.last_step and not self._stopped:
+        ready = monitor.gathering.complete and bool(monitor.gathering.sources)
+        if ready and step not in (monitor.last_step, self._stopped_at):
             self._start(step, checkpoints)
             self._hand_over()
 
@@ -162,7 +166,10 @@ class Session:
         return notes
 
     def close(self) -> None:
-        """No hook, no thread and no process group of ours outlives the run."""
+        """No hook, no thread and no process group of ours outlives the run, nor what was put aside in vain."""
+        if self._healthy is not None and self._rank == 0:
+            with self.monitor.complaints.guarded("keeping the last healthy checkpoint"):
+                self._healthy.settle(False)
         self.monitor.close()
 
     # -- a reading ---------------------------------------------------------------------------------------
@@ -171,6 +178,7 @@ class Session:
         """Draw the rows, and put the newest checkpoint aside until it is known whether they are healthy."""
         with self.monitor.complaints.guarded("a reading"):
             self.monitor.start(step)
+        self._save_probe_set()
         if self._healthy is not None and self._rank == 0:
             guarded = self.monitor.complaints.guarded("keeping the last healthy checkpoint")
             with self.monitor.stopwatch.part("reporting"), guarded:
@@ -188,10 +196,17 @@ class Session:
         with self.monitor.complaints.guarded("a reading"):
             outcome = self.monitor.outcome()
             stop = outcome.collapsed and self.settings.on_collapse == "stop" and not self._stopped
-            self._stopped = self._stopped or stop
             with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("reporting a reading"):
                 self._tell(outcome, stop)
         return stop
+
+    def _save_probe_set(self) -> None:
+        """As soon as it is complete, for a run that is restarted."""
+        held = self.monitor.gathering.default_set
+        if held is not None and self._folder is not None and not self._set_saved:
+            self._set_saved = True
+            with self.monitor.complaints.guarded("writing the probe set"):
+                held.save(self._folder / self._probe_file)
 
     def _tell(self, outcome: Outcome, stop: bool) -> None:
         report, settings = outcome.report, self.settings
@@ -224,10 +239,6 @@ class Session:
         )
         header = run_header(self.settings, self.monitor.gathering, __version__, outcome.report.cost)
         self._reporters.start(header)
-        held = self.monitor.gathering.default_set
-        if held is not None and self._folder is not None:
-            with complaints.guarded("writing the probe set"):
-                held.save(self._folder / self._probe_file)
 
     # -- state -------------------------------------------------------------------------------------------
 
@@ -250,8 +261,21 @@ class Session:
             "processes": self.monitor.world.size,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another session was, after `attach`: history, alarms and the default probe set."""
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Go on where another session was, after `attach`: history, alarms and the default probe set.
+
+        Args:
+            state: What `state_dict` gave, or None where it is lost. All processes call this, with it or without: if one
+                has none, none goes on.
+        """
+        with self.monitor.complaints.guarded("taking over the state from before the restart"):
+            if self.monitor.gathering.all_have(state is not None, "a state from before the restart"):
+                assert state is not None
+                self._take_over(state)
+            elif state is not None:
+                tell(f"{self.settings.name}: another process has no state from before the restart; curves start again.")
+
+    def _take_over(self, state: dict[str, Any]) -> None:
         with self.monitor.complaints.guarded("taking over the state from before the restart"):
             self.monitor.load_state_dict(state["monitor"])
             self.published.update(state["published"])
@@ -276,11 +300,3 @@ def tell(text: str) -> None:
         log.addHandler(logging.StreamHandler(sys.stdout))
         log.setLevel(logging.INFO)
     log.info(text)
-
-
-def processes() -> tuple[World, Group | None]:
-    """This process among the others, as `torch.distributed` knows them."""
-    group = torch.distributed
-    if not (group.is_available() and group.is_initialized() and group.get_world_size() > 1):
-        return World(), None
-    return World(group.get_rank(), group.get_world_size()), ProcessGroup()

@@ -16,3 +16,12 @@ def _keep_random_state():
 
     with torch.random.fork_rng(devices=[]):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_training(monkeypatch):
+    """Tests train on the CPU, where the callback waits for the work; here it goes on beside, as with a GPU.
+
+    Those in processes of their own and the fixtures of whole modules see it wait.
+    """
+    monkeypatch.setattr("rankwatch.monitor.engine.WAITS_ON_CPU", False)

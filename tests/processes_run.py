@@ -17,7 +17,7 @@ import torch.multiprocessing as mp
 from toys import Encoder, Noise, collate
 
 import rankwatch.monitor.budget
-import rankwatch.session
+import rankwatch.monitor.exchange
 from rankwatch import Watch
 from rankwatch.monitor.exchange import ProcessGroup
 from rankwatch.monitor.settings import Settings
@@ -78,7 +78,7 @@ def sharded(kind, rank, folder, *, watched, late):
     asked = {"every_n_steps": 4, "n_utterances": 16, "strict": True, "max_overhead": None}
     session = None
     if watched and late:
-        world, group = rankwatch.session.processes()
+        world, group = rankwatch.monitor.exchange.processes()
         wrapped = []
         session = Session(Settings(**asked), folder=folder, world=world, group=group, outermost=lambda: wrapped[0])
         session.attach(model)
@@ -153,7 +153,7 @@ def job(name, rank, folder):
     if name == "stretched":
         rankwatch.monitor.budget._ALLOWANCE = 0.0
         return loop(rank, folder, model, slow=0.01 * rank, max_overhead=0.5, every_n_steps=1, steps=60, strict=True)
-    rankwatch.session.ProcessGroup = functools.partial(ProcessGroup, 3.0)
+    rankwatch.monitor.exchange.ProcessGroup = functools.partial(ProcessGroup, 3.0)
     if name == "gone":  # without DDP, which would have noticed itself
         return loop(rank, folder, Encoder(), leaves=(1, 6), every_n_steps=2)
     assert name == "apart"

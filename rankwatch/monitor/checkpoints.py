@@ -40,7 +40,7 @@ class LastHealthy:
             step: Optimiser step of the reading.
             rewritten: Further ones whose files may be; they are copied, and only where they are newer.
         """
-        self._aside = None
+        self.settle(False)
         stable, latest = newest(paths), newest([*paths, *rewritten])
         if latest is None:
             return

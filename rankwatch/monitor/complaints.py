@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import warnings
 from collections import defaultdict
@@ -30,7 +31,10 @@ class Complaints:
         """A RuntimeWarning, the first time that this subject is heard of."""
         if subject not in self._told:
             self._told.add(subject)
-            warnings.warn(f"{self._name}: {message}", RuntimeWarning, stacklevel=2)
+            try:
+                warnings.warn(f"{self._name}: {message}", RuntimeWarning, stacklevel=2)
+            except RuntimeWarning:  # the user has made errors of warnings; ours are still no reason to end a run
+                logging.getLogger("rankwatch").warning("%s: %s", self._name, message)
 
     def fail(self, subject: str, message: str, error: Exception | None = None) -> None:
         """Raise in strict mode, else warn."""

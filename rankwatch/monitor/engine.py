@@ -1,21 +1,4 @@
-"""The monitor: gather, evaluate beside the training, hand over. Knows no trainer; adapters call it.
-
-The order of calls in a training loop::
-
-    monitor = Monitor(Settings(every_n_steps=100))
-    monitor.attach(model)                          # which layers; raises on a bad pattern or folder
-    for step, batch in enumerate(loader):
-        monitor.batch_starts(batch, step)
-        loss = training_step(batch)
-        monitor.before_backward()
-        loss.backward(); optimizer.step()
-        monitor.batch_ends(batch)
-        if monitor.arrived(step + 1):
-            outcome = monitor.outcome()            # of the rows drawn `settings.lag` steps ago
-        if monitor.due(step + 1):
-            monitor.start(step + 1)
-    monitor.close()
-"""
+"""The monitor: gather, evaluate beside the training, hand over. Knows no trainer; `rankwatch.session` calls it."""
 
 from __future__ import annotations
 
@@ -41,6 +24,9 @@ from rankwatch.sampling.undisturbed import DefaultDevice, on_the_cpu
 
 _STATE = 2
 """Raised when the saved state's form changes."""
+
+WAITS_ON_CPU = True
+"""Training on the CPU has no core to spare: one step is longer then, instead of several being slower. Told as late."""
 
 _LEAVING = 10.0
 """Seconds that an outcome is waited for when the run has broken off: other processes may be gone."""
@@ -112,14 +98,12 @@ class Monitor:
             autocast=self._as_the_users,
             outermost=self._outermost,
         )
-        self._beside = next((p.device.type for p in root.parameters()), "cpu") == "cpu"
         self._evaluator = Evaluator(
             self.settings,
             [layer.name for layer in self._gathering.layers],
             DEFAULT_DETECTORS,
             self._group,
             first=self.world.rank == 0,
-            beside=self._beside,
         )
 
     @contextlib.contextmanager
@@ -197,9 +181,15 @@ class Monitor:
             for window in windows
             for level in self.settings.levels
         }
-        gathered = Gathered(step, windows, protocols, refused, error, self.stopwatch.elapsed, self.stopwatch.spent)
+        # Asked for now: a trainer may move the model after `attach`.
+        self._beside = next((p.device.type for p in self.gathering.root.parameters()), "cpu") == "cpu"
+        times = (self.stopwatch.elapsed, self.stopwatch.spent)
+        gathered = Gathered(step, windows, protocols, refused, error, *times, self._beside)
         job = Job(functools.partial(self._evaluation.evaluate, gathered))
         self._pending = Pending(step, step + self.settings.lag, job)
+        if self._beside and WAITS_ON_CPU:
+            with self.stopwatch.part("waiting"):
+                job.wait()
 
     def arrived(self, step: int) -> bool:
         """Whether an outcome is to be handed over after `step` optimiser steps: the same on all processes."""
@@ -213,19 +203,20 @@ class Monitor:
     @on_the_cpu
     def outcome(self) -> Outcome:
         """What came of the pending reading; waits for it, and raises what went wrong with it."""
-        pending, self._pending = self._pending, None
-        if pending is None:
+        if self._pending is None:
             raise RuntimeError("no reading was started")
+        start = self.stopwatch.elapsed
         try:
-            start = self.stopwatch.elapsed
             with self.stopwatch.part("waiting"):
-                evaluated = pending.fetch()
-            waited = self.stopwatch.elapsed - start
-        except ExchangeFailedError as problem:  # a process is gone: no hang at every further reading
-            for source in self.gathering.sources:
-                self.gathering.silence(source, f"the exchange between processes failed: {problem}")
+                evaluated = self._pending.fetch()  # Ctrl-C in here leaves it pending
+        except Exception as problem:
+            self._pending = None
+            if isinstance(problem, ExchangeFailedError):  # a process is gone: no hang at every further reading
+                for source in self.gathering.sources:
+                    self.gathering.silence(source, f"the exchange between processes failed: {problem}")
             raise
-        return self._told(evaluated, waited)
+        self._pending = None
+        return self._told(evaluated, self.stopwatch.elapsed - start)
 
     def arrives_soon(self) -> bool:
         """Whether a pending outcome can be had within some seconds: the run has broken off, other processes with it."""
@@ -250,13 +241,14 @@ class Monitor:
             self.complaints.warn(subject, note)
         for source, reason in outcome.refused.items():
             self.gathering.silence(source, reason)
-        if self._beside:
+        if self._beside and not WAITS_ON_CPU:
             self.stopwatch.count(max(evaluated.seconds.get("decomposition", 0.0) - waited, 0.0))
         for trouble in evaluated.troubles:
             self.complaints.fail(trouble.subject, trouble.message, trouble.error)
+        with self.stopwatch.part("reporting"):
+            history = self._evaluation.tables() if self.world.rank == 0 else {}
         seconds = {**self.stopwatch.take(), **outcome.report.cost.seconds}
         cost = replace(outcome.report.cost, seconds=seconds, share=self.stopwatch.share)
-        history = self._evaluation.tables() if self.world.rank == 0 else {}
         return replace(outcome, report=replace(outcome.report, cost=cost, history=history))
 
     def state_dict(self) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from rankwatch.monitor.budget import Budget
 from rankwatch.monitor.detectors import Detector, Falling
 from rankwatch.monitor.exchange import Exchanged, Group, merge, pack, pack_share, unpack
@@ -35,6 +37,7 @@ class Gathered:
         error: What went wrong with others this time, or empty.
         elapsed: Seconds that the run has lasted.
         spent: Of these, what the callback has taken.
+        beside: Whether decompositions take time from the training: the model is on the CPU too.
     """
 
     step: int
@@ -44,6 +47,7 @@ class Gathered:
     error: str = ""
     elapsed: float = 0.0
     spent: float = 0.0
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,6 @@ class Evaluator:
         detectors: What is looked for.
         group: The other processes, or None.
         first: Whether this is the first one.
-        beside: Whether decompositions take time from the training: the model is on the CPU too.
     """
 
     def __init__(
@@ -97,13 +100,11 @@ class Evaluator:
         group: Group | None,
         *,
         first: bool,
-        beside: bool,
     ) -> None:
         self._settings = settings
         self._layers = list(layers)
         self._group = group
         self._first = first
-        self._beside = beside
         self._warmup = next((d.warmup for d in detectors if isinstance(d, Falling)), 0)
         self._headline = settings.sources[0]
         self._history = History()
@@ -121,27 +122,36 @@ class Evaluator:
         start = time.perf_counter()
         share = self._share(gathered, troubles)
         if self._group is None:
-            exchanged = Exchanged({key: [rows] for key, rows in share.items()}, dict(gathered.refused), [])
+            shares = {key: [rows] for key, rows in share.items()}
+            exchanged = Exchanged(shares, dict(gathered.protocols), dict(gathered.refused), [])
             seconds = {"exchange": 0.0, "decomposition": time.perf_counter() - start}
             outcome = self._outcome(gathered, exchanged, troubles, seconds, 0)
         else:
-            packed = pack_share(share, gathered.refused, gathered.error)
-            del share
-            seconds = {"exchange": 0.0, "decomposition": time.perf_counter() - start}
-            outcome = self._together(self._group, gathered, packed, troubles, seconds)
+            seconds = {"exchange": 0.0, "decomposition": 0.0}
+            outcome = self._together(self._group, gathered, share, troubles, seconds)
         return Evaluated(outcome, troubles, seconds)
 
     def _together(
-        self, group: Group, gathered: Gathered, packed: Any, troubles: list[Trouble], seconds: dict[str, float]
+        self,
+        group: Group,
+        gathered: Gathered,
+        share: dict[Key, Rows],
+        troubles: list[Trouble],
+        seconds: dict[str, float],
     ) -> Outcome:
-        payloads = self._timed(seconds, lambda: group.to_first(packed))
-        answer = packed[:0]
+        try:
+            packed = pack_share(share, gathered.refused, gathered.error, gathered.protocols.values())
+        except Exception as error:  # the others wait for something
+            packed = pack_share({}, {}, f"{type(error).__name__}: {error}")
+        share.clear()  # it may be large, and is in there
+        payloads = self._timed(seconds, lambda: group.to_first(packed, f"the rows of step {gathered.step}"))
+        answer = torch.empty(0, dtype=torch.uint8)
         failure: Exception | None = None
         if self._first:
             try:
                 sent = sum(payload.numel() for payload in payloads)
                 exchanged = merge(payloads)
-                del payloads, packed
+                del payloads
                 answer = pack(self._outcome(gathered, exchanged, troubles, seconds, sent).to_plain())
             except Exception as error:  # the others wait for an answer
                 failure = error
@@ -178,7 +188,7 @@ class Evaluator:
     ) -> Outcome:
         start = time.perf_counter()
         step = gathered.step
-        readings = self._readings(gathered, exchanged.shares, troubles)
+        readings = self._readings(gathered.step, exchanged, troubles)
         verdict = self._judge.judge(readings, self._history)
         seconds["decomposition"] += time.perf_counter() - start
         next_step = self._next_step(gathered, seconds)
@@ -207,7 +217,8 @@ class Evaluator:
             notes=self._notes(gathered, exchanged, next_step),
         )
 
-    def _readings(self, gathered: Gathered, shares: dict[Key, list[Rows]], troubles: list[Trouble]) -> list[Reading]:
+    def _readings(self, step: int, exchanged: Exchanged, troubles: list[Trouble]) -> list[Reading]:
+        shares = exchanged.shares
         order = {layer: index for index, layer in enumerate(self._layers)}
         sources = self._settings.sources
         readings = []
@@ -215,8 +226,8 @@ class Evaluator:
             try:
                 with forks.held_off():
                     sample = self._sample(shares.pop((source, level, layer)))
-                    protocol = gathered.protocols[source, level]
-                    readings.append(measure(sample, step=gathered.step, layer=layer, protocol=protocol))
+                    protocol = exchanged.protocols[source, level]
+                    readings.append(measure(sample, step=step, layer=layer, protocol=protocol))
             except Exception as error:
                 message = f"decomposing {layer} failed: {type(error).__name__}: {error}"
                 troubles.append(Trouble(f"decomposing {layer}", message, error))
@@ -228,7 +239,7 @@ class Evaluator:
         return Sample.from_rows(rows, groups, columns, self._settings.seed, rounding=rounding)
 
     def _next_step(self, gathered: Gathered, seconds: Mapping[str, float]) -> int:
-        taken = seconds["decomposition"] if self._beside else 0.0
+        taken = seconds["decomposition"] if gathered.beside else 0.0
         return self.budget.next_step(gathered.step, gathered.elapsed + taken, gathered.spent + taken)
 
     def _notes(self, gathered: Gathered, exchanged: Exchanged, next_step: int) -> dict[str, str]:

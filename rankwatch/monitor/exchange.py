@@ -13,28 +13,31 @@ import contextlib
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
+from typing import Protocol as TypingProtocol
 
 import torch
 from torch import Tensor
 
+from rankwatch.monitor.reading import Protocol
+from rankwatch.monitor.sources import World
 from rankwatch.monitor.window import Key, Rows
 
 _TIMEOUT = 600.0
 """Seconds until a missing process is an error: as long as NCCL itself waits, by default, in training."""
 
 
-class Group(Protocol):
+class Group(TypingProtocol):
     """What the monitor asks of several processes; all of them make the same calls in the same order."""
 
     def numbers(self, value: int, about: str) -> list[int]:
         """One number of each process, in rank order."""
         ...
 
-    def to_first(self, payload: Tensor) -> list[Tensor]:
+    def to_first(self, payload: Tensor, about: str) -> list[Tensor]:
         """All processes' (bytes,) uint8 payloads, in rank order, on the first one; nothing on the others."""
         ...
 
@@ -53,11 +56,13 @@ class Exchanged:
 
     Attributes:
         shares: Each process's rows, by source, level and layer.
+        protocols: The conditions, by source and level; of the first process that has rows.
         refused: Sources that some process can't read at all, with its reason; all go quiet about them.
         failed: Sentences about processes that failed this time and were left out.
     """
 
     shares: dict[Key, list[Rows]]
+    protocols: dict[tuple[str, str], Protocol]
     refused: dict[str, str]
     failed: list[str]
 
@@ -90,17 +95,21 @@ def unpack(payload: Tensor) -> tuple[Any, list[Tensor]]:
     return header["content"], tensors
 
 
-def pack_share(shares: Mapping[Key, Rows], refused: Mapping[str, str], error: str) -> Tensor:
+def pack_share(
+    shares: Mapping[Key, Rows], refused: Mapping[str, str], error: str, protocols: Iterable[Protocol] = ()
+) -> Tensor:
     """One process's contribution.
 
     Args:
         shares: Its rows.
+        protocols: The conditions under which they were drawn.
         refused: Sources that it can't read at all, with the reason.
         error: What went wrong with others this time, or empty.
     """
     joined = [torch.cat([getattr(rows, name) for rows in shares.values()]) for name in ("groups", "rounding") if shares]
     tensors = [*joined, *(_narrowest(rows.rows) for rows in shares.values())]  # few tensors: each costs time on its way
-    return pack({"error": error, "refused": dict(refused), "keys": [list(key) for key in shares]}, tensors)
+    about = {"protocols": [one.to_dict() for one in protocols], "keys": [list(key) for key in shares]}
+    return pack({"error": error, "refused": dict(refused), **about}, tensors)
 
 
 def _narrowest(rows: Tensor) -> Tensor:
@@ -112,10 +121,13 @@ def _narrowest(rows: Tensor) -> Tensor:
 def merge(payloads: Sequence[Tensor]) -> Exchanged:
     """The shares of all processes."""
     shares: dict[Key, list[Rows]] = defaultdict(list)
+    protocols: dict[tuple[str, str], Protocol] = {}
     refused: dict[str, str] = {}
     failed = []
     for rank, payload in enumerate(payloads):
         content, tensors = unpack(payload)
+        for fields in content["protocols"]:
+            protocols.setdefault((fields["source"], fields["level"]), Protocol(**fields))
         for source, reason in content["refused"].items():
             refused.setdefault(source, reason)
         if content["error"]:
@@ -127,7 +139,8 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
         parts = zip(rows, torch.split(groups, sizes), torch.split(rounding, sizes), strict=True)
         for (source, level, layer), (some, keys, variances) in zip(content["keys"], parts, strict=True):
             shares[source, level, layer].append(Rows(some.float(), keys, variances))
-    return Exchanged({key: share for key, share in shares.items() if key[0] not in refused}, refused, failed)
+    kept = {key: share for key, share in shares.items() if key[0] not in refused}
+    return Exchanged(kept, protocols, refused, failed)
 
 
 class OutOfStepError(RuntimeError):
@@ -148,7 +161,13 @@ class ProcessGroup:
         import torch.distributed as dist  # here, since not every torch is built with it
 
         self._dist = dist
-        self._group: Any = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+        try:
+            self._group: Any = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+        except Exception as error:
+            raise RuntimeError(
+                "rankwatch needs a process group of its own (gloo) beside training's, and it could not be made: "
+                f"{error}. Gloo connects processes by host name; GLOO_SOCKET_IFNAME names the network interface to use"
+            ) from error
         self._size = dist.get_world_size()
         self._first = dist.get_rank() == 0
         self._broken = ""
@@ -186,9 +205,9 @@ class ProcessGroup:
                 "make the same steps?"
             )
 
-    def to_first(self, payload: Tensor) -> list[Tensor]:
+    def to_first(self, payload: Tensor, about: str) -> list[Tensor]:
         """Sizes first, then the payloads, straight to the first: torch's own gather would pad all to the largest."""
-        sizes = self.numbers(payload.numel(), "the rows of a reading")
+        sizes = self.numbers(payload.numel(), about)
         with self._unbroken():
             if not self._first:
                 self._dist.send(payload, dst=0, group=self._group)
@@ -210,5 +229,14 @@ class ProcessGroup:
         return received
 
     def close(self) -> None:
-        """Give the group back."""
-        self._dist.destroy_process_group(self._group)
+        """Give the group back, unless the user has destroyed all of them already."""
+        with contextlib.suppress(Exception):
+            self._dist.destroy_process_group(self._group)
+
+
+def processes() -> tuple[World, Group | None]:
+    """This process among the others, as `torch.distributed` knows them."""
+    group = torch.distributed
+    if not (group.is_available() and group.is_initialized() and group.get_world_size() > 1):
+        return World(), None
+    return World(group.get_rank(), group.get_world_size()), ProcessGroup()

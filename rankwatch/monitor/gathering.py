@@ -223,7 +223,7 @@ class Gathering:
         Returns:
             Whether it is used: only if no process has lost its part.
         """
-        if min(self._numbers(int(probe_set is not None), "a kept probe set")) == 0 or probe_set is None:
+        if not self.all_have(probe_set is not None, "a kept probe set") or probe_set is None:
             return False
         if self._hold_back is not None:
             self._hold_back.close()
@@ -281,6 +281,10 @@ class Gathering:
 
     def _window(self, source: str) -> Window:
         return Window(source, tuple(self._settings.levels))
+
+    def all_have(self, it: bool, about: str) -> bool:
+        """Whether all processes have something."""
+        return min(self._numbers(int(it), about)) == 1
 
     def _numbers(self, value: int, about: str) -> list[int]:
         """One number of each process."""

@@ -68,9 +68,9 @@ class Job(Generic[_Result]):
         self._results: list[_Result] = []
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="rankwatch", daemon=True)
-        self._thread.start()
         # A daemon that is calculating when the interpreter goes away takes the process down with an abort.
         atexit.register(self.wait, _LEAVING)
+        self._thread.start()
 
     def _run(self) -> None:
         work, self._work = self._work, None
@@ -81,7 +81,8 @@ class Job(Generic[_Result]):
                 self._results.append(work())
         except Exception as error:
             self._error = error
-        atexit.unregister(self.wait)
+        finally:
+            atexit.unregister(self.wait)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Whether it is done, after at most so many seconds."""

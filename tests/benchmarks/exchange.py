@@ -104,7 +104,7 @@ def answer(layers: int) -> torch.Tensor:
         window.add({name: drawn}, 64)
     settings = Settings(n_utterances=64, max_overhead=None)
     protocols = {("held_back", level): Protocol("held_back", level, 64, 4, 0, None) for level in LEVELS}
-    evaluator = Evaluator(settings, names, DEFAULT_DETECTORS, None, first=True, beside=True)
+    evaluator = Evaluator(settings, names, DEFAULT_DETECTORS, None, first=True)
     return pack(evaluator.evaluate(Gathered(500, [window], protocols)).outcome.to_plain())
 
 

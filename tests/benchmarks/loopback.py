@@ -52,7 +52,7 @@ def member(
             dist.barrier()
             before = received_over_tcp() if rank == 0 else 0
             times = [time.perf_counter()]
-            parts = group.to_first(payload)
+            parts = group.to_first(payload, "shares")
             times.append(time.perf_counter())
             heard = group.from_first(told if rank == 0 else told[:0])
             times.append(time.perf_counter())

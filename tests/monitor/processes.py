@@ -37,7 +37,7 @@ class Member:
     def numbers(self, value, about):
         return self._swap(about, value)
 
-    def to_first(self, payload):
+    def to_first(self, payload, about):
         everyone = self._swap("to_first", payload)
         return everyone if self.rank == 0 else []
 

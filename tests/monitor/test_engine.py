@@ -138,7 +138,7 @@ class Gone:
     def numbers(self, value, about):
         return [value]
 
-    def to_first(self, payload):
+    def to_first(self, payload, about):
         self.asked += 1
         raise RuntimeError("timed out")
 

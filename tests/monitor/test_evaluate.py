@@ -37,7 +37,7 @@ def gathered(part, step=10, spoil=()):
 
 
 def evaluator(group=None, rank=0):
-    return Evaluator(SETTINGS, LAYERS, DEFAULT_DETECTORS, group, first=rank == 0, beside=True)
+    return Evaluator(SETTINGS, LAYERS, DEFAULT_DETECTORS, group, first=rank == 0)
 
 
 def together(shares):
@@ -93,7 +93,7 @@ def test_what_fails_on_the_first_process_fails_on_all_and_nobody_waits(monkeypat
 
 def test_a_collective_that_fails_is_told_apart():
     class Gone:
-        def to_first(self, payload):
+        def to_first(self, payload, about):
             raise OSError("connection reset")
 
     with pytest.raises(ExchangeFailedError, match="connection reset"):
@@ -110,7 +110,7 @@ def test_its_state_goes_on_with_the_layers_that_there_still_are():
     one.evaluate(gathered(slice(None), 10))
     assert other.load_state_dict(one.state_dict()) == ""
     assert other.tables() == one.tables()
-    fewer = Evaluator(SETTINGS, ["layers.1", "layers.9"], DEFAULT_DETECTORS, None, first=True, beside=True)
+    fewer = Evaluator(SETTINGS, ["layers.1", "layers.9"], DEFAULT_DETECTORS, None, first=True)
     told = fewer.load_state_dict(one.state_dict())
     assert "without layers.0" in told
     assert "with layers.9" in told
