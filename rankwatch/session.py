@@ -75,11 +75,9 @@ class Session:
         self._rank = self.monitor.world.rank
         self._healthy = LastHealthy(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
         self._reporters: ReporterGroup | None = None
-        self._stopped = False
         self._stopped_at: int | None = None
         self._set_saved = False
-        self.attached = False
-        """Whether there is something to watch; no state before that."""
+        self.attached = False  # as long as there is nothing to watch there is no state
 
     @property
     def records(self) -> Path | None:
@@ -114,7 +112,7 @@ class Session:
         """
         stop = self._hand_over() if self.monitor.arrived(step) else False
         if stop:
-            self._stopped, self._stopped_at = True, step
+            self._stopped_at = step
         elif self.monitor.due(step):
             self._start(step, checkpoints)
         return stop
@@ -151,7 +149,7 @@ class Session:
                     seconds=self.monitor.stopwatch.spent,
                     alarms=list(self.alarms),
                     records=str(self.records or ""),
-                    stopped=self._stopped,
+                    stopped=self._stopped_at is not None,
                     checkpoint=str(kept or ""),
                     notes=self._closing_notes(broken_off),
                 )
@@ -195,7 +193,7 @@ class Session:
         stop = False
         with self.monitor.complaints.guarded("a reading"):
             outcome = self.monitor.outcome()
-            stop = outcome.collapsed and self.settings.on_collapse == "stop" and not self._stopped
+            stop = outcome.collapsed and self.settings.on_collapse == "stop" and self._stopped_at is None
             with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("reporting a reading"):
                 self._tell(outcome, stop)
         return stop

@@ -110,12 +110,14 @@ def sharded(kind, rank, folder, *, watched, late):
     return {"weights": digest(model), "readings": [r.to_dict() for r in seen.readings] if seen is not None else []}
 
 
-def loop(rank, folder, model, *, micro=lambda rank: 1, leaves=None, slow=0.0, steps=STEPS, **asked):
+def loop(rank, folder, model, *, micro=lambda rank: 1, leaves=None, slow=0.0, steps=STEPS, state=(), **asked):
     """DDP with gradient accumulation; `micro(rank)` batches to a step, all but the last without synchronisation."""
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     settings = {"every_n_steps": 4, "n_utterances": 16, "max_overhead": None, **asked}
     stream = iter(batches(rank, 2, steps=100))
     with Watch(model, folder, **settings) as watch:
+        if state != ():  # None: this process has lost it
+            watch._session.load_state_dict(state)
         for step in range(steps):
             count = micro(rank)
             for index in range(count):
@@ -132,9 +134,9 @@ def loop(rank, folder, model, *, micro=lambda rank: 1, leaves=None, slow=0.0, st
     return {"readings": [r.to_dict() for r in watch.readings], "steps": watch.steps}
 
 
-def raising(rank):
+def raising(rank, where=1):
     def probe(module, batch):
-        if rank == 1:
+        if rank == where:
             raise OSError("no such thing")
         return module(*batch)
 
@@ -150,6 +152,13 @@ def job(name, rank, folder):
         return loop(rank, folder, model, micro=lambda rank: 2 + rank, strict=True)
     if name == "raising":
         return loop(rank, folder, model, probe_forward=raising(rank))
+    if name == "raising-first":
+        return loop(rank, folder, model, probe_forward=raising(rank, 0))
+    if name == "lost":
+        before = Watch(model, folder / "before", n_utterances=16)
+        state = before.state_dict() if rank else None
+        before.close(RuntimeError("cut"))
+        return loop(rank, folder, model, state=state, strict=True)
     if name == "stretched":
         rankwatch.monitor.budget._ALLOWANCE = 0.0
         return loop(rank, folder, model, slow=0.01 * rank, max_overhead=0.5, every_n_steps=1, steps=60, strict=True)

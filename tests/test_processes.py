@@ -16,7 +16,7 @@ with contextlib.suppress(ImportError):  # torch 2.6 and newer
     from torch.distributed.fsdp import fully_shard
 
     SHARDED += ["fsdp2"] if callable(fully_shard) else []
-FAULTS = ["uneven", "raising", "stretched", "gone", "apart"]
+FAULTS = ["uneven", "raising", "raising-first", "lost", "stretched", "gone", "apart"]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,20 @@ def test_a_process_whose_passes_fail_is_named_and_the_other_one_is_read(seen):
     assert {r["n"] for r in first["readings"] if r["level"] == "utterance"} == {8}
     assert any("left out of a reading: process 1: held_back could not be read: OSError" in one for one in first["told"])
     assert first["steps"] == second["steps"] == 12
+
+
+def test_where_the_first_process_fails_the_others_rows_are_read_all_the_same(seen):
+    first, second = seen("raising-first", 0), seen("raising-first", 1)
+    assert first["readings"] == second["readings"]
+    assert _steps(first) == [2, 4, 8, 12]
+    assert {r["n"] for r in first["readings"] if r["level"] == "utterance"} == {8}
+    assert any("left out of a reading: process 0" in one for one in second["told"])
+
+
+def test_a_state_that_one_process_lacks_is_left_aside_by_all(seen):
+    first, second = seen("lost", 0), seen("lost", 1)
+    assert first["readings"] == second["readings"]
+    assert _steps(first) == [2, 4, 8, 12]
 
 
 def test_one_process_decides_when_to_read(seen):

@@ -15,11 +15,11 @@ from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import HoldBack, TrainPass, World, named_probe_sets
 from rankwatch.monitor.window import Window
-from rankwatch.sampling.backbones import recorder_for
+from rankwatch.sampling.backbones import recorder_for, way_out
 from rankwatch.sampling.discovery import WatchedLayer, find_layers
 from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
-from rankwatch.sampling.paths import compiled_in_place, in_one_graph, within_one_graph
+from rankwatch.sampling.paths import within_one_graph
 from rankwatch.sampling.probe_sets import ProbeSet, quota
 from rankwatch.sampling.recorder import CallRecorder, HeldCall
 from rankwatch.sampling.runner import ProbeForward, Runner, import_function
@@ -185,12 +185,18 @@ class Gathering:
         )
         name = held.probe_set.name
         in_all = sum(self._numbers(held.probe_set.utterances, "utterances held back"))
-        if name and in_all == 0:
+        without = [
+            rank for rank, n in enumerate(self._numbers(len(held.probe_set.batches), "calls held back")) if not n
+        ]
+        if name and in_all and without:
+            reason = f"no call could be held back on process {without[:4]}, and all have to make as many passes"
+            self.silence(name, f"{reason}; {way_out(self.root)}")
+        elif name and in_all == 0:
             self.silence(
                 name,
                 "no module that contains all watched layers and what feeds them is called as a module with the "
                 "loader's audio or features, nor are the blocks given the front end's output as it is, so their "
-                f"calls can't be held back; {self._way_out()}",
+                f"calls can't be held back; {way_out(self.root)}",
             )
         elif name:
             self.probe_sets[name] = held.probe_set
@@ -198,16 +204,6 @@ class Gathering:
             asked = self._settings.n_utterances
             if in_all < asked:
                 self.notes.append(f"{name} holds {in_all} of the {asked} utterances asked for: no others came")
-
-    def _way_out(self) -> str:
-        if in_one_graph(self.root) and not compiled_in_place(self.root):
-            return "all of it is compiled with fullgraph=True: use encoder = torch.compile(encoder) instead"
-        if any(compiled_in_place(module) for module in self.root.modules()):
-            return (
-                "the model or its encoder is compiled in place, where hooks break its graph: use torch.compile(model) "
-                "or encoder = torch.compile(encoder) instead"
-            )
-        return "pass probe_forward=f with f(module, batch), or watch_train=True"
 
     @property
     def default_set(self) -> ProbeSet | None:

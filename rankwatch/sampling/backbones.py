@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from torch import nn
 
 from rankwatch.sampling.discovery import WatchedLayer
-from rankwatch.sampling.paths import can_fire, clean_modules, clean_name, within, within_compiled
+from rankwatch.sampling.paths import (
+    can_fire,
+    clean_modules,
+    clean_name,
+    compiled_in_place,
+    in_one_graph,
+    within,
+    within_compiled,
+)
 from rankwatch.sampling.recorder import CallRecorder
 from rankwatch.sampling.relay import RelayRecorder
 from rankwatch.sampling.stacks import find_stacks
@@ -107,3 +115,15 @@ def front_end_and_blocks(
     whole = {id(module) for _, module in backbone_candidates(root, layers)}
     candidates = [item for item in backbone_candidates(root, others) if id(item[1]) not in whole | inside]
     return (front[0].name, front[0].module), candidates
+
+
+def way_out(root: nn.Module) -> str:
+    """What to do where no call of a model can be held back, in words."""
+    if in_one_graph(root) and not compiled_in_place(root):
+        return "all of it is compiled with fullgraph=True: use encoder = torch.compile(encoder) instead"
+    if any(compiled_in_place(module) for module in root.modules()):
+        return (
+            "the model or its encoder is compiled in place, where hooks break its graph: use torch.compile(model) "
+            "or encoder = torch.compile(encoder) instead"
+        )
+    return "pass probe_forward=f with f(module, batch), or watch_train=True"

@@ -1,0 +1,148 @@
+"""Stops, interruptions and further fits: nothing of a run is lost, and nothing of it gets into another."""
+
+import threading
+import time
+import warnings
+
+import pytest
+import torch
+from toys import Encoder, Module, loader, pl, trainer
+
+from rankwatch import RankWatch, Watch
+from rankwatch.monitor.measure import measure
+
+SETTINGS = {"every_n_steps": 3, "n_utterances": 16, "strict": True, "max_overhead": None}
+
+
+def fit(folder, callback, *others, module=None, **arguments):
+    pl.seed_everything(0)
+    run = trainer(folder, callback, *others, **{"max_steps": 9, **arguments})
+    run.fit(module or Module(), loader())
+    return run
+
+
+def steps(callback):
+    return sorted({reading.step for reading in callback.readings})
+
+
+def ours():
+    return [thread for thread in threading.enumerate() if thread.name == "rankwatch"]
+
+
+def test_ctrl_c_while_an_outcome_is_waited_for_loses_nothing(tmp_path, monkeypatch):
+    def slow(*args, **kwargs):
+        time.sleep(0.05)
+        return measure(*args, **kwargs)
+
+    def interrupted(job, wait=threading.Thread.join):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rankwatch.monitor.evaluate.measure", slow)
+    monkeypatch.setattr("rankwatch.monitor.job.Job.result", interrupted)
+    model = Encoder()
+    watch = Watch(model, tmp_path, **SETTINGS)
+
+    def train():
+        with watch:
+            for batch in loader():
+                with watch.batch(batch):
+                    model(*batch)
+                watch.step()
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert {r.step for r in watch.readings} == {2}
+    assert not ours()
+
+
+def test_a_stop_that_is_not_heeded_does_not_end_the_readings(tmp_path):
+    callback = RankWatch(**{**SETTINGS, "on_collapse": "stop"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = fit(tmp_path, callback, module=Module(collapse="line"), max_steps=40, min_steps=24)
+    assert run.global_step == 24
+    assert steps(callback) == [2, *range(3, 25, 3)]
+
+
+def test_the_checkpoint_of_a_validation_is_not_the_state_of_the_next_fit(tmp_path):
+    save = pl.callbacks.ModelCheckpoint(dirpath=tmp_path / "c", every_n_train_steps=12, save_last=True)
+    callback = RankWatch(**SETTINGS)
+    fit(tmp_path, callback, save, max_steps=12)
+    other = RankWatch(**SETTINGS)
+    trainer(tmp_path, other).validate(Module(), loader(8), ckpt_path=str(tmp_path / "c/last.ckpt"), verbose=False)
+    fit(tmp_path / "next", other)
+    assert steps(other) == [2, 3, 6, 9]
+
+
+def test_a_second_fit_counts_its_own_steps(tmp_path):
+    class Manual(Module):
+        automatic_optimization = False
+
+        def training_step(self, batch, index):
+            loss = super().training_step(batch, index)
+            self.optimizers().zero_grad()
+            self.manual_backward(loss)
+            self.optimizers().step()
+
+    callback = RankWatch(**SETTINGS)
+    for _ in range(2):
+        fit(tmp_path, callback, module=Manual(), enable_checkpointing=False)
+        assert steps(callback) == [2, 3, 6, 9]
+
+
+def test_a_state_is_asked_for_before_there_is_anything_to_watch(tmp_path):
+    """By the learning rate's finder, for one, which saves a checkpoint before the module is built."""
+
+    class Late(Module):
+        def __init__(self):
+            super().__init__()
+            self.lr = 1e-3
+
+        def setup(self, stage):
+            self.built = True
+
+    callback = RankWatch(**SETTINGS)
+    run = trainer(tmp_path, callback, max_steps=6)
+    pl.tuner.Tuner(run).lr_find(module := Late(), loader(), num_training=3, update_attr=False)
+    run.fit(module, loader())
+    assert steps(callback)[-1] == 6
+
+
+def test_at_a_failing_end_all_is_closed(tmp_path, monkeypatch):
+    def explode(*_, **__):
+        raise FloatingPointError("made up")
+
+    model = Encoder()
+    watch = Watch(model, tmp_path, **SETTINGS, watch_train=True)
+    for batch in loader(16):
+        with watch.batch(batch):
+            model(*batch)
+        watch.step()
+    monkeypatch.setattr("rankwatch.monitor.evaluate.Evaluator.evaluate", explode)
+    with pytest.raises(FloatingPointError):
+        watch.close()
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert not ours()
+
+
+def test_warnings_that_are_errors_end_no_run(tmp_path, caplog):
+    def broken(module, batch):
+        raise OSError("no such thing")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        run = fit(tmp_path, RankWatch(**{**SETTINGS, "strict": False, "probe_forward": broken}))
+    assert run.global_step == 9
+    assert "no such thing" in caplog.text
+
+
+def test_the_probe_set_is_on_disk_before_its_first_outcome_is_told(tmp_path):
+    model = Encoder()
+    with Watch(model, tmp_path, **{**SETTINGS, "every_n_steps": 100}) as watch:
+        for batch in loader(32):
+            with watch.batch(batch):
+                model(*batch)
+            watch.step()
+        assert not watch.readings
+        assert torch.load(tmp_path / "RankWatch.probe_set.rank0.pt", weights_only=True)["name"] == "held_back"
