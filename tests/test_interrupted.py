@@ -115,7 +115,7 @@ def test_at_a_failing_end_all_is_closed(tmp_path, monkeypatch):
 
     model = Encoder()
     watch = Watch(model, tmp_path, **SETTINGS, watch_train=True)
-    for batch in loader(16):
+    for batch in loader(32):
         with watch.batch(batch):
             model(*batch)
         watch.step()
