@@ -159,7 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    model = HubertModel(HubertConfig()).eval()
+    model = HubertModel(HubertConfig(apply_spec_augment=False)).eval()
     # Dealt as if to two processes of which there is one: `read_folder` takes as many as it is asked for.
     audio = read_folder(arguments.folder, count=arguments.most, sample_rate=16_000, max_seconds=15.0, seed=0)
     batches = list(padded_batches(audio, BATCH))
@@ -218,7 +218,7 @@ def main() -> None:
         print(f"| {name} | {' | '.join(cells)} | {run * per_utterance:.1f} |")
     print(f"\nrankwatch's seconds per layer are for both levels; drawing takes {drawing:.3f} s more per layer, in the")
     print("training thread; the calculation runs beside it, on one core. The others use all cores.")
-    print("parts of our readings, s:", {k: round(statistics.median(p[k] for p in parts), 2) for k in parts[0]})
+    print("parts of our readings, s:", {k: round(statistics.median(p.get(k, 0.0) for p in parts), 2) for k in parts[0]})
 
 
 if __name__ == "__main__":
