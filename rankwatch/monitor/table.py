@@ -21,7 +21,7 @@ def run_header(settings: Settings, gathering: Gathering, version: str, cost: Cos
     """
     notes = _notes(gathering)
     if cost is not None:
-        seconds = {part: s for part, s in cost.seconds.items() if part not in ("watching", "reporting")}
+        seconds = {part: s for part, s in cost.seconds.items() if part not in ("watching", "waiting", "reporting")}
         parts = ", ".join(f"{part} {s:.2f}" for part, s in seconds.items())
         notes.append(
             f"the first reading took {sum(seconds.values()):.2f} s ({parts}); outcomes are told {settings.lag} "

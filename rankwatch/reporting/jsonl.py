@@ -9,7 +9,7 @@
 ``summary``    ``step``, ``health``, ``alarm_level``, statistics over layers, ``extra``
 ``alarm``      one alarm at the step that raised it
 ``episode``    ``step``, ``message``, and all alarms that hold
-``cost``       ``step``, seconds by part, share of the run's time, bytes exchanged
+``cost``       ``step``, seconds by part, share of the run's time, bytes exchanged, steps to the next reading
 ``end``        how the run ended
 =============  ===========================================================================
 
