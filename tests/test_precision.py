@@ -140,8 +140,9 @@ class Meeting:
         finally:
             self.done.set()
 
-    def within_forward(self):
-        if self.started.is_set():
+    def within_forward(self, step):
+        if step == 3:  # after the first reading's rows were drawn
+            assert self.started.wait(20)
             self.inside.set()
             assert self.done.wait(20)
 
@@ -154,7 +155,7 @@ def test_a_reading_that_is_worked_on_during_a_forward_pass_in_bf16_true(tmp_path
 
     class Meets(Module):
         def training_step(self, batch, batch_idx):
-            meeting.within_forward()
+            meeting.within_forward(self.trainer.global_step)
             return super().training_step(batch, batch_idx)
 
     monkeypatch.setattr(Evaluator, "evaluate", lambda evaluator, gathered: meeting.evaluate(evaluator, gathered))
