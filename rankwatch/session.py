@@ -203,7 +203,7 @@ class Session:
         held = self.monitor.gathering.default_set
         if held is not None and self._folder is not None and not self._set_saved:
             self._set_saved = True
-            with self.monitor.complaints.guarded("writing the probe set"):
+            with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("writing the probe set"):
                 held.save(self._folder / self._probe_file)
 
     def _tell(self, outcome: Outcome, stop: bool) -> None:

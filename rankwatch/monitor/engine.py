@@ -253,7 +253,8 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``. Waits for a pending outcome."""
-        pending = self._pending.state_dict() if self._pending is not None else None  # what follows is as after it
+        with self.stopwatch.part("waiting"):
+            pending = self._pending.state_dict() if self._pending is not None else None  # what follows is as after it
         return {
             "version": _STATE,
             "pending": pending,
