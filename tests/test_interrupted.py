@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from toys import Encoder, Module, loader, pl, trainer
+from toys import Encoder, Manual, Module, loader, pl, trainer
 
 from rankwatch import RankWatch, Watch
 from rankwatch.monitor.measure import measure
@@ -76,15 +76,6 @@ def test_the_checkpoint_of_a_validation_is_not_the_state_of_the_next_fit(tmp_pat
 
 
 def test_a_second_fit_counts_its_own_steps(tmp_path):
-    class Manual(Module):
-        automatic_optimization = False
-
-        def training_step(self, batch, index):
-            loss = super().training_step(batch, index)
-            self.optimizers().zero_grad()
-            self.manual_backward(loss)
-            self.optimizers().step()
-
     callback = RankWatch(**SETTINGS)
     for _ in range(2):
         fit(tmp_path, callback, module=Manual(), enable_checkpointing=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toys import Encoder, Module, Noise, collate, loader, pl, trainer
+from toys import Encoder, Manual, Module, Noise, collate, loader, pl, trainer
 
 from rankwatch import RankWatch
 from rankwatch.monitor.complaints import CollapseWarning
@@ -390,20 +390,12 @@ def test_what_only_looks_like_an_optimiser_is_let_be(tmp_path):
         def zero_grad(self):
             self.inner.zero_grad()
 
-    class Manual(Module):
-        automatic_optimization = False
-
-        def training_step(self, batch, index):
-            loss = super().training_step(batch, index)
-            self.optimizers().zero_grad()
-            self.manual_backward(loss)
-            self.optimizers().step()
-
+    class Stepping(Manual):
         def configure_optimizers(self):
             return Wrapped(torch.optim.SGD(self.parameters(), 0.1))
 
     callback = watch()
-    fit(tmp_path, callback, model=Manual(), max_steps=6, enable_checkpointing=False)
+    fit(tmp_path, callback, model=Stepping(), max_steps=6, enable_checkpointing=False)
     assert sorted({r.step for r in callback.readings}) == [3, 5, 6]
 
 

@@ -88,6 +88,18 @@ class Module(pl.LightningModule):
         return torch.optim.AdamW(self.parameters(), 1e-3)
 
 
+class Manual(Module):
+    """Steps its optimiser itself."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch, index):
+        loss = super().training_step(batch, index)
+        self.optimizers().zero_grad()
+        self.manual_backward(loss)
+        self.optimizers().step()
+
+
 class Noise(Dataset):
     """Ragged coloured noise; each item is cropped at random, as in pretraining."""
 
