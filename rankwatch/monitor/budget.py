@@ -46,6 +46,13 @@ class Budget:
         """The first multiple of the user's interval after `step`."""
         return (step // self._every + 1) * self._every
 
+    def sooner(self, step: int, lag: int) -> int:
+        """When a breach is to be confirmed: after a quarter of the user's interval, and once its outcome is known.
+
+        Whatever was spent: a collapse is no time to save on readings, and there are no more of these than a patience.
+        """
+        return step + max(self._every // 4, lag + 1)
+
     def next_step(self, step: int, elapsed: float, spent: float) -> int:
         """When to read again.
 

@@ -11,7 +11,6 @@ from typing import Any
 from torch import nn
 
 from rankwatch.monitor.complaints import Complaints, Stopwatch
-from rankwatch.monitor.detectors import DEFAULT_DETECTORS
 from rankwatch.monitor.evaluate import Evaluated, Evaluator, ExchangeFailedError, Gathered
 from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.gathering import Gathering
@@ -22,7 +21,7 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import World
 from rankwatch.sampling.undisturbed import DefaultDevice, on_the_cpu
 
-_STATE = 2
+_STATE = 3
 """Raised when the saved state's form changes."""
 
 WAITS_ON_CPU = True
@@ -42,6 +41,7 @@ class Monitor:
         precision: The trainer's precision, for the protocol.
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
         outermost: Gives what training calls: the model or a wrapper around it (FSDP's), which may come later.
+        rate: Gives the learning rate, or None where it isn't known.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Monitor:
         precision: str = "32-true",
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
         outermost: Callable[[], nn.Module] | None = None,
+        rate: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.default_device = DefaultDevice()
@@ -67,6 +68,7 @@ class Monitor:
         self._precision = precision
         self._autocast = autocast
         self._outermost = outermost
+        self._rate = rate
         self._gathering: Gathering | None = None
         self._evaluator: Evaluator | None = None
         self._beside = False
@@ -101,7 +103,6 @@ class Monitor:
         self._evaluator = Evaluator(
             self.settings,
             [layer.name for layer in self._gathering.layers],
-            DEFAULT_DETECTORS,
             self._group,
             first=self.world.rank == 0,
         )
@@ -184,7 +185,10 @@ class Monitor:
         # Asked for now: a trainer may move the model after `attach`.
         self._beside = next((p.device.type for p in self.gathering.root.parameters()), "cpu") == "cpu"
         times = (self.stopwatch.elapsed, self.stopwatch.spent)
-        gathered = Gathered(step, windows, protocols, refused, error, *times, self._beside)
+        rate: float | None = None
+        with self.complaints.guarded("asking for the learning rate"):
+            rate = self._rate()
+        gathered = Gathered(step, windows, protocols, refused, error, *times, self._beside, rate)
         job = Job(functools.partial(self._evaluation.evaluate, gathered))
         self._pending = Pending(step, step + self.settings.lag, job)
         if self._beside and WAITS_ON_CPU:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from rankwatch.monitor.budget import Budget
-from rankwatch.monitor.detectors import Detector, Falling
 from rankwatch.monitor.exchange import Exchanged, Group, merge, pack, pack_share, unpack
 from rankwatch.monitor.history import History
 from rankwatch.monitor.job import forks
@@ -38,6 +37,7 @@ class Gathered:
         elapsed: Seconds that the run has lasted.
         spent: Of these, what the callback has taken.
         beside: Whether decompositions take time from the training: the model is on the CPU too.
+        rate: Learning rate, where it is known.
     """
 
     step: int
@@ -48,6 +48,7 @@ class Gathered:
     elapsed: float = 0.0
     spent: float = 0.0
     beside: bool = False
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,6 @@ class Evaluator:
     Args:
         settings: The user's arguments.
         layers: Paths of the watched layers, in order.
-        detectors: What is looked for.
         group: The other processes, or None.
         first: Whether this is the first one.
     """
@@ -96,7 +96,6 @@ class Evaluator:
         self,
         settings: Settings,
         layers: Sequence[str],
-        detectors: Sequence[Detector],
         group: Group | None,
         *,
         first: bool,
@@ -105,10 +104,9 @@ class Evaluator:
         self._layers = list(layers)
         self._group = group
         self._first = first
-        self._warmup = next((d.warmup for d in detectors if isinstance(d, Falling)), 0)
         self._headline = settings.sources[0]
         self._history = History()
-        self._judge = Judge(self._headline, detectors)
+        self._judge = Judge(self._headline, settings.judged_by)
         self.budget = Budget(settings.every_n_steps, settings.max_overhead)
 
     def evaluate(self, gathered: Gathered) -> Evaluated:
@@ -189,15 +187,17 @@ class Evaluator:
         start = time.perf_counter()
         step = gathered.step
         readings = self._readings(gathered.step, exchanged, troubles)
-        verdict = self._judge.judge(readings, self._history)
+        verdict = self._judge.judge(readings, self._history, gathered.rate)
         seconds["decomposition"] += time.perf_counter() - start
         next_step = self._next_step(gathered, seconds)
+        if verdict.unconfirmed:
+            next_step = min(next_step, self.budget.sooner(step, self._settings.lag))
         report = Report(
             step=step,
             readings=readings,
             alarms=verdict.raised,
             open_alarms=verdict.open,
-            health=health(readings, self._history, verdict.findings, headline=self._headline, warmup=self._warmup),
+            health=health(readings, self._history, verdict.findings, headline=self._headline),
             alarm_level=verdict.level,
             summary=summarise(readings, self._headline),
             history={},

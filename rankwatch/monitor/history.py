@@ -13,9 +13,14 @@ from rankwatch.monitor.reading import Reading
 Key = tuple[str, str, str]
 """(source, level, layer)."""
 
+WARMUP = 4
+"""Readings at the start that serve as no reference: a short dip (or a high value of the initialisation) is normal."""
 _FIRST = 8  # readings from the very start that are kept for good
 _HELD = 8  # readings that a level must last to count as held
 _LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
+_RECENT = 64  # readings of which `TRACKED` metrics are kept
+TRACKED = ("participation_ratio", "within_utterance_share")
+"""Metrics that detectors compare with their own past."""
 
 
 def key_of(reading: Reading) -> Key:
@@ -36,6 +41,8 @@ class Series:
         first: The first `_FIRST` effective ranks.
         lasting: The highest level that was held: maximum over time of the median of the newest `_HELD` sound
             readings.
+        warm: Readings taken while the learning rate rose for the first time; they are no reference.
+        tracked: The newest `_RECENT` values of each of `TRACKED`.
     """
 
     protocol: str
@@ -45,17 +52,24 @@ class Series:
     taken: int = 0
     first: list[float] = field(default_factory=list)
     lasting: float = 0.0
+    warm: int = 0
+    tracked: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in TRACKED})
 
-    def add(self, step: int, value: float, sound: bool) -> None:
+    def add(self, reading: Reading, *, sound: bool, warming: bool = False) -> None:
         """Append one reading and forget the oldest beyond the bound."""
+        step, value = reading.step, reading.effective_rank
         self.taken += 1
+        self.warm += warming
+        for name, column in self.tracked.items():
+            column.append(reading.metrics.get(name, float("nan")))
+            del column[:-_RECENT]
         if len(self.first) < _FIRST:
             self.first.append(value)
         self.steps.append(step)
         self.values.append(value)
         self.sound.append(sound)
-        for column in (self.steps, self.values, self.sound):
-            del column[:-_LONGEST]
+        for kept in (self.steps, self.values, self.sound):
+            del kept[:-_LONGEST]
         held = [v for v, s in zip(self.values[-_HELD:], self.sound[-_HELD:], strict=True) if s and np.isfinite(v)]
         if len(held) == _HELD and self.taken >= 2 * _HELD - _HELD // 2:
             self.lasting = max(self.lasting, float(np.median(held)))
@@ -69,16 +83,24 @@ class Series:
         """What the layer usually reads: a high quantile of its own sound readings.
 
         A quantile and not the maximum, which one lucky reading decides; of the last `recent` only, since a
-        slow contraction late in training is normal; without the first `warmup` readings, since a short dip
-        (or a high value of the random initialisation) is normal at the start.
+        slow contraction late in training is normal; without the first `warmup` readings and those taken while the
+        learning rate first rose, since a short dip (or a high value of the random initialisation) is normal there.
 
         Returns:
             The reference, or None as long as fewer than two readings after the warm-up are there.
         """
-        skip = max(0, warmup - (self.taken - len(self.values)))
+        skip = max(0, max(warmup, self.warm) - (self.taken - len(self.values)))
         rows = list(zip(self.values, self.sound, strict=True))[skip:]
         usable = [value for value, sound in rows if sound and np.isfinite(value)][-recent:]
         return float(np.quantile(usable, quantile)) if len(usable) >= 2 else None
+
+    def usual(self, name: str, warmup: int) -> float | None:
+        """Median of a tracked metric over sound readings, as `reference` is of the effective rank."""
+        column = self.tracked[name]
+        skip = max(0, max(warmup, self.warm) - (self.taken - len(column)))
+        rows = list(zip(column, self.sound[-len(column) :], strict=True))[skip:] if column else []
+        usable = [value for value, sound in rows if sound and np.isfinite(value)]
+        return float(np.median(usable)) if len(usable) >= 2 else None
 
 
 class History:
@@ -126,6 +148,8 @@ class History:
                 "taken": series.taken,
                 "first": list(series.first),
                 "lasting": series.lasting,
+                "warm": series.warm,
+                "tracked": {name: list(column) for name, column in series.tracked.items()},
             }
             for key, series in self._series.items()
         ]
@@ -136,6 +160,6 @@ class History:
         for entry in state:
             source, level, layer = entry["key"]
             columns = {name: list(entry[name]) for name in ("steps", "values", "sound", "first")}
-            self._series[source, level, layer] = Series(
-                entry["protocol"], taken=entry["taken"], lasting=entry["lasting"], **columns
-            )
+            numbers = {name: entry[name] for name in ("taken", "lasting", "warm")}
+            tracked = {name: list(column) for name, column in entry["tracked"].items()}
+            self._series[source, level, layer] = Series(entry["protocol"], tracked=tracked, **numbers, **columns)

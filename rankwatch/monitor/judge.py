@@ -1,4 +1,4 @@
-"""From findings to alarms and episodes: patience, severity, hysteresis, one message per event."""
+"""From findings to alarms: patience, severity, hysteresis."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rankwatch.monitor.detectors import DEFAULT_DETECTORS, Detector, Finding
+from rankwatch.monitor.detectors import Detector, Finding, Moment, default_detectors
+from rankwatch.monitor.detectors.advice import advice
+from rankwatch.monitor.episodes import CRITICAL, NOTICE, WARNING, Episodes, level_of
 from rankwatch.monitor.history import History, Key, key_of
 from rankwatch.monitor.reading import Alarm, Reading
 
-WARNING, CRITICAL = "warning", "critical"
-
-
-def _level(alarms: Iterable[Alarm]) -> int:
-    return max((2 if alarm.severity == CRITICAL else 1 for alarm in alarms), default=0)
+_ORDER = (NOTICE, WARNING, CRITICAL)
 
 
 @dataclass
@@ -25,7 +23,7 @@ class _Watch:
     clean: int = 0
     since: int = -1
     open: bool = False
-    severity: str = WARNING
+    severity: str = NOTICE
     message: str = ""
     step: int = -1
 
@@ -35,11 +33,12 @@ class Verdict:
     """What the judge says about the readings of one step.
 
     Attributes:
-        raised: Alarms that began, or became critical, at this step.
+        raised: Alarms that began, or became graver, at this step.
         open: All alarms that hold now.
         findings: The first finding of each reading, by its key; readings without one are sound.
-        message: The episode's message where one began or grew worse, else empty.
+        message: The episode's message where one began, grew worse or ended, else empty.
         summary: The same as it would be told now, as long as anything holds.
+        unconfirmed: Whether something that may become critical waits for further readings.
     """
 
     raised: tuple[Alarm, ...]
@@ -47,11 +46,12 @@ class Verdict:
     findings: Mapping[Key, Finding]
     message: str
     summary: str
+    unconfirmed: bool = False
 
     @property
     def level(self) -> int:
         """0 nothing, 1 warning, 2 critical."""
-        return _level(self.open)
+        return level_of(self.open)
 
 
 class Judge:
@@ -62,60 +62,84 @@ class Judge:
 
     Args:
         headline: Name of the first probe set.
-        detectors: What is looked for, most telling first.
+        detectors: What is looked for, most telling first; the defaults if None.
     """
 
-    def __init__(self, headline: str, detectors: Sequence[Detector] = DEFAULT_DETECTORS) -> None:
+    def __init__(self, headline: str, detectors: Sequence[Detector] | None = None) -> None:
         self._headline = headline
-        self._detectors = detectors
+        self._detectors = default_detectors() if detectors is None else tuple(detectors)
+        self._patience = {detector.kind: detector.patience for detector in self._detectors}
         self._watches: dict[tuple[str, Key], _Watch] = {}
-        self._told = 0
-        self._began = -1
+        self._episodes = Episodes()
+        self._peak = 0.0
+        self._warm = False  # whether the learning rate has stopped rising
 
-    def judge(self, readings: Iterable[Reading], history: History) -> Verdict:
-        """Judge one step's readings against their past, then add them to it."""
+    def judge(self, readings: Iterable[Reading], history: History, rate: float | None = None) -> Verdict:
+        """Judge one step's readings against their past, then add them to it.
+
+        Args:
+            readings: All of the step.
+            history: The past, which they become part of.
+            rate: Learning rate at the step, where it is known.
+        """
         readings = list(readings)
+        moment = self._moment(readings, history, rate)
         findings: dict[Key, Finding] = {}
         raised: list[Alarm] = []
+        unconfirmed = False
         for reading in readings:
             past = history.series(reading)
-            found = self._findings(reading, history)
-            for kind, (detector, finding) in found.items():
-                alarm = self._breach(kind, detector, finding, reading)
+            found = self._findings(reading, history, moment)
+            for kind, finding in found.items():
+                alarm = self._breach(kind, finding, reading)
                 raised += [alarm] if alarm is not None else []
                 findings.setdefault(key_of(reading), finding)
+                waits = not self._watches[kind, key_of(reading)].open
+                unconfirmed |= waits and self._severity(reading, finding) == CRITICAL
             self._relax(reading, set(found))
-            grave = any(finding.grave for _, finding in found.values())
-            past.add(reading.step, reading.effective_rank, sound=not grave)
+            grave = any(finding.grave for finding in found.values())
+            past.add(reading, sound=not grave, warming=moment.warming)
         opened = tuple(self._open_alarms())
-        level = _level(opened)
-        summary = self._message(readings[0].step, opened, findings) if opened and readings else ""
-        new = level > self._told or any(alarm.severity == CRITICAL and alarm.since > self._began for alarm in raised)
-        self._told = level
-        if new and level:
-            self._began = readings[0].step
-        return Verdict(tuple(raised), opened, findings, summary if new and level else "", summary)
+        message, summary = "", ""
+        if readings:
+            step = readings[0].step
+            layers = list(dict.fromkeys(r.layer for r in readings if r.source == self._headline))
+            message, summary = self._episodes.tell(step, raised, opened, findings, layers)
+        return Verdict(tuple(raised), opened, findings, message, summary, unconfirmed)
 
-    def _findings(self, reading: Reading, history: History) -> dict[str, tuple[Detector, Finding]]:
-        found: dict[str, tuple[Detector, Finding]] = {}
+    def _moment(self, readings: Sequence[Reading], history: History, rate: float | None) -> Moment:
+        if rate is None or not rate > self._peak * (1.0 + 1e-6):
+            self._warm = True
+        else:
+            self._peak = rate
+        return Moment(
+            self._headline,
+            {key_of(reading): reading for reading in readings},
+            {key_of(reading): history.series(reading) for reading in readings},
+            warming=not self._warm,
+            open={about for about, watch in self._watches.items() if watch.open},
+        )
+
+    def _findings(self, reading: Reading, history: History, moment: Moment) -> dict[str, Finding]:
+        found: dict[str, Finding] = {}
         for detector in self._detectors:
-            finding = detector.check(reading, history.series(reading))
+            finding = detector.check(reading, history.series(reading), moment)
             if finding is not None:
-                found.setdefault(detector.kind, (detector, finding))
+                found.setdefault(detector.kind, finding)
         return found
 
-    def _breach(self, kind: str, detector: Detector, finding: Finding, reading: Reading) -> Alarm | None:
+    def _breach(self, kind: str, finding: Finding, reading: Reading) -> Alarm | None:
         watch = self._watches.setdefault((kind, key_of(reading)), _Watch())
         watch.breaches, watch.clean = watch.breaches + 1, 0
         if watch.breaches == 1:
             watch.since = reading.step
-        if watch.breaches < detector.patience:
+        if watch.breaches < self._patience[kind]:
             return None
         severity = self._severity(reading, finding)
-        worse = severity == CRITICAL and watch.severity != CRITICAL
+        worse = _ORDER.index(severity) > _ORDER.index(watch.severity)
         new = not watch.open or worse
-        watch.open, watch.severity = True, CRITICAL if CRITICAL in (severity, watch.severity) else WARNING
-        watch.message = f"{finding.evidence}. Likely causes: {detector.causes}"
+        watch.open, watch.severity = True, severity if worse else watch.severity
+        watch.message = finding.evidence
         if not new:
             return None
         watch.step = reading.step
@@ -123,57 +147,44 @@ class Judge:
 
     def _relax(self, reading: Reading, kinds: set[str]) -> None:
         """Count a clean reading for every kind that wasn't found; as many as the patience end an alarm."""
-        patience = {detector.kind: detector.patience for detector in self._detectors}
         key = key_of(reading)
         for kind in [k for k, key_ in self._watches if key_ == key and k not in kinds]:
             watch = self._watches[kind, key]
             watch.clean += 1
-            if not watch.open or watch.clean >= patience.get(kind, 1):
+            if not watch.open or watch.clean >= self._patience.get(kind, 1):
                 del self._watches[kind, key]
 
     def _severity(self, reading: Reading, finding: Finding) -> str:
+        if finding.notice:
+            return NOTICE
         protocol = reading.protocol
         trusted = protocol.mode == "eval" and reading.level == "frame" and reading.source == self._headline
-        return CRITICAL if trusted and finding.grave else WARNING
+        return CRITICAL if trusted and finding.grave and finding.supported else WARNING
 
     def _alarm(self, kind: str, key: Key, watch: _Watch) -> Alarm:
         source, level, layer = key
-        return Alarm(watch.step, kind, watch.severity, layer, level, source, watch.message, watch.since)
+        causes = advice(kind).causes
+        message = f"{watch.message}. Likely causes: {causes}" if causes else watch.message
+        return Alarm(watch.step, kind, watch.severity, layer, level, source, message, watch.since)
 
     def _open_alarms(self) -> Iterable[Alarm]:
         alarms = [self._alarm(kind, key, watch) for (kind, key), watch in self._watches.items() if watch.open]
-        return sorted(alarms, key=lambda alarm: (alarm.severity != CRITICAL, alarm.since))
-
-    def _message(self, step: int, alarms: Sequence[Alarm], findings: Mapping[Key, Finding]) -> str:
-        """One message for all layers, levels and sources of an event; the gravest and earliest first."""
-        first = alarms[0]
-        same = [alarm for alarm in alarms if (alarm.level, alarm.source) == (first.level, first.source)]
-        layers = list(dict.fromkeys(alarm.layer for alarm in same))
-        falling = [
-            layer
-            for source, level, layer in findings
-            if (source, level) == (first.source, first.level) and layer not in layers
-        ]
-        also = f"; seen in {', '.join(falling)} too" if falling else ""
-        others = sorted({f"{a.level} level of {a.source}" for a in alarms} - {f"{first.level} level of {first.source}"})
-        beside = f" Also at: {', '.join(others)}." if others else ""
-        return (
-            f"{first.severity.upper()} at step {step}: {first.kind.replace('_', ' ')} collapse, {first.level} level, "
-            f"probe set {first.source!r}, since step {first.since}, in {', '.join(layers)}{also}. "
-            f"{first.layer}: {first.message}.{beside}"
-        )
+        return sorted(alarms, key=lambda alarm: (-_ORDER.index(alarm.severity), alarm.since))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings."""
         return {
-            "told": self._told,
-            "began": self._began,
+            "episodes": self._episodes.state_dict(),
+            "peak": self._peak,
+            "warm": self._warm,
             "watches": [[kind, list(key), vars(watch).copy()] for (kind, key), watch in self._watches.items()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any], curves: Container[Key]) -> None:
         """Take over what `state_dict` gave; an alarm about none of these `curves` is no longer watched over."""
-        self._began = int(state["began"])
+        self._peak, self._warm = float(state["peak"]), bool(state["warm"])
         watches = {(kind, (key[0], key[1], key[2])): _Watch(**watch) for kind, key, watch in state["watches"]}
-        self._watches = {about: watch for about, watch in watches.items() if about[1] in curves}
-        self._told = min(int(state["told"]), _level(self._open_alarms()))
+        self._watches = {
+            about: watch for about, watch in watches.items() if about[1] in curves and about[0] in self._patience
+        }
+        self._episodes.load_state_dict(state["episodes"], level_of(self._open_alarms()))

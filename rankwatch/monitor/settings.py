@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rankwatch.monitor.detectors import SENSITIVITIES, Detector, default_detectors
 from rankwatch.numerics import choose_projection
 
 LEVELS = ("frame", "utterance")
@@ -31,6 +32,8 @@ class Settings:
     frames_per_utterance: int = 4
     projection: str | int | None = "auto"
     on_collapse: str = "warn"
+    sensitivity: str = "default"
+    detectors: Sequence[Detector] | None = None
     max_overhead: float | None = 0.01
     lengths: Any = "auto"
     frames: str = "unmasked"
@@ -58,6 +61,12 @@ class Settings:
         _require(self.sample_rate >= 1, "sample_rate", self.sample_rate, "a number of samples per second")
         _require(self.max_seconds > 0, "max_seconds", self.max_seconds, "more than 0")
         _require(self.on_collapse in ("warn", "stop"), "on_collapse", self.on_collapse, "'warn' or 'stop'")
+        _require(
+            self.sensitivity in SENSITIVITIES, "sensitivity", self.sensitivity, f"one of {', '.join(SENSITIVITIES)}"
+        )
+        for detector in self.detectors or ():
+            fits = callable(getattr(detector, "check", None)) and isinstance(getattr(detector, "kind", None), str)
+            _require(fits, "detectors", detector, "objects with kind, patience and check(reading, past, moment)")
         share_ok = self.max_overhead is None or 0 < self.max_overhead <= 1
         _require(share_ok, "max_overhead", self.max_overhead, "a share of the run's time in (0, 1], or None")
         known = ("unmasked", "masked", "all")
@@ -84,6 +93,11 @@ class Settings:
             if name not in known:
                 raise TypeError(f"{owner}() has no argument {name!r}; besides its own it takes {', '.join(known)}")
         return cls(**arguments)
+
+    @property
+    def judged_by(self) -> Sequence[Detector]:
+        """The detectors."""
+        return default_detectors(self.sensitivity) if self.detectors is None else tuple(self.detectors)
 
     @property
     def lag(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from rankwatch.monitor.detectors import Finding
-from rankwatch.monitor.history import History, Key, key_of
+from rankwatch.monitor.history import WARMUP, History, Key, Series, key_of
 from rankwatch.monitor.reading import Reading
 
 # Metrics of which more is worse; of all others less is.
@@ -39,24 +39,31 @@ def summarise(readings: Iterable[Reading], headline: str) -> dict[str, float]:
     return summary
 
 
-def health(
-    readings: Sequence[Reading], history: History, findings: Mapping[Key, Finding], *, headline: str, warmup: int
-) -> float:
-    """The worst layer relative to its own reference, at frame level of the headline set, in [0, 1].
+def health(readings: Sequence[Reading], history: History, findings: Mapping[Key, Finding], *, headline: str) -> float:
+    r"""One number for the run: several indicators, of the worst layer, at frame level of the headline set, in [0, 1].
 
-    1 as long as no layer has a reference; a finding's own ratio where it is lower; NaN where nothing was measured.
+    .. math:: \min_{layers} \; \text{finite} \cdot \text{alive} \cdot
+        \tfrac12 \left(\frac{r}{r_{ref}} + \frac{p}{p_{ref}}\right)
+
+    with the shares of finite rows and of dimensions that aren't dead, the effective rank r and the participation ratio
+    p, both relative to the layer's own past and at most 1 (1 as long as there is none); a finding's own ratio where it
+    is lower. NaN where nothing was measured.
     """
-    worst = math.nan
     levels = {reading.level for reading in readings}
     level = "frame" if "frame" in levels else "utterance"
-    for reading in readings:
-        if reading.source != headline or reading.level != level:
-            continue
-        worst = 1.0 if math.isnan(worst) else worst
-        finding = findings.get(key_of(reading))
-        reference = history.series(reading).reference(warmup)
-        if finding is not None:
-            worst = min(worst, finding.ratio)
-        if reference is not None and reading.ok:
-            worst = min(worst, reading.effective_rank / reference)
-    return worst if math.isnan(worst) else max(worst, 0.0)
+    judged = [reading for reading in readings if (reading.source, reading.level) == (headline, level)]
+    return min((_health(r, history.series(r), findings.get(key_of(r))) for r in judged), default=math.nan)
+
+
+def _health(reading: Reading, past: Series, finding: Finding | None) -> float:
+    ratios = []
+    for value, usual in (
+        (reading.effective_rank, past.reference(WARMUP)),
+        (reading.metrics.get("participation_ratio", math.nan), past.usual("participation_ratio", WARMUP)),
+    ):
+        if usual is not None and math.isfinite(value):
+            ratios.append(min(value / usual, 1.0))
+    missing = [reading.metrics.get(name, 0.0) for name in ("non_finite_share", "dead_dimensions")]
+    there = math.prod(1.0 - share for share in missing if math.isfinite(share))
+    own = float(np.mean(ratios)) if ratios else 1.0
+    return max(min(own * there, 1.0 if finding is None else finding.ratio), 0.0)

@@ -43,7 +43,6 @@ from gloo_model import (
 )
 from loopback import exchanges
 
-from rankwatch.monitor.detectors import DEFAULT_DETECTORS
 from rankwatch.monitor.evaluate import Evaluator, Gathered
 from rankwatch.monitor.exchange import merge, pack, pack_share
 from rankwatch.monitor.reading import Protocol
@@ -104,7 +103,7 @@ def answer(layers: int) -> torch.Tensor:
         window.add({name: drawn}, 64)
     settings = Settings(n_utterances=64, max_overhead=None)
     protocols = {("held_back", level): Protocol("held_back", level, 64, 4, 0, None) for level in LEVELS}
-    evaluator = Evaluator(settings, names, DEFAULT_DETECTORS, None, first=True)
+    evaluator = Evaluator(settings, names, None, first=True)
     return pack(evaluator.evaluate(Gathered(500, [window], protocols)).outcome.to_plain())
 
 

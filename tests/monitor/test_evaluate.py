@@ -6,7 +6,6 @@ import pytest
 import torch
 from processes import Processes
 
-from rankwatch.monitor.detectors import DEFAULT_DETECTORS
 from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError, Gathered
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Protocol
@@ -37,7 +36,7 @@ def gathered(part, step=10, spoil=()):
 
 
 def evaluator(group=None, rank=0):
-    return Evaluator(SETTINGS, LAYERS, DEFAULT_DETECTORS, group, first=rank == 0)
+    return Evaluator(SETTINGS, LAYERS, group, first=rank == 0)
 
 
 def together(shares):
@@ -110,7 +109,7 @@ def test_its_state_goes_on_with_the_layers_that_there_still_are():
     one.evaluate(gathered(slice(None), 10))
     assert other.load_state_dict(one.state_dict()) == ""
     assert other.tables() == one.tables()
-    fewer = Evaluator(SETTINGS, ["layers.1", "layers.9"], DEFAULT_DETECTORS, None, first=True)
+    fewer = Evaluator(SETTINGS, ["layers.1", "layers.9"], None, first=True)
     told = fewer.load_state_dict(one.state_dict())
     assert "without layers.0" in told
     assert "with layers.9" in told

@@ -1,0 +1,34 @@
+"""Detectors: each looks at one reading, its curve's past and what was read beside it, and says what is wrong.
+
+A detector keeps nothing and sees readings, never tensors. How often it must say so before there is an alarm is its
+`patience`, which `rankwatch.monitor.judge` counts. A user's own stands beside these or replaces them:
+``RankWatch(detectors=[*default_detectors(), Mine()])``.
+"""
+
+from rankwatch.monitor.detectors.absolute import Constant, DeadDimensions, FewDimensions, NonFinite, SharedVector
+from rankwatch.monitor.detectors.base import Detector, Finding, Moment
+from rankwatch.monitor.detectors.relative import Falling, SlowSlide, SuddenDrop
+from rankwatch.monitor.detectors.sensitivity import SENSITIVITIES, default_detectors
+from rankwatch.monitor.detectors.structure import Codebook, DataChanged, DomainGap, LayerApart, Temporal, Utterances
+
+__all__ = [
+    "SENSITIVITIES",
+    "Codebook",
+    "Constant",
+    "DataChanged",
+    "DeadDimensions",
+    "Detector",
+    "DomainGap",
+    "Falling",
+    "FewDimensions",
+    "Finding",
+    "LayerApart",
+    "Moment",
+    "NonFinite",
+    "SharedVector",
+    "SlowSlide",
+    "SuddenDrop",
+    "Temporal",
+    "Utterances",
+    "default_detectors",
+]

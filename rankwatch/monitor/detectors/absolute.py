@@ -1,0 +1,132 @@
+"""What is wrong whatever came before: watched from the first reading on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rankwatch.monitor.detectors.base import Finding, Moment, upper
+from rankwatch.monitor.history import Series
+from rankwatch.monitor.reading import Reading
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """NaN or Inf in the embeddings.
+
+    Attributes:
+        grave_from: Share of rows from which it may be critical; fewer (one bad utterance) are a warning.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    grave_from: float = 0.5
+    kind: str = "non_finite"
+    patience: int = 1
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Look at ``metrics["non_finite_share"]``."""
+        share = reading.metrics.get("non_finite_share", 0.0)
+        if not share > 0.0:
+            return None
+        return Finding(f"{share:.1%} of the rows hold NaN or Inf", 1.0 - share, grave=share >= self.grave_from)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """All rows are one vector, up to the number format's rounding: complete collapse.
+
+    The share of the second moment that is left around the mean is below `spread`. A centred rank can't see
+    this (it reads the rounding noise), a std of normalised embeddings can. At utterance level only rows that are
+    exactly alike count: means over many frames are naturally close to one another.
+
+    Attributes:
+        spread: Largest share of the second moment around the mean, 1 - mean_share, that counts as none.
+            Rounding to bfloat16 leaves about 5e-6, to float32 1e-15.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    spread: float = 1e-5
+    kind: str = "constant"
+    patience: int = 2
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Look at ``metrics["mean_share"]`` and at the status."""
+        share = reading.metrics.get("mean_share", math.nan)
+        near = reading.level == "frame" and 1.0 - share < self.spread
+        if "constant" not in reading.status.split("+") and not near:
+            return None
+        return Finding(f"all {reading.n} rows are the same vector (mean_share {share:.6f})", 0.0)
+
+
+@dataclass(frozen=True)
+class SharedVector:
+    """Nearly all of every frame is one shared vector; what differs is a fiftieth of it.
+
+    Not judged at utterance level, where means over many frames are naturally close to one another.
+
+    Attributes:
+        mean_share: Share of the second moment that the mean vector may take.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    mean_share: float = 0.9995
+    kind: str = "shared_vector"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Look at ``metrics["mean_share"]``."""
+        share = reading.metrics.get("mean_share", math.nan)
+        if reading.level != "frame" or not share > self.mean_share:
+            return None
+        return Finding(f"one shared vector makes up {share:.4%} of the embeddings' second moment", 0.0)
+
+
+@dataclass(frozen=True)
+class FewDimensions:
+    """The cloud has hardly more than one dimension, whatever it had before.
+
+    Attributes:
+        at_most: Effective rank (its upper bound, where there is one) that is too low for any layer
+            of at least `width` channels.
+        width: Narrower layers are not judged.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    at_most: float = 2.5
+    width: int = 16
+    kind: str = "dimensional"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Look at the effective rank."""
+        if reading.level == "codebook" or not reading.ok or reading.d < self.width or reading.n <= self.width:
+            return None
+        rank = upper(reading)
+        if rank > self.at_most:
+            return None
+        return Finding(f"effective rank {reading.effective_rank:.1f} of {reading.d}", rank / reading.d)
+
+
+@dataclass(frozen=True)
+class DeadDimensions:
+    """Many of the layer's dimensions say nothing: their variance is gone.
+
+    Attributes:
+        at_most: Share of dimensions that may be dead.
+        grave_from: Share from which it may be critical.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    at_most: float = 0.25
+    grave_from: float = 0.75
+    kind: str = "dead_dimensions"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Look at ``metrics["dead_dimensions"]``, at frame level."""
+        share = reading.metrics.get("dead_dimensions", math.nan)
+        if reading.level != "frame" or not reading.ok or not share > self.at_most:
+            return None
+        return Finding(
+            f"{share:.0%} of the {reading.d} dimensions are dead", 1.0 - share, grave=share >= self.grave_from
+        )

@@ -1,0 +1,96 @@
+"""What a detector is, what it is shown, and what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rankwatch.monitor.history import Key, Series, key_of
+from rankwatch.monitor.reading import Reading
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a detector saw in one reading.
+
+    Attributes:
+        evidence: One sentence with numbers, without the layer's name.
+        ratio: How much is left of what should be there, in [0, 1]; the health of this layer.
+        grave: Whether it may become critical; otherwise it stays a warning.
+        supported: Whether it needs no other indicator that agrees before it may become critical.
+        notice: Whether it is worth a line and no alarm.
+    """
+
+    evidence: str
+    ratio: float
+    grave: bool = True
+    supported: bool = True
+    notice: bool = False
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What else there is at the step of a reading; for detectors that compare layers, levels and sources.
+
+    Attributes:
+        headline: Name of the first probe set.
+        readings: All readings of the step, by curve.
+        series: Their pasts, by curve; without these readings.
+        warming: Whether the learning rate is still rising for the first time.
+        open: Kinds and curves of the alarms that hold: an alarm ends only where its cause is clearly gone.
+    """
+
+    headline: str
+    readings: Mapping[Key, Reading] = field(default_factory=dict)
+    series: Mapping[Key, Series] = field(default_factory=dict)
+    warming: bool = False
+    open: Set[tuple[str, Key]] = frozenset()
+
+    def holds(self, kind: str, reading: Reading) -> bool:
+        """Whether an alarm of this kind holds about the reading's curve."""
+        return (kind, key_of(reading)) in self.open
+
+    def ratio(self, key: Key, warmup: int) -> float:
+        """Effective rank of a curve relative to its own reference; NaN where either isn't there."""
+        reading, past = self.readings.get(key), self.series.get(key)
+        reference = past.reference(warmup) if past is not None else None
+        if reading is None or reference is None or not reading.ok:
+            return math.nan
+        return reading.effective_rank / reference
+
+    def others(self, reading: Reading) -> Iterable[Key]:
+        """Curves of the other layers at the reading's level and source."""
+        return [k for k in self.readings if k[:2] == (reading.source, reading.level) and k[2] != reading.layer]
+
+
+class Detector(Protocol):
+    """What a detector must have. It keeps nothing: what it knows is in the reading and in its curve's past.
+
+    Attributes:
+        kind: The alarm's kind; of several findings of one kind about a curve the first counts.
+        patience: Readings in a row before it is an alarm, and clean ones before the alarm ends.
+    """
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def patience(self) -> int: ...  # noqa: D102
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """A finding, or None where all is well or nothing can be said."""
+        ...
+
+
+def upper(reading: Reading) -> float:
+    """Upper end of the effective rank's interval where there is one: an alarm is never within a reading's own error."""
+    high = reading.effective_rank_high
+    return reading.effective_rank if high is None or not math.isfinite(high) else high
+
+
+def with_interval(reading: Reading) -> str:
+    """The effective rank as it stands in a message."""
+    low, high = reading.effective_rank_low, reading.effective_rank_high
+    band = f" [{low:.1f}, {high:.1f}]" if low is not None and high is not None else ""
+    return f"{reading.effective_rank:.1f}{band}"

@@ -1,0 +1,136 @@
+"""What is wrong beside the layer's own past: after a warm-up, beyond the reading's own error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rankwatch.monitor.detectors.base import Finding, Moment, upper, with_interval
+from rankwatch.monitor.history import WARMUP, Series, key_of
+from rankwatch.monitor.reading import Reading
+
+
+@dataclass(frozen=True)
+class Falling:
+    r"""A lasting fall of the effective rank from the layer's own reference.
+
+    .. math:: \text{upper end of the interval} < \text{below} \cdot \text{reference}
+
+    with the reference of `Series.reference`, a high quantile of the layer's own recent past. During the first readings,
+    and as long as the learning rate rises for the first time, there is none; then the median of the very first readings
+    is compared with, more leniently: some fall is normal. It may become critical where another indicator agrees: the
+    participation ratio, another level, source or layer has fallen too.
+
+    Attributes:
+        below: Share of the reference below which it is a breach.
+        utterance_below: The same at utterance level, where healthy layers lose more.
+        warmup: Readings at the start that neither count nor serve as reference.
+        below_start: Share of the median of those first readings below which it is a breach.
+        start_counts: Readings for which the start counts; later a slow contraction may be normal.
+        recovered: What is added to `below` as long as the alarm holds (hysteresis).
+        patience: Readings in a row before it is an alarm.
+    """
+
+    below: float = 0.65
+    utterance_below: float = 0.5
+    warmup: int = WARMUP
+    below_start: float = 0.35
+    start_counts: int = 40
+    recovered: float = 0.1
+    kind: str = "dimensional"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Compare with ``past.reference`` and ``past.start``."""
+        if not reading.ok or reading.level == "codebook" or changed_data(reading, moment):
+            return None
+        below = self.utterance_below if reading.level == "utterance" else self.below
+        below += self.recovered * moment.holds(self.kind, reading)
+        reference, start = past.reference(self.warmup), past.start(self.warmup)
+        if reference is not None and not moment.warming and upper(reading) < below * reference:
+            return self._finding(reading, past, moment, reference, "its reference")
+        early = past.taken < self.start_counts or moment.warming
+        if start is not None and early and upper(reading) < self.below_start * start:
+            return self._finding(reading, past, moment, start, "its first readings'")
+        return None
+
+    def _finding(self, reading: Reading, past: Series, moment: Moment, reference: float, whose: str) -> Finding:
+        ratio = reading.effective_rank / reference
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of {whose} {reference:.1f}"
+        asked, agreeing = self._agreeing(reading, past, moment)
+        agrees = f" ({agreeing[0]})" if agreeing else ""
+        return Finding(f"{evidence}{agrees}", min(ratio, 1.0), supported=bool(agreeing) or not asked)
+
+    def _agreeing(self, reading: Reading, past: Series, moment: Moment) -> tuple[bool, list[str]]:
+        """Whether there is anything else to be asked, and what of it has fallen by a fifth or more, in words."""
+        ratios = {}
+        usual, now = past.usual("participation_ratio", self.warmup), reading.metrics.get("participation_ratio")
+        if usual is not None and now is not None:
+            ratios["the participation ratio has fallen too"] = now / usual
+        for key in moment.readings:
+            beside = key[2] == reading.layer or key[:2] == (reading.source, reading.level)
+            if beside and key != key_of(reading) and moment.readings[key].protocol.mode == "eval":
+                ratios[f"{key[2]} has fallen at {key[1]} level of {key[0]} too"] = moment.ratio(key, self.warmup)
+        known = {words: ratio for words, ratio in ratios.items() if np.isfinite(ratio)}
+        return bool(known), [words for words, ratio in known.items() if ratio < 0.8]
+
+
+@dataclass(frozen=True)
+class SuddenDrop:
+    """Within one interval the effective rank has come down to less than half of what it was.
+
+    Attributes:
+        below: Share of the median of the newest three readings before the drop.
+        warmup: Readings at the start that aren't judged.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    below: float = 0.5
+    warmup: int = WARMUP + 2
+    kind: str = "sudden_drop"
+    patience: int = 2
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Compare with the newest sound readings."""
+        early = past.taken < self.warmup or moment.warming
+        if not reading.ok or early or reading.level != "frame" or changed_data(reading, moment):
+            return None
+        sound = [v for v, s in zip(past.values[-8:], past.sound[-8:], strict=True) if s and np.isfinite(v)][-3:]
+        if len(sound) < 3 or not upper(reading) < self.below * float(np.median(sound)):
+            return None
+        before = float(np.median(sound))
+        ratio = reading.effective_rank / before
+        return Finding(f"effective rank {with_interval(reading)}, {ratio:.0%} of {before:.1f} just before", ratio)
+
+
+@dataclass(frozen=True)
+class SlowSlide:
+    """The effective rank has come down to less than half of a level that it once held, however slowly.
+
+    Never more than a warning: a slow contraction late in training can even go with better results downstream.
+
+    Attributes:
+        below: Share of the highest level ever held below which it is a finding.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    below: float = 0.4
+    kind: str = "slow_slide"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Compare with ``past.lasting``."""
+        if not reading.ok or reading.level == "codebook" or changed_data(reading, moment):
+            return None
+        if not upper(reading) < self.below * past.lasting:
+            return None
+        ratio = reading.effective_rank / past.lasting
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.lasting:.1f} that it once held"
+        return Finding(evidence, ratio, grave=False)
+
+
+def changed_data(reading: Reading, moment: Moment, inside: float = 0.8) -> bool:
+    """Whether a fall in the training pass is one of the data: the layer keeps its rank on the headline set."""
+    in_training = reading.protocol.mode == "train" and reading.source != moment.headline
+    return in_training and moment.ratio((moment.headline, reading.level, reading.layer), WARMUP) > inside

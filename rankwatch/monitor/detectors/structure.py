@@ -1,0 +1,196 @@
+"""What is wrong with how the variance is shared: within utterances, between them, among layers, sources and codes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rankwatch.monitor.detectors.base import Finding, Moment, upper, with_interval
+from rankwatch.monitor.detectors.relative import changed_data
+from rankwatch.monitor.history import WARMUP, Series
+from rankwatch.monitor.reading import Reading
+
+_WITHIN = "within_utterance_share"
+
+
+@dataclass(frozen=True)
+class Temporal:
+    """The frames of an utterance are alike: what is left of their variance is that between utterances.
+
+    Attributes:
+        at_most: Share of the variance within utterances that is too low for any layer.
+        below: Share of what the layer usually has.
+        warmup: Readings at the start that don't serve as reference.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    at_most: float = 0.03
+    below: float = 0.25
+    warmup: int = WARMUP
+    kind: str = "temporal"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Look at ``metrics["within_utterance_share"]``, at frame level."""
+        share = reading.metrics.get(_WITHIN, math.nan)
+        usual = past.usual(_WITHIN, self.warmup)
+        if reading.level != "frame" or not share < self.at_most or reading.protocol.mode == "train":
+            return None
+        if usual is not None and share > self.below * usual:
+            return None
+        return Finding(f"only {share:.1%} of the frames' variance lies within utterances", share / self.at_most)
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """All utterances are alike while their frames still differ: what tells speakers, words and channels apart is gone.
+
+    Attributes:
+        at_most: Share of the variance between utterances that is too low.
+        below: Share of what the layer usually has.
+        warmup: Readings at the start that don't serve as reference.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    at_most: float = 0.02
+    below: float = 0.25
+    warmup: int = WARMUP
+    kind: str = "utterance"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Look at ``1 - metrics["within_utterance_share"]``, at frame level."""
+        between = 1.0 - reading.metrics.get(_WITHIN, math.nan)
+        usual = past.usual(_WITHIN, self.warmup)
+        if reading.level != "frame" or not between < self.at_most or reading.protocol.mode == "train":
+            return None
+        if usual is None or moment.warming or not between < self.below * (1.0 - usual):
+            return None
+        before = 1.0 - usual
+        evidence = f"only {between:.1%} of the frames' variance lies between utterances, usually {before:.1%}"
+        return Finding(evidence, between / before)
+
+
+@dataclass(frozen=True)
+class LayerApart:
+    """One layer leaves the others: its effective rank falls where theirs hold. The first to go.
+
+    Attributes:
+        below: Share of the layer's own reference.
+        others: What the others' median relative to their references is at least.
+        warmup: Readings at the start that don't serve as reference.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    below: float = 0.75
+    others: float = 0.95
+    warmup: int = WARMUP + 2
+    kind: str = "layer_apart"
+    patience: int = 4
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Compare with the other layers of its level and source."""
+        reference = past.reference(self.warmup)
+        if reading.level != "frame" or reading.source != moment.headline or reference is None or moment.warming:
+            return None
+        if not reading.ok or not upper(reading) < self.below * reference:
+            return None
+        ratios = [ratio for key in moment.others(reading) if math.isfinite(ratio := moment.ratio(key, self.warmup))]
+        if len(ratios) < 2 or float(np.median(ratios)) < self.others:
+            return None
+        ratio = reading.effective_rank / reference
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of its reference {reference:.1f}"
+        return Finding(f"{evidence}, the other layers' {np.median(ratios):.0%}", ratio, grave=False)
+
+
+@dataclass(frozen=True)
+class DomainGap:
+    """Out-of-domain input loses dimensions while in-domain input keeps them.
+
+    Attributes:
+        below: Share of the layer's own reference on that probe set.
+        inside: What the same layer keeps on the headline set at least.
+        warmup: Readings at the start that don't serve as reference.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    below: float = 0.65
+    inside: float = 0.9
+    warmup: int = WARMUP + 2
+    kind: str = "domain_gap"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Compare a further probe set with the headline set."""
+        if reading.source == moment.headline or reading.protocol.mode == "train" or reading.level != "frame":
+            return None
+        reference = past.reference(self.warmup)
+        inside = moment.ratio((moment.headline, reading.level, reading.layer), self.warmup)
+        if reference is None or not reading.ok or not inside > self.inside or moment.warming:
+            return None
+        if not upper(reading) < self.below * reference:
+            return None
+        ratio = reading.effective_rank / reference
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of its reference {reference:.1f}"
+        return Finding(f"{evidence}, that of {moment.headline!r} {inside:.0%}", ratio, grave=False)
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """The codebook is hardly used: of the perplexity that it usually has little is left, or next to nothing at all.
+
+    Attributes:
+        at_most: Perplexity relative to the number of codes that is too low from the start.
+        below: Share of what it usually has.
+        warmup: Readings at the start that don't serve as reference.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    at_most: float = 0.02
+    below: float = 0.5
+    warmup: int = WARMUP
+    kind: str = "codebook"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Look at readings of the level ``"codebook"``, whose effective rank is the perplexity."""
+        if reading.level != "codebook" or not reading.ok:
+            return None
+        perplexity, reference = reading.effective_rank, past.reference(self.warmup)
+        unused = reading.d > 0 and perplexity < max(self.at_most * reading.d, 2.0)
+        fallen = reference is not None and not moment.warming and perplexity < self.below * reference
+        if not unused and not fallen:
+            return None
+        usual = f", usually {reference:.1f}" if reference is not None else ""
+        return Finding(f"perplexity {perplexity:.1f} of {reading.d} codes{usual}", perplexity / max(reading.d, 1))
+
+
+@dataclass(frozen=True)
+class DataChanged:
+    """The training pass has lost dimensions where the probe set keeps them: other data, not another model.
+
+    Never more than a notice.
+
+    Attributes:
+        below: Share of the layer's own reference in the training pass.
+        warmup: Readings at the start that don't serve as reference.
+        patience: Readings in a row before it is told.
+    """
+
+    below: float = 0.65
+    warmup: int = WARMUP + 2
+    kind: str = "data_changed"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Compare the training pass with the headline set."""
+        reference = past.reference(self.warmup)
+        if reading.level != "frame" or not reading.ok or reference is None or not changed_data(reading, moment):
+            return None
+        if not upper(reading) < self.below * reference:
+            return None
+        ratio = reading.effective_rank / reference
+        evidence = f"effective rank in training is {ratio:.0%} of its reference {reference:.1f}"
+        return Finding(f"{evidence}, that of {moment.headline!r} holds", ratio, grave=False, notice=True)

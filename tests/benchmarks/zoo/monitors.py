@@ -1,0 +1,87 @@
+"""What finds a collapse: ours, replayed on a history, and what people use today, on the same steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from record import History
+
+from rankwatch.monitor.detectors import Detector
+from rankwatch.monitor.history import History as Past
+from rankwatch.monitor.judge import Judge
+from rankwatch.monitor.reading import Alarm
+
+RANKME_THRESHOLD = 0.5
+"""Share of the width below which plain train-mode RankMe is alarming; see `table.py` for how it was chosen."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a monitor said.
+
+    Attributes:
+        critical: Steps at which it would have stopped the run.
+        warnings: Steps of its warnings.
+        first: The first critical alarm, ours only.
+    """
+
+    critical: tuple[int, ...]
+    warnings: tuple[int, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+
+
+def ours(history: History, detectors: Sequence[Detector] | None = None) -> Found:
+    """Judge all readings in order, as a run does."""
+    judge, past = Judge("held_back", detectors), Past()
+    rates = {fact["step"]: fact["rate"] for fact in history.facts}
+    raised: list[Alarm] = []
+    for step, readings in history.readings.by_step.items():
+        raised += judge.judge(readings, past, rates.get(step)).raised
+    told = {severity: tuple(a.step for a in raised if a.severity == severity) for severity in ("critical", "warning")}
+    return Found(told["critical"], told["warning"], tuple(raised))
+
+
+def early_stopping(history: History, patience: int = 3) -> Found:
+    """Lightning's `EarlyStopping` on the training loss, with its defaults, asked at each reading.
+
+    It stops when the loss hasn't improved for `patience` times, or isn't finite.
+    """
+    best, waited = math.inf, 0
+    for fact in history.facts:
+        loss = fact["loss"]
+        if loss is None or not math.isfinite(loss):
+            return Found((fact["step"],))
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if waited >= patience:
+            return Found((fact["step"],))
+    return Found(())
+
+
+def std_guard(history: History) -> Found:
+    """data2vec's own: standard deviation of targets below 0.1 or of predictions below 0.01; regressions only."""
+    if history.run.method not in ("data2vec", "vicreg"):
+        return Found(())
+    return _first(history, lambda f: _below(f["target_std"], 0.1) or _below(f["prediction_std"], 0.01))
+
+
+def std_normalised(history: History) -> Found:
+    """Standard deviation of the last layer's normalised frames in train mode below half of 1 / sqrt(d)."""
+    return _first(history, lambda f: _below(f["std_normalised"], 0.5))
+
+
+def plain_rankme(history: History, threshold: float = RANKME_THRESHOLD) -> Found:
+    """RankMe of the last layer's frames of one training batch, as it is, below a fixed share of the width."""
+    return _first(history, lambda f: _below(f["rankme"], threshold * history.run.width))
+
+
+def _below(value: float | None, threshold: float) -> bool:
+    return value is not None and value < threshold  # NaN is no number in a history, and compares as data2vec's does
+
+
+def _first(history: History, alarming: Callable[[dict[str, float]], bool]) -> Found:
+    """Each alarm after the learning rate's warm-up; before it these monitors aren't asked, as in data2vec."""
+    start = history.run.warm_up * history.run.steps
+    return Found(tuple(fact["step"] for fact in history.facts if fact["step"] > start and alarming(fact)))
