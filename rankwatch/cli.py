@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from rankwatch.calibrate import calibrate
 from rankwatch.inspection import inspect
 from rankwatch.sampling.runner import import_function
 
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python itself does for a script beside the modules it names
-    return _inspect(options)
+    return _inspect(options) if options.command == "inspect" else _calibrate(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,7 +44,28 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--layers", nargs="+", metavar="GLOB", help="layers to watch")
     show.add_argument("--lengths", metavar="PATH", help="where the batch holds lengths")
     show.add_argument("--sample-rate", type=int, default=16_000, help="of the noise (default: %(default)s)")
+    learn = commands.add_parser(
+        "calibrate",
+        help="choose thresholds from your own healthy runs",
+        description="Read the records of healthy runs of one recipe and write thresholds that none of them crosses.",
+    )
+    learn.add_argument("runs", nargs="+", metavar="RUN.jsonl")
+    learn.add_argument("--out", type=Path, default=Path("rankwatch.yaml"), help="(default: %(default)s)")
+    learn.add_argument("--allowed", type=int, default=0, help="runs that may raise an alarm (default: %(default)s)")
+    learn.add_argument("--margin", type=float, default=0.95, help="how far below what was seen (default: %(default)s)")
+    learn.add_argument("--with-alarms", action="store_true", help="runs with a critical alarm are healthy, too")
     return parser
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    try:
+        found = calibrate(options.runs, allowed=options.allowed, margin=options.margin, with_alarms=options.with_alarms)
+    except (FileNotFoundError, ValueError) as error:
+        return _refuse(error, "calibrate")
+    found.save(options.out)
+    print(options.out.read_text(encoding="utf-8"), end="")
+    print(f"written to {options.out}")
+    return 0
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -66,8 +89,8 @@ def _inspect(options: argparse.Namespace) -> int:
     return int(bool(found.problems))
 
 
-def _refuse(reason: object) -> int:
-    print(f"rankwatch inspect: {reason}", file=sys.stderr)
+def _refuse(reason: object, command: str = "inspect") -> int:
+    print(f"rankwatch {command}: {reason}", file=sys.stderr)
     return 2
 
 

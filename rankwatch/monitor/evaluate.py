@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from rankwatch.monitor.budget import Budget
+from rankwatch.monitor.detectors import default_detectors
 from rankwatch.monitor.exchange import Exchanged, Group, merge, pack, pack_share, unpack
 from rankwatch.monitor.history import History
 from rankwatch.monitor.job import forks
 from rankwatch.monitor.judge import Judge
 from rankwatch.monitor.measure import measure
 from rankwatch.monitor.outcome import Outcome
+from rankwatch.monitor.plateau import Plateau
 from rankwatch.monitor.reading import Protocol, Reading
 from rankwatch.monitor.report import Cost, Report
 from rankwatch.monitor.settings import Settings
@@ -107,6 +109,7 @@ class Evaluator:
         self._headline = settings.sources[0]
         self._history = History()
         self._judge = Judge(self._headline, settings.judged_by)
+        self._plateau = Plateau()
         self.budget = Budget(settings.every_n_steps, settings.max_overhead)
 
     def evaluate(self, gathered: Gathered) -> Evaluated:
@@ -187,7 +190,9 @@ class Evaluator:
         start = time.perf_counter()
         step = gathered.step
         readings = self._readings(gathered.step, exchanged, troubles)
+        refused = self._uncalibrated(readings)
         verdict = self._judge.judge(readings, self._history, gathered.rate)
+        flat = self._plateau.look(readings, self._history, self._headline)
         seconds["decomposition"] += time.perf_counter() - start
         next_step = self._next_step(gathered, seconds)
         if verdict.unconfirmed:
@@ -195,7 +200,7 @@ class Evaluator:
         report = Report(
             step=step,
             readings=readings,
-            alarms=verdict.raised,
+            alarms=verdict.raised + ((flat,) if flat is not None else ()),
             open_alarms=verdict.open,
             health=health(readings, self._history, verdict.findings, headline=self._headline),
             alarm_level=verdict.level,
@@ -203,6 +208,7 @@ class Evaluator:
             history={},
             message=verdict.message,
             cost=Cost(seconds=dict(seconds), bytes_exchanged=sent, interval=next_step - step),
+            learning_rate=gathered.rate,
         )
         frames = [r for r in readings if (r.source, r.level) == (self._headline, "frame")]
         breached = any((source, level) == (self._headline, "frame") for source, level, _ in verdict.findings)
@@ -214,8 +220,18 @@ class Evaluator:
             collapsed=verdict.level == 2 and breached,
             next_step=next_step,
             refused=exchanged.refused,
-            notes=self._notes(gathered, exchanged, next_step),
+            notes={**self._notes(gathered, exchanged, next_step), **refused},
         )
+
+    def _uncalibrated(self, readings: Sequence[Reading]) -> dict[str, str]:
+        """Thresholds hold for readings like those that they were chosen on; for others the defaults do."""
+        calibration = self._settings.calibration
+        ours = [reading.protocol for reading in readings if reading.source == self._headline]
+        differs = next((d for p in ours if (d := calibration.unlike(p))), "") if calibration is not None else ""
+        if not differs:
+            return {}
+        self._judge.judged_by(default_detectors())
+        return {"calibration": f"thresholds of {self._settings.sensitivity} refused, the defaults hold: {differs}"}
 
     def _readings(self, step: int, exchanged: Exchanged, troubles: list[Trouble]) -> list[Reading]:
         shares = exchanged.shares
@@ -272,6 +288,7 @@ class Evaluator:
             "layers": self._layers,
             "history": self._history.state_dict(),
             "judge": self._judge.state_dict(),
+            "plateau_told": self._plateau.told,
             "budget": self.budget.state_dict(),
         }
 
@@ -284,6 +301,7 @@ class Evaluator:
         here = {(s, v, y) for s in self._settings.sources for v in self._settings.levels for y in self._layers}
         self._history.load_state_dict(entry for entry in state["history"] if tuple(entry["key"]) in here)
         self._judge.load_state_dict(state["judge"], here)
+        self._plateau.told = bool(state["plateau_told"])
         self.budget.load_state_dict(state["budget"])
         gone = [layer for layer in state["layers"] if layer not in self._layers]
         new = [layer for layer in self._layers if layer not in state["layers"]]

@@ -19,7 +19,7 @@ _FIRST = 8  # readings from the very start that are kept for good
 _HELD = 8  # readings that a level must last to count as held
 _LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
 _RECENT = 64  # readings of which `TRACKED` metrics are kept
-TRACKED = ("participation_ratio", "within_utterance_share")
+TRACKED = ("participation_ratio", "within_utterance_share", "probe_accuracy")
 """Metrics that detectors compare with their own past."""
 
 
@@ -159,7 +159,7 @@ class History:
         self._series = {}
         for entry in state:
             source, level, layer = entry["key"]
-            columns = {name: list(entry[name]) for name in ("steps", "values", "sound", "first")}
+            columns: dict[str, Any] = {name: list(entry[name]) for name in ("steps", "values", "sound", "first")}
             numbers = {name: entry[name] for name in ("taken", "lasting", "warm")}
-            tracked = {name: list(column) for name, column in entry["tracked"].items()}
-            self._series[source, level, layer] = Series(entry["protocol"], tracked=tracked, **numbers, **columns)
+            columns["tracked"] = {name: list(column) for name, column in entry["tracked"].items()}
+            self._series[source, level, layer] = Series(entry["protocol"], **numbers, **columns)

@@ -67,12 +67,17 @@ class Judge:
 
     def __init__(self, headline: str, detectors: Sequence[Detector] | None = None) -> None:
         self._headline = headline
-        self._detectors = default_detectors() if detectors is None else tuple(detectors)
-        self._patience = {detector.kind: detector.patience for detector in self._detectors}
         self._watches: dict[tuple[str, Key], _Watch] = {}
+        self.judged_by(default_detectors() if detectors is None else detectors)
         self._episodes = Episodes()
         self._peak = 0.0
         self._warm = False  # whether the learning rate has stopped rising
+
+    def judged_by(self, detectors: Sequence[Detector]) -> None:
+        """From now on by these detectors; alarms that none of them can raise end."""
+        self._detectors = tuple(detectors)
+        self._patience = {detector.kind: detector.patience for detector in self._detectors}
+        self._watches = {about: watch for about, watch in self._watches.items() if about[0] in self._patience}
 
     def judge(self, readings: Iterable[Reading], history: History, rate: float | None = None) -> Verdict:
         """Judge one step's readings against their past, then add them to it.

@@ -46,6 +46,7 @@ class Outcome:
                 "alarm_level": report.alarm_level,
                 "summary": dict(report.summary),
                 "message": report.message,
+                "learning_rate": report.learning_rate,
                 "cost": dataclasses.asdict(report.cost),
             },
             "summary": self.summary,

@@ -94,6 +94,7 @@ class Report:
         message: The episode's message, when one began or grew worse; else empty.
         cost: What it took.
         extra: Further numbers to be drawn, by name.
+        learning_rate: At the step, where it is known.
     """
 
     step: int
@@ -107,6 +108,7 @@ class Report:
     message: str
     cost: Cost
     extra: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from rankwatch.monitor.calibration import Calibration
 from rankwatch.monitor.detectors import SENSITIVITIES, Detector, default_detectors
 from rankwatch.numerics import choose_projection
 
@@ -41,6 +42,7 @@ class Settings:
     max_seconds: float = 15.0
     seed: int = 0
     strict: bool = False
+    calibration: Calibration | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         _require(bool(self.name) and "/" not in self.name, "name", self.name, "a non-empty word without '/'")
@@ -61,9 +63,11 @@ class Settings:
         _require(self.sample_rate >= 1, "sample_rate", self.sample_rate, "a number of samples per second")
         _require(self.max_seconds > 0, "max_seconds", self.max_seconds, "more than 0")
         _require(self.on_collapse in ("warn", "stop"), "on_collapse", self.on_collapse, "'warn' or 'stop'")
-        _require(
-            self.sensitivity in SENSITIVITIES, "sensitivity", self.sensitivity, f"one of {', '.join(SENSITIVITIES)}"
-        )
+        if self.sensitivity not in SENSITIVITIES:
+            wanted = f"one of {', '.join(SENSITIVITIES)}, or a file that `rankwatch calibrate` wrote (.yaml)"
+            _require(str(self.sensitivity).endswith((".yaml", ".yml")), "sensitivity", self.sensitivity, wanted)
+            object.__setattr__(self, "calibration", Calibration.load(self.sensitivity))
+            _require(self.detectors is None, "sensitivity", self.sensitivity, "a word where detectors are given")
         for detector in self.detectors or ():
             fits = callable(getattr(detector, "check", None)) and isinstance(getattr(detector, "kind", None), str)
             _require(fits, "detectors", detector, "objects with kind, patience and check(reading, past, moment)")
@@ -97,7 +101,9 @@ class Settings:
     @property
     def judged_by(self) -> Sequence[Detector]:
         """The detectors."""
-        return default_detectors(self.sensitivity) if self.detectors is None else tuple(self.detectors)
+        if self.detectors is not None:
+            return tuple(self.detectors)
+        return default_detectors(self.sensitivity) if self.calibration is None else self.calibration.detectors()
 
     @property
     def lag(self) -> int:

@@ -6,7 +6,7 @@
 ``run``        the header: name, version, layers, levels, sources; once per (re)start
 ``protocol``   ``id`` and everything a number's comparability depends on; once each
 ``reading``    one (step, source, level, layer); ``protocol`` is the id
-``summary``    ``step``, ``health``, ``alarm_level``, statistics over layers, ``extra``
+``summary``    ``step``, ``health``, ``alarm_level``, ``learning_rate``, statistics over layers, ``extra``
 ``alarm``      one alarm at the step that raised it
 ``episode``    ``step``, ``message``, and all alarms that hold
 ``cost``       ``step``, seconds by part, share of the run's time, bytes exchanged, steps to the next reading
@@ -75,6 +75,7 @@ class JsonlReporter:
                 **step,
                 "health": report.health,
                 "alarm_level": report.alarm_level,
+                "learning_rate": report.learning_rate,
                 "summary": dict(report.summary),
                 "extra": dict(report.extra),
             }

@@ -47,13 +47,17 @@ class Falling:
             return None
         below = self.utterance_below if reading.level == "utterance" else self.below
         below += self.recovered * moment.holds(self.kind, reading)
-        reference, start = past.reference(self.warmup), past.start(self.warmup)
-        if reference is not None and not moment.warming and upper(reading) < below * reference:
+        reference, start = self.before(reading, past, moment), past.start(self.warmup)
+        if reference is not None and upper(reading) < below * reference:
             return self._finding(reading, past, moment, reference, "its reference")
         early = past.taken < self.start_counts or moment.warming
         if start is not None and early and upper(reading) < self.below_start * start:
             return self._finding(reading, past, moment, start, "its first readings'")
         return None
+
+    def before(self, reading: Reading, past: Series, moment: Moment) -> float | None:
+        """What the reading is compared with; None as long as there is nothing."""
+        return None if moment.warming else past.reference(self.warmup)
 
     def _finding(self, reading: Reading, past: Series, moment: Moment, reference: float, whose: str) -> Finding:
         ratio = reading.effective_rank / reference
@@ -93,15 +97,19 @@ class SuddenDrop:
 
     def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
         """Compare with the newest sound readings."""
-        early = past.taken < self.warmup or moment.warming
-        if not reading.ok or early or reading.level != "frame" or changed_data(reading, moment):
+        before = self.before(reading, past, moment)
+        if before is None or not reading.ok or reading.level != "frame" or changed_data(reading, moment):
             return None
-        sound = [v for v, s in zip(past.values[-8:], past.sound[-8:], strict=True) if s and np.isfinite(v)][-3:]
-        if len(sound) < 3 or not upper(reading) < self.below * float(np.median(sound)):
+        if not upper(reading) < self.below * before:
             return None
-        before = float(np.median(sound))
         ratio = reading.effective_rank / before
         return Finding(f"effective rank {with_interval(reading)}, {ratio:.0%} of {before:.1f} just before", ratio)
+
+    def before(self, reading: Reading, past: Series, moment: Moment) -> float | None:
+        """What the reading is compared with; None as long as there is nothing."""
+        sound = [v for v, s in zip(past.values[-8:], past.sound[-8:], strict=True) if s and np.isfinite(v)][-3:]
+        early = past.taken < self.warmup or moment.warming
+        return None if early or len(sound) < 3 else float(np.median(sound))
 
 
 @dataclass(frozen=True)

@@ -107,8 +107,8 @@ def _step(
             loss = method.loss(batch, progress)
             loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(method.parameters(), 5.0, error_if_nonfinite=False)
-    # A step with NaN or Inf is left out, as recipes with a scaler do (Gumbel noise is infinite now and then). In two ways
-    # of breaking this check is what is missing.
+    # A step with NaN or Inf is left out, as recipes with a scaler do (Gumbel noise is infinite now and then). In two
+    # ways of breaking this check is what is missing.
     unchecked = broken and run.variant in ("nan", "fp16_overflow")
     if unchecked or bool(torch.isfinite(norm)):
         optimizer.step()

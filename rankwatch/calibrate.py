@@ -1,0 +1,115 @@
+"""``rankwatch calibrate``: thresholds from the records of a team's own healthy runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rankwatch.monitor.calibration import Calibration, Worst, conditions, unlike, worst
+from rankwatch.monitor.reading import Reading
+from rankwatch.reporting.jsonl import read_jsonl, read_records
+
+_FEWEST = 12
+"""Readings that a run needs: fewer are hardly more than the warm-up."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is taken from one file."""
+
+    path: Path
+    conditions: dict[str, dict[str, Any]]
+    every_n_steps: int
+    worst: Worst
+
+
+def calibrate(
+    paths: Sequence[str | Path], *, allowed: int = 0, margin: float = 0.95, with_alarms: bool = False
+) -> Calibration:
+    """Choose thresholds below what healthy runs have shown.
+
+    For each threshold, ``margin`` times the (`allowed` + 1)-th smallest of the runs' own worst values (see
+    `rankwatch.monitor.calibration.worst`), at least 0.1 and at most 0.9.
+
+    Args:
+        paths: JSONL records of healthy runs, all of one recipe.
+        allowed: How many of these runs may raise an alarm.
+        margin: How far below what was seen the thresholds lie; in (0, 1].
+        with_alarms: Take runs that hold a critical alarm for healthy all the same.
+
+    Returns:
+        The thresholds, with the conditions that they hold for and the false-alarm rate that they imply.
+
+    Raises:
+        FileNotFoundError: If a file isn't there.
+        ValueError: If runs were read under different protocols, hold too few readings or a critical alarm, or there are
+            not more of them than `allowed`.
+    """
+    if not 0.0 < margin <= 1.0:
+        raise ValueError(f"margin={margin}: must lie in (0, 1]")
+    runs = [_read(Path(path), with_alarms) for path in paths]
+    if len(runs) <= allowed:
+        raise ValueError(f"{len(runs)} runs are too few to allow {allowed} alarms")
+    first = runs[0]
+    for run in runs[1:]:
+        _same(first, run)
+    thresholds = {
+        name: min(max(margin * sorted(run.worst[name] for run in runs)[allowed], 0.1), 0.9) for name in first.worst
+    }
+    alarms = sum(any(run.worst[name] < thresholds[name] for name in thresholds) for run in runs)
+    rounded = {name: round(value, 3) for name, value in thresholds.items()}
+    return Calibration(rounded, first.conditions, first.every_n_steps, [str(run.path) for run in runs], alarms)
+
+
+def _read(path: Path, with_alarms: bool) -> _Run:
+    by_step: dict[int, list[Reading]] = {}
+    for reading in read_jsonl(path):
+        by_step.setdefault(reading.step, []).append(reading)
+    if len(by_step) < _FEWEST:
+        raise ValueError(f"{path} holds {len(by_step)} readings; thresholds need runs of at least {_FEWEST}")
+    records = list(read_records(path))
+    header = next(record for record in records if record["record"] == "run")
+    critical = [r for r in records if r["record"] == "alarm" and r["severity"] == "critical"]
+    if critical and not with_alarms:
+        raise ValueError(
+            f"{path} holds a critical alarm ({critical[0]['kind']} at step {critical[0]['step']}): not a healthy run, "
+            "or a false alarm that is to be learnt from; with --with-alarms it counts"
+        )
+    headline = header["sources"][0]
+    rates = {record["step"]: record.get("learning_rate") for record in records if record["record"] == "summary"}
+    found: dict[str, dict[str, Any]] = {}
+    for reading in (reading for readings in by_step.values() for reading in readings if reading.source == headline):
+        here = conditions(reading.protocol)
+        differs = unlike(found.setdefault(reading.level, here), here)
+        if differs:
+            raise ValueError(f"{path}: its protocol changes at step {reading.step}: {differs}")
+    steps = zip(by_step.values(), _warming([rates.get(step) for step in by_step]), strict=True)
+    return _Run(path, found, int(header["every_n_steps"]), worst(steps, headline))
+
+
+def _warming(rates: Sequence[float | None]) -> list[bool]:
+    """Whether the learning rate was rising for the first time, at each reading."""
+    warming, peak, warm = [], 0.0, False
+    for rate in rates:
+        warm = warm or rate is None or not rate > peak * (1.0 + 1e-6)
+        peak = max(peak, rate or 0.0)
+        warming.append(not warm)
+    return warming
+
+
+def _same(first: _Run, run: _Run) -> None:
+    if first.conditions.keys() != run.conditions.keys():
+        raise ValueError(
+            f"{run.path} has the levels {', '.join(run.conditions)}, {first.path} {', '.join(first.conditions)}"
+        )
+    for level, there in first.conditions.items():
+        differs = unlike(there, run.conditions[level])
+        if differs:
+            raise ValueError(f"{run.path} was read under another protocol than {first.path}, {level} level: {differs}")
+    if first.every_n_steps != run.every_n_steps:
+        raise ValueError(
+            f"{run.path} was read every {run.every_n_steps} steps, {first.path} every {first.every_n_steps}: patience "
+            "counts readings, so thresholds of the one don't hold for the other"
+        )

@@ -1,0 +1,149 @@
+"""Thresholds from a team's own healthy runs: what they are, which conditions they hold for, what they imply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from scipy.stats import beta
+
+from rankwatch.monitor.detectors import Detector, Falling, Moment, SuddenDrop, default_detectors
+from rankwatch.monitor.detectors.base import upper
+from rankwatch.monitor.history import History, Key, key_of
+from rankwatch.monitor.reading import Protocol, Reading
+
+_FORM = 1
+_CONDITIONS = (
+    "utterances",
+    "frames_per_utterance",
+    "centred",
+    "power",
+    "pooling",
+    "input",
+    "frames",
+    "mode",
+    "precision",
+    "version",
+)
+"""Of a protocol; width, projection, seed and the probe set's own content may differ between comparable runs."""
+
+Worst = dict[str, float]
+"""Per threshold, the value below which a run's readings would just have raised an alarm."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `rankwatch calibrate` writes and ``sensitivity="....yaml"`` reads.
+
+    Attributes:
+        thresholds: ``"frame"``, ``"utterance"``: shares of a layer's reference (`Falling`); ``"sudden"``: of what was
+            read just before (`SuddenDrop`).
+        conditions: Per level, the part of the protocol that they hold for.
+        every_n_steps: Optimiser steps between readings in these runs.
+        runs: Names of the runs.
+        false_alarms: How many of these runs would raise an alarm with these thresholds.
+    """
+
+    thresholds: Mapping[str, float]
+    conditions: Mapping[str, Mapping[str, Any]]
+    every_n_steps: int
+    runs: Sequence[str] = field(default=())
+    false_alarms: int = 0
+
+    @property
+    def rate_at_most(self) -> float:
+        """Upper end of the one-sided 95 % interval (Clopper & Pearson 1934) of healthy runs' share with an alarm."""
+        n = len(self.runs)
+        return float(beta.ppf(0.95, self.false_alarms + 1, n - self.false_alarms)) if self.false_alarms < n else 1.0
+
+    def detectors(self) -> tuple[Detector, ...]:
+        """The defaults with these thresholds."""
+        changes: dict[type[Any], dict[str, float]] = {
+            Falling: {"below": self.thresholds["frame"], "utterance_below": self.thresholds["utterance"]},
+            SuddenDrop: {"below": self.thresholds["sudden"]},
+        }
+        return tuple(replace(d, **changes.get(type(d), {})) for d in default_detectors())  # type: ignore[type-var]
+
+    def unlike(self, protocol: Protocol) -> str:
+        """In what a reading's protocol differs from these runs', in words; empty where it doesn't."""
+        there, here = self.conditions.get(protocol.level), conditions(protocol)
+        if there is None:
+            return f"{protocol.level} level: not in these runs"
+        return unlike(there, here)
+
+    def save(self, path: Path) -> None:
+        """Write it as YAML, with the rate in words on top."""
+        n = len(self.runs)
+        head = (
+            f"# rankwatch calibrate: {self.false_alarms} of {n} healthy runs would raise an alarm with these values;\n"
+            f"# with 95 % confidence that happens in fewer than {self.rate_at_most:.0%} of such runs.\n"
+            f'# RankWatch(sensitivity="{path.name}") uses them for readings under this protocol and refuses others.\n'
+        )
+        plain = {"form": _FORM, **asdict(self), "rate_at_most": round(self.rate_at_most, 3)}
+        path.write_text(head + yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Calibration:
+        """What `save` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it holds something else.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"sensitivity={str(path)!r}: there is no such file")
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(plain, dict) or plain.get("form") != _FORM:
+            raise ValueError(f"{path} was not written by `rankwatch calibrate` of this version")
+        names = ("thresholds", "conditions", "every_n_steps", "runs", "false_alarms")
+        try:
+            return cls(**{name: plain[name] for name in names})
+        except KeyError as error:
+            raise ValueError(f"{path} lacks {error}: write it anew with `rankwatch calibrate`") from error
+
+
+def conditions(protocol: Protocol) -> dict[str, Any]:
+    """What has to be equal for thresholds to hold."""
+    return {name: getattr(protocol, name) for name in _CONDITIONS}
+
+
+def unlike(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """In what two sets of conditions differ, in words."""
+    return ", ".join(
+        f"{name} {there.get(name)!r} there, {here[name]!r} here" for name in here if there.get(name) != here[name]
+    )
+
+
+def worst(steps: Iterable[tuple[Sequence[Reading], bool]], headline: str) -> Worst:
+    r"""How near a run came to an alarm.
+
+    For each curve and threshold :math:`\min_t \max(r_t, ..., r_{t+p-1})` with r the reading (its upper end) relative to
+    what the detector compares it with, and p its patience: any threshold above that would have raised an alarm.
+
+    Args:
+        steps: All readings of a step, and whether the learning rate was still rising; in order.
+        headline: Name of the first probe set.
+    """
+    detectors: dict[str, Falling | SuddenDrop] = {"frame": Falling(), "utterance": Falling(), "sudden": SuddenDrop()}
+    levels = {"frame": "frame", "utterance": "utterance", "sudden": "frame"}
+    history = History()
+    ratios: dict[tuple[str, Key], list[float]] = {}
+    for readings, warming in steps:
+        moment = Moment(headline, warming=warming)
+        for reading in (reading for reading in readings if reading.source == headline):
+            past = history.series(reading)
+            for name, detector in detectors.items():
+                before = detector.before(reading, past, moment) if levels[name] == reading.level else None
+                if before is not None and reading.ok:
+                    ratios.setdefault((name, key_of(reading)), []).append(upper(reading) / before)
+            past.add(reading, sound=True, warming=warming)
+    found: Worst = dict.fromkeys(detectors, 1.0)
+    for (name, _), values in ratios.items():
+        p = detectors[name].patience
+        lasting = min((max(values[i : i + p]) for i in range(len(values) - p + 1)), default=1.0)
+        found[name] = min(found[name], lasting)
+    return found
