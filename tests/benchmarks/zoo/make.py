@@ -14,7 +14,6 @@ import io
 import multiprocessing
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in the workers
@@ -36,13 +35,14 @@ def main() -> None:
     runs = [run for run in runs if not (options.out / f"{run.name}.jsonl.gz").exists()]
     print(f"{len(runs)} runs to make", flush=True)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, mp_context=spawn, max_tasks_per_child=12) as pool:
-        for done in as_completed([pool.submit(_make, run, options.data.resolve(), options.out) for run in runs]):
-            print(done.result(), flush=True)
+    with spawn.Pool(options.jobs, maxtasksperchild=12) as pool:
+        for done in pool.imap_unordered(_make, [(run, options.data.resolve(), options.out) for run in runs]):
+            print(done, flush=True)
 
 
-def _make(run: Run, data: Path, out: Path) -> str:
+def _make(work: tuple[Run, Path, Path]) -> str:
     """A run that fails is named, and the others go on."""
+    run, data, out = work
     from train import train
 
     start = time.perf_counter()

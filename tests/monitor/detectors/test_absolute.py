@@ -1,0 +1,48 @@
+"""What is wrong whatever came before."""
+
+import math
+
+import pytest
+from readings import reading
+
+from rankwatch.monitor.detectors import Constant, DeadDimensions, FewDimensions, Moment, NonFinite, SharedVector
+from rankwatch.monitor.history import Series
+
+HERE = Moment("held_back")
+
+
+def check(detector, rank=60.0, **made):
+    return detector.check(reading(0, rank, **made), Series(""), HERE)
+
+
+@pytest.mark.parametrize(("share", "grave"), [(0.01, False), (0.49, False), (0.5, True), (1.0, True)])
+def test_nan_in_most_rows_is_grave_in_a_few_a_warning(share, grave):
+    found = check(NonFinite(), math.nan if share == 1.0 else 60.0, non_finite_share=share)
+    assert found.grave is grave
+    assert found.ratio == pytest.approx(1.0 - share)
+    assert check(NonFinite()) is None
+
+
+def test_rounding_to_bfloat16_still_counts_as_constant():
+    assert check(Constant(), mean_share=1.0 - 5e-6) is not None
+    assert check(Constant(), mean_share=1.0 - 5e-5) is None
+    assert check(Constant(), level="utterance", mean_share=1.0 - 5e-6) is None
+
+
+def test_a_shared_vector_is_one_of_frames():
+    assert check(SharedVector(), mean_share=0.9996) is not None
+    assert check(SharedVector(), mean_share=0.9994) is None
+    assert check(SharedVector(), level="utterance", mean_share=0.9999) is None
+
+
+def test_few_dimensions_are_judged_by_the_upper_end_and_not_in_a_codebook():
+    assert check(FewDimensions(), 2.4) is not None
+    assert check(FewDimensions(), 2.4, half_width=0.2) is None
+    assert check(FewDimensions(), 1.0, level="codebook") is None
+
+
+@pytest.mark.parametrize(("share", "grave"), [(0.2, None), (0.3, False), (0.8, True)])
+def test_dead_dimensions_are_counted_at_frame_level(share, grave):
+    found = check(DeadDimensions(), dead_dimensions=share)
+    assert (found.grave if found else None) is grave
+    assert check(DeadDimensions(), level="utterance", dead_dimensions=share) is None

@@ -1,0 +1,80 @@
+"""What is wrong beside the layer's own past."""
+
+import pytest
+from curves import check, past_of
+from readings import reading
+
+from rankwatch.monitor.detectors import Falling, Moment, SlowSlide, SuddenDrop
+from rankwatch.monitor.history import key_of
+
+
+@pytest.mark.parametrize(("rank", "found"), [(38.0, True), (40.0, False)])
+def test_a_fall_below_the_share_of_the_reference(rank, found):
+    assert (check(Falling(), [60.0] * 10, rank) is not None) is found
+
+
+def test_the_utterance_level_may_lose_more():
+    assert check(Falling(), [60.0] * 10, 35.0) is not None
+    assert check(Falling(), [60.0] * 10, 35.0, level="utterance") is None
+    assert check(Falling(), [60.0] * 10, 29.0, level="utterance") is not None
+
+
+def test_while_the_learning_rate_first_rises_only_the_start_counts():
+    assert check(Falling(), [60.0] * 10, 30.0, warming=True) is None
+    assert check(Falling(), [60.0] * 10, 20.0, warming=True) is not None
+
+
+def test_readings_of_the_warm_up_are_no_reference():
+    """The rank of the random initialisation is high, and falls while the learning rate rises."""
+    past = past_of([200.0] * 8, warming=True)
+    for i in range(6):
+        past.add(reading(100 + i, 60.0), sound=True)
+    assert past.reference(4) == pytest.approx(60.0)
+
+
+def test_an_alarm_that_holds_ends_only_where_the_rank_has_clearly_come_back():
+    now = reading(99, 42.0)
+    held = Moment("held_back", open={("dimensional", key_of(now))})
+    assert Falling().check(now, past_of([60.0] * 10), Moment("held_back")) is None
+    assert Falling().check(now, past_of([60.0] * 10), held) is not None
+
+
+def test_a_fall_is_supported_where_another_indicator_agrees_or_there_is_none():
+    alone = Falling().check(reading(99, 30.0), past_of([60.0] * 10), Moment("held_back"))
+    assert alone.supported
+    past = past_of([60.0] * 10, participation_ratio=20.0)
+    assert not Falling().check(reading(99, 30.0, participation_ratio=19.0), past, Moment("held_back")).supported
+    agreed = Falling().check(reading(99, 30.0, participation_ratio=9.0), past, Moment("held_back"))
+    assert agreed.supported
+    assert "participation ratio has fallen too" in agreed.evidence
+
+
+def test_another_layer_of_the_same_set_agrees_and_one_of_the_training_pass_does_not():
+    now = reading(99, 30.0, participation_ratio=19.0)
+    for source, supported in (("held_back", True), ("train", False)):
+        other = reading(99, 30.0, layer="layers.1", source=source)
+        series = {key_of(other): past_of([60.0] * 10)}
+        moment = Moment("held_back", {key_of(now): now, key_of(other): other}, series)
+        found = Falling().check(now, past_of([60.0] * 10, participation_ratio=20.0), moment)
+        assert found.supported is supported
+
+
+@pytest.mark.parametrize(("rank", "found"), [(29.0, True), (31.0, False)])
+def test_a_sudden_drop_is_to_less_than_half_of_what_was_just_before(rank, found):
+    assert (check(SuddenDrop(), [60.0] * 10, rank) is not None) is found
+    assert check(SuddenDrop(), [60.0] * 4, rank) is None  # the dip after the start
+    assert check(SuddenDrop(), [60.0] * 10, rank, warming=True) is None
+
+
+def test_a_slow_slide_is_never_grave():
+    found = check(SlowSlide(), [60.0] * 30, 20.0)
+    assert not found.grave
+    assert check(SlowSlide(), [60.0] * 30, 25.0) is None
+
+
+def test_a_fall_of_the_training_pass_alone_is_one_of_the_data():
+    now = reading(99, 20.0, source="train")
+    for inside, found in ((60.0, False), (20.0, True)):
+        probe = reading(99, inside)
+        moment = Moment("held_back", {key_of(probe): probe}, {key_of(probe): past_of([60.0] * 10)})
+        assert (Falling().check(now, past_of([60.0] * 10), moment) is not None) is found
