@@ -57,7 +57,7 @@ class Taps:
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if _recomputing() or not self._active():
+            if recomputing() or not self._active():
                 return
             if name not in self._outputs:
                 if name in self.written:
@@ -82,7 +82,7 @@ def _versions(output: Any) -> list[tuple[Tensor, int]]:
     return [(tensor, tensor._version) for tensor in tensors]
 
 
-def _recomputing() -> bool:
+def recomputing() -> bool:
     """Whether this is activation checkpointing's second pass, inside backward."""
     task_id = getattr(torch._C, "_current_graph_task_id", None)
     return task_id is not None and task_id() != -1
