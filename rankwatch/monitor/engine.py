@@ -10,9 +10,11 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.monitor.codebooks import Codebooks
 from rankwatch.monitor.complaints import Complaints, Stopwatch
-from rankwatch.monitor.evaluate import Evaluated, Evaluator, ExchangeFailedError, Gathered
+from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
 from rankwatch.monitor.exchange import Group
+from rankwatch.monitor.gathered import Evaluated, Gathered
 from rankwatch.monitor.gathering import Gathering
 from rankwatch.monitor.job import Job
 from rankwatch.monitor.outcome import Outcome
@@ -64,6 +66,7 @@ class Monitor:
         self.longest_interval = 0
         """The most optimiser steps between two readings."""
         self.world = world or World()
+        self._codebooks = Codebooks(settings, self.world, precision, self.complaints)
         self._group = group
         self._precision = precision
         self._autocast = autocast
@@ -100,11 +103,13 @@ class Monitor:
             autocast=self._as_the_users,
             outermost=self._outermost,
         )
+        self._gathering.notes += self._codebooks.attach(root)
         self._evaluator = Evaluator(
             self.settings,
             [layer.name for layer in self._gathering.layers],
             self._group,
             first=self.world.rank == 0,
+            quantizers=self._codebooks.names,
         )
 
     @contextlib.contextmanager
@@ -130,6 +135,7 @@ class Monitor:
         self._evaluation.budget.begin(step)
         with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
             self.gathering.batch_starts(batch, 0 if self._next_step is None else self._next_step - step)
+            self._codebooks.batch_starts(step, self._next_step)
 
     @on_the_cpu
     def before_backward(self) -> None:
@@ -141,6 +147,7 @@ class Monitor:
     def batch_ends(self, batch: Any) -> None:
         """After a training batch."""
         with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
+            self._codebooks.batch_ends()
             self.gathering.batch_ends(batch)
 
     def epoch_ends(self) -> None:
@@ -182,13 +189,16 @@ class Monitor:
             for window in windows
             for level in self.settings.levels
         }
+        with self.stopwatch.part("drawing"):
+            usages = self._codebooks.take()
+        protocols |= {(one.source, one.level): one for one in [self._codebooks.protocol] if usages}
         # Asked for now: a trainer may move the model after `attach`.
         self._beside = next((p.device.type for p in self.gathering.root.parameters()), "cpu") == "cpu"
         times = (self.stopwatch.elapsed, self.stopwatch.spent)
         rate: float | None = None
         with self.complaints.guarded("asking for the learning rate"):
             rate = self._rate()
-        gathered = Gathered(step, windows, protocols, refused, error, *times, self._beside, rate)
+        gathered = Gathered(step, windows, protocols, refused, error, *times, self._beside, rate, usages)
         job = Job(functools.partial(self._evaluation.evaluate, gathered))
         self._pending = Pending(step, step + self.settings.lag, job)
         if self._beside and WAITS_ON_CPU:
@@ -285,6 +295,7 @@ class Monitor:
         """Take every hook away, and give the process group back."""
         self.arrives_soon()
         self._pending = None
+        self._codebooks.close()
         if self._gathering is not None:
             self._gathering.close()
             self._gathering = None

@@ -4,77 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from rankwatch.monitor.budget import Budget
+from rankwatch.monitor.codebooks import TRAIN, codebook_readings
 from rankwatch.monitor.detectors import default_detectors
 from rankwatch.monitor.exchange import Exchanged, Group, merge, pack, pack_share, unpack
+from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
 from rankwatch.monitor.history import History
 from rankwatch.monitor.job import forks
 from rankwatch.monitor.judge import Judge
 from rankwatch.monitor.measure import measure
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.plateau import Plateau
-from rankwatch.monitor.reading import Protocol, Reading
+from rankwatch.monitor.reading import CODEBOOK, Reading
 from rankwatch.monitor.report import Cost, Report
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.summary import health, summarise
-from rankwatch.monitor.window import Key, Rows, Window
+from rankwatch.monitor.window import Key, Rows
 from rankwatch.numerics import Sample
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """What one process has for a reading.
-
-    Attributes:
-        step: Optimiser steps taken.
-        windows: Rows, by source; given up as they are worked on.
-        protocols: The conditions, by source and level.
-        refused: Sources that can't be read at all, with the reason.
-        error: What went wrong with others this time, or empty.
-        elapsed: Seconds that the run has lasted.
-        spent: Of these, what the callback has taken.
-        beside: Whether decompositions take time from the training: the model is on the CPU too.
-        rate: Learning rate, where it is known.
-    """
-
-    step: int
-    windows: Sequence[Window] = ()
-    protocols: Mapping[tuple[str, str], Protocol] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
-    error: str = ""
-    elapsed: float = 0.0
-    spent: float = 0.0
-    beside: bool = False
-    rate: float | None = None
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Something of this process's own that failed, to be told by the thread in which the user's code runs."""
-
-    subject: str
-    message: str
-    error: Exception
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What came of it.
-
-    Attributes:
-        outcome: The same on all processes.
-        troubles: This process's own.
-        seconds: What it took here, by part.
-    """
-
-    outcome: Outcome
-    troubles: Sequence[Trouble] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class ExchangeFailedError(RuntimeError):
@@ -92,6 +42,7 @@ class Evaluator:
         layers: Paths of the watched layers, in order.
         group: The other processes, or None.
         first: Whether this is the first one.
+        quantizers: Paths of the quantizers.
     """
 
     def __init__(
@@ -101,7 +52,9 @@ class Evaluator:
         group: Group | None,
         *,
         first: bool,
+        quantizers: Sequence[str] = (),
     ) -> None:
+        self._quantizers = list(quantizers)
         self._settings = settings
         self._layers = list(layers)
         self._group = group
@@ -124,7 +77,8 @@ class Evaluator:
         share = self._share(gathered, troubles)
         if self._group is None:
             shares = {key: [rows] for key, rows in share.items()}
-            exchanged = Exchanged(shares, dict(gathered.protocols), dict(gathered.refused), [])
+            usages = {name: [usage] for name, usage in gathered.usages.items()}
+            exchanged = Exchanged(shares, dict(gathered.protocols), dict(gathered.refused), [], usages)
             seconds = {"exchange": 0.0, "decomposition": time.perf_counter() - start}
             outcome = self._outcome(gathered, exchanged, troubles, seconds, 0)
         else:
@@ -141,7 +95,7 @@ class Evaluator:
         seconds: dict[str, float],
     ) -> Outcome:
         try:
-            packed = pack_share(share, gathered.refused, gathered.error, gathered.protocols.values())
+            packed = pack_share(share, gathered.refused, gathered.error, gathered.protocols.values(), gathered.usages)
         except Exception as error:  # the others wait for something
             packed = pack_share({}, {}, f"{type(error).__name__}: {error}")
         share.clear()  # it may be large, and is in there
@@ -188,7 +142,6 @@ class Evaluator:
         self, gathered: Gathered, exchanged: Exchanged, troubles: list[Trouble], seconds: dict[str, float], sent: int
     ) -> Outcome:
         start = time.perf_counter()
-        step = gathered.step
         readings = self._readings(gathered.step, exchanged, troubles)
         refused = self._uncalibrated(readings)
         verdict = self._judge.judge(readings, self._history, gathered.rate)
@@ -196,9 +149,9 @@ class Evaluator:
         seconds["decomposition"] += time.perf_counter() - start
         next_step = self._next_step(gathered, seconds)
         if verdict.unconfirmed:
-            next_step = min(next_step, self.budget.sooner(step, self._settings.lag))
+            next_step = min(next_step, self.budget.sooner(gathered.step, self._settings.lag))
         report = Report(
-            step=step,
+            step=gathered.step,
             readings=readings,
             alarms=verdict.raised + ((flat,) if flat is not None else ()),
             open_alarms=verdict.open,
@@ -207,7 +160,7 @@ class Evaluator:
             summary=summarise(readings, self._headline),
             history={},
             message=verdict.message,
-            cost=Cost(seconds=dict(seconds), bytes_exchanged=sent, interval=next_step - step),
+            cost=Cost(seconds=dict(seconds), bytes_exchanged=sent, interval=next_step - gathered.step),
             learning_rate=gathered.rate,
         )
         frames = [r for r in readings if (r.source, r.level) == (self._headline, "frame")]
@@ -247,7 +200,7 @@ class Evaluator:
             except Exception as error:
                 message = f"decomposing {layer} failed: {type(error).__name__}: {error}"
                 troubles.append(Trouble(f"decomposing {layer}", message, error))
-        return readings
+        return readings + codebook_readings(step, exchanged.usages, exchanged.protocols)
 
     def _sample(self, parts: Sequence[Rows]) -> Sample:
         rows, groups, rounding = Rows.joined(parts)
@@ -299,6 +252,7 @@ class Evaluator:
             A sentence about layers that are others than before, or empty.
         """
         here = {(s, v, y) for s in self._settings.sources for v in self._settings.levels for y in self._layers}
+        here |= {(TRAIN, CODEBOOK, quantizer) for quantizer in self._quantizers}
         self._history.load_state_dict(entry for entry in state["history"] if tuple(entry["key"]) in here)
         self._judge.load_state_dict(state["judge"], here)
         self._plateau.told = bool(state["plateau_told"])

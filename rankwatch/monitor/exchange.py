@@ -14,7 +14,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from typing import Protocol as TypingProtocol
@@ -22,6 +22,7 @@ from typing import Protocol as TypingProtocol
 import torch
 from torch import Tensor
 
+from rankwatch.monitor.codebooks import Usage
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.sources import World
 from rankwatch.monitor.window import Key, Rows
@@ -59,12 +60,14 @@ class Exchanged:
         protocols: The conditions, by source and level; of the first process that has rows.
         refused: Sources that some process can't read at all, with its reason; all go quiet about them.
         failed: Sentences about processes that failed this time and were left out.
+        usages: Each process's use of codes, by quantizer.
     """
 
     shares: dict[Key, list[Rows]]
     protocols: dict[tuple[str, str], Protocol]
     refused: dict[str, str]
     failed: list[str]
+    usages: Mapping[str, Sequence[Usage]] = field(default_factory=dict)
 
 
 def pack(content: Any, tensors: Sequence[Tensor] = ()) -> Tensor:
@@ -96,7 +99,11 @@ def unpack(payload: Tensor) -> tuple[Any, list[Tensor]]:
 
 
 def pack_share(
-    shares: Mapping[Key, Rows], refused: Mapping[str, str], error: str, protocols: Iterable[Protocol] = ()
+    shares: Mapping[Key, Rows],
+    refused: Mapping[str, str],
+    error: str,
+    protocols: Iterable[Protocol] = (),
+    usages: Mapping[str, Usage] | None = None,
 ) -> Tensor:
     """One process's contribution.
 
@@ -105,10 +112,12 @@ def pack_share(
         protocols: The conditions under which they were drawn.
         refused: Sources that it can't read at all, with the reason.
         error: What went wrong with others this time, or empty.
+        usages: Its use of codes, by quantizer.
     """
     joined = [torch.cat([getattr(rows, name) for rows in shares.values()]) for name in ("groups", "rounding") if shares]
     tensors = [*joined, *(_narrowest(rows.rows) for rows in shares.values())]  # few tensors: each costs time on its way
     about = {"protocols": [one.to_dict() for one in protocols], "keys": [list(key) for key in shares]}
+    about["usages"] = [[name, vars(usage)] for name, usage in (usages or {}).items()]
     return pack({"error": error, "refused": dict(refused), **about}, tensors)
 
 
@@ -124,12 +133,15 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
     protocols: dict[tuple[str, str], Protocol] = {}
     refused: dict[str, str] = {}
     failed = []
+    usages: dict[str, list[Usage]] = defaultdict(list)
     for rank, payload in enumerate(payloads):
         content, tensors = unpack(payload)
         for fields in content["protocols"]:
             protocols.setdefault((fields["source"], fields["level"]), Protocol(**fields))
         for source, reason in content["refused"].items():
             refused.setdefault(source, reason)
+        for name, usage in content["usages"]:
+            usages[name].append(Usage(**usage))
         if content["error"]:
             failed.append(f"process {rank}: {content['error']}")
         if not content["keys"]:
@@ -140,7 +152,7 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
         for (source, level, layer), (some, keys, variances) in zip(content["keys"], parts, strict=True):
             shares[source, level, layer].append(Rows(some.float(), keys, variances))
     kept = {key: share for key, share in shares.items() if key[0] not in refused}
-    return Exchanged(kept, protocols, refused, failed)
+    return Exchanged(kept, protocols, refused, failed, usages)
 
 
 class OutOfStepError(RuntimeError):

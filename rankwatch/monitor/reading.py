@@ -12,7 +12,9 @@ from functools import cached_property
 from typing import Any
 
 Level = str
-"""``"frame"`` or ``"utterance"``."""
+"""``"frame"`` or ``"utterance"``, or `CODEBOOK` for the codes that a quantizer uses."""
+
+CODEBOOK = "codebook"
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,15 @@ class Protocol:
 
     Attributes:
         source: Name of the probe set, or ``"train"``.
-        level: ``"frame"`` (valid frames, equally many from each utterance) or ``"utterance"``.
+        level: ``"frame"`` (valid frames, equally many from each utterance), ``"utterance"`` or ``"codebook"`` (codes
+            of all frames that the quantizer was given, padding included).
         utterances: Utterances asked for, over all processes.
-        frames_per_utterance: Frames drawn from each utterance (1 pooled row at utterance level).
-        d: Width of the layer.
+        frames_per_utterance: Frames drawn from each utterance (1 pooled row at utterance level, 0 for all: codebooks).
+        d: Width of the layer; codes in each group of a quantizer.
         k: Columns after the random projection, or None.
         centred: Whether the mean was removed before the spectrum was taken.
-        power: ``"sigma"`` (RankMe's p = sigma / sum sigma) or ``"sigma^2"``.
+        power: ``"sigma"`` (RankMe's p = sigma / sum sigma) or ``"sigma^2"``; of a quantizer ``"codes"`` (how often each
+            was used) or ``"perplexity"`` (its own).
         pooling: ``"none"`` at frame level, ``"mean"`` over valid frames at utterance level.
         input: ``"clean"`` (known to be unmasked), ``"replayed"`` (the training call in eval mode, with whatever
             masks it was given), ``"user"`` (by `probe_forward`), ``"masked"`` (the training pass) or
@@ -79,7 +83,7 @@ class Reading:
     Attributes:
         step: Optimiser steps taken when the reading was made.
         source: Name of the probe set, or ``"train"``.
-        level: ``"frame"`` or ``"utterance"``.
+        level: ``"frame"``, ``"utterance"`` or ``"codebook"``, for which see `rankwatch.monitor.codebooks.read_usage`.
         layer: The layer's path in the model, without wrappers' parts.
         effective_rank: Corrected, centred estimate; NaN where `status` says that there is none.
         effective_rank_low: Lower end of the 90 % interval; None where no honest one is known.

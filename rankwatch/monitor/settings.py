@@ -28,6 +28,7 @@ class Settings:
     probe_sets: str | Mapping[str, Any] = "auto"
     probe_forward: Any = None
     watch_train: bool = False
+    codebooks: bool = True
     every_n_steps: int = 500
     n_utterances: int = 512
     frames_per_utterance: int = 4

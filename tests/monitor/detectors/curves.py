@@ -16,4 +16,6 @@ def past_of(ranks, warming=False, **made):
 
 def check(detector, ranks, now, warming=False, **made):
     """What a detector says about a reading after these."""
-    return detector.check(reading(len(ranks), now, **made), past_of(ranks, **made), Moment("held_back", warming=warming))
+    return detector.check(
+        reading(len(ranks), now, **made), past_of(ranks, **made), Moment("held_back", warming=warming)
+    )
