@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from rankwatch.monitor.reading import CODEBOOK
 from rankwatch.monitor.report import RunHeader
 from rankwatch.reporting.tags import RANK, STATISTICS, TRAIN, Tags, split_summary
 
@@ -59,7 +60,7 @@ def plan_charts(
 ) -> ChartPlan:
     """Fill a budget of charts in the order of their importance.
 
-    Health, alarm level, cost and median effective ranks; each layer's effective rank on the headline
+    Health, alarm level, cost, median effective ranks, codebooks; each layer's effective rank on the headline
     source; the interval of each level's last layer; in small models the same for all layers and sources;
     other metrics over layers, worst first; then further sources layer by layer, and all intervals.
 
@@ -83,8 +84,9 @@ def plan_charts(
 
 
 def _by_importance(header: RunHeader, tags: Tags, keys: Sequence[str]) -> Iterator[str]:
-    top = list(_top(header, tags))
-    core = 5 if len(header.sources) == 1 else 6
+    codebooks = any(key.startswith(f"{CODEBOOK}/perplexity_share") for key in keys)
+    top = list(_top(header, tags, codebooks))
+    core = (5 if len(header.sources) == 1 else 6) + codebooks
     yield from top[:core]
     for level in header.levels:
         yield from (tags.layer(level, row.layer, tags.headline) for row in header.layers)
@@ -97,11 +99,13 @@ def _by_importance(header: RunHeader, tags: Tags, keys: Sequence[str]) -> Iterat
     yield from _layer_by_layer(header, tags)
 
 
-def _top(header: RunHeader, tags: Tags) -> Iterator[str]:
+def _top(header: RunHeader, tags: Tags, codebooks: bool) -> Iterator[str]:
     yield tags.top("health")
     yield tags.top("alarm_level")
     yield from (tags.rank(level, tags.headline) for level in header.levels)
     yield tags.top("overhead_share")
+    if codebooks:
+        yield tags.top(CODEBOOK)
     for source in further(header):
         yield from (tags.rank(level, source) for level in header.levels)
 
@@ -128,7 +132,7 @@ def _details(tags: Tags, keys: Sequence[str], top: Sequence[str]) -> Iterator[st
         place = METRIC_ORDER.index(metric) if metric in METRIC_ORDER else len(METRIC_ORDER)
         return source != tags.headline, source == TRAIN, STATISTICS.index(statistic), place
 
-    for key in sorted(keys, key=rank):
+    for key in sorted((key for key in keys if not key.startswith(f"{CODEBOOK}/")), key=rank):
         level, metric, source, statistic = split_summary(key, tags.headline)
         if (metric, statistic) != (RANK, "median") or tags.rank(level, source) not in top:
             yield tags.detail(level, metric, statistic, source)
@@ -170,6 +174,7 @@ def custom_scalars(header: RunHeader, drawn: Sequence[str]) -> Layout:
             trio = [tags.layer(level, row.layer, tags.headline, end) for end in ("", "_low", "_high")]
             if have.issuperset(trio):
                 bands[f"{row.label}, {level} level"] = ["Margin", trio]
+    overview["codes that a quantizer uses (perplexity / codes, the least of all)"] = [tags.top(CODEBOOK)]
     overview["share of the run's time taken by the callback"] = [tags.top("overhead_share")]
     layout = {
         f"{header.name}: is all well?": _multilines(overview, have),

@@ -5,7 +5,7 @@
 =============  ===========================================================================
 ``run``        the header: name, version, layers, levels, sources; once per (re)start
 ``protocol``   ``id`` and everything a number's comparability depends on; once each
-``reading``    one (step, source, level, layer); ``protocol`` is the id
+``reading``    one (step, source, level, layer); ``protocol`` is the id; a quantizer's level is ``codebook``
 ``summary``    ``step``, ``health``, ``alarm_level``, ``learning_rate``, statistics over layers, ``extra``
 ``alarm``      one alarm at the step that raised it
 ``episode``    ``step``, ``message``, and all alarms that hold

@@ -5,6 +5,7 @@
 ``RankWatch/alarm_level``                      0 nothing, 1 warning, 2 critical
 ``RankWatch/effective_rank_frame``             median over layers; ``_utterance``; ``@name`` for further sets
 ``RankWatch/overhead_share``                   the callback's part of the run's wall time, in [0, 1]
+``RankWatch/codebook``                         perplexity as a share of the codes, of the quantizer with the least
 ``RankWatch_frame/L07``                        effective rank of one layer; ``L00`` is the front end
 ``RankWatch_frame/L07_low``, ``..._high``      its interval
 ``RankWatch_frame/L07@name``                   the same layer on a further probe set, ``@train`` in training
@@ -23,6 +24,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rankwatch.monitor.reading import CODEBOOK
 from rankwatch.monitor.report import Report, RunHeader
 
 RANK = "effective_rank"
@@ -90,14 +92,15 @@ class Tags:
 def scalars(report: Report, tags: Tags) -> dict[str, float]:
     """Every scalar of a report by its tag: flat, and all of them (`plan_charts` chooses).
 
-    An effective rank that doesn't exist is there as NaN, an interval that doesn't exist is absent.
+    An effective rank that doesn't exist is there as NaN, an interval that doesn't exist is absent. Of codebooks there
+    is one scalar: the JSONL file and the text of the latest readings have each quantizer.
     """
     values = {
         tags.top("health"): report.health,
         tags.top("alarm_level"): float(report.alarm_level),
         tags.top("overhead_share"): report.cost.share,
     }
-    for reading in report.readings:
+    for reading in [one for one in report.readings if one.level != CODEBOOK]:
         where = (reading.level, reading.layer, reading.source)
         values[tags.layer(*where)] = reading.effective_rank
         if reading.effective_rank_low is not None and reading.effective_rank_high is not None:
@@ -105,6 +108,9 @@ def scalars(report: Report, tags: Tags) -> dict[str, float]:
             values[tags.layer(*where, "_high")] = reading.effective_rank_high
     for key, value in report.summary.items():
         level, metric, source, statistic = split_summary(key, tags.headline)
+        if level == CODEBOOK:
+            values |= {tags.top(CODEBOOK): value} if (metric, statistic) == ("perplexity_share", "worst") else {}
+            continue
         values[tags.detail(level, metric, statistic, source)] = value
         if (metric, statistic) == (RANK, "median"):
             values[tags.rank(level, source)] = value

@@ -113,3 +113,16 @@ def test_overview_comes_first() -> None:
     layout = custom_scalars(header, list(scalars(reports[0], Tags.of(header))))
     first = next(iter(layout.values()))
     assert next(iter(first.values()))[1] == ["^RankWatch/health$", "^RankWatch/alarm_level$"]
+
+
+CODES = [f"codebook/{m}@train/{s}" for m in ("perplexity_share", "effective_rank") for s in ("min", "median", "worst")]
+
+
+@pytest.mark.parametrize("sources", [("held_back",), ("held_back", "music", "noise", "train")])
+def test_codebooks_have_one_chart_where_there_are_some(sources: tuple[str, ...]) -> None:
+    header = fake_header(25, sources=sources)
+    without, drawn = plan(header).drawn, plan_charts(header, [*summary_keys(header), *CODES]).drawn
+    assert [tag for tag in drawn if "codebook" in tag] == ["RankWatch/codebook"]
+    assert not any("codebook" in tag for tag in without)
+    assert len(drawn) == 60
+    assert sum(tag.startswith("RankWatch/") for tag in drawn) <= 8

@@ -89,3 +89,20 @@ def test_a_source_not_read_at_this_step_keeps_what_was_monitored_before() -> Non
     values = monitored(report, header.name, header.levels, header.sources)
     assert "RankWatch/effective_rank_frame" in values
     assert "RankWatch/effective_rank_frame@music" not in values
+
+
+def test_of_codebooks_there_is_the_share_of_the_quantizer_with_the_least() -> None:
+    header, reports, _ = fake_run(2, 1)
+    first = reports[0].readings[0]
+    reading = dataclasses.replace(first, level="codebook", source="train", layer="quantizer")
+    shares = ("coverage/worst", 0.9), ("perplexity_share/median", 0.5), ("perplexity_share/worst", 0.1)
+    summary = {"codebook/{}@train/{}".format(*name.split("/")): value for name, value in shares}
+    report = dataclasses.replace(
+        reports[0], readings=[*reports[0].readings, reading], summary={**reports[0].summary, **summary}
+    )
+    tags = Tags.of(header)
+    new = {tag: value for tag, value in scalars(report, tags).items() if tag not in scalars(reports[0], tags)}
+    assert new == {"RankWatch/codebook": 0.1}
+    assert monitored(report, "RankWatch", header.levels, header.sources) == monitored(
+        reports[0], "RankWatch", header.levels, header.sources
+    )
