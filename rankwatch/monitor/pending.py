@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rankwatch.monitor.evaluate import Evaluated
+from rankwatch.monitor.gathered import Evaluated
 from rankwatch.monitor.job import Job
 from rankwatch.monitor.outcome import Outcome
 

@@ -43,8 +43,9 @@ from gloo_model import (
 )
 from loopback import exchanges
 
-from rankwatch.monitor.evaluate import Evaluator, Gathered
+from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack, pack_share
+from rankwatch.monitor.gathered import Gathered
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Key, Rows, Window

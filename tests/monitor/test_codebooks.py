@@ -15,8 +15,9 @@ from toys import Encoder, Module, Noise, collate, loader, trainer
 from rankwatch import Watch
 from rankwatch.monitor.codebooks import Usage, read_usage
 from rankwatch.monitor.engine import Monitor
-from rankwatch.monitor.evaluate import Evaluator, Gathered
+from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack_share
+from rankwatch.monitor.gathered import Gathered
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
@@ -92,7 +93,7 @@ def test_all_processes_are_told_of_one_reading():
 
     def evaluate(group, rank):
         gathered = Gathered(10, protocols={("train", "codebook"): PROTOCOL}, usages={"quantizer": parts[rank]})
-        return Evaluator(settings, [], (), group, first=rank == 0, quantizers=["quantizer"]).evaluate(gathered).outcome
+        return Evaluator(settings, [], group, first=rank == 0, quantizers=["quantizer"]).evaluate(gathered).outcome
 
     first, second = Processes(2).run(evaluate)
     assert first == second == Outcome.from_plain(first.to_plain())
@@ -104,10 +105,10 @@ def test_all_processes_are_told_of_one_reading():
 def test_the_past_of_a_quantizer_outlives_a_restart_and_that_of_one_that_is_gone_does_not():
     settings = Settings(every_n_steps=10, max_overhead=None)
     gathered = Gathered(10, protocols={("train", "codebook"): PROTOCOL}, usages={"quantizer": usage([0, 1] * 40)})
-    before = Evaluator(settings, [], (), None, first=True, quantizers=["quantizer"])
+    before = Evaluator(settings, [], None, first=True, quantizers=["quantizer"])
     before.evaluate(gathered)
     for names, kept in (["quantizer"], 1), (["other"], 0):
-        after = Evaluator(settings, [], (), None, first=True, quantizers=names)
+        after = Evaluator(settings, [], None, first=True, quantizers=names)
         after.load_state_dict(before.state_dict())
         assert len(after.state_dict()["history"]) == kept
 

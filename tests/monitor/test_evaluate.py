@@ -6,7 +6,8 @@ import pytest
 import torch
 from processes import Processes
 
-from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError, Gathered
+from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
+from rankwatch.monitor.gathered import Gathered
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings

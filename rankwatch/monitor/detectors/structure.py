@@ -155,8 +155,8 @@ class Codebook:
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Look at readings of the level ``"codebook"``, whose effective rank is the perplexity."""
-        if reading.level != "codebook" or not reading.ok:
+        """Look at readings of the level ``"codebook"``, whose effective rank is the perplexity; not at few draws."""
+        if reading.level != "codebook" or reading.status != "ok" or not reading.ok:
             return None
         perplexity, reference = reading.effective_rank, past.reference(self.warmup)
         unused = reading.d > 0 and perplexity < max(self.at_most * reading.d, 2.0)
