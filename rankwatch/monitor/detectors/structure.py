@@ -45,17 +45,23 @@ class Temporal:
 
 @dataclass(frozen=True)
 class Utterances:
-    """All utterances are alike while their frames still differ: what tells speakers, words and channels apart is gone.
+    r"""All utterances are alike while their frames still differ: what tells speakers, words and channels apart is gone.
+
+    The share between utterances has an error of its own: with U utterances of m frames each and variance in p
+    dimensions (the participation ratio) about :math:`\frac{1}{m}\sqrt{2 / ((U - 1)\,p)}` where there is nothing between
+    them. What was usual has to lie `errors` of these above what is left.
 
     Attributes:
         at_most: Share of the variance between utterances that is too low.
         below: Share of what the layer usually has.
+        errors: How many errors of the share lie between what was usual and what is left.
         warmup: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is an alarm.
     """
 
     at_most: float = 0.02
     below: float = 0.25
+    errors: float = 4.0
     warmup: int = WARMUP
     kind: str = "utterance"
     patience: int = 3
@@ -69,8 +75,17 @@ class Utterances:
         if usual is None or moment.warming or not between < self.below * (1.0 - usual):
             return None
         before = 1.0 - usual
+        if before < between + self.errors * self._error(reading):
+            return None
         evidence = f"only {between:.1%} of the frames' variance lies between utterances, usually {before:.1%}"
         return Finding(evidence, between / before)
+
+    @staticmethod
+    def _error(reading: Reading) -> float:
+        utterances, frames = reading.protocol.utterances, reading.protocol.frames_per_utterance
+        dimensions = reading.metrics.get("participation_ratio", math.nan)
+        freedom = max(utterances - 1, 1) * (dimensions if dimensions >= 1.0 else 1.0)
+        return math.sqrt(2.0 / freedom) / max(frames, 1)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """How the variance is shared: within utterances, between them, among layers, sources and codes."""
 
+import dataclasses
+
 import pytest
 from curves import check, past_of
 from readings import reading
@@ -32,6 +34,15 @@ def test_utterances_that_are_alike_while_their_frames_differ():
     assert within(0.99, usually=0.97, detector=Utterances()) is None
     fresh = Utterances().check(reading(0, 60.0, within_utterance_share=1.0), past_of([]), Moment("held_back"))
     assert fresh is None  # so it is in random networks
+
+
+def test_utterances_may_seem_alike_by_chance_where_there_are_few():
+    """Of 8 utterances in 4 dimensions a share of 0.2 and one of nothing are within the error of each other."""
+    past = past_of([60.0] * 10, within_utterance_share=0.8)
+    now = reading(99, 60.0, within_utterance_share=1.0, participation_ratio=4.0)
+    assert Utterances().check(now, past, Moment("held_back")) is not None
+    few = dataclasses.replace(now, protocol=dataclasses.replace(now.protocol, utterances=8))
+    assert Utterances().check(few, past, Moment("held_back")) is None
 
 
 def test_one_layer_that_leaves_the_others():

@@ -1,0 +1,90 @@
+"""How near healthy runs came to an alarm, and the thresholds that follow."""
+
+from dataclasses import replace
+
+import pytest
+from readings import reading
+
+from rankwatch.monitor.calibration import Calibration, conditions, worst
+from rankwatch.monitor.detectors import Falling, SuddenDrop
+from rankwatch.monitor.history import History
+from rankwatch.monitor.judge import Judge
+
+
+def steps_of(ranks, **made):
+    return [([reading(10 * i, rank, **made)], False) for i, rank in enumerate(ranks)]
+
+
+def alarmed(ranks, detectors, **made):
+    judge, history = Judge("held_back", detectors), History()
+    return any(judge.judge(readings, history).raised for readings, _ in steps_of(ranks, **made))
+
+
+DIP = [60.0] * 10 + [45.0, 44.0, 43.0, 46.0] + [60.0] * 6
+
+
+def test_the_worst_value_is_the_threshold_at_which_an_alarm_begins():
+    value = worst(steps_of(DIP), "held_back")["frame"]
+    assert value == pytest.approx(45.0 / 60.0)
+    assert not alarmed(DIP, (Falling(below=value - 1e-6, start_counts=0),))
+    assert alarmed(DIP, (Falling(below=value + 1e-6, start_counts=0),))
+
+
+def test_a_dip_shorter_than_the_patience_counts_by_what_lasts():
+    assert worst(steps_of([60.0] * 10 + [10.0, 10.0] + [60.0] * 6), "held_back")["frame"] > 0.9
+
+
+def test_levels_and_sudden_drops_have_thresholds_of_their_own():
+    found = worst(steps_of(DIP, level="utterance"), "held_back")
+    assert found["utterance"] == pytest.approx(0.75)
+    assert found["frame"] == found["sudden"] == 1.0
+    drop = worst(steps_of([60.0] * 10 + [33.0] * 5), "held_back")["sudden"]
+    assert drop == pytest.approx(0.55)
+
+
+def test_other_sources_do_not_count():
+    assert set(worst(steps_of(DIP, source="music"), "held_back").values()) == {1.0}
+
+
+def made(tmp_path, **changes):
+    level = conditions(reading(0, 60.0).protocol)
+    thresholds = {"frame": 0.7, "utterance": 0.4, "sudden": 0.6}
+    calibration = Calibration(thresholds, {"frame": level}, 500, [f"run{i}" for i in range(9)])
+    return replace(calibration, **changes)
+
+
+def test_it_is_read_back_as_it_was_written(tmp_path):
+    calibration = made(tmp_path)
+    calibration.save(tmp_path / "team.yaml")
+    assert Calibration.load(tmp_path / "team.yaml") == calibration
+    assert "0 of 9 healthy runs" in (tmp_path / "team.yaml").read_text()
+
+
+def test_the_rate_is_clopper_and_pearsons(tmp_path):
+    assert made(tmp_path).rate_at_most == pytest.approx(1 - 0.05 ** (1 / 9))
+    assert made(tmp_path, runs=[str(i) for i in range(20)]).rate_at_most == pytest.approx(0.139, abs=1e-3)
+
+
+def test_thresholds_reach_their_detectors(tmp_path):
+    detectors = made(tmp_path).detectors()
+    falling = next(d for d in detectors if isinstance(d, Falling))
+    assert (falling.below, falling.utterance_below) == (0.7, 0.4)
+    assert next(d for d in detectors if isinstance(d, SuddenDrop)).below == 0.6
+
+
+def test_another_protocol_is_named(tmp_path):
+    protocol = reading(0, 60.0).protocol
+    assert made(tmp_path).unlike(protocol) == ""
+    assert made(tmp_path).unlike(replace(protocol, seed=7, d=512, probe_set="abc")) == ""
+    assert made(tmp_path).unlike(replace(protocol, utterances=128)) == "utterances 512 there, 128 here"
+    assert "not in these runs" in made(tmp_path).unlike(replace(protocol, level="utterance"))
+
+
+@pytest.mark.parametrize("text", ["", "form: 2", "[1, 2]", "form: 1\nthresholds: {}"])
+def test_other_files_are_refused(tmp_path, text):
+    path = tmp_path / "other.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="calibrate"):
+        Calibration.load(path)
+    with pytest.raises(FileNotFoundError):
+        Calibration.load(tmp_path / "nothing.yaml")

@@ -1,0 +1,50 @@
+"""A notice that is no alarm, once."""
+
+import math
+
+import pytest
+from readings import reading
+
+from rankwatch.monitor.history import History
+from rankwatch.monitor.plateau import Plateau
+
+
+def notices(columns, **made):
+    """Steps at which a notice came, for columns of {layer: rank} or {layer: (rank, accuracy)}."""
+    plateau, history, found = Plateau(), History(), []
+    for i, column in enumerate(columns):
+        readings = []
+        for layer, value in column.items():
+            rank, accuracy = value if isinstance(value, tuple) else (value, math.nan)
+            readings.append(reading(i, rank, layer=layer, probe_accuracy=accuracy, **made))
+        for one in readings:
+            history.series(one).add(one, sound=True)
+        notice = plateau.look(readings, history, "held_back")
+        found += [notice] if notice is not None else []
+    return found
+
+
+def test_flat_curves_are_told_once_after_as_many_readings():
+    (notice,) = notices([{"a": 60.0 + i % 2, "b": 40.0} for i in range(100)])
+    assert (notice.step, notice.since, notice.severity) == (39, 0, "notice")
+    assert "all 2 layers" in notice.message
+
+
+@pytest.mark.parametrize("slope", [0.05, -0.05])
+def test_one_layer_that_still_changes_is_enough_for_silence(slope):
+    assert not notices([{"a": 60.0, "b": 40.0 + slope * i} for i in range(100)])
+
+
+def test_after_a_change_a_second_plateau_is_told_again():
+    columns = [{"a": 40.0}] * 60 + [{"a": 40.0 + i} for i in range(20)] + [{"a": 60.0}] * 60
+    assert [notice.step for notice in notices(columns)] == [39, pytest.approx(119, abs=20)]
+
+
+def test_a_probe_that_still_learns_is_no_plateau():
+    assert not notices([{"a": (60.0, 0.3 + 0.002 * i)} for i in range(100)])
+    assert notices([{"a": (60.0, 0.5)} for _ in range(100)])
+
+
+def test_the_training_pass_and_nan_are_not_looked_at():
+    assert not notices([{"a": 60.0}] * 60, source="train")
+    assert not notices([{"a": math.nan if i % 30 == 0 else 60.0} for i in range(60)])
