@@ -11,10 +11,11 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rankwatch.monitor.complaints import tell
 from rankwatch.monitor.exchange import processes
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
-from rankwatch.session import Session, tell
+from rankwatch.session import Session
 
 _UNSEEN = ()  # the batch, which callbacks of this Trainer are not given; None would be a loader that gives nothing
 

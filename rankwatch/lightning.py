@@ -14,7 +14,14 @@ from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import LEVELS, Settings
 from rankwatch.monitor.sources import World
 from rankwatch.session import Session
-from rankwatch.trainer_facts import as_in_training, builds_late, checkpoints, own_folder, what_training_calls
+from rankwatch.trainer_facts import (
+    OptimiserSteps,
+    as_in_training,
+    builds_late,
+    checkpoints,
+    own_folder,
+    what_training_calls,
+)
 
 if TYPE_CHECKING:
     _Base = Callback
@@ -126,7 +133,7 @@ class RankWatch(_Base):
         self._session: Session | None = None
         self._restored: dict[str, Any] = {}
         self._state: dict[str, Any] = {}
-        self._steps = self._taken = self._counted = 0
+        self._steps = OptimiserSteps()
         self._hooks: list[Callable[[], None]] = []
         self._seen: tuple[list[Reading], list[Alarm]] = ([], [])
         self._published: dict[str, float] = {}
@@ -154,7 +161,7 @@ class RankWatch(_Base):
             return
         # What `validate` with a checkpoint has restored belongs to another run; that of `fit` comes after this.
         self._restored, self._state = {}, {}
-        self._steps = self._taken = self._counted = 0
+        self._steps = OptimiserSteps()
         several = trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
         self._session = Session(
             self.settings,
@@ -189,7 +196,7 @@ class RankWatch(_Base):
                 # What only looks like an optimiser has no hooks: then `global_step` has to do.
                 registers = [getattr(optimizer, "register_step_post_hook", None) for optimizer in trainer.optimizers]
                 with self._session.monitor.complaints.guarded("counting optimiser steps"):
-                    self._hooks = [register(self._count_step).remove for register in registers if register is not None]
+                    self._hooks = [register(self._steps.count).remove for register in registers if register is not None]
             self._publish(trainer)
 
     # -- during training ---------------------------------------------------------------------------------
@@ -197,7 +204,7 @@ class RankWatch(_Base):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Hold back this batch, as long as the probe set isn't full."""
         if self._session is not None:
-            self._session.monitor.batch_starts(batch, self._optimiser_steps(trainer))
+            self._session.monitor.batch_starts(batch, self._steps.taken(trainer))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         """Draw rows from the training pass, where that is watched."""
@@ -225,7 +232,7 @@ class RankWatch(_Base):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """The last reading, and the summary."""
         if self._session is not None:
-            self._session.end(self._optimiser_steps(trainer), lambda: checkpoints(trainer))
+            self._session.end(self._steps.taken(trainer), lambda: checkpoints(trainer))
             self._publish(trainer)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
@@ -233,7 +240,7 @@ class RankWatch(_Base):
         if self._session is not None:
             try:
                 with contextlib.suppress(Exception):  # the user's own is on its way
-                    self._session.end(self._optimiser_steps(trainer), broken_off=type(exception).__name__)
+                    self._session.end(self._steps.taken(trainer), broken_off=type(exception).__name__)
             finally:
                 self._close()  # Lightning doesn't call teardown after an exception
 
@@ -255,7 +262,7 @@ class RankWatch(_Base):
 
     def _read_if_due(self, trainer: Any) -> None:
         assert self._session is not None
-        step = self._optimiser_steps(trainer)
+        step = self._steps.taken(trainer)
         if self._session.read_if_due(step, lambda: checkpoints(trainer)):
             trainer.should_stop = True
             if not trainer.fast_dev_run:
@@ -263,19 +270,6 @@ class RankWatch(_Base):
                     trainer.save_checkpoint(own_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
         if self._session.published != self._published:
             self._publish(trainer)
-
-    def _optimiser_steps(self, trainer: Any) -> int:
-        """Steps of the model. `global_step` counts each optimiser's own, so with several, batches with a step count."""
-        taken = max(int(trainer.global_step), self._counted)
-        if len(trainer.optimizers) <= 1:
-            return taken
-        self._steps += taken > self._taken
-        self._taken = taken
-        return self._steps
-
-    def _count_step(self, *_: Any) -> None:
-        """Manual optimisation may step the optimiser itself, of which `global_step` doesn't hear."""
-        self._counted += 1
 
     def _publish(self, trainer: Any) -> None:
         """Put the scalars where EarlyStopping and ModelCheckpoint look.
@@ -291,9 +285,9 @@ class RankWatch(_Base):
         """Plain values, small; loads with ``weights_only=True``."""
         if self._session is None or not self._session.attached:
             return self._restored or self._state
-        return {**self._session.state_dict(), "steps": [self._steps, self._taken, self._counted]}
+        return {**self._session.state_dict(), "steps": self._steps.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Called before `on_fit_start`, which uses it."""
         self._restored = state_dict
-        self._steps, self._taken, self._counted = [*state_dict.get("steps", ()), 0, 0, 0][:3]
+        self._steps.load_state_dict(state_dict.get("steps", ()))

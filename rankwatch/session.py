@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import math
-import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +15,7 @@ from torch import nn
 
 from rankwatch import __version__
 from rankwatch.monitor.checkpoints import LastHealthy
-from rankwatch.monitor.complaints import CollapseWarning
+from rankwatch.monitor.complaints import CollapseWarning, tell
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.outcome import Outcome
@@ -35,8 +33,6 @@ _KEPT = 20_000  # readings and alarms kept in memory; the JSONL file has them al
 
 Checkpoints = Callable[[], tuple[Sequence[str], Sequence[str]]]
 """Paths of the checkpoints that there are: those whose files never change, and those that are rewritten."""
-
-log = logging.getLogger("rankwatch")
 
 
 class Session:
@@ -290,11 +286,3 @@ class Session:
                 reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         if not self.monitor.gathering.keep(kept) and self._rank == 0:
             tell(f"{self.settings.name}: the default probe set is made anew, its curves start again ({reason}).")
-
-
-def tell(text: str) -> None:
-    """Lines for the person at the terminal."""
-    if not log.handlers and not logging.getLogger().handlers:
-        log.addHandler(logging.StreamHandler(sys.stdout))
-        log.setLevel(logging.INFO)
-    log.info(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +61,31 @@ def builds_late(pl_module: Any) -> bool:
 def _is_overridden(pl_module: Any, hook: str) -> bool:
     owner = next(cls for cls in type(pl_module).__mro__ if hook in vars(cls))
     return not owner.__module__.startswith(("pytorch_lightning.", "lightning."))
+
+
+class OptimiserSteps:
+    """Steps of the model. `global_step` counts each optimiser's own, so with several, batches with a step count."""
+
+    def __init__(self) -> None:
+        self._steps = self._taken = self._counted = 0
+
+    def taken(self, trainer: Any) -> int:
+        """How many there were until now; to be asked after each batch."""
+        taken = max(int(trainer.global_step), self._counted)
+        if len(trainer.optimizers) <= 1:
+            return taken
+        self._steps += taken > self._taken
+        self._taken = taken
+        return self._steps
+
+    def count(self, *_: Any) -> None:
+        """Manual optimisation may step the optimiser itself, of which `global_step` doesn't hear."""
+        self._counted += 1
+
+    def state_dict(self) -> list[int]:
+        """Plain numbers."""
+        return [self._steps, self._taken, self._counted]
+
+    def load_state_dict(self, state: Sequence[int]) -> None:
+        """Go on counting."""
+        self._steps, self._taken, self._counted = [*state, 0, 0, 0][:3]

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 
+log = logging.getLogger("rankwatch")
+
 
 class CollapseWarning(RuntimeWarning):
     """An alarm."""
+
+
+def tell(text: str) -> None:
+    """Lines for the person at the terminal."""
+    if not log.handlers and not logging.getLogger().handlers:
+        log.addHandler(logging.StreamHandler(sys.stdout))
+        log.setLevel(logging.INFO)
+    log.info(text)
 
 
 class Complaints:
@@ -34,7 +45,7 @@ class Complaints:
             try:
                 warnings.warn(f"{self._name}: {message}", RuntimeWarning, stacklevel=2)
             except RuntimeWarning:  # the user has made errors of warnings; ours are still no reason to end a run
-                logging.getLogger("rankwatch").warning("%s: %s", self._name, message)
+                log.warning("%s: %s", self._name, message)
 
     def fail(self, subject: str, message: str, error: Exception | None = None) -> None:
         """Raise in strict mode, else warn."""
