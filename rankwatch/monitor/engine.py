@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -17,6 +18,7 @@ from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.gathered import Evaluated, Gathered
 from rankwatch.monitor.gathering import Gathering
 from rankwatch.monitor.job import Job
+from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.pending import Pending
 from rankwatch.monitor.settings import Settings
@@ -44,6 +46,7 @@ class Monitor:
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
         outermost: Gives what training calls: the model or a wrapper around it (FSDP's), which may come later.
         rate: Gives the learning rate, or None where it isn't known.
+        mute: Path of the file that mutes alarms while it is there, or None.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Monitor:
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
         outermost: Callable[[], nn.Module] | None = None,
         rate: Callable[[], float | None] = lambda: None,
+        mute: Path | None = None,
     ) -> None:
         self.settings = settings
         self.default_device = DefaultDevice()
@@ -72,6 +76,7 @@ class Monitor:
         self._autocast = autocast
         self._outermost = outermost
         self._rate = rate
+        self._mute = MuteFile(mute)
         self._gathering: Gathering | None = None
         self._evaluator: Evaluator | None = None
         self._beside = False
@@ -110,6 +115,7 @@ class Monitor:
             self._group,
             first=self.world.rank == 0,
             quantizers=self._codebooks.names,
+            mute=self._mute,
         )
 
     @contextlib.contextmanager

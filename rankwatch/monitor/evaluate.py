@@ -15,8 +15,9 @@ from rankwatch.monitor.exchange import Exchanged, Group, merge, pack, pack_share
 from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
 from rankwatch.monitor.history import History
 from rankwatch.monitor.job import forks
-from rankwatch.monitor.judge import Judge
+from rankwatch.monitor.judge import CRITICAL, Judge
 from rankwatch.monitor.measure import measure
+from rankwatch.monitor.mute import MuteFile, loud
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.plateau import Plateau
 from rankwatch.monitor.reading import CODEBOOK, Reading
@@ -43,6 +44,7 @@ class Evaluator:
         group: The other processes, or None.
         first: Whether this is the first one.
         quantizers: Paths of the quantizers.
+        mute: What it looks at before it decides.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Evaluator:
         group: Group | None,
         *,
         first: bool,
+        mute: MuteFile,
         quantizers: Sequence[str] = (),
     ) -> None:
         self._quantizers = list(quantizers)
@@ -59,6 +62,8 @@ class Evaluator:
         self._layers = list(layers)
         self._group = group
         self._first = first
+        self._mute = mute
+        self._names = [*layers, *(detector.kind for detector in settings.judged_by)]
         self._headline = settings.sources[0]
         self._history = History()
         self._judge = Judge(self._headline, settings.judged_by)
@@ -142,7 +147,8 @@ class Evaluator:
         self, gathered: Gathered, exchanged: Exchanged, troubles: list[Trouble], seconds: dict[str, float], sent: int
     ) -> Outcome:
         start = time.perf_counter()
-        readings = self._readings(gathered.step, exchanged, troubles)
+        step = gathered.step
+        readings = self._readings(step, exchanged, troubles)
         refused = self._uncalibrated(readings)
         verdict = self._judge.judge(readings, self._history, gathered.rate)
         flat = self._plateau.look(readings, self._history, self._headline)
@@ -165,15 +171,16 @@ class Evaluator:
         )
         frames = [r for r in readings if (r.source, r.level) == (self._headline, "frame")]
         breached = any((source, level) == (self._headline, "frame") for source, level, _ in verdict.findings)
-        sound = not breached and any(reading.ok for reading in frames)
+        muted = self._mute.read(self._names)
         return Outcome(
             report,
             verdict.summary,
-            healthy=sound and verdict.level < 2,
-            collapsed=verdict.level == 2 and breached,
+            healthy=not breached and verdict.level < 2 and any(reading.ok for reading in frames),
+            collapsed=breached and any(alarm.severity == CRITICAL for alarm in loud(verdict.open, muted.globs)),
+            muted=muted.globs,
             next_step=next_step,
             refused=exchanged.refused,
-            notes={**self._notes(gathered, exchanged, next_step), **refused},
+            notes={**self._notes(gathered, exchanged, next_step), **muted.notes, **refused},
         )
 
     def _uncalibrated(self, readings: Sequence[Reading]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rankwatch.monitor.mute import loud
 from rankwatch.monitor.reading import Alarm, Protocol, Reading
 from rankwatch.monitor.report import Cost, Report
 
@@ -19,10 +20,11 @@ class Outcome:
         report: For the reporters. Its history is filled in where it is reported.
         summary: The episode's message as it would be told now, as long as any alarm holds.
         healthy: No detector found anything in the headline set's frames: a checkpoint of that step is a good one.
-        collapsed: A critical alarm holds and this reading bears it out.
+        collapsed: A critical alarm that isn't muted holds, and this reading bears it out.
         next_step: Optimiser step of the next reading.
         refused: Sources that some process can't read at all, with the reason.
         notes: Sentences for the user, by subject; each subject is told once.
+        muted: Globs over layers and kinds of alarm that are muted; see `rankwatch.monitor.mute`.
     """
 
     report: Report
@@ -32,6 +34,12 @@ class Outcome:
     next_step: int
     refused: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    muted: tuple[str, ...] = ()
+
+    @property
+    def loud(self) -> tuple[Alarm, ...]:
+        """Alarms that hold and aren't muted."""
+        return loud(self.report.open_alarms, self.muted)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""
@@ -55,6 +63,7 @@ class Outcome:
             "next_step": self.next_step,
             "refused": dict(self.refused),
             "notes": dict(self.notes),
+            "muted": list(self.muted),
         }
 
     @classmethod
@@ -68,7 +77,7 @@ class Outcome:
             "cost": Cost(**fields.pop("cost")),
             "history": {},
         }
-        return cls(**{**plain, "report": Report(**fields, **made)})
+        return cls(**{**plain, "report": Report(**fields, **made), "muted": tuple(plain["muted"])})
 
 
 def _reading(plain: Mapping[str, Any]) -> Reading:

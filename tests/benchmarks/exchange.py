@@ -46,6 +46,7 @@ from loopback import exchanges
 from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack, pack_share
 from rankwatch.monitor.gathered import Gathered
+from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Key, Rows, Window
@@ -104,7 +105,7 @@ def answer(layers: int) -> torch.Tensor:
         window.add({name: drawn}, 64)
     settings = Settings(n_utterances=64, max_overhead=None)
     protocols = {("held_back", level): Protocol("held_back", level, 64, 4, 0, None) for level in LEVELS}
-    evaluator = Evaluator(settings, names, None, first=True)
+    evaluator = Evaluator(settings, names, None, first=True, mute=MuteFile(None))
     return pack(evaluator.evaluate(Gathered(500, [window], protocols)).outcome.to_plain())
 
 

@@ -8,6 +8,7 @@ from processes import Processes
 
 from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
 from rankwatch.monitor.gathered import Gathered
+from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
@@ -36,8 +37,8 @@ def gathered(part, step=10, spoil=()):
     return Gathered(step, [window], protocols)
 
 
-def evaluator(group=None, rank=0):
-    return Evaluator(SETTINGS, LAYERS, group, first=rank == 0)
+def evaluator(group=None, rank=0, layers=LAYERS, mute=None):
+    return Evaluator(SETTINGS, layers, group, first=rank == 0, mute=MuteFile(mute))
 
 
 def together(shares):
@@ -64,6 +65,22 @@ def test_all_processes_have_one_outcome_that_of_one_with_all_rows(cut):
         assert other.n == n
         assert other.effective_rank == pytest.approx(rank, rel=1e-9)
     assert all(calls == ["to_first", "from_first"] for calls in processes.calls)  # and no other
+
+
+def test_only_the_first_process_looks_whether_it_is_muted(tmp_path):
+    (tmp_path / "first").write_text("layers.0\nL07\n")
+    (tmp_path / "second").touch()
+    processes = Processes(2)
+
+    def evaluate(group, rank):
+        mute = tmp_path / ("first", "second")[rank]
+        return evaluator(group, rank, mute=mute).evaluate(gathered(slice(64 * rank, 64 * rank + 64)))
+
+    outcomes = [found.outcome for found in processes.run(evaluate)]
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[1].muted == ("layers.0", "L07")
+    assert "'L07' is neither" in outcomes[1].notes["mute L07"]
+    assert Outcome.from_plain(outcomes[0].to_plain()) == outcomes[0]
 
 
 def test_a_process_that_failed_is_named_and_the_others_go_on():
@@ -110,7 +127,7 @@ def test_its_state_goes_on_with_the_layers_that_there_still_are():
     one.evaluate(gathered(slice(None), 10))
     assert other.load_state_dict(one.state_dict()) == ""
     assert other.tables() == one.tables()
-    fewer = Evaluator(SETTINGS, ["layers.1", "layers.9"], None, first=True)
+    fewer = evaluator(layers=["layers.1", "layers.9"])
     told = fewer.load_state_dict(one.state_dict())
     assert "without layers.0" in told
     assert "with layers.9" in told
