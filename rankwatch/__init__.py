@@ -20,12 +20,16 @@ _HOMES = {
     "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
     "Alarm": "rankwatch.monitor.reading",
+    "AlarmEvent": "rankwatch.actions",
+    "CollapseError": "rankwatch.actions",
     "Protocol": "rankwatch.monitor.reading",
     "Reading": "rankwatch.monitor.reading",
 }
 
 __all__ = [
     "Alarm",
+    "AlarmEvent",
+    "CollapseError",
     "Protocol",
     "RankEstimate",
     "RankWatch",
@@ -38,6 +42,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from rankwatch.actions import AlarmEvent, CollapseError
     from rankwatch.inspection import inspect
     from rankwatch.lightning import RankWatch
     from rankwatch.loop import Watch

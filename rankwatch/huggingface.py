@@ -31,7 +31,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
 
     Args:
         arguments: All arguments of `rankwatch.RankWatch`. With ``on_collapse="stop"`` the Trainer saves a checkpoint
-            and ends.
+            and ends; with ``"raise"`` it does the same, and then raises `rankwatch.CollapseError`.
 
     Attributes:
         readings: What was measured, newest last.
@@ -155,6 +155,8 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
                 if not args.load_best_model_at_end:
                     self._read_last(state)
                 self._session.end(state.global_step)
+                if self._session.stopped:
+                    self._session.give_up(state.global_step)
             finally:
                 self._close()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pytorch_lightning import Callback
 
+from rankwatch.actions import AlarmEvent
 from rankwatch.monitor.exchange import ProcessGroup
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import LEVELS, Settings
@@ -60,7 +61,10 @@ class RankWatch(_Base):
         frames_per_utterance: Frames drawn from each.
         projection: ``"auto"`` (half of the columns where there are more than 512: a quarter of the time), None, or k:
             columns that wide layers are projected to at random.
-        on_collapse: ``"warn"``, or ``"stop"``: end the run at once, with a checkpoint of that moment.
+        on_collapse: ``"warn"``; ``"stop"``: end the run at once, with a checkpoint of that moment; or ``"raise"``: the
+            same, with `rankwatch.CollapseError`, which `min_steps` and `min_epochs` don't hold up.
+        on_alarm: ``f(event)``, or its import path, called with a `rankwatch.AlarmEvent` on the first process when an
+            episode of alarms begins, grows worse or ends; in a thread of its own.
         max_overhead: Share of the run's wall time that watching may take. Where readings every `every_n_steps` would
             take more they are made less often, which is said; on all processes alike. A run is taken to last ten
             minutes at least, so that short ones have readings. None: never less often, reproducible to the step.
@@ -101,6 +105,7 @@ class RankWatch(_Base):
         frames_per_utterance: int = 4,
         projection: str | int | None = "auto",
         on_collapse: str = "warn",
+        on_alarm: str | Callable[[AlarmEvent], Any] | None = None,
         max_overhead: float | None = 0.01,
         lengths: str | Callable[[Any], Any] = "auto",
         frames: str = "unmasked",
@@ -122,6 +127,7 @@ class RankWatch(_Base):
             frames_per_utterance=frames_per_utterance,
             projection=projection,
             on_collapse=on_collapse,
+            on_alarm=on_alarm,
             max_overhead=max_overhead,
             lengths=lengths,
             frames=frames,
@@ -188,10 +194,9 @@ class RankWatch(_Base):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """The run's time begins."""
         if self._session is not None:
-            unmet = trainer.min_steps or trainer.min_epochs
-            shortest = f"min_steps={trainer.min_steps}, min_epochs={trainer.min_epochs} are met" if unmet else ""
+            bounds = [f"{name}={least}" for name in ("min_steps", "min_epochs") if (least := getattr(trainer, name))]
             # Some recipes attach their loggers late.
-            self._session.begin(loggers=() if trainer.fast_dev_run else trainer.loggers, shortest=shortest)
+            self._session.begin(loggers=() if trainer.fast_dev_run else trainer.loggers, shortest=" and ".join(bounds))
             if not pl_module.automatic_optimization:
                 # What only looks like an optimiser has no hooks: then `global_step` has to do.
                 registers = [getattr(optimizer, "register_step_post_hook", None) for optimizer in trainer.optimizers]
@@ -268,6 +273,7 @@ class RankWatch(_Base):
             if not trainer.fast_dev_run:
                 with self._session.monitor.complaints.guarded("writing a checkpoint of the collapse"):
                     trainer.save_checkpoint(own_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
+            self._session.give_up(step)
         if self._session.published != self._published:
             self._publish(trainer)
 

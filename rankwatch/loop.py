@@ -103,17 +103,26 @@ class Watch:
 
         Returns:
             Whether to stop: with ``on_collapse="stop"``, once, on all processes alike.
+
+        Raises:
+            CollapseError: With ``on_collapse="raise"``, at that moment instead.
         """
         self._steps += 1
         if not self._began:
             reason = "step() without a batch: put `with watch.batch(batch):` around each forward and backward pass"
             self._session.monitor.complaints.fail("batch", reason)
-        return self._session.read_if_due(self._steps, self._saved)
+        return self._read_if_due()
 
     def epoch(self) -> bool:
         """One pass over the data is over: the default probe set is complete, however small. Returns as `step` does."""
         self._session.monitor.epoch_ends()
-        return self._session.read_if_due(self._steps, self._saved)
+        return self._read_if_due()
+
+    def _read_if_due(self) -> bool:
+        stop = self._session.read_if_due(self._steps, self._saved)
+        if stop:
+            self._session.give_up(self._steps)
+        return stop
 
     def saved(self, checkpoint: str | Path) -> None:
         """A checkpoint was written; the last one from before a collapse is kept, also if this file is deleted."""

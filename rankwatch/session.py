@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,19 +12,16 @@ from typing import Any
 
 from torch import nn
 
-from rankwatch import __version__
+from rankwatch.actions import Alerts, CollapseError
+from rankwatch.books import Books
 from rankwatch.monitor.checkpoints import LastHealthy
-from rankwatch.monitor.complaints import CollapseWarning, tell
+from rankwatch.monitor.complaints import tell
 from rankwatch.monitor.engine import Monitor
-from rankwatch.monitor.exchange import Group
+from rankwatch.monitor.exchange import Group, pack, unpack
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Alarm, Reading
-from rankwatch.monitor.report import RunEnd
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import World
-from rankwatch.monitor.table import run_header
-from rankwatch.reporting import reporters_for
-from rankwatch.reporting.reporter import ReporterGroup
 from rankwatch.reporting.tags import monitored, monitored_defaults
 from rankwatch.sampling.probe_sets import ProbeSet
 
@@ -63,15 +59,23 @@ class Session:
         self.readings: deque[Reading] = deque(maxlen=_KEPT)
         self.alarms: deque[Alarm] = deque(maxlen=_KEPT)
         self.published = monitored_defaults(settings.name, settings.levels, settings.sources)
-        self.monitor = Monitor(
-            settings, world=world, group=group, precision=precision, autocast=autocast, outermost=outermost
-        )
         self._folder = folder
-        self._loggers: Sequence[Any] = ()
+        self._group = group
+        self.monitor = Monitor(
+            settings,
+            world=world,
+            group=group,
+            precision=precision,
+            autocast=autocast,
+            outermost=outermost,
+            mute=folder / f"{settings.name}.mute" if folder is not None else None,
+        )
+        self._books = Books(settings, self.monitor, self.records)
+        self._alerts = Alerts(settings, self.records, self.monitor.complaints)
         self._rank = self.monitor.world.rank
         self._healthy = LastHealthy(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
-        self._reporters: ReporterGroup | None = None
         self._stopped_at: int | None = None
+        self._collapse = ""
         self._set_saved = False
         self.attached = False  # as long as there is nothing to watch there is no state
 
@@ -90,8 +94,8 @@ class Session:
             shortest: What keeps the run from stopping early, in words, or empty.
         """
         self.monitor.stopwatch.begin()
-        self._loggers = loggers
-        if not self._loggers and self._folder is not None and self._rank == 0:
+        self._books.loggers = loggers
+        if not loggers and self._folder is not None and self._rank == 0:
             self.monitor.complaints.warn("logger", f"the trainer has no logger; readings go to {self.records} only")
         if self.settings.on_collapse == "stop" and shortest:
             self.monitor.complaints.warn("shortest", f"on_collapse='stop' can't end the run before {shortest}")
@@ -130,34 +134,42 @@ class Session:
             self.last_reading(step, checkpoints)
         elif self.monitor.arrives_soon():
             self._hand_over()
-        reporters, self._reporters = self._reporters, None
-        if reporters is None:
-            return
-        with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("the last pictures"):
-            reporters.settle()
-        kept = self._healthy.path if self._healthy is not None else None
-        with self.monitor.complaints.guarded("the summary"):
-            reporters.end(
-                RunEnd(
-                    step=step,
-                    readings=self.monitor.readings_taken,
-                    share=self.monitor.stopwatch.share,
-                    seconds=self.monitor.stopwatch.spent,
-                    alarms=list(self.alarms),
-                    records=str(self.records or ""),
-                    stopped=self._stopped_at is not None,
-                    checkpoint=str(kept or ""),
-                    notes=self._closing_notes(broken_off),
-                )
-            )
+        self._books.close(
+            step,
+            list(self.alarms),
+            stopped=self.stopped,
+            checkpoint=self._last_healthy,
+            broken_off=broken_off,
+        )
+        self._alerts.settle()
 
-    def _closing_notes(self, broken_off: str) -> list[str]:
-        notes = [f"the run broke off: {broken_off}"] if broken_off else []
-        longest, every = self.monitor.longest_interval, self.settings.every_n_steps
-        share = self.settings.max_overhead
-        if share is not None and longest > every:
-            notes.append(f"up to {longest} steps lay between readings instead of {every}, for max_overhead={share:g}")
-        return notes
+    def give_up(self, step: int) -> None:
+        """With ``on_collapse="raise"``, once `read_if_due` has said to stop: close the books, then end the run.
+
+        Nobody leaves before the first process is done: a launcher may end the others as soon as one is gone.
+
+        Raises:
+            CollapseError: The same on all processes.
+        """
+        if self.settings.on_collapse != "raise":
+            return
+        with contextlib.suppress(Exception):  # a better one is on its way
+            self.end(step)
+        told = [self._collapse, str(self._last_healthy or "")]
+        if self._group is not None:
+            with contextlib.suppress(Exception):  # a process that is gone
+                told, _ = unpack(self._group.from_first(pack(told)))
+        message, kept = told
+        raise CollapseError(message, step, Path(kept) if kept else None)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a collapse has ended the run."""
+        return self._stopped_at is not None
+
+    @property
+    def _last_healthy(self) -> Path | None:
+        return self._healthy.path if self._healthy is not None else None
 
     def close(self) -> None:
         """No hook, no thread and no process group of ours outlives the run, nor what was put aside in vain."""
@@ -189,7 +201,8 @@ class Session:
         stop = False
         with self.monitor.complaints.guarded("a reading"):
             outcome = self.monitor.outcome()
-            stop = outcome.collapsed and self.settings.on_collapse == "stop" and self._stopped_at is None
+            stop = outcome.collapsed and self.settings.on_collapse != "warn" and self._stopped_at is None
+            self._collapse = outcome.report.message or outcome.summary
             with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("reporting a reading"):
                 self._tell(outcome, stop)
         return stop
@@ -210,29 +223,16 @@ class Session:
         if math.isnan(report.health):  # nothing was measured: the last value stands
             values.pop(f"{settings.name}/health")
         self.published.update(values)
-        if self._reporters is None:
-            self._start_reporting(outcome)
-        message = report.message or (outcome.summary if stop else "")
+        severity = self._alerts.severity(outcome, stop)
+        message = report.message or (outcome.summary if severity else "")
         if self._healthy is not None and self._rank == 0:
             with self.monitor.complaints.guarded("keeping the last healthy checkpoint"):
                 self._healthy.settle(outcome.healthy)
             message = f"{message} {self._healthy.describe()}" if message else ""
-        if self._reporters is not None:
-            self._reporters.report(dataclasses.replace(report, message=message))
-        if message and self._rank == 0:
-            warnings.warn(f"{settings.name}: {message}", CollapseWarning, stacklevel=2)
-
-    def _start_reporting(self, outcome: Outcome) -> None:
-        """After the first reading, when the table is complete."""
-        complaints = self.monitor.complaints
-        lead = self._rank == 0
-        self._reporters = ReporterGroup(
-            reporters_for(self._loggers, self.records, tell) if lead else [],
-            lambda sentence: complaints.warn(sentence, sentence),
-            strict=self.settings.strict,
-        )
-        header = run_header(self.settings, self.monitor.gathering, __version__, outcome.report.cost)
-        self._reporters.start(header)
+            self._collapse = message
+        self._books.report(dataclasses.replace(report, message=message))
+        if self._rank == 0:
+            self._alerts.give(severity, outcome, message, self._last_healthy)
 
     # -- state -------------------------------------------------------------------------------------------
 
@@ -251,6 +251,7 @@ class Session:
             "monitor": self.monitor.state_dict(),
             "published": dict(self.published),
             "healthy": self._healthy.state_dict() if self._healthy is not None else None,
+            "alerts": self._alerts.state_dict(),
             "folder": str(self._folder or ""),
             "processes": self.monitor.world.size,
         }
@@ -273,6 +274,7 @@ class Session:
         with self.monitor.complaints.guarded("taking over the state from before the restart"):
             self.monitor.load_state_dict(state["monitor"])
             self.published.update(state["published"])
+            self._alerts.load_state_dict(state["alerts"])
             if self._healthy is not None and state["healthy"] is not None:
                 self._healthy.load_state_dict(state["healthy"])
         if self.settings.default_set is None:

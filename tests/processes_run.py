@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from toys import Encoder, Noise, collate
+from toys import Encoder, Module, Noise, collate, pl, trainer
 
 import rankwatch.monitor.budget
 import rankwatch.monitor.exchange
-from rankwatch import Watch
+from rankwatch import CollapseError, RankWatch, Watch
 from rankwatch.monitor.exchange import ProcessGroup
 from rankwatch.monitor.settings import Settings
 from rankwatch.session import Session
@@ -143,11 +143,60 @@ def raising(rank, where=1):
     return probe
 
 
+def error(caught, folder):
+    """Of a collapse, and what had been written when it was raised: this process leaves at once."""
+    there = [path.name for path in folder.rglob("*") if path.is_file()]
+    records = [line for path in folder.rglob("*.jsonl") for line in path.read_text().splitlines()]
+    return {
+        "error": [caught.step, caught.message, str(caught.checkpoint)],
+        "files": sorted(there),
+        "last": json.loads(records[-1]) if records else {},
+    }
+
+
+def loop_that_raises(rank, folder, model):
+    """A collapse in a loop of plain torch; the healthy checkpoint is known to the first process alone."""
+    with Watch(model, folder, every_n_steps=2, n_utterances=16, on_collapse="raise", strict=True) as watch:
+        try:
+            for step, batch in enumerate(batches(rank, 2, steps=60)):
+                if step == 3:
+                    torch.save({}, folder / "at3.pt")
+                    watch.saved(folder / "at3.pt")
+                if step == 6:
+                    for layer in model.module.layers:
+                        layer.collapse.kind = "line"
+                with watch.batch(batch):
+                    model(*batch)
+                watch.step()
+        except CollapseError as caught:
+            return error(caught, folder)
+    raise AssertionError("no collapse was seen")
+
+
+def trainer_that_raises(rank, folder):
+    """The same under Lightning, with gradient accumulation, in processes that somebody else has started."""
+    os.environ["LOCAL_RANK"] = str(rank)
+    watch = RankWatch(every_n_steps=2, n_utterances=16, on_collapse="raise", strict=True, max_overhead=None)
+    ddp = pl.strategies.DDPStrategy(process_group_backend="gloo", find_unused_parameters=True)
+    settings = {"max_steps": 60, "min_steps": 50, "accumulate_grad_batches": 2, "use_distributed_sampler": False}
+    run = trainer(folder, watch, strategy=ddp, devices=2, logger=False, enable_checkpointing=False, **settings)
+    data = torch.utils.data.DataLoader(Noise(64).items[rank::2], 4, collate_fn=collate)
+    try:
+        run.fit(Module(collapse="line"), data)
+    except CollapseError as caught:
+        return {**error(caught, folder), "step": run.global_step, "batch": run.fit_loop.epoch_loop.batch_idx}
+    raise AssertionError("no collapse was seen")
+
+
 def job(name, rank, folder):
     if name.startswith(("fsdp", "ddp")):
         kind, *how = name.split("+")
         return sharded(kind, rank, folder, watched="alone" not in how, late="late" in how)
+    if name == "collapse-trainer":
+        return trainer_that_raises(rank, folder.with_name(name))
     model = torch.nn.parallel.DistributedDataParallel(Encoder(dropout=0.0, layer_drop=0.0))
+    if name == "collapse":
+        return loop_that_raises(rank, folder, model)
     if name == "uneven":
         return loop(rank, folder, model, micro=lambda rank: 2 + rank, strict=True)
     if name == "raising":

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from toys import Noise
 
+from rankwatch import CollapseError
 from rankwatch.monitor.complaints import CollapseWarning
 
 pytest.importorskip("transformers")
@@ -121,6 +122,17 @@ def test_a_collapse_stops_the_trainer_with_a_checkpoint(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint-3").exists()  # save_total_limit
     kept = tmp_path / "rankwatch/RankWatch.last_healthy.ckpt"
     assert json.loads((kept / "trainer_state.json").read_text())["global_step"] == 3
+
+
+def test_a_collapse_is_raised_after_checkpoint_and_summary(tmp_path: Path) -> None:
+    callback = RankWatchCallback(**{**SETTINGS, "every_n_steps": 2, "n_utterances": 16}, on_collapse="raise")
+    with pytest.warns(CollapseWarning), pytest.raises(CollapseError, match=r"CRITICAL.*encoder\.layers\.2") as caught:
+        train(tmp_path, Break(), callback, max_steps=60, save_strategy="steps", save_steps=3, save_total_limit=1)
+    error = caught.value
+    assert (tmp_path / f"checkpoint-{error.step}" / "RankWatch.pt").exists()
+    assert error.checkpoint == tmp_path / "rankwatch/RankWatch.last_healthy.ckpt"
+    end = json.loads((tmp_path / "rankwatch/RankWatch.jsonl").read_text().splitlines()[-1])
+    assert (end["record"], end["step"], end["stopped"]) == ("end", error.step, True)
 
 
 def test_resumed_it_goes_on_where_it_was(tmp_path: Path) -> None:

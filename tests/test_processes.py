@@ -16,6 +16,7 @@ with contextlib.suppress(ImportError):  # torch 2.6 and newer
     from torch.distributed.fsdp import fully_shard
 
     SHARDED += ["fsdp2"] if callable(fully_shard) else []
+ENDS = ["collapse", "collapse-trainer"]
 FAULTS = ["uneven", "raising", "raising-first", "lost", "stretched", "gone", "apart"]
 
 
@@ -23,7 +24,7 @@ FAULTS = ["uneven", "raising", "raising-first", "lost", "stretched", "gone", "ap
 def seen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     script = Path(__file__).with_name("processes_run.py")
-    jobs = ["ddp", *FAULTS, *(f"{kind}{how}" for kind in SHARDED for how in ("", "+alone", "+late"))]
+    jobs = ["ddp", *ENDS, *FAULTS, *(f"{kind}{how}" for kind in SHARDED for how in ("", "+alone", "+late"))]
     done = subprocess.run([sys.executable, script, folder, *jobs], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-4000:]
     return lambda name, rank: json.loads((folder / f"{name}.{rank}.json").read_text())
@@ -46,6 +47,26 @@ def test_a_sharded_model_trains_as_without_us_and_reads_as_a_whole_one(seen, kin
         assert watched["weights"] == alone["weights"]
         assert _ranks(watched) == pytest.approx(whole, rel=1e-3)  # summed in another order
         assert _steps(watched) == [2, 4, 8, 12]
+
+
+def test_a_collapse_is_raised_on_all_processes_after_the_first_one_has_written_all(seen):
+    first, second = seen("collapse", 0), seen("collapse", 1)
+    assert first["error"] == second["error"]
+    step, message, checkpoint = first["error"]
+    assert step == 13  # collapsed from step 7 on: the readings of 8, 10 and 12
+    assert "CRITICAL at step 12" in message
+    assert checkpoint.endswith("collapse-0/RankWatch.last_healthy.ckpt")
+    assert (first["last"]["record"], first["last"]["stopped"]) == ("end", True)
+
+
+def test_under_lightning_the_checkpoint_and_the_books_are_there_when_it_is_raised(seen):
+    first, second = seen("collapse-trainer", 0), seen("collapse-trainer", 1)
+    assert first["error"] == second["error"]
+    assert first["error"][0] == first["step"] == second["step"] == 5
+    assert first["batch"] == second["batch"] == 1  # the second of an epoch's eight: it ends there
+    for found in (first, second):
+        assert "RankWatch-collapse-step=5.ckpt" in found["files"]
+        assert (found["last"]["record"], found["last"]["stopped"]) == ("end", True)
 
 
 def test_processes_with_other_numbers_of_batches_meet_at_optimiser_steps(seen):

@@ -10,6 +10,7 @@ from typing import Any
 from rankwatch.monitor.calibration import Calibration
 from rankwatch.monitor.detectors import SENSITIVITIES, Detector, default_detectors
 from rankwatch.numerics import choose_projection
+from rankwatch.sampling.runner import import_function
 
 LEVELS = ("frame", "utterance")
 
@@ -36,6 +37,7 @@ class Settings:
     on_collapse: str = "warn"
     sensitivity: str = "default"
     detectors: Sequence[Detector] | None = None
+    on_alarm: Any = None
     max_overhead: float | None = 0.01
     lengths: Any = "auto"
     frames: str = "unmasked"
@@ -63,7 +65,6 @@ class Settings:
         )
         _require(self.sample_rate >= 1, "sample_rate", self.sample_rate, "a number of samples per second")
         _require(self.max_seconds > 0, "max_seconds", self.max_seconds, "more than 0")
-        _require(self.on_collapse in ("warn", "stop"), "on_collapse", self.on_collapse, "'warn' or 'stop'")
         if self.sensitivity not in SENSITIVITIES:
             wanted = f"one of {', '.join(SENSITIVITIES)}, or a file that `rankwatch calibrate` wrote (.yaml)"
             _require(str(self.sensitivity).endswith((".yaml", ".yml")), "sensitivity", self.sensitivity, wanted)
@@ -72,6 +73,10 @@ class Settings:
         for detector in self.detectors or ():
             fits = callable(getattr(detector, "check", None)) and isinstance(getattr(detector, "kind", None), str)
             _require(fits, "detectors", detector, "objects with kind, patience and check(reading, past, moment)")
+        ways = ("warn", "stop", "raise")
+        _require(self.on_collapse in ways, "on_collapse", self.on_collapse, "'warn', 'stop' or 'raise'")
+        call_ok = self.on_alarm is None or callable(self.alarm_call)
+        _require(call_ok, "on_alarm", self.on_alarm, "a function of an AlarmEvent, or its import path")
         share_ok = self.max_overhead is None or 0 < self.max_overhead <= 1
         _require(share_ok, "max_overhead", self.max_overhead, "a share of the run's time in (0, 1], or None")
         known = ("unmasked", "masked", "all")
@@ -79,9 +84,10 @@ class Settings:
         for name in self.sets:
             fits = bool(name) and "/" not in name and "@" not in name and name != "train"
             _require(fits, "probe_sets", name, "names without '/' or '@', and 'train' is taken")
-        if self.on_collapse == "stop" and not (self.sets and "frame" in self.levels):
+        if self.on_collapse != "warn" and not (self.sets and "frame" in self.levels):
             raise ValueError(
-                "RankWatch(on_collapse='stop') needs a probe set and the frame level: only they raise critical alarms"
+                f"RankWatch(on_collapse={self.on_collapse!r}) needs a probe set and the frame level: only they raise "
+                "critical alarms"
             )
         if not self.sets and not self.watch_train:
             raise ValueError("probe_sets is empty and watch_train is off: there is nothing to read")
@@ -105,6 +111,11 @@ class Settings:
         if self.detectors is not None:
             return tuple(self.detectors)
         return default_detectors(self.sensitivity) if self.calibration is None else self.calibration.detectors()
+
+    @property
+    def alarm_call(self) -> Any:
+        """The function that `on_alarm` is or names."""
+        return import_function(self.on_alarm) if isinstance(self.on_alarm, str) else self.on_alarm
 
     @property
     def lag(self) -> int:

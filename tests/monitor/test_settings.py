@@ -18,13 +18,19 @@ from rankwatch.monitor.settings import Settings
         ({"layers": []}, "layers"),
         ({"projection": 1}, "projection=1"),
         ({"projection": "half"}, "projection='half'"),
-        ({"on_collapse": "panic"}, "on_collapse='panic'.*'warn' or 'stop'"),
+        ({"on_collapse": "panic"}, "on_collapse='panic'.*'warn', 'stop' or 'raise'"),
+        ({"on_alarm": 7}, "on_alarm=7.*a function of an AlarmEvent"),
+        ({"on_alarm": "nowhere.post"}, "'nowhere.post' names no function that can be imported"),
         ({"name": ""}, "name"),
         ({"name": "a/b"}, "name='a/b'"),
         ({"probe_sets": "folder"}, "probe_sets='folder'"),
         ({"probe_sets": {"train": "auto"}}, "'train' is taken"),
         ({"probe_sets": {}}, "nothing to read"),
         ({"on_collapse": "stop", "levels": ["utterance"]}, "needs a probe set and the frame level"),
+        (
+            {"on_collapse": "raise", "levels": ["utterance"]},
+            "'raise'.*needs a probe set and the frame level",
+        ),
     ],
 )
 def test_bad_arguments_are_named(arguments, words):

@@ -1,0 +1,95 @@
+"""What a run leaves behind: the reporters, opened at its first reading and closed with its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rankwatch import __version__
+from rankwatch.monitor.complaints import tell
+from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.reading import Alarm
+from rankwatch.monitor.report import Report, RunEnd
+from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.table import run_header
+from rankwatch.reporting import reporters_for
+from rankwatch.reporting.reporter import ReporterGroup
+
+
+class Books:
+    """The reporters of a run. All processes keep books; those of the first one have pages.
+
+    Args:
+        settings: The user's arguments.
+        monitor: Knows what a run is like and what it has cost.
+        records: The JSONL file, or None.
+
+    Attributes:
+        loggers: The trainer's; also SummaryWriters.
+    """
+
+    def __init__(self, settings: Settings, monitor: Monitor, records: Path | None) -> None:
+        self._settings = settings
+        self._monitor = monitor
+        self._records = records
+        self._reporters: ReporterGroup | None = None
+        self.loggers: Sequence[Any] = ()
+
+    def report(self, report: Report) -> None:
+        """Show a reading; the first one shows the table, which is complete then."""
+        if self._reporters is None:
+            self._reporters = self._open(report)
+        self._reporters.report(report)
+
+    def _open(self, report: Report) -> ReporterGroup:
+        complaints = self._monitor.complaints
+        first = self._monitor.world.rank == 0
+        reporters = ReporterGroup(
+            reporters_for(self.loggers, self._records, tell) if first else [],
+            lambda sentence: complaints.warn(sentence, sentence),
+            strict=self._settings.strict,
+        )
+        reporters.start(run_header(self._settings, self._monitor.gathering, __version__, report.cost))
+        return reporters
+
+    def close(
+        self, step: int, alarms: Sequence[Alarm], *, stopped: bool, checkpoint: Path | None, broken_off: str
+    ) -> None:
+        """Show the summary, once, if there was anything before.
+
+        Args:
+            step: Optimiser steps taken.
+            alarms: All that were raised.
+            stopped: Whether an alarm has ended the run.
+            checkpoint: The last healthy one.
+            broken_off: What else has, or empty.
+        """
+        reporters, self._reporters = self._reporters, None
+        if reporters is None:
+            return
+        monitor = self._monitor
+        with monitor.stopwatch.part("reporting"), monitor.complaints.guarded("the last pictures"):
+            reporters.settle()
+        with monitor.complaints.guarded("the summary"):
+            reporters.end(
+                RunEnd(
+                    step=step,
+                    readings=monitor.readings_taken,
+                    share=monitor.stopwatch.share,
+                    seconds=monitor.stopwatch.spent,
+                    alarms=alarms,
+                    records=str(self._records or ""),
+                    stopped=stopped,
+                    checkpoint=str(checkpoint or ""),
+                    notes=self._closing_notes(broken_off),
+                )
+            )
+
+    def _closing_notes(self, broken_off: str) -> list[str]:
+        notes = [f"the run broke off: {broken_off}"] if broken_off else []
+        longest, every = self._monitor.longest_interval, self._settings.every_n_steps
+        share = self._settings.max_overhead
+        if share is not None and longest > every:
+            notes.append(f"up to {longest} steps lay between readings instead of {every}, for max_overhead={share:g}")
+        return notes

@@ -1,0 +1,323 @@
+"""What an alarm sets off: an error instead of a stop, a call of the user's, and neither while it is muted."""
+
+import json
+import pickle
+import threading
+import warnings
+from types import SimpleNamespace
+
+import pytest
+import torch
+from toys import Encoder, Module, loader, pl, trainer
+
+from rankwatch import AlarmEvent, CollapseError, RankWatch, Watch
+from rankwatch.actions import Alerts
+from rankwatch.monitor.complaints import Complaints
+from rankwatch.monitor.mute import loud
+from rankwatch.monitor.reading import Alarm
+from rankwatch.monitor.settings import Settings
+
+SETTINGS = {"every_n_steps": 1, "n_utterances": 8, "levels": ["frame"], "strict": True, "max_overhead": None}
+
+
+def fit(folder, callback, model=None, **arguments):
+    """A run that collapses from the start; whatever it warns of is given back, too."""
+    pl.seed_everything(0)
+    run = trainer(folder, callback, **{"max_steps": 100, **arguments})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            run.fit(model or Module(collapse="line"), loader())
+        except CollapseError as error:
+            return run, error, [str(one.message) for one in caught]
+    return run, None, [str(one.message) for one in caught]
+
+
+class Loop:
+    """Steps of a model that doesn't learn, with a reading after each; its two blocks collapse and recover on demand.
+
+    Three readings in a row begin an alarm and three end it; what came of one is told a step later.
+    """
+
+    def __init__(self, folder, state=None, **settings):
+        torch.manual_seed(0)
+        self.model, self.data = Encoder(depth=2), list(loader(16))
+        self.watch = Watch(self.model, folder, **{**SETTINGS, **settings})
+        if state is not None:
+            self.watch.load_state_dict(state)
+        self.warned = []
+
+    def run(self, steps, kind="none", blocks=(0, 1)):
+        """Step at which the watch asked for a stop, or None."""
+        for block, layer in enumerate(self.model.layers):
+            layer.collapse.kind = kind if block in blocks else "none"
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                return self._steps(steps)
+            finally:
+                self.warned += [str(one.message) for one in caught if str(one.message).startswith("RankWatch")]
+
+    def _steps(self, steps):
+        for _ in range(steps):
+            batch = self.data[self.watch.steps % 2]
+            with self.watch.batch(batch):
+                self.model(*batch)
+            if self.watch.step():
+                return self.watch.steps
+        return None
+
+
+def records(folder):
+    return [json.loads(line) for line in next(folder.rglob("*.jsonl")).read_text().splitlines()]
+
+
+# -- an error ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_collapse_ends_the_run_with_an_error_when_all_is_written(tmp_path, strict):
+    module = Module(collapse="line")
+    callback = RankWatch(**{**SETTINGS, "every_n_steps": 5, "strict": strict}, on_collapse="raise")
+    run, error, told = fit(tmp_path, callback, module, min_steps=60)
+    assert error.step == run.global_step == 11  # min_steps holds up a stop, not an error
+    assert "CRITICAL at step 10: dimensional collapse" in str(error)
+    assert str(error) == error.message
+    assert not any("can't end the run" in one for one in told)
+    (saved,) = tmp_path.rglob("*collapse-step=11.ckpt")
+    assert torch.load(saved, weights_only=True)["global_step"] == 11
+    end = records(tmp_path)[-1]
+    assert (end["record"], end["stopped"], end["notes"]) == ("end", True, [])
+    assert [record["record"] for record in records(tmp_path)].count("end") == 1
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+    assert callback.alarms
+
+
+@pytest.mark.parametrize("on_collapse", ["stop", "raise"])
+def test_under_gradient_accumulation_it_ends_in_the_middle_of_an_epoch_at_the_step_told(tmp_path, on_collapse):
+    callback = RankWatch(**{**SETTINGS, "every_n_steps": 5}, on_collapse=on_collapse)
+    run, error, told = fit(tmp_path, callback, accumulate_grad_batches=3)
+    assert run.global_step == 11
+    assert run.fit_loop.epoch_loop.total_batch_idx + 1 == 3 * 8 + 6  # an epoch's 8 batches are 3 steps
+    assert (error is not None) == (on_collapse == "raise")
+    assert len(list(tmp_path.rglob("*collapse-step=11.ckpt"))) == 1
+    assert any("CRITICAL at step 10" in one for one in told)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ({"min_steps": 20, "min_epochs": 0}, "before min_steps=20"),
+        ({"min_epochs": 3}, "before min_epochs=3"),
+        ({"min_steps": 20, "min_epochs": 3}, "before min_steps=20 and min_epochs=3"),
+    ],
+)
+def test_what_holds_up_a_stop_is_told_at_the_start_and_does(tmp_path, bounds, words):
+    run, _, told = fit(tmp_path, RankWatch(**SETTINGS, on_collapse="stop"), **bounds)
+    assert any(one.endswith(f"on_collapse='stop' can't end the run {words}") for one in told)
+    assert run.global_step == (24 if "min_epochs=3" in words else 20)
+    _, _, unbound = fit(tmp_path / "b", RankWatch(on_collapse="stop"), max_steps=1)
+    assert not any("can't end the run" in one for one in unbound)
+
+
+def test_a_loop_of_ones_own_gets_the_error_with_the_last_healthy_checkpoint(tmp_path):
+    loop = Loop(tmp_path, on_collapse="raise")
+    loop.run(1)
+    torch.save({}, tmp_path / "at1.pt")
+    loop.watch.saved(tmp_path / "at1.pt")
+    loop.run(1)
+    with pytest.raises(CollapseError, match=r"CRITICAL at step 5.*Last healthy checkpoint") as caught:
+        loop.run(20, "line")
+    error = caught.value
+    assert (error.step, error.checkpoint) == (6, tmp_path / "RankWatch.last_healthy.ckpt")
+    assert error.checkpoint.exists()
+    assert records(tmp_path)[-1]["record"] == "end"
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.step, again.checkpoint, again.exit_status) == (str(error), 6, error.checkpoint, 65)
+    loop.watch.close(error)
+    assert [record["record"] for record in records(tmp_path)].count("end") == 1
+
+
+# -- a call -----------------------------------------------------------------------------------------------
+
+
+def test_the_users_function_hears_of_an_episodes_beginning_and_end(tmp_path):
+    heard = []
+    loop = Loop(tmp_path, on_alarm=lambda event: heard.append((event, threading.current_thread())))
+    loop.run(2)
+    loop.run(4, "line", blocks=[1])
+    loop.run(4)
+    loop.watch.close()
+    (begun, thread), (ended, _) = heard
+    assert (begun.name, begun.severity, begun.step, begun.checkpoint) == ("RankWatch", "critical", 5, None)
+    assert begun.message.startswith("CRITICAL at step 5: dimensional collapse")
+    assert f"RankWatch: {begun.message}" in loop.warned
+    assert {alarm.layer for alarm in begun.alarms} == {"layers.1"}
+    assert begun.records == tmp_path / "RankWatch.jsonl"
+    assert (ended.severity, ended.alarms) == ("ended", ())
+    assert ended.message == "ENDED at step 9: the alarms are over."
+    assert thread is not threading.main_thread()
+    assert len(loop.warned) == 1
+
+
+def test_a_function_that_hangs_holds_up_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("rankwatch.actions._PATIENCE", 0.3)
+    release, heard = threading.Event(), []
+
+    def hang(event):
+        heard.append(event.severity)
+        release.wait(600)
+
+    loop = Loop(tmp_path, on_alarm=hang)
+    loop.run(2)
+    loop.run(4, "line")
+    loop.run(4)
+    with pytest.warns(RuntimeWarning, match="on_alarm didn't return within 0.3 s"):
+        loop.watch.close()
+    assert loop.watch.steps == 10
+    assert heard == ["critical", "ended"]  # the second one doesn't wait for the first one either
+    assert records(tmp_path)[-1]["record"] == "end"
+    release.set()
+
+
+def test_a_function_that_raises_is_told_of_once_and_ends_nothing(tmp_path):
+    heard = []
+
+    def fail(event):
+        heard.append(event.severity)
+        raise OSError("no route to host")
+
+    loop = Loop(tmp_path, on_alarm=fail)
+    loop.run(2)
+    loop.run(4, "line")
+    loop.run(4)
+    loop.watch.close()
+    assert heard == ["critical", "ended"]
+    assert loop.watch.steps == 10
+    assert len([one for one in loop.warned if "on_alarm failed: OSError: no route to host" in one]) == 1
+
+
+def test_the_function_is_no_part_of_a_checkpoint(tmp_path):
+    heard = []
+    run, _, _ = fit(tmp_path, RankWatch(**SETTINGS, on_alarm=lambda event: heard.append(event)), max_steps=8)
+    run.save_checkpoint(tmp_path / "all.ckpt")
+    torch.load(tmp_path / "all.ckpt", weights_only=True)
+    assert isinstance(heard[0], AlarmEvent)
+
+
+# -- silence ----------------------------------------------------------------------------------------------
+
+
+def test_while_it_is_muted_all_is_written_and_nothing_else_done(tmp_path, caplog):
+    heard = []
+    loop = Loop(tmp_path, on_collapse="stop", on_alarm=heard.append)
+    loop.run(2)
+    mute = tmp_path / "RankWatch.mute"
+    mute.touch()
+    with caplog.at_level("INFO", logger="rankwatch"):
+        assert loop.run(5, "line") is None
+        assert not heard
+        assert not loop.warned
+        assert loop.watch.metrics["RankWatch/alarm_level"] == 2
+        loop.watch.state_dict()  # waits for the reading of step 7, which is still muted
+        mute.unlink()
+        assert loop.run(8, "line") == 9  # the reading of step 8 is the first one without the file
+    assert [(event.severity, event.step) for event in heard] == [("critical", 8)]
+    assert len(loop.warned) == 1
+    assert [record.message.partition(" at step")[0] for record in caplog.records if "muted" in record.message] == [
+        "RankWatch is muted: everything (no warnings, calls or stops).",
+        "RankWatch, muted: CRITICAL",
+        "RankWatch is no longer muted.",
+    ]
+    loop.watch.close()
+    episodes = [record["step"] for record in records(tmp_path) if record["record"] == "episode"]
+    assert episodes == [5, 8]
+    assert {r["step"] for r in records(tmp_path) if r["record"] == "alarm" and r["severity"] == "critical"} == {5}
+
+
+@pytest.mark.parametrize(
+    ("lines", "blocks", "stops"),
+    [
+        ("layers.1", [1], None),
+        ("layers.1", [0, 1], 6),
+        ("layers.*", [0, 1], None),
+        ("dimensional\nslow_slide", [0, 1], None),
+        ("slow_slide", [0, 1], 6),
+    ],
+)
+def test_lines_mute_only_what_they_name(tmp_path, lines, blocks, stops):
+    (tmp_path / "RankWatch.mute").write_text(lines)
+    loop = Loop(tmp_path, on_collapse="stop")
+    loop.run(2)
+    assert loop.run(4, "line", blocks) == stops
+    assert bool(loop.warned) == bool(stops)
+    loop.watch.close()
+
+
+def test_a_run_that_was_muted_and_resumed_tells_what_still_holds(tmp_path):
+    heard = []
+    (tmp_path / "RankWatch.mute").touch()
+    first = Loop(tmp_path, on_alarm=heard.append)
+    first.run(2)
+    first.run(4, "line")
+    state = first.watch.state_dict()
+    first.watch.close(KeyboardInterrupt())
+    muted = Loop(tmp_path, state=state, on_alarm=heard.append)
+    muted.run(2, "line")
+    state = muted.watch.state_dict()
+    muted.watch.close(KeyboardInterrupt())
+    assert not heard
+    (tmp_path / "RankWatch.mute").unlink()
+    loud = Loop(tmp_path, state=state, on_alarm=heard.append)
+    loud.run(2, "line")
+    state = loud.watch.state_dict()
+    loud.watch.close(KeyboardInterrupt())
+    assert [event.severity for event in heard] == ["critical"]
+    again = Loop(tmp_path, state=state, on_alarm=heard.append)
+    again.run(2, "line")
+    again.run(4)
+    again.watch.close()
+    assert [event.severity for event in heard] == ["critical", "ended"]
+    assert not any(loop.warned for loop in (first, muted, again))
+
+
+def outcome(*severities, muted=(), message=""):
+    """With an open alarm of a layer of its own for each severity."""
+    alarms = tuple(
+        Alarm(1, "dimensional", severity, f"layers.{index}", "frame", "held_back", "", 1)
+        for index, severity in enumerate(severities)
+    )
+    report = SimpleNamespace(open_alarms=alarms, message=message)
+    return SimpleNamespace(report=report, muted=muted, loud=loud(alarms, muted))
+
+
+def judged(*outcomes, state=None):
+    alerts = Alerts(Settings(), None, Complaints("RankWatch"))
+    if state is not None:
+        alerts.load_state_dict(state)
+    return [alerts.severity(one, stop=False) for one in outcomes], alerts.state_dict()
+
+
+W, C = "warning", "critical"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "told"),
+    [
+        ([outcome(), outcome(W, message="m"), outcome(W), outcome(C, message="m"), outcome()], ["", W, "", C, "ended"]),
+        ([outcome(C, message="m"), outcome(W), outcome(C, message="m")], [C, "", C]),
+        ([outcome(C, muted=("*",), message="m"), outcome(muted=("*",)), outcome()], ["", "", ""]),  # all of it unheard
+        ([outcome(C, message="m"), outcome(C, muted=("*",)), outcome()], [C, "", ""]),  # so is its end
+        ([outcome(C, message="m"), outcome(muted=("*",))], [C, ""]),
+        ([outcome(C, muted=("*",), message="m"), outcome(C)], ["", C]),
+        # A muted alarm hides neither a lesser one that comes later nor that one's end.
+        ([outcome(C, muted=("*.0",), message="m"), outcome(C, W, muted=("*.0",))], ["", W]),
+        ([outcome(C, W, muted=("*.0",)), outcome(C, muted=("*.0",)), outcome(C, muted=("*.0",))], [W, "ended", ""]),
+    ],
+)
+def test_what_is_told_aloud(outcomes, told):
+    assert judged(*outcomes)[0] == told
+    for cut in range(len(outcomes)):  # and across a restart
+        before, state = judged(*outcomes[:cut])
+        after, _ = judged(*outcomes[cut:], state=state)
+        assert before + after == told
