@@ -20,6 +20,8 @@ from audio_data import AudioDataModule
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LightningCLI
 
+from rankwatch import CollapseError
+
 DEFAULT = Path(__file__).resolve().parents[1] / "configs" / "data2vec.yaml"
 SUBCOMMANDS = {"fit", "validate", "test", "predict"}
 
@@ -37,17 +39,20 @@ def with_defaults(arguments: Sequence[str]) -> list[str]:
 
 
 def main() -> LightningCLI:
-    """Run LightningCLI on the command line."""
+    """Run LightningCLI on the command line; with ``on_collapse: raise`` a collapse has an exit status of its own."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("rankwatch").setLevel(logging.INFO)
     sys.argv[1:] = with_defaults(sys.argv[1:])
-    return LightningCLI(
-        LightningModule,
-        AudioDataModule,
-        subclass_mode_model=True,
-        save_config_kwargs={"overwrite": True},
-        auto_configure_optimizers=False,
-    )
+    try:
+        return LightningCLI(
+            LightningModule,
+            AudioDataModule,
+            subclass_mode_model=True,
+            save_config_kwargs={"overwrite": True},
+            auto_configure_optimizers=False,
+        )
+    except CollapseError as collapse:
+        sys.exit(collapse.exit_status)
 
 
 if __name__ == "__main__":

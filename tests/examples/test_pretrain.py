@@ -9,6 +9,8 @@ import soundfile
 import yaml
 from pretrain import DEFAULT, main, with_defaults
 
+from rankwatch import CollapseError, RankWatch
+
 CONFIGS = DEFAULT.parent
 
 
@@ -53,6 +55,16 @@ def test_each_config_trains_on_a_folder_and_leaves_curves_and_a_checkpoint(name,
     runs = Path("runs") / name / "version_0"
     assert list(runs.glob("events.out.tfevents.*"))
     assert (runs / "config.yaml").exists()
+
+
+def test_a_collapse_has_an_exit_status_of_its_own(audio, monkeypatch):
+    def collapse(*_):
+        raise CollapseError("CRITICAL at step 2", 2)
+
+    monkeypatch.setattr(RankWatch, "on_train_batch_end", collapse)
+    with pytest.raises(SystemExit) as left:
+        run(monkeypatch, audio, "--data.folder", str(audio), "--data.batch_size=3", "--trainer.accelerator=cpu")
+    assert left.value.code == CollapseError.exit_status == 65
 
 
 def test_a_typo_in_a_config_is_named(audio, monkeypatch, capsys):
