@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch.monitor.complaints import CollapseWarning, Complaints, tell
-from rankwatch.monitor.judge import CRITICAL, WARNING
+from rankwatch.monitor.episodes import CRITICAL, WARNING
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Alarm
 from rankwatch.monitor.settings import Settings

@@ -11,11 +11,12 @@ import torch
 from rankwatch.monitor.budget import Budget
 from rankwatch.monitor.codebooks import TRAIN, codebook_readings
 from rankwatch.monitor.detectors import default_detectors
+from rankwatch.monitor.episodes import CRITICAL
 from rankwatch.monitor.exchange import Exchanged, Group, merge, pack, pack_share, unpack
 from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
 from rankwatch.monitor.history import History
 from rankwatch.monitor.job import forks
-from rankwatch.monitor.judge import CRITICAL, Judge
+from rankwatch.monitor.judge import Judge
 from rankwatch.monitor.measure import measure
 from rankwatch.monitor.mute import MuteFile, loud
 from rankwatch.monitor.outcome import Outcome
