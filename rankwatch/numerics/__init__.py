@@ -3,6 +3,7 @@
 from rankwatch.numerics.analysis import RankEstimate, analyse
 from rankwatch.numerics.definitions import DEFINITIONS, pool_frames
 from rankwatch.numerics.estimate import estimate_rank
+from rankwatch.numerics.grouped_probe import grouped_probe
 from rankwatch.numerics.indicators import indicators
 from rankwatch.numerics.linear_probe import ProbeResult, linear_probe
 from rankwatch.numerics.metrics import (
@@ -32,6 +33,7 @@ __all__ = [
     "estimate_rank",
     "explained_variance_dimensions",
     "first_direction_share",
+    "grouped_probe",
     "indicators",
     "linear_probe",
     "participation_ratio",

@@ -10,12 +10,12 @@ import torch
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe reached on the test rows.
+    """What a probe reached on rows it was not trained on.
 
     Attributes:
         accuracy: Share of test rows whose label was found, in [0, 1].
-        majority: Accuracy of always naming the most frequent training label.
-        chance: 1 / number of training labels.
+        majority: Accuracy of always naming the most frequent label of the training rows.
+        chance: 1 / number of labels.
     """
 
     accuracy: float

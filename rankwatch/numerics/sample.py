@@ -125,7 +125,7 @@ class Sample:
         # Adding zero turns -0.0, which equals 0.0 and differs in its bytes, into 0.0.
         rows, keys = rows + 0.0, keys.to(torch.int64)
         rows = rows.cpu()
-        order = _order(rows, keys, counting, rounded)
+        order = canonical_order(rows, keys, rounded, *(() if counting is None else (counting,)))
         rows, keys, rounded = rows[order], keys[order], rounded[order]
         counting = None if counting is None else counting[order]
         k = projection if projection is not None and projection < d else None
@@ -141,15 +141,20 @@ class Sample:
         return np.asarray(float(rounding.mean()) / squares.sum() * squares)
 
 
-def _order(rows: torch.Tensor, groups: torch.Tensor, weights: torch.Tensor | None, rounding: torch.Tensor) -> Any:
-    """By group, rows of one group by their bytes: an order that hangs on nothing else."""
+def canonical_order(rows: torch.Tensor, groups: torch.Tensor, *beside: torch.Tensor) -> torch.Tensor:
+    """By group, rows of one group by their bytes: an order that hangs on nothing else.
+
+    Args:
+        rows: (n, d) on the CPU, without -0.0, which equals 0.0 and differs in its bytes.
+        groups: (n,) group of each.
+        beside: (n,) each, what else equal rows may differ in; the last counts first.
+    """
     n, d = rows.shape
     if not n or not d:
         return torch.arange(n, device="cpu")
     array = np.ascontiguousarray(rows.numpy())
     as_bytes = array.view(np.dtype((np.void, d * array.itemsize))).ravel()
-    # Equal rows may still differ in what stands beside them.
-    order = np.lexsort((rounding.numpy(), np.zeros(n) if weights is None else weights.numpy()))
+    order = np.lexsort([column.numpy() for column in beside])
     order = order[np.argsort(as_bytes[order], kind="stable")]
     return torch.from_numpy(order[np.argsort(groups.numpy()[order], kind="stable")])
 
