@@ -11,10 +11,10 @@ from rankwatch.numerics.linear_probe import ProbeResult
 from rankwatch.numerics.sample import canonical_order
 
 
-def grouped_probe(x: Any, labels: Any, groups: Any, *, ridge: float = 1e-2) -> ProbeResult:
+def grouped_probe(x: Any, labels: Any, groups: Any, *, ridge: float = 1.0) -> ProbeResult:
     r"""Leave one group out, for every group, in closed form: ridge regression on one-hot labels.
 
-    .. math:: H = \tfrac{1}{n} 1 1^T + Z (Z^T Z + n \rho I)^{-1} Z^T, \qquad
+    .. math:: H = \tfrac{1}{n} 1 1^T + Z (Z^T Z + \rho d I)^{-1} Z^T, \qquad
               S_g = Y_g - (I - H_{gg})^{-1} (Y_g - (H Y)_g)
 
     with Z all rows, standardised per feature (features that don't vary are left out), and Y one-hot. S_g are the scores
@@ -30,7 +30,8 @@ def grouped_probe(x: Any, labels: Any, groups: Any, *, ridge: float = 1e-2) -> P
         x: (n, d) rows.
         labels: (n,) integer labels.
         groups: (n,) integer group of each row.
-        ridge: rho > 0, relative to features of variance 1.
+        ridge: rho > 0. The penalty is in proportion to d, since each feature adds as much to overfit. Much smaller ones
+            still find labels in directions that a collapse has left next to nothing of.
 
     Returns:
         See `ProbeResult`; `majority` is the share of the most frequent label in all rows. Everything is NaN where
@@ -56,7 +57,7 @@ def grouped_probe(x: Any, labels: Any, groups: Any, *, ridge: float = 1e-2) -> P
     order = canonical_order(rows, g, y)
     rows, y, g = rows[order], y[order], g[order]
     values, index, counts = torch.unique(y, return_inverse=True, return_counts=True)
-    members = [torch.nonzero(g == group).squeeze(1) for group in g.unique()]
+    members = [torch.nonzero(g == group).squeeze(1) for group in torch.unique(g)]
     if len(values) < 2 or len(members) < 2:
         return ProbeResult(math.nan, math.nan, math.nan)
     onehot = torch.nn.functional.one_hot(index, len(values)).double()
@@ -68,12 +69,11 @@ def grouped_probe(x: Any, labels: Any, groups: Any, *, ridge: float = 1e-2) -> P
     )
 
 
-def _left_out_scores(
-    x: torch.Tensor, onehot: torch.Tensor, members: list[torch.Tensor], ridge: float
-) -> torch.Tensor:
+def _left_out_scores(x: torch.Tensor, onehot: torch.Tensor, members: list[torch.Tensor], ridge: float) -> torch.Tensor:
     """(n, labels) scores of each group's rows by a probe trained on the others."""
     n = len(x)
-    root = _root(_standardised(x), n * ridge)
+    z = _standardised(x)
+    root = _root(z, ridge * z.shape[1])
     residual = onehot - onehot.mean(dim=0) - root.T @ (root @ onehot)
     scores = torch.empty_like(onehot)
     for rows in members:
@@ -95,4 +95,5 @@ def _root(z: torch.Tensor, penalty: float) -> torch.Tensor:
     if z.shape[0] < z.shape[1]:
         z = torch.linalg.qr(z.T, mode="r").R.T  # in coordinates of the rows' own span: the same inner products
     gram = z.T @ z + penalty * torch.eye(z.shape[1], dtype=torch.float64)
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), z.T, upper=False)
+    root: torch.Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(gram), z.T, upper=False)
+    return root

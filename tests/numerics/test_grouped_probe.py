@@ -25,7 +25,7 @@ def _refitted(x, onehot, members, ridge):
         others[rows] = False
         mean, prior = z[others].mean(dim=0), onehot[others].mean(dim=0)
         a, b = z[others] - mean, onehot[others] - prior
-        penalty = n * ridge * torch.eye(z.shape[1], dtype=torch.float64)
+        penalty = ridge * z.shape[1] * torch.eye(z.shape[1], dtype=torch.float64)
         scores[rows] = (z[rows] - mean) @ torch.linalg.solve(a.T @ a + penalty, a.T @ b) + prior
     return scores
 
