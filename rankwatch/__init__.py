@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "RankWatch": "rankwatch.lightning",
+    "LabelledSet": "rankwatch.sampling.labelled",
     "Watch": "rankwatch.loop",
     "RankEstimate": "rankwatch.numerics",
     "estimate_rank": "rankwatch.numerics",
@@ -30,6 +31,7 @@ __all__ = [
     "Alarm",
     "AlarmEvent",
     "CollapseError",
+    "LabelledSet",
     "Protocol",
     "RankEstimate",
     "RankWatch",
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from rankwatch.loop import Watch
     from rankwatch.monitor.reading import Alarm, Protocol, Reading
     from rankwatch.numerics import RankEstimate, estimate_rank, rankme
+    from rankwatch.sampling.labelled import LabelledSet
 
 
 def __getattr__(name: str) -> Any:

@@ -115,9 +115,14 @@ def pack_share(
         usages: Its use of codes, by quantizer.
     """
     joined = [torch.cat([getattr(rows, name) for rows in shares.values()]) for name in ("groups", "rounding") if shares]
+    joined += [torch.cat([rows.labels.flatten() for rows in shares.values()])] if shares else []
     tensors = [*joined, *(_narrowest(rows.rows) for rows in shares.values())]  # few tensors: each costs time on its way
-    about = {"protocols": [one.to_dict() for one in protocols], "keys": [list(key) for key in shares]}
-    about["usages"] = [[name, vars(usage)] for name, usage in (usages or {}).items()]
+    about: dict[str, Any] = {
+        "protocols": [one.to_dict() for one in protocols],
+        "keys": [list(key) for key in shares],
+        "labelled": [rows.labels.shape[1] for rows in shares.values()],
+        "usages": [[name, vars(usage)] for name, usage in (usages or {}).items()],
+    }
     return pack({"error": error, "refused": dict(refused), **about}, tensors)
 
 
@@ -146,11 +151,12 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
             failed.append(f"process {rank}: {content['error']}")
         if not content["keys"]:
             continue
-        groups, rounding, *rows = tensors
-        sizes = [len(some) for some in rows]
-        parts = zip(rows, torch.split(groups, sizes), torch.split(rounding, sizes), strict=True)
-        for (source, level, layer), (some, keys, variances) in zip(content["keys"], parts, strict=True):
-            shares[source, level, layer].append(Rows(some.float(), keys, variances))
+        groups, rounding, labels, *rows = tensors
+        sizes, columns = [len(some) for some in rows], content["labelled"]
+        known = torch.split(labels, [size * some for size, some in zip(sizes, columns, strict=True)])
+        parts = zip(rows, torch.split(groups, sizes), torch.split(rounding, sizes), known, columns, strict=True)
+        for (source, level, layer), (some, keys, variances, flat, width) in zip(content["keys"], parts, strict=True):
+            shares[source, level, layer].append(Rows(some.float(), keys, variances, flat.view(len(some), width)))
     kept = {key: share for key, share in shares.items() if key[0] not in refused}
     return Exchanged(kept, protocols, refused, failed, usages)
 

@@ -12,6 +12,7 @@ from torch import nn
 from rankwatch.monitor.complaints import Complaints, Stopwatch
 from rankwatch.monitor.window import Window
 from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.sampling.labels import Labels
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, same_number_of_passes
 from rankwatch.sampling.runner import Runner
@@ -104,7 +105,7 @@ class Probing:
             if counts and batch.used and trouble is None:
                 try:
                     with self._stopwatch.part("drawing"):
-                        self._take(batch, outputs, window)
+                        self._take(batch, outputs, window, probe_set.labels)
                 except Exception as problem:
                     trouble = problem
         if trouble is not None:
@@ -124,7 +125,7 @@ class Probing:
         except Exception as error:
             return {}, error
 
-    def _take(self, batch: ProbeBatch, outputs: Mapping[str, Any], window: Window) -> None:
+    def _take(self, batch: ProbeBatch, outputs: Mapping[str, Any], window: Window, labels: Labels | None) -> None:
         assert self.runner is not None
         self.fired.update(outputs)
         drawn, failures = self._observer.rows(
@@ -141,7 +142,7 @@ class Probing:
         if self._observer.frames != "all":
             self.frames[window.source] = self._observer.frames
         self.tell_failures(failures)
-        window.add(drawn, batch.used)
+        window.add(drawn, batch.used, labels)
 
     def tell_failures(self, failures: Mapping[str, Exception]) -> None:
         """Each layer that couldn't be read, once."""

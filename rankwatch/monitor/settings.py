@@ -54,7 +54,12 @@ class Settings:
         levels_ok = not isinstance(self.levels, str) and len(self.levels) > 0 and set(self.levels) <= set(LEVELS)
         _require(levels_ok, "levels", self.levels, f"a list of {' and '.join(LEVELS)}")
         sets_ok = self.probe_sets == "auto" or isinstance(self.probe_sets, Mapping)
-        _require(sets_ok, "probe_sets", self.probe_sets, "'auto' or a mapping from names to folders or dataloaders")
+        _require(
+            sets_ok,
+            "probe_sets",
+            self.probe_sets,
+            "'auto' or a mapping from names to folders, labelled sets or dataloaders",
+        )
         _require(self.every_n_steps >= 1, "every_n_steps", self.every_n_steps, "at least 1")
         enough = "at least 2: one utterance spans no space"
         _require(self.n_utterances >= 2, "n_utterances", self.n_utterances, enough)

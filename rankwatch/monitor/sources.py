@@ -11,9 +11,10 @@ import torch
 
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Window
-from rankwatch.sampling.audio import padded_batches, read_folder
+from rankwatch.sampling.audio import audio_files, padded_batches, read_files
 from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.labelled import LabelledSet
 from rankwatch.sampling.nested import walk
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import (
@@ -25,7 +26,7 @@ from rankwatch.sampling.probe_sets import (
 from rankwatch.sampling.recorder import CallRecorder, Copies, HeldCall, primary_input
 from rankwatch.sampling.taps import Taps
 
-_BATCH = 16  # utterances per forward pass of a folder's probe set
+_BATCH = 16  # utterances per forward pass of a probe set of files
 _REPEATED = 4  # batches in a row in which nothing is new, at least, before the data are taken to have begun again
 _PATIENCE = 5  # training batches at the start without a firing backbone before holding back is given up
 
@@ -118,28 +119,30 @@ def _raw(batch: Any) -> HeldCall:
 
 
 def named_probe_sets(settings: Settings, world: World) -> dict[str, ProbeSet]:
-    """Read every folder and dataloader among the probe sets; ``"auto"`` is left to `HoldBack`.
+    """Read every folder, labelled set and dataloader among the probe sets; ``"auto"`` is left to `HoldBack`.
 
     Raises:
         ValueError: For a folder without audio, or a dataloader without `probe_forward`.
         FileNotFoundError: For a folder that isn't there.
     """
-    sets = {}
+    sets: dict[str, ProbeSet] = {}
+    how: dict[str, Any] = {
+        "count": settings.n_utterances,
+        "sample_rate": settings.sample_rate,
+        "max_seconds": settings.max_seconds,
+        "seed": settings.seed,
+        "rank": world.rank,
+        "world_size": world.size,
+    }
     share = quota(settings.n_utterances, world.rank, world.size)
     for name, where in settings.sets.items():
         if name == settings.default_set:
             continue
         if isinstance(where, (str, Path)):
-            utterances = read_folder(
-                where,
-                count=settings.n_utterances,
-                sample_rate=settings.sample_rate,
-                max_seconds=settings.max_seconds,
-                seed=settings.seed,
-                rank=world.rank,
-                world_size=world.size,
-            )
-            sets[name] = audio_probe_set(name, padded_batches(utterances, _BATCH))
+            utterances = read_files(audio_files(where), **how)
+            sets[name] = audio_probe_set(name, padded_batches(list(utterances.values()), _BATCH))
+        elif isinstance(where, LabelledSet):
+            sets[name] = where.probe_set(name, batch_size=_BATCH, **how)
         elif settings.probe_forward is None:
             raise ValueError(
                 f"probe set {name!r} is a dataloader: pass probe_forward=f, where f(module, batch) runs one of its "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rankwatch.sampling.draw import Drawn
+from rankwatch.sampling.labels import Labels, unlabelled
 
 Key = tuple[str, str, str]
 """(source, level, layer)."""
@@ -22,11 +23,13 @@ class Rows(NamedTuple):
         rows: (n, d) float32.
         groups: (n,) int64, the utterance key of each.
         rounding: (n,) float64, variance of each row's rounding, summed over its columns.
+        labels: (n, 2) int64, label and speaker of each or -1; (n, 0) where the source has no labels at this level.
     """
 
     rows: Tensor
     groups: Tensor
     rounding: Tensor
+    labels: Tensor
 
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
@@ -53,16 +56,19 @@ class Window:
         self.utterances = 0
         self.dropped = 0
 
-    def add(self, drawn: Mapping[str, Drawn], used: int) -> None:
-        """Take in the rows of one forward pass over `used` utterances."""
+    def add(self, drawn: Mapping[str, Drawn], used: int, labels: Labels | None = None) -> None:
+        """Take in the rows of one forward pass over `used` utterances, with their labels where there are any."""
         self.utterances += used
         self.dropped += max((rows.dropped for rows in drawn.values()), default=0)
         for layer, rows in drawn.items():
             if "frame" in self._levels:
-                self._rows["frame", layer].append(Rows(rows.frame_rows, rows.frame_keys, rows.frame_rounding))
+                keys = rows.frame_keys
+                known = unlabelled(len(keys)) if labels is None else labels.of_frames(keys, rows.frame_places)
+                self._rows["frame", layer].append(Rows(rows.frame_rows, keys, rows.frame_rounding, known))
             if "utterance" in self._levels:
-                parts = Rows(rows.utterance_rows, rows.utterance_keys, rows.utterance_rounding)
-                self._rows["utterance", layer].append(parts)
+                keys = rows.utterance_keys
+                known = unlabelled(len(keys)) if labels is None else labels.of_utterances(keys)
+                self._rows["utterance", layer].append(Rows(rows.utterance_rows, keys, rows.utterance_rounding, known))
 
     @property
     def keys(self) -> list[tuple[str, str]]:

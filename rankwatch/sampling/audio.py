@@ -1,4 +1,4 @@
-"""Folders of audio as probe sets: read, mixed to mono, resampled, cut, batched by length."""
+"""Files of audio as probe sets: read, mixed to mono, resampled, cut, batched by length."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def read_audio(path: Path, sample_rate: int, max_seconds: float) -> Tensor:
     Resampling is scipy's polyphase filter. Needs `soundfile` (the extra ``rankwatch[audio]``).
     """
     try:
-        import soundfile  # an extra, needed by folders alone
+        import soundfile  # an extra, needed by files of audio alone
     except ImportError as error:
-        raise ImportError("folders of audio need soundfile: pip install 'rankwatch[audio]'") from error
+        raise ImportError("files of audio need soundfile: pip install 'rankwatch[audio]'") from error
     with soundfile.SoundFile(path) as file:
         rate = file.samplerate
         samples = file.read(frames=int(max_seconds * rate), dtype="float32", always_2d=True).mean(axis=1)
@@ -50,8 +50,8 @@ def read_audio(path: Path, sample_rate: int, max_seconds: float) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
 
 
-def read_folder(
-    folder: str | Path,
+def read_files(
+    files: Sequence[Path],
     *,
     count: int,
     sample_rate: int = 16_000,
@@ -59,34 +59,32 @@ def read_folder(
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
-) -> list[Tensor]:
-    """This process's share of `count` utterances, chosen at random with a fixed seed.
+) -> dict[int, Tensor]:
+    """This process's share of `count` of the files, chosen at random with a fixed seed.
 
     A file that can't be read is named in a warning and skipped.
 
     Returns:
-        List of (T_i,) float32 on the CPU.
+        (T_i,) float32 on the CPU, by their place among the files.
 
     Raises:
         ValueError: If no file could be read.
     """
-    files = audio_files(folder)
     order = np.random.default_rng(seed).permutation(len(files))[:count]
-    utterances, broken = [], []
-    for index in order[rank::world_size]:
+    utterances: dict[int, Tensor] = {}
+    broken = []
+    for index in order[rank::world_size].tolist():
         try:
-            samples = read_audio(files[index], sample_rate, max_seconds)
+            utterances[index] = read_audio(files[index], sample_rate, max_seconds)
         except ImportError:
             raise
         except Exception as error:
-            broken.append(f"{files[index].name} ({error})")
-            continue
-        utterances.append(samples)
+            broken.append(f"{files[index]} ({error})")
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
-        warnings.warn(f"probe set {folder}: {len(broken)} files could not be read: {shown}", stacklevel=2)
+        warnings.warn(f"probe set: {len(broken)} files could not be read: {shown}", stacklevel=2)
         if not utterances and world_size == 1:
-            raise ValueError(f"probe set {folder}: not one audio file could be read: {shown}")
+            raise ValueError(f"probe set: not one audio file could be read: {shown}")
     return utterances
 
 

@@ -122,6 +122,7 @@ class Drawn:
         utterance_keys: Their keys.
         frame_rounding: Variance of each frame's bfloat16 or float16 rounding, summed over its columns.
         utterance_rounding: What is left of it in each mean.
+        frame_places: (sum of drawn frames,) float64, where in its utterance the middle of each frame lies, from 0 to 1.
         dropped: Utterances without a single valid frame.
     """
 
@@ -131,6 +132,7 @@ class Drawn:
     utterance_keys: Tensor
     frame_rounding: Tensor
     utterance_rounding: Tensor
+    frame_places: Tensor
     dropped: int
 
 
@@ -170,10 +172,11 @@ def draw_rows(
     lengths = torch.tensor([len(indices[i]) for i in kept], dtype=torch.int64)
     none = torch.zeros(0, width)
     frame_rows = utterance_rows = none
-    rounding = none[:, 0].double()
+    rounding = places = none[:, 0].double()
     if "frame" in levels and kept:
-        utterance = torch.tensor(kept).repeat_interleave(lengths).to(hidden.device)
-        frame_rows = hidden[utterance, torch.cat([indices[i] for i in kept]).to(hidden.device)].float().cpu()
+        utterance, frame = torch.tensor(kept).repeat_interleave(lengths), torch.cat([indices[i] for i in kept])
+        frame_rows = hidden[utterance.to(hidden.device), frame.to(hidden.device)].float().cpu()
+        places = (frame + 0.5) / torch.tensor(counts, dtype=torch.float64)[utterance]
     # Activations that were turned into float32 are still as coarse as they were.
     format_ = number_format(frame_rows) if hidden.dtype == torch.float32 else hidden.dtype
     if "utterance" in levels and kept:
@@ -188,6 +191,7 @@ def draw_rows(
         utterance_keys=kept_keys if len(utterance_rows) else kept_keys[:0],
         frame_rounding=rounding_of(frame_rows, format_),
         utterance_rounding=rounding,
+        frame_places=places,
         dropped=counts.count(0),
     )
 

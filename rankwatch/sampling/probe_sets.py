@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.labels import Labels
 from rankwatch.sampling.nested import map_tensors
 from rankwatch.sampling.packing import pack, unpack
 from rankwatch.sampling.recorder import Copies, HeldCall, primary_input
@@ -56,11 +57,13 @@ class ProbeSet:
         name: What the user calls it.
         batches: Its forward passes.
         passed_over: Keys of utterances that came in batches far larger than the others, and were left out.
+        labels: What is known of its utterances, of a labelled set.
     """
 
     name: str
     batches: list[ProbeBatch] = field(default_factory=list)
     passed_over: set[int] = field(default_factory=set)
+    labels: Labels | None = None
 
     @property
     def utterances(self) -> int:
@@ -80,7 +83,8 @@ class ProbeSet:
         cut = f", cut to {max_seconds:g} s each" if any(batch.audio for batch in self.batches) else ""
         without = f", without {len(self.passed_over)} whose batch is far larger than others" if self.passed_over else ""
         megabytes = f"{self.megabytes():.0f} MB"
-        return f"{self.name} holds {self.utterances} utterances on this process, {megabytes}{cut}{without}"
+        labels = f"; {self.labels.words}" if self.labels is not None else ""
+        return f"{self.name} holds {self.utterances} utterances on this process, {megabytes}{cut}{without}{labels}"
 
     def key_sum(self) -> int:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""

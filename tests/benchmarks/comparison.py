@@ -36,7 +36,7 @@ from transformers import HubertConfig, HubertModel
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import effective_rank
-from rankwatch.sampling.audio import padded_batches, read_folder
+from rankwatch.sampling.audio import audio_files, padded_batches, read_files
 
 BATCH = 16
 WATCHED = (0, 4, 8, 11)  # blocks of which everything is kept
@@ -160,9 +160,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     model = HubertModel(HubertConfig(apply_spec_augment=False)).eval()
-    # Dealt as if to two processes of which there is one: `read_folder` takes as many as it is asked for.
-    audio = read_folder(arguments.folder, count=arguments.most, sample_rate=16_000, max_seconds=15.0, seed=0)
-    batches = list(padded_batches(audio, BATCH))
+    # Dealt as if to two processes of which there is one: `read_files` takes as many as it is asked for.
+    files = audio_files(arguments.folder)
+    audio = read_files(files, count=arguments.most, sample_rate=16_000, max_seconds=15.0, seed=0)
+    batches = list(padded_batches(list(audio.values()), BATCH))
     wholes, per_utterance = run_all(model, batches)
     d = model.config.hidden_size
     generator = torch.Generator().manual_seed(1)

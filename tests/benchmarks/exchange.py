@@ -51,6 +51,7 @@ from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Key, Rows, Window
 from rankwatch.sampling.draw import Drawn
+from rankwatch.sampling.labels import unlabelled
 from rankwatch.sampling.probe_sets import quota
 
 MODELS = ((768, 13), (1024, 25), (1280, 49), (1920, 49))
@@ -77,7 +78,7 @@ def share(width: int, layers: int, utterances: int, kind: str = "float32", seed:
             n = count * utterances
             rounding = torch.zeros(n, dtype=torch.float64)
             found["held_back", level, f"encoder.layers.{layer}"] = Rows(
-                rows[:n], keys.repeat_interleave(count), rounding
+                rows[:n], keys.repeat_interleave(count), rounding, unlabelled(n)
             )
     return found
 
@@ -101,7 +102,7 @@ def answer(layers: int) -> torch.Tensor:
     keys, zeros = torch.arange(64), torch.zeros(128, dtype=torch.float64)
     for name in names:
         rows = torch.randn(128, 24)
-        drawn = Drawn(rows, keys.repeat_interleave(2), rows[::2], keys, zeros, zeros[::2], 0)
+        drawn = Drawn(rows, keys.repeat_interleave(2), rows[::2], keys, zeros, zeros[::2], zeros, 0)
         window.add({name: drawn}, 64)
     settings = Settings(n_utterances=64, max_overhead=None)
     protocols = {("held_back", level): Protocol("held_back", level, 64, 4, 0, None) for level in LEVELS}

@@ -21,7 +21,7 @@ LAYERS = ["layers.0", "layers.1"]
 
 def drawn(rows, keys):
     zeros = torch.zeros(len(rows), dtype=torch.float64)
-    return Drawn(rows, keys, rows[::2], keys[::2], zeros, zeros[::2], 0)
+    return Drawn(rows, keys, rows[::2], keys[::2], zeros, zeros[::2], zeros, 0)
 
 
 def gathered(part, step=10, spoil=()):

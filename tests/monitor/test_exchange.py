@@ -8,16 +8,17 @@ from rankwatch.monitor.measure import measure
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.window import Rows
 from rankwatch.numerics import Sample
+from rankwatch.sampling.labels import unlabelled
 
 KEY = ("held_back", "frame", "layers.0")
 
 
 def _rows_of(rows, groups):
-    return Rows(rows, groups, torch.zeros(len(rows), dtype=torch.float64))
+    return Rows(rows, groups, torch.zeros(len(rows), dtype=torch.float64), unlabelled(len(rows)))
 
 
 def _sample(parts, projection=None):
-    rows, groups, rounding = Rows.joined(parts)
+    rows, groups, rounding, _ = Rows.joined(parts)
     return Sample.from_rows(rows, groups, projection, seed=3, rounding=rounding)
 
 

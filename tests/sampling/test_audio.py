@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.sampling.audio import audio_files, padded_batches, read_audio, read_folder
+from rankwatch.sampling.audio import audio_files, padded_batches, read_audio, read_files
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -41,18 +41,20 @@ def test_a_broken_file_is_named_and_skipped(tmp_path):
     _tone(tmp_path / "good.wav", 16_000, 0.5)
     (tmp_path / "broken.wav").write_bytes(b"this is no audio")
     with pytest.warns(UserWarning, match=r"broken\.wav"):
-        utterances = read_folder(tmp_path, count=10)
-    assert [len(u) for u in utterances] == [8000]
+        utterances = read_files(audio_files(tmp_path), count=10)
+    assert [len(u) for u in utterances.values()] == [8000]
     (tmp_path / "good.wav").unlink()
     with pytest.raises(ValueError, match="not one audio file"), pytest.warns(UserWarning, match=r"broken\.wav"):
-        read_folder(tmp_path, count=10)
+        read_files(audio_files(tmp_path), count=10)
 
 
 def test_processes_share_the_same_choice(tmp_path):
     for i in range(12):
         _tone(tmp_path / f"{i:02d}.wav", 16_000, 0.1 + 0.01 * i)
-    whole = {len(u) for u in read_folder(tmp_path, count=7)}
-    parts = [{len(u) for u in read_folder(tmp_path, count=7, rank=r, world_size=2)} for r in range(2)]
+    whole = {len(u) for u in read_files(audio_files(tmp_path), count=7).values()}
+    parts = [
+        {len(u) for u in read_files(audio_files(tmp_path), count=7, rank=r, world_size=2).values()} for r in range(2)
+    ]
     assert len(whole) == 7
     assert parts[0] | parts[1] == whole
     assert not parts[0] & parts[1]

@@ -1,0 +1,173 @@
+"""Labelled clips as a probe set, listed in a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rankwatch.sampling.audio import padded_batches, read_files
+from rankwatch.sampling.draw import fingerprint
+from rankwatch.sampling.labels import NONE, Labelled, Labels
+from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set
+
+
+class LabelledSet:
+    """Labelled clips: a probe set that shows the accuracy of a linear probe beside its rank.
+
+    ``RankWatch(probe_sets={"held_back": "auto", "emodb": LabelledSet("emodb/manifest.csv")})``. The manifest is
+    comma-separated, with a header; columns that aren't named here don't matter. It is read at once, and all that it
+    names is looked for.
+
+    Each speaker's rows are judged by a probe that was trained on the other speakers'. Without speakers (`speaker` is
+    None, or there is only one) that is done with utterances, which the table says: a voice or a channel that is known
+    again then counts as well.
+
+    Args:
+        manifest: The CSV file.
+        label: Column of each clip's label, probed at utterance level; an empty cell is no label. None: there is none.
+        speaker: Column of each clip's speaker, or None.
+        alignment: Column of each clip's alignment, for labels at frame level: a tab-separated file with the columns
+            ``tier``, ``start``, ``end`` (seconds) and ``label``; an empty cell is none.
+        tier: Which tier of the alignments counts.
+        path: Column of each clip's audio. All paths start at the manifest's folder.
+
+    Raises:
+        FileNotFoundError: If the manifest, or something that it names, isn't there.
+        ValueError: If a column is missing, some speakers are, or there aren't two different labels.
+    """
+
+    def __init__(
+        self,
+        manifest: str | Path,
+        label: str | None = "label",
+        speaker: str | None = "speaker",
+        *,
+        alignment: str | None = None,
+        tier: str = "phone",
+        path: str = "path",
+    ) -> None:
+        self._manifest = Path(manifest)
+        if label is None and alignment is None:
+            raise ValueError(f"{self._manifest}: a labelled set needs a column of labels or one of alignments")
+        rows = _table(self._manifest, csv.excel, [one for one in (path, label, speaker, alignment) if one is not None])
+        self._files = self._there([row[path] for row in rows])
+        self._whole, self._aligned = label is not None, alignment is not None
+        self._labels, self._speakers = [NONE] * len(rows), [NONE] * len(rows)
+        self._spans: list[list[tuple[float, float, int]]] = [[] for _ in rows]
+        told = []
+        if label is not None:
+            names = [row[label] for row in rows]
+            number = self._numbers(names, f"column {label!r}")
+            self._labels = [number.get(name, NONE) for name in names]
+            told.append(f"{len(number)} labels")
+        if alignment is not None:
+            tables = self._alignments([row[alignment] for row in rows], tier)
+            number = self._numbers((row["label"] for table in tables for row in table), f"tier {tier!r}")
+            self._spans = [_spans(table, number) for table in tables]
+            told.append(f"{len(number)} labels of tier {tier!r}")
+        speakers = self._speakers_of([row[speaker] for row in rows]) if speaker is not None else {}
+        if len(speakers) > 1:
+            self._speakers = [speakers[row[str(speaker)]] for row in rows]
+            told.append(f"each of {len(speakers)} speakers is left out in turn")
+        else:
+            told.append(f"{'one speaker alone' if speakers else 'no speakers'}: utterances are left out in turn")
+        self.words = ", ".join(told)
+
+    def probe_set(
+        self,
+        name: str,
+        *,
+        batch_size: int,
+        count: int,
+        sample_rate: int = 16_000,
+        max_seconds: float = 15.0,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> ProbeSet:
+        """This process's share of `count` utterances, with their labels.
+
+        Args:
+            name: What the user calls it.
+            batch_size: Utterances in a forward pass.
+            count: Utterances over all processes, chosen at random with a fixed seed.
+            sample_rate: See `read_files`, as for the rest.
+            max_seconds: Likewise.
+            seed: Likewise.
+            rank: Likewise.
+            world_size: Likewise.
+        """
+        heard = read_files(
+            self._files,
+            count=count,
+            sample_rate=sample_rate,
+            max_seconds=max_seconds,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        known = {}
+        for i, audio in heard.items():
+            key = int(fingerprint(audio[None]))
+            known[key] = Labelled(self._labels[i], self._speakers[i], len(audio) / sample_rate, self._spans[i])
+        made = audio_probe_set(name, padded_batches(list(heard.values()), batch_size))
+        made.labels = Labels(known, whole=self._whole, frames=self._aligned, words=self.words)
+        return made
+
+    def _there(self, names: Iterable[str]) -> list[Path]:
+        files = [self._manifest.parent / name for name in names]
+        missing = [file for file in files if not file.is_file()]
+        if missing:
+            raise FileNotFoundError(f"{self._manifest} names {len(missing)} files that aren't there: {missing[0]}, ...")
+        return files
+
+    def _numbers(self, names: Iterable[str], where: str) -> dict[str, int]:
+        """A number for each label, the same in all processes."""
+        found = sorted({name for name in names if name})
+        if len(found) < 2:
+            raise ValueError(f"{self._manifest}, {where}: a probe needs two different labels, found {found}")
+        return {name: number for number, name in enumerate(found)}
+
+    def _speakers_of(self, names: Sequence[str]) -> dict[str, int]:
+        """Likewise for speakers; none where all cells are empty."""
+        if any(names) and not all(names):
+            some = f"{names.count('')} of {len(names)} clips have no speaker"
+            raise ValueError(f"{self._manifest}: {some}; name them all, or pass speaker=None to split by utterance")
+        return {name: number for number, name in enumerate(sorted(set(names))) if name}
+
+    def _alignments(self, names: Sequence[str], tier: str) -> list[list[dict[str, str]]]:
+        self._there(name for name in names if name)
+        columns = ["tier", "start", "end", "label"]
+        tables = [_table(self._manifest.parent / name, _Tabs, columns) if name else [] for name in names]
+        tiers = {row["tier"] for table in tables for row in table}
+        if tier not in tiers:
+            raise ValueError(f"{self._manifest}: no alignment has a tier {tier!r}, there are {sorted(tiers)}")
+        return [[row for row in table if row["tier"] == tier] for table in tables]
+
+
+class _Tabs(csv.excel_tab):
+    """A quotation mark is a label's own: it marks stress in X-SAMPA."""
+
+    quoting = csv.QUOTE_NONE
+
+
+def _table(file: Path, dialect: type[csv.Dialect], columns: Sequence[str]) -> list[dict[str, str]]:
+    """All rows; cells that are missing at a line's end are empty."""
+    if not file.is_file():
+        raise FileNotFoundError(f"labelled set: there is no file {file}")
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines, dialect=dialect, restval="")
+        there = list(reader.fieldnames or [])
+        lacking = [column for column in columns if column not in there]
+        if lacking:
+            raise ValueError(f"{file} has no column {lacking[0]!r}; there are {', '.join(there) or 'none'}")
+        rows = [{column: row[column].strip() for column in columns} for row in reader]
+    if not rows:
+        raise ValueError(f"{file} has a header and no rows")
+    return rows
+
+
+def _spans(table: Sequence[Mapping[str, str]], number: Mapping[str, int]) -> list[tuple[float, float, int]]:
+    spans = [(float(row["start"]), float(row["end"]), number.get(row["label"], NONE)) for row in table]
+    return sorted(spans)
