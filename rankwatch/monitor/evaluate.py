@@ -17,6 +17,7 @@ from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
 from rankwatch.monitor.history import History
 from rankwatch.monitor.job import forks
 from rankwatch.monitor.judge import Judge
+from rankwatch.monitor.labelled import with_accuracy
 from rankwatch.monitor.measure import measure
 from rankwatch.monitor.mute import MuteFile, loud
 from rankwatch.monitor.outcome import Outcome
@@ -200,20 +201,21 @@ class Evaluator:
         sources = self._settings.sources
         readings = []
         for source, level, layer in sorted(shares, key=lambda key: (sources.index(key[0]), key[1], order[key[2]])):
+            what = f"decomposing {layer}"
             try:
                 with forks.held_off():
-                    sample = self._sample(shares.pop((source, level, layer)))
+                    rows = Rows.joined(shares.pop((source, level, layer)))
                     protocol = exchanged.protocols[source, level]
-                    readings.append(measure(sample, step=step, layer=layer, protocol=protocol))
+                    readings.append(measure(self._sample(rows), step=step, layer=layer, protocol=protocol))
+                    what = f"the labelled check of {layer}"
+                    readings[-1] = with_accuracy(readings[-1], rows)
             except Exception as error:
-                message = f"decomposing {layer} failed: {type(error).__name__}: {error}"
-                troubles.append(Trouble(f"decomposing {layer}", message, error))
+                troubles.append(Trouble(what, f"{what} failed: {type(error).__name__}: {error}", error))
         return readings + codebook_readings(step, exchanged.usages, exchanged.protocols)
 
-    def _sample(self, parts: Sequence[Rows]) -> Sample:
-        rows, groups, rounding = Rows.joined(parts)
-        columns = self._settings.columns(rows.shape[1])
-        return Sample.from_rows(rows, groups, columns, self._settings.seed, rounding=rounding)
+    def _sample(self, rows: Rows) -> Sample:
+        columns = self._settings.columns(rows.rows.shape[1])
+        return Sample.from_rows(rows.rows, rows.groups, columns, self._settings.seed, rounding=rows.rounding)
 
     def _next_step(self, gathered: Gathered, seconds: Mapping[str, float]) -> int:
         taken = seconds["decomposition"] if gathered.beside else 0.0
