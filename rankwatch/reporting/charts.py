@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rankwatch.monitor.reading import CODEBOOK
+from rankwatch.monitor.labelled import ACCURACY, MAJORITY
 from rankwatch.monitor.report import RunHeader
 from rankwatch.reporting.tags import RANK, STATISTICS, TRAIN, Tags, split_summary
 
@@ -60,9 +61,9 @@ def plan_charts(
 ) -> ChartPlan:
     """Fill a budget of charts in the order of their importance.
 
-    Health, alarm level, cost, median effective ranks, codebooks; each layer's effective rank on the headline
-    source; the interval of each level's last layer; in small models the same for all layers and sources;
-    other metrics over layers, worst first; then further sources layer by layer, and all intervals.
+    Health, alarm level, cost, median effective ranks, codebooks; the median accuracy on a labelled set; each layer's
+    effective rank on the headline source; the interval of each level's last layer; in small models the same for all
+    layers and sources; other metrics over layers, worst first; then further sources layer by layer, and all intervals.
 
     Args:
         header: Layers, levels and sources of the run.
@@ -88,11 +89,13 @@ def _by_importance(header: RunHeader, tags: Tags, keys: Sequence[str]) -> Iterat
     top = list(_top(header, tags, codebooks))
     core = (5 if len(header.sources) == 1 else 6) + codebooks
     yield from top[:core]
+    yield from (tag for pair in list(_accuracies(header, tags, keys))[: len(header.levels)] for tag in pair)
     for level in header.levels:
         yield from (tags.layer(level, row.layer, tags.headline) for row in header.layers)
     for level in header.levels:
         yield from _band(tags, level, [row.layer for row in header.layers[-1:]])
     yield from top[core:TOP_LIMIT]
+    yield from (tag for pair in _accuracies(header, tags, keys) for tag in pair)
     if len(header.layers) <= SMALL:
         yield from _layer_by_layer(header, tags)
     yield from _details(tags, keys, top[:TOP_LIMIT])
@@ -108,6 +111,15 @@ def _top(header: RunHeader, tags: Tags, codebooks: bool) -> Iterator[str]:
         yield tags.top(CODEBOOK)
     for source in further(header):
         yield from (tags.rank(level, source) for level in header.levels)
+
+
+def _accuracies(header: RunHeader, tags: Tags, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Median over layers of a labelled set's accuracy, and beside it that of naming the most frequent label."""
+    there = {split_summary(key, tags.headline) for key in keys}
+    for source in header.sources:
+        for level in header.levels:
+            if (level, ACCURACY, source, "median") in there:
+                yield tags.detail(level, ACCURACY, "median", source), tags.detail(level, MAJORITY, "median", source)
 
 
 def _layer_by_layer(header: RunHeader, tags: Tags) -> Iterator[str]:
@@ -168,6 +180,9 @@ def custom_scalars(header: RunHeader, drawn: Sequence[str]) -> Layout:
         sources = [tag for source in header.sources if (tag := tags.rank(level, source)) in have]
         if len(sources) > 1:
             overview[f"{of}, median over layers, by source"] = sources
+        for source in header.sources:
+            pair = [tags.detail(level, metric, "median", source) for metric in (ACCURACY, MAJORITY)]
+            overview[f"probe accuracy and majority, {level} level, median over layers, on {source}"] = pair
         for source in further(header):
             sides[f"{of}, all layers, on {source}"] = [tags.layer(level, layer, source) for layer in layers]
         for row in header.layers:

@@ -10,6 +10,7 @@
 ``RankWatch_frame/L07_low``, ``..._high``      its interval
 ``RankWatch_frame/L07@name``                   the same layer on a further probe set, ``@train`` in training
 ``RankWatch_detail/mean_share_frame_worst``    any metric over layers: ``min``, ``median``, ``worst``
+``..._detail/probe_accuracy_frame_median``     a linear probe's accuracy on a labelled set, over layers
 ``RankWatch/heatmap_frame``, ``spectra_...``   pictures; those of the second level are
                                                ``RankWatch_utterance/heatmap`` and ``.../spectra``
 ``RankWatch/alarms``, ``layers``, ...          texts

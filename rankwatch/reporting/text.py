@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
+from rankwatch.monitor.labelled import ACCURACY, MAJORITY
 from rankwatch.monitor.reading import Alarm, Protocol, Reading
 from rankwatch.monitor.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.console import end_summary, one_line
@@ -102,7 +104,9 @@ def _value(reading: Reading) -> str:
     number = f"{reading.effective_rank:.1f}" if reading.ok else "none"
     if reading.ok and reading.effective_rank_low is not None and reading.effective_rank_high is not None:
         number += f" [{reading.effective_rank_low:.1f}, {reading.effective_rank_high:.1f}]"
-    return number if reading.status == "ok" else f"{number} ({reading.status.replace('_', ' ')})"
+    number += "" if reading.status == "ok" else f" ({reading.status.replace('_', ' ')})"
+    accuracy, majority = (reading.metrics.get(metric, math.nan) for metric in (ACCURACY, MAJORITY))
+    return number if math.isnan(accuracy) else f"{number}; probe accuracy {accuracy:.2f} (majority {majority:.2f})"
 
 
 def _distinct(values: Iterable[object]) -> str:

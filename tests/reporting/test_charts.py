@@ -85,6 +85,27 @@ def test_more_important_metrics_come_first_and_unknown_ones_last() -> None:
     ]
 
 
+PROBED = [f"{level}/probe_{what}@music/median" for level in ("frame", "utterance") for what in ("accuracy", "majority")]
+
+
+@pytest.mark.parametrize("layers", [3, 13, 25, 49])
+def test_a_labelled_sets_accuracy_is_drawn_beside_its_majority_whatever_else_there_is(layers: int) -> None:
+    header = fake_header(layers)
+    drawn = plan_charts(header, [*summary_keys(header), *PROBED]).drawn
+    wanted = {tag for tag in drawn if "probe_" in tag}
+    assert len(drawn) <= 60
+    assert wanted >= {
+        f"RankWatch_detail/probe_{what}_{level}_median@music"
+        for level in header.levels
+        for what in ("accuracy", "majority")
+    }
+    layout = custom_scalars(header, drawn)
+    charts = next(iter(layout.values()))
+    pair = charts["probe accuracy and majority, frame level, median over layers, on music"][1]
+    assert [sum(bool(re.match(pattern, tag)) for tag in drawn) for pattern in pair] == [1, 1]
+    assert not any("probe" in title for title in custom_scalars(header, plan(header).drawn)["RankWatch: is all well?"])
+
+
 def multilines(report: Report, header: RunHeader) -> dict[str, list[str]]:
     layout = custom_scalars(header, list(scalars(report, Tags.of(header))))
     return {title: chart[1] for charts in layout.values() for title, chart in charts.items() if chart[0] == "Multiline"}

@@ -53,3 +53,11 @@ def test_a_reading_without_a_number_says_why() -> None:
     text = readings_text(dataclasses.replace(reports[0], readings=[lost]), Tags.of(header))
     assert "none (non finite)" in text
     assert "nan" not in text.replace("non", "")
+
+
+def test_a_probes_accuracy_stands_beside_the_rank() -> None:
+    header, reports, _ = fake_run(3, 1)
+    one = reports[0].readings[0]
+    probed = dataclasses.replace(one, metrics={**one.metrics, "probe_accuracy": 0.413, "probe_majority": 0.1})
+    text = readings_text(dataclasses.replace(reports[0], readings=[probed, *reports[0].readings[1:]]), Tags.of(header))
+    assert text.count("; probe accuracy 0.41 (majority 0.10)") == text.count("probe accuracy") == 1
