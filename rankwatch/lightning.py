@@ -50,7 +50,8 @@ class RankWatch(_Base):
             module paths.
         levels: ``"frame"``, ``"utterance"`` or both.
         probe_sets: ``"auto"`` (held back from the first training batches), or a mapping from a name to ``"auto"``, a
-            folder of audio, or a dataloader. The first is the headline: only it can raise a critical alarm.
+            folder of audio, a `rankwatch.LabelledSet` or a dataloader. The first is the headline: only it can raise a
+            critical alarm.
         probe_forward: ``f(module, batch)`` that runs one probe batch through the model, or its import path. A folder's
             batches are ``(waveforms (B, T), lengths (B,))``. Needed only where the model family is not known and its
             own call can't be replayed.

@@ -151,3 +151,13 @@ def test_a_manifest_that_is_not_there_or_empty_is_named(tmp_path):
 def test_it_is_imported_from_the_top_and_goes_to_other_processes(tmp_path):
     spec = pickle.loads(pickle.dumps(rankwatch.LabelledSet(corpus(tmp_path))))
     assert len(_known(spec.probe_set("tones", batch_size=8, count=100))) == 24
+
+
+def test_a_config_file_names_it_by_its_class(tmp_path):
+    jsonargparse = pytest.importorskip("jsonargparse")
+    parser = jsonargparse.ArgumentParser()
+    parser.add_class_arguments(rankwatch.RankWatch, "callback")
+    spec = {"class_path": "rankwatch.LabelledSet", "init_args": {"manifest": str(corpus(tmp_path))}}
+    config = parser.parse_object({"callback": {"probe_sets": {"inside": "auto", "labelled": spec}}})
+    sets = parser.instantiate_classes(config).callback.settings.sets
+    assert isinstance(sets["labelled"], LabelledSet)
