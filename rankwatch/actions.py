@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch.monitor.complaints import CollapseWarning, Complaints, tell
-from rankwatch.monitor.episodes import CRITICAL, WARNING
+from rankwatch.monitor.episodes import CRITICAL, WARNING, level_of
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Alarm
 from rankwatch.monitor.settings import Settings
@@ -103,7 +103,7 @@ class Alerts:
 
         What is muted counts as if it weren't there: what is no longer muted, and still holds, is told like a beginning.
         """
-        level = max((2 if alarm.severity == CRITICAL else 1 for alarm in outcome.loud), default=0)
+        level = level_of(outcome.loud)
         before, self._level = self._level, level
         newly_muted, self._muted = outcome.muted not in ((), self._muted), outcome.muted
         if level:

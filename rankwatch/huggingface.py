@@ -16,6 +16,7 @@ from rankwatch.monitor.exchange import processes
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
 from rankwatch.session import Session
+from rankwatch.trainer_facts import learning_rate
 
 _UNSEEN = ()  # the batch, which callbacks of this Trainer are not given; None would be a loader that gives nothing
 
@@ -71,7 +72,13 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         return self._seen[1] if self._session is None else list(self._session.alarms)
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        optimizer: Any = None,
+        **_: Any,
     ) -> None:
         """Find layers and probe sets, and take over the state from before a restart."""
         self._close()
@@ -79,7 +86,13 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         folder = Path(str(args.output_dir)) / "rankwatch"
         precision, autocast = _precision(args)
         self._session = Session(
-            self.settings, folder=folder, world=world, group=group, precision=precision, autocast=autocast
+            self.settings,
+            folder=folder,
+            world=world,
+            group=group,
+            precision=precision,
+            autocast=autocast,
+            rate=lambda: learning_rate([optimizer]),
         )
         self._session.attach(model)
         if state.global_step:

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import Callback
 
 from rankwatch.actions import AlarmEvent
+from rankwatch.monitor.detectors import Detector
 from rankwatch.monitor.exchange import ProcessGroup
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import LEVELS, Settings
@@ -20,6 +21,7 @@ from rankwatch.trainer_facts import (
     as_in_training,
     builds_late,
     checkpoints,
+    learning_rate,
     own_folder,
     what_training_calls,
 )
@@ -56,6 +58,7 @@ class RankWatch(_Base):
             batches are ``(waveforms (B, T), lengths (B,))``. Needed only where the model family is not known and its
             own call can't be replayed.
         watch_train: Also read the training forward pass (with dropout and masking: evidence, never critical alone).
+        codebooks: Also count the codes that quantizers (wav2vec 2.0's, BEST-RQ's) use in the training pass.
         every_n_steps: Optimiser steps between readings. The first comes as soon as the probe set is there, the last at
             the end of the run.
         n_utterances: Utterances per reading, over all processes.
@@ -66,6 +69,9 @@ class RankWatch(_Base):
             same, with `rankwatch.CollapseError`, which `min_steps` and `min_epochs` don't hold up.
         on_alarm: ``f(event)``, or its import path, called with a `rankwatch.AlarmEvent` on the first process when an
             episode of alarms begins, grows worse or ends; in a thread of its own.
+        sensitivity: ``"low"``, ``"default"`` or ``"high"``: how soon an alarm is raised; or a file of thresholds that
+            ``rankwatch calibrate`` has chosen from healthy runs of your own.
+        detectors: What raises alarms, instead of the defaults; see `rankwatch.monitor.detectors`.
         max_overhead: Share of the run's wall time that watching may take. Where readings every `every_n_steps` would
             take more they are made less often, which is said; on all processes alike. A run is taken to last ten
             minutes at least, so that short ones have readings. None: never less often, reproducible to the step.
@@ -101,12 +107,15 @@ class RankWatch(_Base):
         probe_sets: str | dict[str, Any] = "auto",
         probe_forward: str | Callable[[Any, Any], Any] | None = None,
         watch_train: bool = False,
+        codebooks: bool = True,
         every_n_steps: int = 500,
         n_utterances: int = 512,
         frames_per_utterance: int = 4,
         projection: str | int | None = "auto",
         on_collapse: str = "warn",
         on_alarm: str | Callable[[AlarmEvent], Any] | None = None,
+        sensitivity: str = "default",
+        detectors: list[Detector] | None = None,
         max_overhead: float | None = 0.01,
         lengths: str | Callable[[Any], Any] = "auto",
         frames: str = "unmasked",
@@ -115,28 +124,9 @@ class RankWatch(_Base):
         seed: int = 0,
         strict: bool = False,
     ) -> None:
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        self.settings = Settings(
-            name=name,
-            layers=layers,
-            levels=levels,
-            probe_sets=probe_sets,
-            probe_forward=probe_forward,
-            watch_train=watch_train,
-            every_n_steps=every_n_steps,
-            n_utterances=n_utterances,
-            frames_per_utterance=frames_per_utterance,
-            projection=projection,
-            on_collapse=on_collapse,
-            on_alarm=on_alarm,
-            max_overhead=max_overhead,
-            lengths=lengths,
-            frames=frames,
-            sample_rate=sample_rate,
-            max_seconds=max_seconds,
-            seed=seed,
-            strict=strict,
-        )
+        self.settings = Settings(**arguments)
         self._session: Session | None = None
         self._restored: dict[str, Any] = {}
         self._state: dict[str, Any] = {}
@@ -178,6 +168,7 @@ class RankWatch(_Base):
             precision=str(trainer.precision),
             autocast=lambda: as_in_training(trainer, pl_module),
             outermost=lambda: what_training_calls(trainer, pl_module),
+            rate=lambda: learning_rate(trainer.optimizers),
         )
         if not builds_late(pl_module):
             self._session.attach(pl_module)

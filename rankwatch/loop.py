@@ -15,6 +15,7 @@ from rankwatch.monitor.exchange import processes
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
 from rankwatch.session import Session
+from rankwatch.trainer_facts import learning_rate
 
 
 class Watch:
@@ -26,6 +27,7 @@ class Watch:
     Args:
         model: The whole model, wrapped (DDP, FSDP, torch.compile) or not.
         folder: Where files go, event files for TensorBoard among them; each run needs one of its own.
+        optimizer: Its learning rate tells when the warm-up is over, during which much may change in a healthy run.
         writer: A SummaryWriter to use instead of one of our own in `folder`.
         precision: A word for the protocol; readings under different ones are not compared.
         autocast: Gives the context in which the model is trained, for example
@@ -61,6 +63,7 @@ class Watch:
         model: nn.Module,
         folder: str | Path = "rankwatch",
         *,
+        optimizer: Any = None,
         writer: Any = None,
         precision: str = "32-true",
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
@@ -72,7 +75,13 @@ class Watch:
         self._checkpoints: list[str] = []
         world, group = processes()
         self._session = Session(
-            self.settings, folder=self._folder, world=world, group=group, precision=precision, autocast=autocast
+            self.settings,
+            folder=self._folder,
+            world=world,
+            group=group,
+            precision=precision,
+            autocast=autocast,
+            rate=lambda: learning_rate([optimizer]),
         )
         self._session.attach(model)
         self._own_writer = writer is None and world.rank == 0

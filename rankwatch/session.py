@@ -42,6 +42,7 @@ class Session:
         precision: The trainer's precision, for the protocol.
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
         outermost: Gives what training calls: the model or a wrapper around it (FSDP's), which may come later.
+        rate: Gives the learning rate, or None where it isn't known.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Session:
         precision: str = "32-true",
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
         outermost: Callable[[], nn.Module] | None = None,
+        rate: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.readings: deque[Reading] = deque(maxlen=_KEPT)
@@ -68,6 +70,7 @@ class Session:
             precision=precision,
             autocast=autocast,
             outermost=outermost,
+            rate=rate,
             mute=folder / f"{settings.name}.mute" if folder is not None else None,
         )
         self._books = Books(settings, self.monitor, self.records)
@@ -228,7 +231,7 @@ class Session:
         if self._healthy is not None and self._rank == 0:
             with self.monitor.complaints.guarded("keeping the last healthy checkpoint"):
                 self._healthy.settle(outcome.healthy)
-            message = f"{message} {self._healthy.describe()}" if message else ""
+            message = f"{message} {self._healthy.describe()}" if message and report.alarm_level else message
             self._collapse = message
         self._books.report(dataclasses.replace(report, message=message))
         if self._rank == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ def what_training_calls(trainer: Any, pl_module: Any) -> nn.Module:
     """The module inside the strategy's wrappers (FSDP's, DDP's), or the module itself."""
     wrapped = getattr(trainer.strategy, "model", None)
     return wrapped if isinstance(wrapped, nn.Module) else pl_module
+
+
+def learning_rate(optimizers: Iterable[Any]) -> float | None:
+    """The highest of all parameter groups; None where there is none."""
+    groups = [group for optimizer in optimizers for group in getattr(optimizer, "param_groups", ())]
+    return max((float(group["lr"]) for group in groups if "lr" in group), default=None)
 
 
 def checkpoints(trainer: Any) -> tuple[list[str], list[str]]:

@@ -80,12 +80,12 @@ def test_a_collapse_ends_the_run_with_an_error_when_all_is_written(tmp_path, str
     module = Module(collapse="line")
     callback = RankWatch(**{**SETTINGS, "every_n_steps": 5, "strict": strict}, on_collapse="raise")
     run, error, told = fit(tmp_path, callback, module, min_steps=60)
-    assert error.step == run.global_step == 11  # min_steps holds up a stop, not an error
-    assert "CRITICAL at step 10: dimensional collapse" in str(error)
+    assert error.step == run.global_step == 6  # min_steps holds up a stop, not an error
+    assert "CRITICAL at step 5: dimensional collapse" in str(error)  # two readings sooner confirm it
     assert str(error) == error.message
     assert not any("can't end the run" in one for one in told)
-    (saved,) = tmp_path.rglob("*collapse-step=11.ckpt")
-    assert torch.load(saved, weights_only=True)["global_step"] == 11
+    (saved,) = tmp_path.rglob("*collapse-step=6.ckpt")
+    assert torch.load(saved, weights_only=True)["global_step"] == 6
     end = records(tmp_path)[-1]
     assert (end["record"], end["stopped"], end["notes"]) == ("end", True, [])
     assert [record["record"] for record in records(tmp_path)].count("end") == 1
@@ -97,11 +97,11 @@ def test_a_collapse_ends_the_run_with_an_error_when_all_is_written(tmp_path, str
 def test_under_gradient_accumulation_it_ends_in_the_middle_of_an_epoch_at_the_step_told(tmp_path, on_collapse):
     callback = RankWatch(**{**SETTINGS, "every_n_steps": 5}, on_collapse=on_collapse)
     run, error, told = fit(tmp_path, callback, accumulate_grad_batches=3)
-    assert run.global_step == 11
-    assert run.fit_loop.epoch_loop.total_batch_idx + 1 == 3 * 8 + 6  # an epoch's 8 batches are 3 steps
+    assert run.global_step == 5
+    assert run.fit_loop.epoch_loop.total_batch_idx + 1 == 8 + 6  # an epoch's 8 batches are 3 steps
     assert (error is not None) == (on_collapse == "raise")
-    assert len(list(tmp_path.rglob("*collapse-step=11.ckpt"))) == 1
-    assert any("CRITICAL at step 10" in one for one in told)
+    assert len(list(tmp_path.rglob("*collapse-step=5.ckpt"))) == 1
+    assert any("CRITICAL at step 4" in one for one in told)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_the_users_function_hears_of_an_episodes_beginning_and_end(tmp_path):
     assert {alarm.layer for alarm in begun.alarms} == {"layers.1"}
     assert begun.records == tmp_path / "RankWatch.jsonl"
     assert (ended.severity, ended.alarms) == ("ended", ())
-    assert ended.message == "ENDED at step 9: the alarms are over."
+    assert ended.message == "ENDED at step 9: critical dimensional collapse in layers.1 that held since step 3."
     assert thread is not threading.main_thread()
     assert len(loop.warned) == 1
 

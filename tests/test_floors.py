@@ -11,7 +11,16 @@ import rankwatch
 
 ROOT = Path(rankwatch.__file__).parent
 FLOORS = {"numerics": 0, "sampling": 1, "monitor": 2, "reporting": 3, "actions": 4, "books": 4}
-FLOORS |= {"session": 4, "trainer_facts": 4, "lightning": 5, "loop": 5, "huggingface": 5, "inspection": 5, "cli": 6}
+FLOORS |= {
+    "session": 4,
+    "trainer_facts": 4,
+    "lightning": 5,
+    "loop": 5,
+    "huggingface": 5,
+    "inspection": 5,
+    "calibrate": 5,
+    "cli": 6,
+}
 
 
 def _imports(path):

@@ -17,12 +17,12 @@ from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
 from rankwatch.monitor.history import History
 from rankwatch.monitor.job import forks
 from rankwatch.monitor.judge import Judge
-from rankwatch.monitor.labelled import with_accuracy
+from rankwatch.monitor.labelled import Accuracies, with_accuracy
 from rankwatch.monitor.measure import measure
 from rankwatch.monitor.mute import MuteFile, loud
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.plateau import Plateau
-from rankwatch.monitor.reading import CODEBOOK, Reading
+from rankwatch.monitor.reading import CODEBOOK, Alarm, Reading
 from rankwatch.monitor.report import Cost, Report
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.summary import health, summarise
@@ -70,6 +70,7 @@ class Evaluator:
         self._history = History()
         self._judge = Judge(self._headline, settings.judged_by)
         self._plateau = Plateau()
+        self._accuracies = Accuracies()
         self.budget = Budget(settings.every_n_steps, settings.max_overhead)
 
     def evaluate(self, gathered: Gathered) -> Evaluated:
@@ -153,6 +154,7 @@ class Evaluator:
         readings = self._readings(step, exchanged, troubles)
         refused = self._uncalibrated(readings)
         verdict = self._judge.judge(readings, self._history, gathered.rate)
+        labels = self._labels_agree(readings, verdict.open)
         flat = self._plateau.look(readings, self._history, self._headline)
         seconds["decomposition"] += time.perf_counter() - start
         next_step = self._next_step(gathered, seconds)
@@ -167,7 +169,7 @@ class Evaluator:
             alarm_level=verdict.level,
             summary=summarise(readings, self._headline),
             history={},
-            message=verdict.message,
+            message=verdict.message + labels if verdict.message else "",
             cost=Cost(seconds=dict(seconds), bytes_exchanged=sent, interval=next_step - gathered.step),
             learning_rate=gathered.rate,
         )
@@ -176,7 +178,7 @@ class Evaluator:
         muted = self._mute.read(self._names)
         return Outcome(
             report,
-            verdict.summary,
+            verdict.summary + labels,
             healthy=not breached and verdict.level < 2 and any(reading.ok for reading in frames),
             collapsed=breached and any(alarm.severity == CRITICAL for alarm in loud(verdict.open, muted.globs)),
             muted=muted.globs,
@@ -184,6 +186,13 @@ class Evaluator:
             refused=exchanged.refused,
             notes={**self._notes(gathered, exchanged, next_step), **muted.notes, **refused},
         )
+
+    def _labels_agree(self, readings: Sequence[Reading], alarms: Sequence[Alarm]) -> str:
+        """What a labelled set says about the gravest alarm, where that is critical."""
+        critical = next((alarm for alarm in alarms if alarm.severity == CRITICAL), None)
+        said = "" if critical is None else self._accuracies.sentence(readings, critical.level, critical.layer)
+        self._accuracies.add(readings)
+        return f" {said}" if said else ""
 
     def _uncalibrated(self, readings: Sequence[Reading]) -> dict[str, str]:
         """Thresholds hold for readings like those that they were chosen on; for others the defaults do."""
@@ -252,6 +261,7 @@ class Evaluator:
             "history": self._history.state_dict(),
             "judge": self._judge.state_dict(),
             "plateau_told": self._plateau.told,
+            "accuracies": self._accuracies.state_dict(),
             "budget": self.budget.state_dict(),
         }
 
@@ -266,6 +276,7 @@ class Evaluator:
         self._history.load_state_dict(entry for entry in state["history"] if tuple(entry["key"]) in here)
         self._judge.load_state_dict(state["judge"], here)
         self._plateau.told = bool(state["plateau_told"])
+        self._accuracies.load_state_dict([entry for entry in state["accuracies"] if tuple(entry["key"]) in here])
         self.budget.load_state_dict(state["budget"])
         gone = [layer for layer in state["layers"] if layer not in self._layers]
         new = [layer for layer in self._layers if layer not in state["layers"]]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rankwatch.monitor.reading import CODEBOOK
 from rankwatch.monitor.labelled import ACCURACY, MAJORITY
+from rankwatch.monitor.reading import CODEBOOK
 from rankwatch.monitor.report import RunHeader
 from rankwatch.reporting.tags import RANK, STATISTICS, TRAIN, Tags, split_summary
 

@@ -18,6 +18,7 @@ from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack_share
 from rankwatch.monitor.gathered import Gathered
+from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
@@ -93,7 +94,11 @@ def test_all_processes_are_told_of_one_reading():
 
     def evaluate(group, rank):
         gathered = Gathered(10, protocols={("train", "codebook"): PROTOCOL}, usages={"quantizer": parts[rank]})
-        return Evaluator(settings, [], group, first=rank == 0, quantizers=["quantizer"]).evaluate(gathered).outcome
+        return (
+            Evaluator(settings, [], group, first=rank == 0, mute=MuteFile(None), quantizers=["quantizer"])
+            .evaluate(gathered)
+            .outcome
+        )
 
     first, second = Processes(2).run(evaluate)
     assert first == second == Outcome.from_plain(first.to_plain())
@@ -105,10 +110,10 @@ def test_all_processes_are_told_of_one_reading():
 def test_the_past_of_a_quantizer_outlives_a_restart_and_that_of_one_that_is_gone_does_not():
     settings = Settings(every_n_steps=10, max_overhead=None)
     gathered = Gathered(10, protocols={("train", "codebook"): PROTOCOL}, usages={"quantizer": usage([0, 1] * 40)})
-    before = Evaluator(settings, [], None, first=True, quantizers=["quantizer"])
+    before = Evaluator(settings, [], None, first=True, mute=MuteFile(None), quantizers=["quantizer"])
     before.evaluate(gathered)
     for names, kept in (["quantizer"], 1), (["other"], 0):
-        after = Evaluator(settings, [], None, first=True, quantizers=names)
+        after = Evaluator(settings, [], None, first=True, mute=MuteFile(None), quantizers=names)
         after.load_state_dict(before.state_dict())
         assert len(after.state_dict()["history"]) == kept
 

@@ -12,11 +12,12 @@ from readings import reading
 from toys import Encoder, Noise, collate
 
 from rankwatch.monitor import labelled
-from rankwatch.monitor.detectors import DEFAULT_DETECTORS
 from rankwatch.monitor.engine import Monitor
-from rankwatch.monitor.evaluate import Evaluator, Gathered
+from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack_share
+from rankwatch.monitor.gathered import Gathered
 from rankwatch.monitor.labelled import Accuracies, with_accuracy
+from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Rows, Window
@@ -99,7 +100,7 @@ def _gathered(part):
 
 
 def _evaluate(group, rank, part):
-    return Evaluator(SETTINGS, ["layers.0"], DEFAULT_DETECTORS, group, first=rank == 0).evaluate(_gathered(part))
+    return Evaluator(SETTINGS, ["layers.0"], group, first=rank == 0, mute=MuteFile(None)).evaluate(_gathered(part))
 
 
 def _accuracies(evaluated):
