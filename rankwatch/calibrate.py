@@ -9,6 +9,7 @@ from typing import Any
 
 from rankwatch.monitor.calibration import Calibration, Worst, conditions, unlike, worst
 from rankwatch.monitor.reading import Reading
+from rankwatch.monitor.warm_up import WarmUp
 from rankwatch.reporting.jsonl import read_jsonl, read_records
 
 _FEWEST = 12
@@ -85,18 +86,9 @@ def _read(path: Path, with_alarms: bool) -> _Run:
         differs = unlike(found.setdefault(reading.level, here), here)
         if differs:
             raise ValueError(f"{path}: its protocol changes at step {reading.step}: {differs}")
-    steps = zip(by_step.values(), _warming([rates.get(step) for step in by_step]), strict=True)
+    warm_up = WarmUp()
+    steps = [(readings, warm_up.goes_on(rates.get(step))) for step, readings in by_step.items()]
     return _Run(path, found, int(header["every_n_steps"]), worst(steps, headline))
-
-
-def _warming(rates: Sequence[float | None]) -> list[bool]:
-    """Whether the learning rate was rising for the first time, at each reading."""
-    warming, peak, warm = [], 0.0, False
-    for rate in rates:
-        warm = warm or rate is None or not rate > peak * (1.0 + 1e-6)
-        peak = max(peak, rate or 0.0)
-        warming.append(not warm)
-    return warming
 
 
 def _same(first: _Run, run: _Run) -> None:

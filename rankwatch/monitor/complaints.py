@@ -110,6 +110,11 @@ class Stopwatch:
         return time.perf_counter() - self._began
 
     @property
+    def times(self) -> tuple[float, float]:
+        """`elapsed` and `spent`."""
+        return self.elapsed, self.spent
+
+    @property
     def share(self) -> float:
         """What was spent, as a share of the time since `begin`."""
         return self._spent / max(self.elapsed, 1e-9)

@@ -46,7 +46,7 @@ class Monitor:
         autocast: Context in which a probe forward pass runs, as a training forward pass does.
         outermost: Gives what training calls: the model or a wrapper around it (FSDP's), which may come later.
         rate: Gives the learning rate, or None where it isn't known.
-        mute: Path of the file that mutes alarms while it is there, or None.
+        mute: The file that mutes alarms while it is there, or None.
     """
 
     def __init__(
@@ -83,7 +83,6 @@ class Monitor:
         self._pending: Pending | None = None
         self._next_step: int | None = None
         self._agreed_at: int | None = None
-        self._named_silent = False
         self._stuck = False
 
     @on_the_cpu
@@ -187,24 +186,17 @@ class Monitor:
                 if self._group is None or self.settings.strict:
                     raise
                 windows, refused, error = [], {}, f"{type(problem).__name__}: {problem}"  # others wait for this one
-        if not self._named_silent:
-            self._named_silent = True
-            self.gathering.probing.name_silent_layers()
-        protocols = {
-            (window.source, level): self.gathering.protocol(window.source, level)
-            for window in windows
-            for level in self.settings.levels
-        }
+        self.gathering.probing.name_silent_layers()
+        levels, about = self.settings.levels, self.gathering.protocol
+        protocols = {(one.source, level): about(one.source, level) for one in windows for level in levels}
         with self.stopwatch.part("drawing"):
             usages = self._codebooks.take()
         protocols |= {(one.source, one.level): one for one in [self._codebooks.protocol] if usages}
         # Asked for now: a trainer may move the model after `attach`.
         self._beside = next((p.device.type for p in self.gathering.root.parameters()), "cpu") == "cpu"
-        times = (self.stopwatch.elapsed, self.stopwatch.spent)
-        rate: float | None = None
-        with self.complaints.guarded("asking for the learning rate"):
-            rate = self._rate()
-        gathered = Gathered(step, windows, protocols, refused, error, *times, self._beside, rate, usages)
+        gathered = Gathered(
+            step, windows, protocols, refused, error, *self.stopwatch.times, self._beside, self._rate(), usages
+        )
         job = Job(functools.partial(self._evaluation.evaluate, gathered))
         self._pending = Pending(step, step + self.settings.lag, job)
         if self._beside and WAITS_ON_CPU:

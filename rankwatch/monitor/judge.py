@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from rankwatch.monitor.detectors.advice import advice
 from rankwatch.monitor.episodes import CRITICAL, NOTICE, WARNING, Episodes, level_of
 from rankwatch.monitor.history import History, Key, key_of
 from rankwatch.monitor.reading import Alarm, Reading
+from rankwatch.monitor.warm_up import WarmUp
 
 _ORDER = (NOTICE, WARNING, CRITICAL)
 
@@ -70,8 +72,7 @@ class Judge:
         self._watches: dict[tuple[str, Key], _Watch] = {}
         self.judged_by(default_detectors() if detectors is None else detectors)
         self._episodes = Episodes()
-        self._peak = 0.0
-        self._warm = False  # whether the learning rate has stopped rising
+        self._warm_up = WarmUp()
 
     def judged_by(self, detectors: Sequence[Detector]) -> None:
         """From now on by these detectors; alarms that none of them can raise end."""
@@ -113,15 +114,14 @@ class Judge:
         return Verdict(tuple(raised), opened, findings, message, summary, unconfirmed)
 
     def _moment(self, readings: Sequence[Reading], history: History, rate: float | None) -> Moment:
-        if rate is None or not rate > self._peak * (1.0 + 1e-6):
-            self._warm = True
-        else:
-            self._peak = rate
+        warming = self._warm_up.goes_on(rate)
+        peak = self._warm_up.peak
         return Moment(
             self._headline,
             {key_of(reading): reading for reading in readings},
             {key_of(reading): history.series(reading) for reading in readings},
-            warming=not self._warm,
+            warming=warming,
+            rate=rate / peak if rate is not None and peak > 0.0 else math.nan,
             open={about for about, watch in self._watches.items() if watch.open},
         )
 
@@ -180,14 +180,13 @@ class Judge:
         """Plain lists, numbers and strings."""
         return {
             "episodes": self._episodes.state_dict(),
-            "peak": self._peak,
-            "warm": self._warm,
+            "warm_up": vars(self._warm_up).copy(),
             "watches": [[kind, list(key), vars(watch).copy()] for (kind, key), watch in self._watches.items()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any], curves: Container[Key]) -> None:
         """Take over what `state_dict` gave; an alarm about none of these `curves` is no longer watched over."""
-        self._peak, self._warm = float(state["peak"]), bool(state["warm"])
+        self._warm_up = WarmUp(**state["warm_up"])
         watches = {(kind, (key[0], key[1], key[2])): _Watch(**watch) for kind, key, watch in state["watches"]}
         self._watches = {
             about: watch for about, watch in watches.items() if about[1] in curves and about[0] in self._patience

@@ -68,7 +68,7 @@ def test_one_lucky_reading_makes_no_reference():
 
 
 def test_an_alarm_is_never_within_the_readings_own_error():
-    wide = [{"a": 60.0}] * 10 + [{"a": 36.0}] * 5
+    wide = [{"a": 60.0}] * 10 + [{"a": 31.0}] * 5
     assert raised(run(wide, half_width=1.0))
     assert not raised(run(wide, half_width=5.0))
 

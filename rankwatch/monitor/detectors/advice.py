@@ -82,6 +82,12 @@ ADVICE = {
         "a contraction that goes on and on; late in training it may even go with better results",
         "compare with a small labelled check",
     ),
+    "stalled": Advice(
+        "standstill",
+        "targets that one constant answer meets (one cluster, an empty codebook), frozen parameters, steps that are "
+        "all skipped, a gradient of zero",
+        "look at the loss (is it near zero?), at the targets' usage and at the gradients' norm",
+    ),
     "layer_apart": Advice(
         "one layer apart",
         "a dead layer, a gain that fades, a residual branch that takes over",

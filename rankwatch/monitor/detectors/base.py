@@ -39,6 +39,7 @@ class Moment:
         readings: All readings of the step, by curve.
         series: Their pasts, by curve; without these readings.
         warming: Whether the learning rate is still rising for the first time.
+        rate: The learning rate relative to its highest so far; NaN where it isn't known.
         open: Kinds and curves of the alarms that hold: an alarm ends only where its cause is clearly gone.
     """
 
@@ -46,6 +47,7 @@ class Moment:
     readings: Mapping[Key, Reading] = field(default_factory=dict)
     series: Mapping[Key, Series] = field(default_factory=dict)
     warming: bool = False
+    rate: float = math.nan
     open: Set[tuple[str, Key]] = frozenset()
 
     def holds(self, kind: str, reading: Reading) -> bool:

@@ -19,7 +19,8 @@ class Falling:
 
     with the reference of `Series.reference`, a high quantile of the layer's own recent past. During the first readings,
     and as long as the learning rate rises for the first time, there is none; then the median of the very first readings
-    is compared with, more leniently: some fall is normal. It may become critical where another indicator agrees: the
+    is compared with, more leniently and at frame level alone: some fall is normal, and at utterance level healthy
+    layers have come down to a quarter. It may become critical where another indicator agrees: the
     participation ratio, another level, source or layer has fallen too.
 
     Attributes:
@@ -32,7 +33,7 @@ class Falling:
         patience: Readings in a row before it is an alarm.
     """
 
-    below: float = 0.65
+    below: float = 0.55
     utterance_below: float = 0.5
     warmup: int = WARMUP
     below_start: float = 0.35
@@ -50,7 +51,7 @@ class Falling:
         reference, start = self.before(reading, past, moment), past.start(self.warmup)
         if reference is not None and upper(reading) < below * reference:
             return self._finding(reading, past, moment, reference, "its reference")
-        early = past.taken < self.start_counts or moment.warming
+        early = (past.taken < self.start_counts or moment.warming) and reading.level == "frame"
         if start is not None and early and upper(reading) < self.below_start * start:
             return self._finding(reading, past, moment, start, "its first readings'")
         return None
@@ -136,6 +137,41 @@ class SlowSlide:
         ratio = reading.effective_rank / past.lasting
         evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.lasting:.1f} that it once held"
         return Finding(evidence, ratio, grave=False)
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """No layer changes any more though the learning rate is high: there is nothing left that gives a gradient.
+
+    So it is where one constant answer meets every target (one cluster for all, a loss that is zero): the representation
+    stays what it was at random, with a high rank. Never more than a warning.
+
+    Attributes:
+        readings: How many are looked at.
+        within: Range of the effective rank over these, relative to it, that counts as no change.
+        rate: Learning rate, relative to its highest so far, from which on layers should change.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    readings: int = 8
+    within: float = 1e-3
+    rate: float = 0.2
+    kind: str = "stalled"
+    patience: int = 1
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Compare with the newest readings, of all layers of the headline set."""
+        if reading.source != moment.headline or reading.level != "frame" or not moment.rate >= self.rate:
+            return None
+        curves = [key for key in moment.readings if key[:2] == (reading.source, reading.level)]
+        if not all(self._still(moment.readings[key], moment.series[key]) for key in curves):
+            return None
+        evidence = f"no layer's effective rank has changed by {self.within:.1%} over {self.readings} readings"
+        return Finding(f"{evidence}, at {moment.rate:.0%} of the highest learning rate", 1.0, grave=False)
+
+    def _still(self, reading: Reading, past: Series) -> bool:
+        values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])
+        return len(values) == self.readings and bool(np.ptp(values) < self.within * values[-1])
 
 
 def changed_data(reading: Reading, moment: Moment, inside: float = 0.8) -> bool:

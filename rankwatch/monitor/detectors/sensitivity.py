@@ -7,7 +7,7 @@ from typing import Any
 
 from rankwatch.monitor.detectors.absolute import Constant, DeadDimensions, FewDimensions, NonFinite, SharedVector
 from rankwatch.monitor.detectors.base import Detector
-from rankwatch.monitor.detectors.relative import Falling, SlowSlide, SuddenDrop
+from rankwatch.monitor.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop
 from rankwatch.monitor.detectors.structure import Codebook, DataChanged, DomainGap, LayerApart, Temporal, Utterances
 
 SENSITIVITIES = ("low", "default", "high")
@@ -26,12 +26,13 @@ _ALL: tuple[Any, ...] = (
     Codebook(),
     DomainGap(),
     SlowSlide(),
+    Stalled(),
     LayerApart(),
     DataChanged(),
 )
 _LOW: dict[type[Any], dict[str, float]] = {
     SuddenDrop: {"below": 0.35, "patience": 3},
-    Falling: {"below": 0.5, "utterance_below": 0.35, "patience": 4},
+    Falling: {"below": 0.45, "utterance_below": 0.35, "patience": 4},
     Temporal: {"at_most": 0.015},
     Utterances: {"at_most": 0.01},
     DeadDimensions: {"at_most": 0.5},
@@ -42,7 +43,7 @@ _LOW: dict[type[Any], dict[str, float]] = {
 }
 _HIGH: dict[type[Any], dict[str, float]] = {
     SuddenDrop: {"below": 0.65},
-    Falling: {"below": 0.8, "utterance_below": 0.7, "patience": 2},
+    Falling: {"below": 0.75, "utterance_below": 0.65, "patience": 2},
     Temporal: {"at_most": 0.06, "patience": 2},
     Utterances: {"at_most": 0.04, "patience": 2},
     DeadDimensions: {"at_most": 0.1},

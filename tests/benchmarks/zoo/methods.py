@@ -208,6 +208,10 @@ class Wav2Vec2(Method):
             codevector_dim=64,
         )
         self.quantizer = Wav2Vec2GumbelVectorQuantizer(config)
+        # As the model that it belongs to does; by itself it leaves its codes uninitialised.
+        nn.init.normal_(self.quantizer.weight_proj.weight)
+        nn.init.zeros_(self.quantizer.weight_proj.bias)
+        nn.init.uniform_(self.quantizer.codevectors)
         self.of_codes, self.of_frames = nn.Linear(64, 64), nn.Linear(width, 64)
 
     def loss(self, batch: AudioBatch, progress: float) -> Tensor:

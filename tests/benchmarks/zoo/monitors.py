@@ -35,12 +35,17 @@ class Found:
 def ours(history: History, detectors: Sequence[Detector] | None = None) -> Found:
     """Judge all readings in order, as a run does."""
     judge, past = Judge("held_back", detectors), Past()
-    rates = {fact["step"]: fact["rate"] for fact in history.facts}
     raised: list[Alarm] = []
     for step, readings in history.readings.by_step.items():
-        raised += judge.judge(readings, past, rates.get(step)).raised
+        raised += judge.judge(readings, past, _rate(history, step)).raised
     told = {severity: tuple(a.step for a in raised if a.severity == severity) for severity in ("critical", "warning")}
     return Found(told["critical"], told["warning"], tuple(raised))
+
+
+def _rate(history: History, step: int) -> float:
+    """Learning rate at the step; the first reading, before the first fact, is in the linear warm-up."""
+    fact = next(fact for fact in history.facts if fact["step"] >= step)
+    return float(fact["rate"] * step / fact["step"])
 
 
 def early_stopping(history: History, patience: int = 3) -> Found:

@@ -4,19 +4,21 @@ import pytest
 from curves import check, past_of
 from readings import reading
 
-from rankwatch.monitor.detectors import Falling, Moment, SlowSlide, SuddenDrop
+from rankwatch.monitor.detectors import Falling, Moment, SlowSlide, Stalled, SuddenDrop
 from rankwatch.monitor.history import key_of
+
+FALLING = Falling(below=0.65, utterance_below=0.5, recovered=0.1)
 
 
 @pytest.mark.parametrize(("rank", "found"), [(38.0, True), (40.0, False)])
 def test_a_fall_below_the_share_of_the_reference(rank, found):
-    assert (check(Falling(), [60.0] * 10, rank) is not None) is found
+    assert (check(FALLING, [60.0] * 10, rank) is not None) is found
 
 
 def test_the_utterance_level_may_lose_more():
-    assert check(Falling(), [60.0] * 10, 35.0) is not None
-    assert check(Falling(), [60.0] * 10, 35.0, level="utterance") is None
-    assert check(Falling(), [60.0] * 10, 29.0, level="utterance") is not None
+    assert check(FALLING, [60.0] * 10, 35.0) is not None
+    assert check(FALLING, [60.0] * 10, 35.0, level="utterance") is None
+    assert check(FALLING, [60.0] * 10, 29.0, level="utterance") is not None
 
 
 def test_while_the_learning_rate_first_rises_only_the_start_counts():
@@ -35,8 +37,8 @@ def test_readings_of_the_warm_up_are_no_reference():
 def test_an_alarm_that_holds_ends_only_where_the_rank_has_clearly_come_back():
     now = reading(99, 42.0)
     held = Moment("held_back", open={("dimensional", key_of(now))})
-    assert Falling().check(now, past_of([60.0] * 10), Moment("held_back")) is None
-    assert Falling().check(now, past_of([60.0] * 10), held) is not None
+    assert FALLING.check(now, past_of([60.0] * 10), Moment("held_back")) is None
+    assert FALLING.check(now, past_of([60.0] * 10), held) is not None
 
 
 def test_a_fall_is_supported_where_another_indicator_agrees_or_there_is_none():
@@ -78,3 +80,19 @@ def test_a_fall_of_the_training_pass_alone_is_one_of_the_data():
         probe = reading(99, inside)
         moment = Moment("held_back", {key_of(probe): probe}, {key_of(probe): past_of([60.0] * 10)})
         assert (Falling().check(now, past_of([60.0] * 10), moment) is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("other", "rate", "found"), [(1e-5, 0.5, True), (1e-2, 0.5, False), (1e-5, 0.1, False), (1e-5, float("nan"), False)]
+)
+def test_a_standstill_is_one_of_all_layers_at_a_high_learning_rate(other, rate, found):
+    now = {name: reading(99, 60.0, layer=name) for name in ("a", "b")}
+    series = {key_of(now["a"]): past_of([60.0] * 9), key_of(now["b"]): past_of([60.0 * (1 + other)] * 9)}
+    moment = Moment("held_back", {key_of(r): r for r in now.values()}, series, rate=rate)
+    assert (Stalled().check(now["a"], series[key_of(now["a"])], moment) is not None) is found
+
+
+def test_a_few_equal_readings_are_no_standstill():
+    now = reading(99, 60.0)
+    past = past_of([60.0] * 6)
+    assert Stalled().check(now, past, Moment("held_back", {key_of(now): now}, {key_of(now): past}, rate=1.0)) is None
