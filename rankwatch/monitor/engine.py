@@ -67,13 +67,11 @@ class Monitor:
         self.stopwatch = Stopwatch()
         self.last_step: int | None = None
         self.readings_taken = 0
-        self.longest_interval = 0
-        """The most optimiser steps between two readings."""
+        self.longest_interval = 0  # the most optimiser steps between two readings
         self.world = world or World()
         self._codebooks = Codebooks(settings, self.world, precision, self.complaints)
         self._group = group
-        self._precision = precision
-        self._autocast = autocast
+        self._precision, self._autocast = precision, autocast
         self._outermost = outermost
         self._rate = rate
         self._mute = MuteFile(mute)
@@ -187,16 +185,15 @@ class Monitor:
                     raise
                 windows, refused, error = [], {}, f"{type(problem).__name__}: {problem}"  # others wait for this one
         self.gathering.probing.name_silent_layers()
-        levels, about = self.settings.levels, self.gathering.protocol
+        about, levels = self.gathering.protocol, self.settings.levels
         protocols = {(one.source, level): about(one.source, level) for one in windows for level in levels}
         with self.stopwatch.part("drawing"):
             usages = self._codebooks.take()
         protocols |= {(one.source, one.level): one for one in [self._codebooks.protocol] if usages}
         # Asked for now: a trainer may move the model after `attach`.
         self._beside = next((p.device.type for p in self.gathering.root.parameters()), "cpu") == "cpu"
-        gathered = Gathered(
-            step, windows, protocols, refused, error, *self.stopwatch.times, self._beside, self._rate(), usages
-        )
+        now = (*self.stopwatch.times, self._beside, self._rate())
+        gathered = Gathered(step, windows, protocols, refused, error, *now, usages)
         job = Job(functools.partial(self._evaluation.evaluate, gathered))
         self._pending = Pending(step, step + self.settings.lag, job)
         if self._beside and WAITS_ON_CPU:
