@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,9 +55,11 @@ class Series:
     lasting: float = 0.0
     warm: int = 0
     tracked: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in TRACKED})
+    _known: dict[Any, float | None] = field(default_factory=dict, repr=False, compare=False)  # until the next reading
 
     def add(self, reading: Reading, *, sound: bool, warming: bool = False) -> None:
         """Append one reading and forget the oldest beyond the bound."""
+        self._known.clear()
         step, value = reading.step, reading.effective_rank
         self.taken += 1
         self.warm += warming
@@ -89,18 +92,24 @@ class Series:
         Returns:
             The reference, or None as long as fewer than two readings after the warm-up are there.
         """
-        skip = max(0, max(warmup, self.warm) - (self.taken - len(self.values)))
-        rows = list(zip(self.values, self.sound, strict=True))[skip:]
-        usable = [value for value, sound in rows if sound and np.isfinite(value)][-recent:]
-        return float(np.quantile(usable, quantile)) if len(usable) >= 2 else None
+        about = (warmup, recent, quantile)
+        if about not in self._known:  # several detectors ask, also for other layers' curves
+            usable = self._usable(self.values, warmup)[-recent:]
+            self._known[about] = float(np.quantile(usable, quantile)) if len(usable) >= 2 else None
+        return self._known[about]
 
     def usual(self, name: str, warmup: int) -> float | None:
         """Median of a tracked metric over sound readings, as `reference` is of the effective rank."""
-        column = self.tracked[name]
+        if (name, warmup) not in self._known:
+            usable = self._usable(self.tracked[name], warmup)
+            self._known[name, warmup] = float(np.median(usable)) if len(usable) >= 2 else None
+        return self._known[name, warmup]
+
+    def _usable(self, column: list[float], warmup: int) -> list[float]:
+        """Of a column of the newest readings those that were sound and after the warm-up."""
         skip = max(0, max(warmup, self.warm) - (self.taken - len(column)))
-        rows = list(zip(column, self.sound[-len(column) :], strict=True))[skip:] if column else []
-        usable = [value for value, sound in rows if sound and np.isfinite(value)]
-        return float(np.median(usable)) if len(usable) >= 2 else None
+        rows = list(zip(reversed(column), reversed(self.sound), strict=False))[::-1][skip:]
+        return [value for value, sound in rows if sound and math.isfinite(value)]
 
 
 class History:

@@ -181,3 +181,20 @@ def test_an_alarm_about_a_layer_that_is_gone_does_not_stay_open():
     verdict = fresh.judge([reading(20, 60.0, layer="layers.1")], History())
     assert verdict.level == 0
     assert not verdict.open
+
+
+def test_a_restart_of_the_learning_rate_tells_nothing_again():
+    """The alarm still holds while the schedule begins anew: one event, one message."""
+    judge, history = Judge("held_back"), History()
+    rates = [0.1 * (i + 1) for i in range(6)] + [0.6 - 0.05 * i for i in range(10)] + [0.1 * (i + 1) for i in range(6)]
+    ranks = [60.0 + i % 2 for i in range(12)] + [20.0 + i % 2 for i in range(10)]
+    verdicts = [judge.judge([reading(i, rank)], history, rates[i]) for i, rank in enumerate(ranks)]
+    assert [v.message.split()[0] for v in verdicts if v.message] == ["CRITICAL"]
+    assert verdicts[-1].level == 2
+
+
+def test_an_unconfirmed_breach_asks_for_the_next_reading_sooner():
+    verdicts = run([{"a": 60.0}] * 10 + [{"a": 20.0}] * 4)
+    assert [v.unconfirmed for v in verdicts[9:14]] == [False, True, True, False, False]
+    utterance = run([{"a": 60.0}] * 10 + [{"a": 20.0}] * 2, level="utterance")
+    assert not any(v.unconfirmed for v in utterance)

@@ -22,12 +22,18 @@ class Harm:
         lost_at_best: The same between each side's best layer, in the task that lost more.
         where: Layer and task of `lost`.
         half_at: First step at which half of `lost` was gone; None where little was lost.
+        curve: Steps of the probes, and what was lost by then in the layer and task of `where`.
     """
 
     lost: float
     lost_at_best: float
     where: str
     half_at: int | None
+    curve: tuple[tuple[int, float], ...] = ()
+
+    def lost_at(self, step: int) -> float:
+        """What was lost by the probe nearest to a step."""
+        return min(self.curve, key=lambda point: abs(point[0] - step))[1]
 
     @property
     def really(self) -> bool:
@@ -53,9 +59,8 @@ def harm(broken: History, twin: History) -> Harm:
             best.setdefault(task, []).append(1 - max(mine.values()) / max(*others.values(), _LEAST))
     lost = {where: float(np.mean(curve[-LAST:])) for where, curve in curves.items()}
     where = max(lost, key=lambda key: lost[key])
-    half = None
-    if lost[where] > 1 / 3:
-        steps = [probe["step"] for probe in broken.probes]
-        half = next(s for s, v in zip(steps, curves[where], strict=True) if v >= lost[where] / 2)
+    steps = [probe["step"] for probe in broken.probes]
+    curve = tuple(zip(steps, curves[where], strict=True))
+    half = next((step for step, value in curve if value >= lost[where] / 2), None) if lost[where] > 1 / 3 else None
     at_best = max(float(np.mean(curve[-LAST:])) for curve in best.values())
-    return Harm(lost[where], at_best, f"{where[1]} in {where[0]}", half)
+    return Harm(lost[where], at_best, f"{where[1]} in {where[0]}", half, curve)

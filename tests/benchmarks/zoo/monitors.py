@@ -24,25 +24,31 @@ class Found:
     Attributes:
         critical: Steps at which it would have stopped the run.
         warnings: Steps of its warnings.
-        first: The first critical alarm, ours only.
+        alarms: All that was raised, ours only.
+        healthy: Steps of readings in which nothing was found: a checkpoint of then is kept; ours only.
     """
 
     critical: tuple[int, ...]
     warnings: tuple[int, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    healthy: tuple[int, ...] = ()
 
 
 def ours(history: History, detectors: Sequence[Detector] | None = None) -> Found:
     """Judge all readings in order, as a run does."""
     judge, past = Judge("held_back", detectors), Past()
     raised: list[Alarm] = []
+    healthy = []
     for step, readings in history.readings.by_step.items():
-        raised += judge.judge(readings, past, _rate(history, step)).raised
+        verdict = judge.judge(readings, past, rate_at(history, step))
+        raised += verdict.raised
+        if verdict.level < 2 and not any(key[:2] == ("held_back", "frame") for key in verdict.findings):
+            healthy.append(step)
     told = {severity: tuple(a.step for a in raised if a.severity == severity) for severity in ("critical", "warning")}
-    return Found(told["critical"], told["warning"], tuple(raised))
+    return Found(told["critical"], told["warning"], tuple(raised), tuple(healthy))
 
 
-def _rate(history: History, step: int) -> float:
+def rate_at(history: History, step: int) -> float:
     """Learning rate at the step; the first reading, before the first fact, is in the linear warm-up."""
     fact = next(fact for fact in history.facts if fact["step"] >= step)
     return float(fact["rate"] * step / fact["step"])

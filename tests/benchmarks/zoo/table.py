@@ -66,7 +66,8 @@ def row(found: dict[str, Found], histories: dict[str, History], lost: dict[str, 
         if first is not None and half is not None:
             delays.append(first - switch)
             leads.append(half - first)
-    hits = f"{len(delays)} of {len(harmful)}"
+    warnings = [n for n in harmful if not found[n].critical and found[n].warnings]
+    hits = f"{len(delays)} of {len(harmful)}" + (f", {len(warnings)} by a warning" if warnings else "")
     delay = f"{median(delays):.0f} / {max(delays)}" if delays else "-"
     lead = f"{median(leads):.0f} / {min(leads)}" if leads else "-"
     rate = f"< {at_most(false, len(healthy)):.0%}" if healthy else "-"
@@ -97,12 +98,26 @@ def main() -> None:
     ways: dict[str, list[str]] = defaultdict(list)
     for n in lost:
         ways[histories[n].run.variant].append(n)
+    print(f"\n{_last_healthy(found['rankwatch, default'], lost)}")
     print("\n| broken by | runs | harmful | found of harmful | delay | found of harmless | lost, median | first kind |")
     print("|---|---|---|---|---|---|---|---|")
     for way, names in ways.items():
         print(_way(way, names, histories, lost, found["rankwatch, default"]))
     if options.runs:
         _each(histories, lost, found["rankwatch, default"])
+
+
+def _last_healthy(found: dict[str, Found], lost: dict[str, Harm]) -> str:
+    """What the probe had lost at the newest healthy reading before the first critical alarm, of really harmful runs."""
+    losses = []
+    for name, harmed in lost.items():
+        if harmed.really and found[name].critical:
+            before = [step for step in found[name].healthy if step < found[name].critical[0]]
+            losses += [harmed.lost_at(before[-1])] if before else []
+    return (
+        f"At the last healthy reading of {len(losses)} harmful runs the probe had lost {median(losses):.0%} in the "
+        f"median, {max(losses):.0%} at most."
+    )
 
 
 def _ours(word: str) -> Callable[[History], Found]:
