@@ -33,7 +33,7 @@ class Falling:
         patience: Readings in a row before it is an alarm.
     """
 
-    below: float = 0.55
+    below: float = 0.6
     utterance_below: float = 0.5
     warmup: int = WARMUP
     below_start: float = 0.35

@@ -11,10 +11,13 @@ from record import History
 from rankwatch.monitor.detectors import Detector
 from rankwatch.monitor.history import History as Past
 from rankwatch.monitor.judge import Judge
-from rankwatch.monitor.reading import Alarm
+from rankwatch.monitor.reading import Alarm, Protocol, Reading
 
 RANKME_THRESHOLD = 0.5
 """Share of the width below which plain train-mode RankMe is alarming; see `table.py` for how it was chosen."""
+
+CODES = 64
+"""Codes in each group of the zoo's wav2vec 2.0."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def ours(history: History, detectors: Sequence[Detector] | None = None) -> Found
     raised: list[Alarm] = []
     healthy = []
     for step, readings in history.readings.by_step.items():
-        verdict = judge.judge(readings, past, rate_at(history, step))
+        verdict = judge.judge([*readings, *_codebook(history, step)], past, rate_at(history, step))
         raised += verdict.raised
         if verdict.level < 2 and not any(key[:2] == ("held_back", "frame") for key in verdict.findings):
             healthy.append(step)
@@ -52,6 +55,17 @@ def rate_at(history: History, step: int) -> float:
     """Learning rate at the step; the first reading, before the first fact, is in the linear warm-up."""
     fact = next(fact for fact in history.facts if fact["step"] >= step)
     return float(fact["rate"] * step / fact["step"])
+
+
+def _codebook(history: History, step: int) -> list[Reading]:
+    """A reading of the codebook, where there is one: the perplexity that the quantiser gave in the training pass."""
+    fact = next((fact for fact in history.facts if fact["step"] == step), {})
+    share = fact.get("perplexity")
+    if share is None:
+        return []
+    protocol = Protocol("train", "codebook", 0, 0, CODES, None, mode="train", power="perplexity")
+    values = (share * CODES, None, None, None)
+    return [Reading(step, "train", "codebook", "quantizer", *values, {}, "ok", 0, CODES, None, protocol)]
 
 
 def early_stopping(history: History, patience: int = 3) -> Found:
