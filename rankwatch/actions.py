@@ -107,9 +107,14 @@ class Alerts:
         before, self._level = self._level, level
         newly_muted, self._muted = outcome.muted not in ((), self._muted), outcome.muted
         if level:
-            news = stop or level > before or outcome.report.message
+            news = stop or level > before or (outcome.report.message and self._news(outcome))
             return (CRITICAL if level == 2 else WARNING) if news else ""
         return ENDED if before and not newly_muted else ""
+
+    @staticmethod
+    def _news(outcome: Outcome) -> bool:
+        """Whether it is about what isn't muted."""
+        return any(alarm.step == outcome.report.step for alarm in outcome.loud)
 
     def give(self, severity: str, outcome: Outcome, message: str, checkpoint: Path | None) -> None:
         """On the first process: warn and call `on_alarm`, or if this is nothing to be told aloud only write a line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ def calibrate(
 
     Args:
         paths: JSONL records of healthy runs, all of one recipe.
-        allowed: How many of these runs may raise an alarm.
+        allowed: How many of these runs each threshold may raise an alarm in.
         margin: How far below what was seen the thresholds lie; in (0, 1].
         with_alarms: Take runs that hold a critical alarm for healthy all the same.
 
@@ -50,18 +51,24 @@ def calibrate(
     """
     if not 0.0 < margin <= 1.0:
         raise ValueError(f"margin={margin}: must lie in (0, 1]")
-    runs = [_read(Path(path), with_alarms) for path in paths]
+    files = [Path(path) for path in paths]
+    twice = [str(path) for i, path in enumerate(files) if path.resolve() in [one.resolve() for one in files[:i]]]
+    if twice:
+        raise ValueError(f"{twice[0]} is given twice")
+    runs = [_read(path, with_alarms) for path in files]
     if len(runs) <= allowed:
         raise ValueError(f"{len(runs)} runs are too few to allow {allowed} alarms")
     first = runs[0]
     for run in runs[1:]:
         _same(first, run)
-    thresholds = {
-        name: min(max(margin * sorted(run.worst[name] for run in runs)[allowed], 0.1), 0.9) for name in first.worst
-    }
-    alarms = sum(any(run.worst[name] < thresholds[name] for name in thresholds) for run in runs)
-    rounded = {name: round(value, 3) for name, value in thresholds.items()}
-    return Calibration(rounded, first.conditions, first.every_n_steps, [str(run.path) for run in runs], alarms)
+    shared = [name for name in first.worst if all(name in run.worst for run in runs)]
+    if not shared:
+        raise ValueError("no run goes on long enough after its learning rate's warm-up to compare anything")
+    chosen = {name: margin * sorted(run.worst[name] for run in runs)[allowed] for name in shared}
+    thresholds = {name: min(max(math.floor(1000 * value) / 1000, 0.1), 0.9) for name, value in chosen.items()}
+    alarms = sum(any(run.worst[name] < thresholds[name] for name in shared) for run in runs)
+    names = [str(run.path) for run in runs]
+    return Calibration(thresholds, first.conditions, first.every_n_steps, names, allowed, alarms)
 
 
 def _read(path: Path, with_alarms: bool) -> _Run:
@@ -71,7 +78,9 @@ def _read(path: Path, with_alarms: bool) -> _Run:
     if len(by_step) < _FEWEST:
         raise ValueError(f"{path} holds {len(by_step)} readings; thresholds need runs of at least {_FEWEST}")
     records = list(read_records(path))
-    header = next(record for record in records if record["record"] == "run")
+    header = next((record for record in records if record["record"] == "run"), None)
+    if header is None:
+        raise ValueError(f"{path} holds no header: it is no file of rankwatch's, or its beginning is gone")
     critical = [r for r in records if r["record"] == "alarm" and r["severity"] == "critical"]
     if critical and not with_alarms:
         raise ValueError(

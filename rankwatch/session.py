@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
@@ -17,6 +17,7 @@ from rankwatch.books import Books
 from rankwatch.monitor.checkpoints import LastHealthy
 from rankwatch.monitor.complaints import tell
 from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.episodes import CRITICAL, NOTICE, WARNING
 from rankwatch.monitor.exchange import Group, pack, unpack
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Alarm, Reading
@@ -39,10 +40,7 @@ class Session:
         folder: Where files go, or None for none at all.
         world: This process among the others; the first one reports.
         group: The other processes, where there are several.
-        precision: The trainer's precision, for the protocol.
-        autocast: Context in which a probe forward pass runs, as a training forward pass does.
-        outermost: Gives what training calls: the model or a wrapper around it (FSDP's), which may come later.
-        rate: Gives the learning rate, or None where it isn't known.
+        surroundings: What else `Monitor` takes: precision, autocast, outermost, rate.
     """
 
     def __init__(
@@ -52,10 +50,7 @@ class Session:
         folder: Path | None = None,
         world: World | None = None,
         group: Group | None = None,
-        precision: str = "32-true",
-        autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
-        outermost: Callable[[], nn.Module] | None = None,
-        rate: Callable[[], float | None] = lambda: None,
+        **surroundings: Any,
     ) -> None:
         self.settings = settings
         self.readings: deque[Reading] = deque(maxlen=_KEPT)
@@ -67,11 +62,8 @@ class Session:
             settings,
             world=world,
             group=group,
-            precision=precision,
-            autocast=autocast,
-            outermost=outermost,
-            rate=rate,
             mute=folder / f"{settings.name}.mute" if folder is not None else None,
+            **surroundings,
         )
         self._books = Books(settings, self.monitor, self.records)
         self._alerts = Alerts(settings, self.records, self.monitor.complaints)
@@ -120,21 +112,31 @@ class Session:
             self._start(step, checkpoints)
         return stop
 
-    def last_reading(self, step: int, checkpoints: Checkpoints) -> None:
-        """A reading at the end of training, if there was none at this step and no collapse has just ended it."""
-        self._hand_over()
+    def last_reading(self, step: int, checkpoints: Checkpoints) -> bool:
+        """A reading at the end of training, if there was none at this step and no collapse has just ended it.
+
+        Returns:
+            Whether it, or the one before, has confirmed a collapse that is to stop the run.
+        """
+        stop = self._hand_over()
         monitor = self.monitor
         if not monitor.gathering.complete:
             monitor.complete()
         ready = monitor.gathering.complete and bool(monitor.gathering.sources)
         if ready and step not in (monitor.last_step, self._stopped_at):
             self._start(step, checkpoints)
-            self._hand_over()
+            stop = self._hand_over() or stop
+        return stop
 
     def end(self, step: int, checkpoints: Checkpoints | None = None, *, broken_off: str = "") -> None:
-        """The run is over: a last reading, unless it broke off, and the summary."""
+        """The run is over: a last reading, unless it broke off, and the summary.
+
+        Raises:
+            CollapseError: With ``on_collapse="raise"``, where it is these last readings that confirm a collapse.
+        """
+        stop = False
         if checkpoints is not None:
-            self.last_reading(step, checkpoints)
+            stop = self.last_reading(step, checkpoints)
         elif self.monitor.arrives_soon():
             self._hand_over()
         self._books.close(
@@ -145,6 +147,8 @@ class Session:
             broken_off=broken_off,
         )
         self._alerts.settle()
+        if stop and self.settings.on_collapse == "raise":
+            self._raise(step)
 
     def give_up(self, step: int) -> None:
         """With ``on_collapse="raise"``, once `read_if_due` has said to stop: close the books, then end the run.
@@ -158,6 +162,9 @@ class Session:
             return
         with contextlib.suppress(Exception):  # a better one is on its way
             self.end(step)
+        self._raise(step)
+
+    def _raise(self, step: int) -> NoReturn:
         told = [self._collapse, str(self._last_healthy or "")]
         if self._group is not None:
             with contextlib.suppress(Exception):  # a process that is gone
@@ -221,13 +228,14 @@ class Session:
     def _tell(self, outcome: Outcome, stop: bool) -> None:
         report, settings = outcome.report, self.settings
         self.readings.extend(report.readings)
-        self.alarms.extend(report.alarms)
+        self.alarms.extend(alarm for alarm in report.alarms if alarm.severity != NOTICE)
         values = monitored(report, settings.name, settings.levels, settings.sources)
         if math.isnan(report.health):  # nothing was measured: the last value stands
             values.pop(f"{settings.name}/health")
         self.published.update(values)
         severity = self._alerts.severity(outcome, stop)
-        message = report.message or (outcome.summary if severity else "")
+        aloud = severity in (WARNING, CRITICAL)
+        message = outcome.summary if aloud and (outcome.muted or not report.message) else report.message
         if self._healthy is not None and self._rank == 0:
             with self.monitor.complaints.guarded("keeping the last healthy checkpoint"):
                 self._healthy.settle(outcome.healthy)

@@ -30,6 +30,14 @@ _CONDITIONS = (
 )
 """Of a protocol; width, projection, seed and the probe set's own content may differ between comparable runs."""
 
+_ARGUMENTS: dict[str, tuple[type[Any], str]] = {
+    "frame": (Falling, "below"),
+    "utterance": (Falling, "utterance_below"),
+    "sudden": (SuddenDrop, "below"),
+}
+_FEWEST = 5
+"""Comparisons that a curve needs to say anything."""
+
 Worst = dict[str, float]
 """Per threshold, the value below which a run's readings would just have raised an alarm."""
 
@@ -44,6 +52,7 @@ class Calibration:
         conditions: Per level, the part of the protocol that they hold for.
         every_n_steps: Optimiser steps between readings in these runs.
         runs: Names of the runs.
+        allowed: How many of these runs each threshold was allowed to raise an alarm in.
         false_alarms: How many of these runs would raise an alarm with these thresholds.
     """
 
@@ -51,24 +60,31 @@ class Calibration:
     conditions: Mapping[str, Mapping[str, Any]]
     every_n_steps: int
     runs: Sequence[str] = field(default=())
+    allowed: int = 0
     false_alarms: int = 0
 
     @property
     def rate_at_most(self) -> float:
-        """Upper end of the one-sided 95 % interval (Clopper & Pearson 1934) of healthy runs' share with an alarm."""
-        n = len(self.runs)
-        return float(beta.ppf(0.95, self.false_alarms + 1, n - self.false_alarms)) if self.false_alarms < n else 1.0
+        r"""With 95 % confidence healthy runs of this recipe raise one of these alarms less often than this.
+
+        :math:`B^{-1}(0.95;\, s,\, n - s + 1)` with n runs and s = thresholds x (1 + allowed alarms): thresholds that
+        were chosen on the same runs vouch for less than an independent count (Campi & Garatti 2008, theorem 1).
+        """
+        n, chosen = len(self.runs), len(self.thresholds) * (1 + self.allowed)
+        return float(beta.ppf(0.95, chosen, n - chosen + 1)) if chosen <= n else 1.0
 
     def detectors(self) -> tuple[Detector, ...]:
         """The defaults with these thresholds."""
-        changes: dict[type[Any], dict[str, float]] = {
-            Falling: {"below": self.thresholds["frame"], "utterance_below": self.thresholds["utterance"]},
-            SuddenDrop: {"below": self.thresholds["sudden"]},
-        }
+        changes: dict[type[Any], dict[str, float]] = {Falling: {}, SuddenDrop: {}}
+        for name, value in self.thresholds.items():
+            kind, argument = _ARGUMENTS[name]
+            changes[kind][argument] = value
         return tuple(replace(d, **changes.get(type(d), {})) for d in default_detectors())  # type: ignore[type-var]
 
-    def unlike(self, protocol: Protocol) -> str:
-        """In what a reading's protocol differs from these runs', in words; empty where it doesn't."""
+    def unlike(self, protocol: Protocol, every_n_steps: int) -> str:
+        """In what a reading's protocol and interval differ from these runs', in words; empty where they don't."""
+        if every_n_steps != self.every_n_steps:
+            return f"every_n_steps {self.every_n_steps} there, {every_n_steps} here"
         there, here = self.conditions.get(protocol.level), conditions(protocol)
         if there is None:
             return f"{protocol.level} level: not in these runs"
@@ -96,14 +112,18 @@ class Calibration:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"sensitivity={str(path)!r}: there is no such file")
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        try:
+            plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError:
+            plain = None
         if not isinstance(plain, dict) or plain.get("form") != _FORM:
             raise ValueError(f"{path} was not written by `rankwatch calibrate` of this version")
-        names = ("thresholds", "conditions", "every_n_steps", "runs", "false_alarms")
-        try:
-            return cls(**{name: plain[name] for name in names})
-        except KeyError as error:
-            raise ValueError(f"{path} lacks {error}: write it anew with `rankwatch calibrate`") from error
+        names = ("thresholds", "conditions", "every_n_steps", "runs", "allowed", "false_alarms")
+        missing = [name for name in names if name not in plain]
+        strange = [] if missing else [name for name in plain["thresholds"] if name not in _ARGUMENTS]
+        if missing or strange:
+            raise ValueError(f"{path} lacks {missing} or holds {strange}: write it anew with `rankwatch calibrate`")
+        return cls(**{name: plain[name] for name in names})
 
 
 def conditions(protocol: Protocol) -> dict[str, Any]:
@@ -121,8 +141,9 @@ def unlike(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 def worst(steps: Iterable[tuple[Sequence[Reading], bool]], headline: str) -> Worst:
     r"""How near a run came to an alarm.
 
-    For each curve and threshold :math:`\min_t \max(r_t, ..., r_{t+p-1})` with r the reading (its upper end) relative to
-    what the detector compares it with, and p its patience: any threshold above that would have raised an alarm.
+    For each curve and threshold :math:`\min_t \max(r_t, ..., r_{t+p-1})` with r the reading (its upper end) relative
+    to what the detector compares it with, and p its patience: any threshold above that would have raised an alarm. No
+    threshold where nothing was compared: a level that isn't there, a run that was over before its warm-up.
 
     Args:
         steps: All readings of a step, and whether the learning rate was still rising; in order.
@@ -141,9 +162,10 @@ def worst(steps: Iterable[tuple[Sequence[Reading], bool]], headline: str) -> Wor
                 if before is not None and reading.ok:
                     ratios.setdefault((name, key_of(reading)), []).append(upper(reading) / before)
             past.add(reading, sound=True, warming=warming)
-    found: Worst = dict.fromkeys(detectors, 1.0)
+    found: Worst = {}
     for (name, _), values in ratios.items():
         p = detectors[name].patience
-        lasting = min((max(values[i : i + p]) for i in range(len(values) - p + 1)), default=1.0)
-        found[name] = min(found[name], lasting)
+        lasting = [max(values[i : i + p]) for i in range(len(values) - p + 1)]
+        if len(values) >= _FEWEST:
+            found[name] = min(found.get(name, 1.0), *lasting)
     return found

@@ -52,8 +52,9 @@ class Episodes:
         Returns:
             The message that is due now, or empty; and what there would be to tell, as long as any alarm holds.
         """
+        opened = [alarm for alarm in opened if alarm.severity != NOTICE]
         level = level_of(opened)
-        summary = _message(step, opened, findings, layers) if level else ""
+        summary = message_about(step, opened, findings, layers)
         new = level > self._told or any(alarm.severity == CRITICAL and alarm.since > self._began for alarm in raised)
         message = summary if new and level else ""
         if level and self._told == 0:
@@ -76,8 +77,11 @@ class Episodes:
         self._told = min(int(state["told"]), level)
 
 
-def _message(step: int, alarms: Sequence[Alarm], findings: Mapping[Key, Finding], layers: Sequence[str]) -> str:
-    """One message for all layers, levels and sources of an event; the gravest and earliest first."""
+def message_about(step: int, alarms: Sequence[Alarm], findings: Mapping[Key, Finding], layers: Sequence[str]) -> str:
+    """One message for all layers, levels and sources of an event, the gravest and earliest first; empty without any."""
+    alarms = [alarm for alarm in alarms if alarm.severity != NOTICE]
+    if not alarms:
+        return ""
     first = alarms[0]
     told = advice(first.kind)
     same = [alarm for alarm in alarms if (alarm.level, alarm.source) == (first.level, first.source)]
@@ -90,7 +94,7 @@ def _message(step: int, alarms: Sequence[Alarm], findings: Mapping[Key, Finding]
         f"since step {first.since}, in {', '.join(hit)}{extent}{also}.",
         f"{first.layer}: {first.message}.",
     ]
-    kinds = sorted({advice(a.kind).title for a in alarms if a.severity != NOTICE} - {told.title})
+    kinds = sorted({advice(alarm.kind).title for alarm in alarms} - {told.title})
     places = {f"{a.level} level of {a.source}" for a in alarms} - {f"{first.level} level of {first.source}"}
     words += [f"What may help: {told.remedies}."] if told.remedies else []
     words += [f"With it: {', '.join(kinds)}."] if kinds else []

@@ -11,7 +11,7 @@ import torch
 from rankwatch.monitor.budget import Budget
 from rankwatch.monitor.codebooks import TRAIN, codebook_readings
 from rankwatch.monitor.detectors import default_detectors
-from rankwatch.monitor.episodes import CRITICAL
+from rankwatch.monitor.episodes import CRITICAL, message_about
 from rankwatch.monitor.exchange import Exchanged, Group, merge, pack, pack_share, unpack
 from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
 from rankwatch.monitor.history import History
@@ -65,7 +65,7 @@ class Evaluator:
         self._group = group
         self._first = first
         self._mute = mute
-        self._names = [*layers, *(detector.kind for detector in settings.judged_by)]
+        self._names = [*layers, *quantizers, "flat", *(detector.kind for detector in settings.judged_by)]
         self._headline = settings.sources[0]
         self._history = History()
         self._judge = Judge(self._headline, settings.judged_by)
@@ -154,8 +154,14 @@ class Evaluator:
         readings = self._readings(step, exchanged, troubles)
         refused = self._uncalibrated(readings)
         verdict = self._judge.judge(readings, self._history, gathered.rate)
-        labels = self._labels_agree(readings, verdict.open)
-        flat = self._plateau.look(readings, self._history, self._headline)
+        troubles += [
+            Trouble(f"detector {kind}", f"the detector of {kind!r} failed: {type(error).__name__}: {error}", error)
+            for kind, error in verdict.failed.items()
+        ]
+        muted = self._mute.read(self._names)
+        audible = loud(verdict.open, muted.globs)
+        labels = self._labels_agree(readings, audible)
+        flat = self._plateau.look(readings, self._history, self._headline, alarmed=verdict.level > 0)
         seconds["decomposition"] += time.perf_counter() - start
         next_step = self._next_step(gathered, seconds)
         if verdict.unconfirmed:
@@ -175,12 +181,12 @@ class Evaluator:
         )
         frames = [r for r in readings if (r.source, r.level) == (self._headline, "frame")]
         breached = any((source, level) == (self._headline, "frame") for source, level, _ in verdict.findings)
-        muted = self._mute.read(self._names)
+        critical = {(a.source, a.level, a.layer) for a in audible if a.severity == CRITICAL}
         return Outcome(
             report,
-            verdict.summary + labels,
+            (message_about(step, audible, verdict.findings, self._layers) if muted.globs else verdict.summary) + labels,
             healthy=not breached and verdict.level < 2 and any(reading.ok for reading in frames),
-            collapsed=breached and any(alarm.severity == CRITICAL for alarm in loud(verdict.open, muted.globs)),
+            collapsed=any(key in verdict.findings for key in critical),
             muted=muted.globs,
             next_step=next_step,
             refused=exchanged.refused,
@@ -198,7 +204,10 @@ class Evaluator:
         """Thresholds hold for readings like those that they were chosen on; for others the defaults do."""
         calibration = self._settings.calibration
         ours = [reading.protocol for reading in readings if reading.source == self._headline]
-        differs = next((d for p in ours if (d := calibration.unlike(p))), "") if calibration is not None else ""
+        every = self._settings.every_n_steps
+        if calibration is None:
+            return {}
+        differs = next((words for protocol in ours if (words := calibration.unlike(protocol, every))), "")
         if not differs:
             return {}
         self._judge.judged_by(default_detectors())

@@ -19,7 +19,7 @@ WARMUP = 4
 _FIRST = 8  # readings from the very start that are kept for good
 _HELD = 8  # readings that a level must last to count as held
 _LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
-_RECENT = 64  # readings of which `TRACKED` metrics are kept
+_RECENT = 64  # sound readings that a reference is made of
 TRACKED = ("participation_ratio", "within_utterance_share", "probe_accuracy")
 """Metrics that detectors compare with their own past."""
 
@@ -37,13 +37,13 @@ class Series:
         protocol: Id of the protocol; a reading under another one starts the series anew.
         steps: Optimiser steps, ascending, the newest `_LONGEST`.
         values: Effective ranks at them; NaN where there was none.
-        sound: Whether the reading may serve as a reference (no detector had found anything in it).
+        sound: Whether the reading may serve as a reference (nothing grave was found in it).
         taken: Readings ever taken under this protocol.
         first: The first `_FIRST` effective ranks.
         lasting: The highest level that was held: maximum over time of the median of the newest `_HELD` sound
             readings.
         warm: Readings taken while the learning rate rose for the first time; they are no reference.
-        tracked: The newest `_RECENT` values of each of `TRACKED`.
+        kept: The newest `_RECENT` sound readings: how many came before, the effective rank, the `TRACKED` metrics.
     """
 
     protocol: str
@@ -54,18 +54,19 @@ class Series:
     first: list[float] = field(default_factory=list)
     lasting: float = 0.0
     warm: int = 0
-    tracked: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in TRACKED})
+    kept: list[list[float]] = field(default_factory=list)
     _known: dict[Any, float | None] = field(default_factory=dict, repr=False, compare=False)  # until the next reading
 
     def add(self, reading: Reading, *, sound: bool, warming: bool = False) -> None:
         """Append one reading and forget the oldest beyond the bound."""
         self._known.clear()
         step, value = reading.step, reading.effective_rank
+        if sound and math.isfinite(value):
+            tracked = [reading.metrics.get(name, math.nan) for name in TRACKED]
+            self.kept.append([self.taken, value, *tracked])
+            del self.kept[:-_RECENT]
         self.taken += 1
         self.warm += warming
-        for name, column in self.tracked.items():
-            column.append(reading.metrics.get(name, float("nan")))
-            del column[:-_RECENT]
         if len(self.first) < _FIRST:
             self.first.append(value)
         self.steps.append(step)
@@ -73,7 +74,7 @@ class Series:
         self.sound.append(sound)
         for kept in (self.steps, self.values, self.sound):
             del kept[:-_LONGEST]
-        held = [v for v, s in zip(self.values[-_HELD:], self.sound[-_HELD:], strict=True) if s and np.isfinite(v)]
+        held = [row[1] for row in self.kept[-_HELD:] if row[0] >= self.taken - _HELD and row[0] >= self.warm]
         if len(held) == _HELD and self.taken >= 2 * _HELD - _HELD // 2:
             self.lasting = max(self.lasting, float(np.median(held)))
 
@@ -88,28 +89,31 @@ class Series:
         A quantile and not the maximum, which one lucky reading decides; of the last `recent` only, since a
         slow contraction late in training is normal; without the first `warmup` readings and those taken while the
         learning rate first rose, since a short dip (or a high value of the random initialisation) is normal there.
+        Readings that aren't sound push nothing out: however long a collapse lasts, it is compared with what was before.
 
         Returns:
             The reference, or None as long as fewer than two readings after the warm-up are there.
         """
         about = (warmup, recent, quantile)
         if about not in self._known:  # several detectors ask, also for other layers' curves
-            usable = self._usable(self.values, warmup)[-recent:]
+            usable = self._usable(0, warmup)[-recent:]
             self._known[about] = float(np.quantile(usable, quantile)) if len(usable) >= 2 else None
         return self._known[about]
 
     def usual(self, name: str, warmup: int) -> float | None:
         """Median of a tracked metric over sound readings, as `reference` is of the effective rank."""
         if (name, warmup) not in self._known:
-            usable = self._usable(self.tracked[name], warmup)
+            usable = self._usable(1 + TRACKED.index(name), warmup)
             self._known[name, warmup] = float(np.median(usable)) if len(usable) >= 2 else None
         return self._known[name, warmup]
 
-    def _usable(self, column: list[float], warmup: int) -> list[float]:
-        """Of a column of the newest readings those that were sound and after the warm-up."""
-        skip = max(0, max(warmup, self.warm) - (self.taken - len(column)))
-        rows = list(zip(reversed(column), reversed(self.sound), strict=False))[::-1][skip:]
-        return [value for value, sound in rows if sound and math.isfinite(value)]
+    def before(self, readings: int = 3) -> list[float]:
+        """The newest sound effective ranks."""
+        return [row[1] for row in self.kept[-readings:]]
+
+    def _usable(self, column: int, warmup: int) -> list[float]:
+        first = max(warmup, self.warm)
+        return [row[1 + column] for row in self.kept if row[0] >= first and math.isfinite(row[1 + column])]
 
 
 class History:
@@ -158,7 +162,7 @@ class History:
                 "first": list(series.first),
                 "lasting": series.lasting,
                 "warm": series.warm,
-                "tracked": {name: list(column) for name, column in series.tracked.items()},
+                "kept": [list(row) for row in series.kept],
             }
             for key, series in self._series.items()
         ]
@@ -170,5 +174,5 @@ class History:
             source, level, layer = entry["key"]
             columns: dict[str, Any] = {name: list(entry[name]) for name in ("steps", "values", "sound", "first")}
             numbers = {name: entry[name] for name in ("taken", "lasting", "warm")}
-            columns["tracked"] = {name: list(column) for name, column in entry["tracked"].items()}
+            columns["kept"] = [list(row) for row in entry["kept"]]
             self._series[source, level, layer] = Series(entry["protocol"], **numbers, **columns)

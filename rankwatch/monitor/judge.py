@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rankwatch.monitor.detectors import Detector, Finding, Moment, default_detectors
@@ -15,6 +15,7 @@ from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.warm_up import WarmUp
 
 _ORDER = (NOTICE, WARNING, CRITICAL)
+_CLEAN = 3  # readings: NaN that comes and goes is one event
 
 
 @dataclass
@@ -27,6 +28,7 @@ class _Watch:
     open: bool = False
     severity: str = NOTICE
     message: str = ""
+    patience: int = 1
     step: int = -1
 
 
@@ -41,6 +43,7 @@ class Verdict:
         message: The episode's message where one began, grew worse or ended, else empty.
         summary: The same as it would be told now, as long as anything holds.
         unconfirmed: Whether something that may become critical waits for further readings.
+        failed: Errors of detectors, by their kind.
     """
 
     raised: tuple[Alarm, ...]
@@ -49,6 +52,7 @@ class Verdict:
     message: str
     summary: str
     unconfirmed: bool = False
+    failed: Mapping[str, Exception] = field(default_factory=dict)
 
     @property
     def level(self) -> int:
@@ -77,8 +81,8 @@ class Judge:
     def judged_by(self, detectors: Sequence[Detector]) -> None:
         """From now on by these detectors; alarms that none of them can raise end."""
         self._detectors = tuple(detectors)
-        self._patience = {detector.kind: detector.patience for detector in self._detectors}
-        self._watches = {about: watch for about, watch in self._watches.items() if about[0] in self._patience}
+        kinds = {detector.kind for detector in self._detectors}
+        self._watches = {about: watch for about, watch in self._watches.items() if about[0] in kinds}
 
     def judge(self, readings: Iterable[Reading], history: History, rate: float | None = None) -> Verdict:
         """Judge one step's readings against their past, then add them to it.
@@ -93,25 +97,28 @@ class Judge:
         findings: dict[Key, Finding] = {}
         raised: list[Alarm] = []
         unconfirmed = False
+        failed: dict[str, Exception] = {}
+        sound: dict[Key, bool] = {}
         for reading in readings:
-            past = history.series(reading)
-            found = self._findings(reading, history, moment)
-            for kind, finding in found.items():
-                alarm = self._breach(kind, finding, reading)
+            key = key_of(reading)
+            found = self._findings(reading, moment, failed)
+            for kind, (detector, finding) in found.items():
+                alarm = self._breach(detector, finding, reading)
                 raised += [alarm] if alarm is not None else []
-                findings.setdefault(key_of(reading), finding)
-                waits = not self._watches[kind, key_of(reading)].open
+                findings.setdefault(key, finding)
+                waits = not self._watches[kind, key].open
                 unconfirmed |= waits and self._severity(reading, finding) == CRITICAL
-            self._relax(reading, set(found))
-            grave = any(finding.grave for finding in found.values())
-            past.add(reading, sound=not grave, warming=moment.warming)
+            self._relax(key, set(found))
+            sound[key] = not any(finding.grave for _, finding in found.values())
+        for reading in readings:  # only now: each was judged by what was before all of them
+            moment.series[key_of(reading)].add(reading, sound=sound[key_of(reading)], warming=moment.warming)
         opened = tuple(self._open_alarms())
         message, summary = "", ""
         if readings:
             step = readings[0].step
             layers = list(dict.fromkeys(r.layer for r in readings if r.source == self._headline))
             message, summary = self._episodes.tell(step, raised, opened, findings, layers)
-        return Verdict(tuple(raised), opened, findings, message, summary, unconfirmed)
+        return Verdict(tuple(raised), opened, findings, message, summary, unconfirmed, failed)
 
     def _moment(self, readings: Sequence[Reading], history: History, rate: float | None) -> Moment:
         warming = self._warm_up.goes_on(rate)
@@ -125,20 +132,29 @@ class Judge:
             open={about for about, watch in self._watches.items() if watch.open},
         )
 
-    def _findings(self, reading: Reading, history: History, moment: Moment) -> dict[str, Finding]:
-        found: dict[str, Finding] = {}
+    def _findings(
+        self, reading: Reading, moment: Moment, failed: dict[str, Exception]
+    ) -> dict[str, tuple[Detector, Finding]]:
+        """The first finding of each kind; a detector that raises costs its own findings and nobody else's."""
+        found: dict[str, tuple[Detector, Finding]] = {}
+        past = moment.series[key_of(reading)]
         for detector in self._detectors:
-            finding = detector.check(reading, history.series(reading), moment)
+            try:
+                finding = detector.check(reading, past, moment)
+            except Exception as error:
+                failed.setdefault(detector.kind, error)
+                continue
             if finding is not None:
-                found.setdefault(detector.kind, finding)
+                found.setdefault(detector.kind, (detector, finding))
         return found
 
-    def _breach(self, kind: str, finding: Finding, reading: Reading) -> Alarm | None:
-        watch = self._watches.setdefault((kind, key_of(reading)), _Watch())
-        watch.breaches, watch.clean = watch.breaches + 1, 0
+    def _breach(self, detector: Detector, finding: Finding, reading: Reading) -> Alarm | None:
+        kind, key = detector.kind, key_of(reading)
+        watch = self._watches.setdefault((kind, key), _Watch())
+        watch.breaches, watch.clean, watch.patience = watch.breaches + 1, 0, detector.patience
         if watch.breaches == 1:
             watch.since = reading.step
-        if watch.breaches < self._patience[kind]:
+        if watch.breaches < detector.patience:
             return None
         severity = self._severity(reading, finding)
         worse = _ORDER.index(severity) > _ORDER.index(watch.severity)
@@ -148,15 +164,14 @@ class Judge:
         if not new:
             return None
         watch.step = reading.step
-        return self._alarm(kind, key_of(reading), watch)
+        return self._alarm(kind, key, watch)
 
-    def _relax(self, reading: Reading, kinds: set[str]) -> None:
-        """Count a clean reading for every kind that wasn't found; as many as the patience end an alarm."""
-        key = key_of(reading)
+    def _relax(self, key: Key, kinds: set[str]) -> None:
+        """Count a clean reading for every kind that wasn't found; as many as the patience, and three, end an alarm."""
         for kind in [k for k, key_ in self._watches if key_ == key and k not in kinds]:
             watch = self._watches[kind, key]
             watch.clean += 1
-            if not watch.open or watch.clean >= self._patience.get(kind, 1):
+            if not watch.open or watch.clean >= max(watch.patience, _CLEAN):
                 del self._watches[kind, key]
 
     def _severity(self, reading: Reading, finding: Finding) -> str:
@@ -188,7 +203,6 @@ class Judge:
         """Take over what `state_dict` gave; an alarm about none of these `curves` is no longer watched over."""
         self._warm_up = WarmUp(**state["warm_up"])
         watches = {(kind, (key[0], key[1], key[2])): _Watch(**watch) for kind, key, watch in state["watches"]}
-        self._watches = {
-            about: watch for about, watch in watches.items() if about[1] in curves and about[0] in self._patience
-        }
+        kinds = {detector.kind for detector in self._detectors}
+        self._watches = {about: one for about, one in watches.items() if about[1] in curves and about[0] in kinds}
         self._episodes.load_state_dict(state["episodes"], level_of(self._open_alarms()))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rankwatch.monitor.history import History, Series
+from rankwatch.monitor.history import TRACKED, History
 from rankwatch.monitor.reading import Alarm, Reading
 
 
@@ -30,38 +31,38 @@ class Plateau:
     within: float = 0.02
     told: bool = False
 
-    def look(self, readings: Sequence[Reading], history: History, headline: str) -> Alarm | None:
+    def look(self, readings: Sequence[Reading], history: History, headline: str, *, alarmed: bool) -> Alarm | None:
         """A notice at the first reading from which on all of the headline set's curves are flat.
 
         Args:
             readings: Of this step; already part of the history.
             history: The past.
             headline: Name of the first probe set.
+            alarmed: Whether an alarm holds: then a flat curve is no good sign.
         """
-        frames = [r for r in readings if (r.source, r.level) == (headline, "frame")]
-        series = [history.series(reading) for reading in frames]
-        flat = bool(series) and all(self._flat(one) for one in series)
-        if not flat or self.told:
-            self.told = flat
+        level = "frame" if any(reading.level == "frame" for reading in readings) else "utterance"
+        ours = [r for r in readings if (r.source, r.level) == (headline, level)]
+        curves = [history.series(reading).values[-self.readings :] for reading in ours]
+        probed = [history.series(r) for r in readings if math.isfinite(r.metrics.get("probe_accuracy", math.nan))]
+        column = 2 + TRACKED.index("probe_accuracy")
+        curves += [[row[column] for row in series.kept[-self.readings :]] for series in probed]
+        changes = [self._change(np.array(curve)) for curve in curves] if ours else [math.inf]
+        if max(changes) >= 2 * self.within:
+            self.told = False
+        if max(changes) >= self.within or self.told or alarmed:
             return None
         self.told = True
-        first = series[0].steps[-self.readings]
+        first = history.series(ours[0]).steps[-self.readings]
         message = (
-            f"the effective rank of all {len(series)} layers has changed by less than {self.within:.0%} over the last "
+            f"the effective rank of all {len(ours)} layers has changed by less than {self.within:.0%} over the last "
             f"{self.readings} readings; whether that is the end of learning a small labelled check can tell"
         )
-        step = frames[0].step
-        return Alarm(step, "flat", "notice", "all layers", "frame", headline, message, first)
+        return Alarm(ours[0].step, "flat", "notice", "all layers", level, headline, message, first)
 
-    def _flat(self, series: Series) -> bool:
-        ranks = np.array(series.values[-self.readings :])
-        accuracies = np.array(series.tracked["probe_accuracy"][-self.readings :])
-        probed = bool(np.isfinite(accuracies).all())
-        return self._still(ranks) and (not probed or self._still(accuracies))
-
-    def _still(self, values: np.ndarray[Any, Any]) -> bool:
+    def _change(self, values: np.ndarray[Any, Any]) -> float:
+        """Between the medians of the older and the newer half, relative; infinite as long as there are too few."""
         if len(values) < self.readings or not np.isfinite(values).all():
-            return False
+            return math.inf
         half = self.readings // 2
         older, newer = float(np.median(values[:half])), float(np.median(values[half:]))
-        return abs(newer - older) < self.within * older
+        return abs(newer - older) / older if older > 0.0 else math.inf

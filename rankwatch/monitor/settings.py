@@ -74,9 +74,16 @@ class Settings:
             wanted = f"one of {', '.join(SENSITIVITIES)}, or a file that `rankwatch calibrate` wrote (.yaml)"
             _require(str(self.sensitivity).endswith((".yaml", ".yml")), "sensitivity", self.sensitivity, wanted)
             object.__setattr__(self, "calibration", Calibration.load(self.sensitivity))
-            _require(self.detectors is None, "sensitivity", self.sensitivity, "a word where detectors are given")
+        if self.detectors is not None:
+            object.__setattr__(self, "detectors", tuple(self.detectors))  # also of what can be gone through only once
+            _require(
+                self.sensitivity == "default", "sensitivity", self.sensitivity, "'default' where detectors are given"
+            )
         for detector in self.detectors or ():
-            fits = callable(getattr(detector, "check", None)) and isinstance(getattr(detector, "kind", None), str)
+            named = isinstance(getattr(detector, "kind", None), str) and isinstance(
+                getattr(detector, "patience", None), int
+            )
+            fits = named and callable(getattr(detector, "check", None))
             _require(fits, "detectors", detector, "objects with kind, patience and check(reading, past, moment)")
         ways = ("warn", "stop", "raise")
         _require(self.on_collapse in ways, "on_collapse", self.on_collapse, "'warn', 'stop' or 'raise'")
@@ -104,7 +111,7 @@ class Settings:
         Raises:
             TypeError: For one that isn't a setting, naming those that are.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
+        known = [field.name for field in dataclasses.fields(cls) if field.init]
         for name in arguments:
             if name not in known:
                 raise TypeError(f"{owner}() has no argument {name!r}; besides its own it takes {', '.join(known)}")

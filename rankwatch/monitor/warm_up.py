@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_STILL = 3  # readings at one rate that end a warm-up: some schedules rise only once an epoch
+_STILL = (
+    6  # readings at one rate that end a warm-up: some schedules rise once an epoch, and a breach brings readings sooner
+)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from readings import reading
 
@@ -37,13 +38,14 @@ def test_a_dip_shorter_than_the_patience_counts_by_what_lasts():
 def test_levels_and_sudden_drops_have_thresholds_of_their_own():
     found = worst(steps_of(DIP, level="utterance"), "held_back")
     assert found["utterance"] == pytest.approx(0.75)
-    assert found["frame"] == found["sudden"] == 1.0
+    assert set(found) == {"utterance"}  # nothing was compared at frame level
     drop = worst(steps_of([60.0] * 10 + [33.0] * 5), "held_back")["sudden"]
     assert drop == pytest.approx(0.55)
 
 
-def test_other_sources_do_not_count():
-    assert set(worst(steps_of(DIP, source="music"), "held_back").values()) == {1.0}
+def test_without_a_comparison_there_is_no_threshold():
+    assert worst(steps_of(DIP, source="music"), "held_back") == {}
+    assert worst([(readings, True) for readings, _ in steps_of(DIP)], "held_back") == {}  # all in the warm-up
 
 
 def made(tmp_path, **changes):
@@ -60,9 +62,14 @@ def test_it_is_read_back_as_it_was_written(tmp_path):
     assert "0 of 9 healthy runs" in (tmp_path / "team.yaml").read_text()
 
 
-def test_the_rate_is_clopper_and_pearsons(tmp_path):
-    assert made(tmp_path).rate_at_most == pytest.approx(1 - 0.05 ** (1 / 9))
-    assert made(tmp_path, runs=[str(i) for i in range(20)]).rate_at_most == pytest.approx(0.139, abs=1e-3)
+def test_the_rate_holds_for_thresholds_that_were_chosen_on_the_same_runs(tmp_path):
+    """Three thresholds at the smallest of 20 uniform values each: the share below any of them, by simulation."""
+    rng = np.random.default_rng(0)
+    worst_of_runs = rng.uniform(size=(20_000, 20, 3)).min(axis=1)
+    share = 1.0 - (1.0 - worst_of_runs).prod(axis=1)
+    told = made(tmp_path, runs=[str(i) for i in range(20)]).rate_at_most
+    assert np.quantile(share, 0.95) <= told < 1.1 * np.quantile(share, 0.95)
+    assert made(tmp_path, runs=["a", "b"]).rate_at_most == 1.0
 
 
 def test_thresholds_reach_their_detectors(tmp_path):
@@ -74,13 +81,15 @@ def test_thresholds_reach_their_detectors(tmp_path):
 
 def test_another_protocol_is_named(tmp_path):
     protocol = reading(0, 60.0).protocol
-    assert made(tmp_path).unlike(protocol) == ""
-    assert made(tmp_path).unlike(replace(protocol, seed=7, d=512, probe_set="abc")) == ""
-    assert made(tmp_path).unlike(replace(protocol, utterances=128)) == "utterances 512 there, 128 here"
-    assert "not in these runs" in made(tmp_path).unlike(replace(protocol, level="utterance"))
+    calibration = made(tmp_path)
+    assert calibration.unlike(protocol, 500) == ""
+    assert calibration.unlike(replace(protocol, seed=7, d=512, probe_set="abc"), 500) == ""
+    assert calibration.unlike(replace(protocol, utterances=128), 500) == "utterances 512 there, 128 here"
+    assert calibration.unlike(protocol, 1000) == "every_n_steps 500 there, 1000 here"
+    assert "not in these runs" in calibration.unlike(replace(protocol, level="utterance"), 500)
 
 
-@pytest.mark.parametrize("text", ["", "form: 2", "[1, 2]", "form: 1\nthresholds: {}"])
+@pytest.mark.parametrize("text", ["", "form: 2", "[1, 2]", "form: 1\nthresholds: {}", "a: [", "{"])
 def test_other_files_are_refused(tmp_path, text):
     path = tmp_path / "other.yaml"
     path.write_text(text)

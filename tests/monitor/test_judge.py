@@ -5,7 +5,7 @@ import math
 import pytest
 from readings import reading
 
-from rankwatch.monitor.detectors import Falling
+from rankwatch.monitor.detectors import Falling, default_detectors
 from rankwatch.monitor.history import History
 from rankwatch.monitor.judge import Judge
 
@@ -198,3 +198,58 @@ def test_an_unconfirmed_breach_asks_for_the_next_reading_sooner():
     assert [v.unconfirmed for v in verdicts[9:14]] == [False, True, True, False, False]
     utterance = run([{"a": 60.0}] * 10 + [{"a": 20.0}] * 2, level="utterance")
     assert not any(v.unconfirmed for v in utterance)
+
+
+@pytest.mark.parametrize(("made", "kind"), [({}, "dimensional"), ({"within_utterance_share": 0.999}, "utterance")])
+def test_however_long_a_collapse_lasts_it_is_compared_with_what_was_before(made, kind):
+    """A reference that is pushed out would end the alarm, and a collapsed checkpoint would become the healthy one."""
+    good = {"within_utterance_share": 0.6, "participation_ratio": 20.0}
+    column = [reading(i, 60.0 + i % 2, **good) for i in range(20)]
+    column += [reading(20 + i, 60.0 if made else 30.0, **{**good, **made}) for i in range(700)]
+    judge, history = Judge("held_back"), History()
+    verdicts = [judge.judge([one], history) for one in column]
+    assert verdicts[-1].level > 0
+    assert kind in {alarm.kind for alarm in verdicts[-1].open}
+    assert not any(v.message.startswith("ENDED") for v in verdicts)
+
+
+class Raises:
+    kind, patience = "mine", 1
+
+    def check(self, reading, past, moment):
+        raise ZeroDivisionError("mine")
+
+
+def test_a_detector_that_raises_costs_nobody_elses_findings():
+    judge, history = Judge("held_back", [Raises(), *default_detectors()]), History()
+    verdicts = [judge.judge([reading(i, 1.2)], history) for i in range(4)]
+    assert verdicts[-1].level == 2
+    assert isinstance(verdicts[0].failed["mine"], ZeroDivisionError)
+
+
+@pytest.mark.parametrize("word", ["low", "default", "high"])
+def test_what_is_certain_is_told_alike_by_all_sensitivities(word):
+    judge, history = Judge("held_back", default_detectors(word)), History()
+    verdicts = [judge.judge([reading(i, 1.2)], history) for i in range(4)]
+    assert [v.level for v in verdicts] == [0, 0, 2, 2]
+
+
+def test_nan_that_comes_and_goes_is_one_event():
+    shares = [0.002 * (i % 2) for i in range(20)]
+    judge, history = Judge("held_back"), History()
+    verdicts = [judge.judge([reading(i, 60.0 + i % 2, non_finite_share=v)], history) for i, v in enumerate(shares)]
+    assert len([v for v in verdicts if v.message]) == 1
+
+
+def test_readings_of_one_step_are_judged_by_what_was_before_all_of_them():
+    seen = []
+
+    class Spy:
+        kind, patience = "spy", 1
+
+        def check(self, reading, past, moment):
+            seen.append([series.taken for series in moment.series.values()])
+
+    judge, history = Judge("held_back", [Spy()]), History()
+    judge.judge([reading(0, 60.0, layer="a"), reading(0, 60.0, layer="b")], history)
+    assert seen == [[0, 0], [0, 0]]

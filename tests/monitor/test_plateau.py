@@ -9,7 +9,7 @@ from rankwatch.monitor.history import History
 from rankwatch.monitor.plateau import Plateau
 
 
-def notices(columns, **made):
+def notices(columns, alarmed=False, **made):
     """Steps at which a notice came, for columns of {layer: rank} or {layer: (rank, accuracy)}."""
     plateau, history, found = Plateau(), History(), []
     for i, column in enumerate(columns):
@@ -19,7 +19,7 @@ def notices(columns, **made):
             readings.append(reading(i, rank, layer=layer, probe_accuracy=accuracy, **made))
         for one in readings:
             history.series(one).add(one, sound=True)
-        notice = plateau.look(readings, history, "held_back")
+        notice = plateau.look(readings, history, "held_back", alarmed=alarmed)
         found += [notice] if notice is not None else []
     return found
 
@@ -48,3 +48,13 @@ def test_a_probe_that_still_learns_is_no_plateau():
 def test_the_training_pass_and_nan_are_not_looked_at():
     assert not notices([{"a": 60.0}] * 60, source="train")
     assert not notices([{"a": math.nan if i % 30 == 0 else 60.0} for i in range(60)])
+
+
+def test_a_flat_curve_is_no_good_sign_while_an_alarm_holds():
+    assert not notices([{"a": 2.0} for _ in range(100)], alarmed=True)
+
+
+def test_noise_at_the_border_of_flat_tells_nothing_again():
+    """The halves' medians differ by 1 to 3 % now and then; only what clearly leaves is a new plateau."""
+    columns = [{"a": 60.0 + 0.6 * math.sin(0.15 * i) + (i * 7919 % 13) / 13} for i in range(400)]
+    assert len(notices(columns)) <= 1

@@ -10,8 +10,8 @@ from rankwatch.monitor.warm_up import WarmUp
     [
         ([1, 2, 3, 4, 5, 4, 3], 5),
         ([1, 1, 2, 2, 3, 3, 2], 6),  # rises once an epoch
-        ([1, 2, 3, 3, 3, 3, 3, 3], 5),  # holds its peak
-        ([3, 3, 3, 3, 3], 3),  # constant
+        ([1, 2, 3, 3, 3, 3, 3, 3, 3, 3], 8),  # holds its peak
+        ([3, 3, 3, 3, 3, 3, 3, 3], 6),  # constant
         ([1, 2, 1, 2, 3, 4], 2),  # a schedule that starts again is no warm-up
         ([None, None], 0),
         ([5, 4, 3], 1),

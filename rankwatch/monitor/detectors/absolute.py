@@ -26,6 +26,8 @@ class NonFinite:
     def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
         """Look at ``metrics["non_finite_share"]``."""
         share = reading.metrics.get("non_finite_share", 0.0)
+        if "non_finite" in reading.status.split("+") and not share > 0.0:  # a codebook's perplexity
+            return Finding("there is no finite number", 0.0)
         if not share > 0.0:
             return None
         return Finding(f"{share:.1%} of the rows hold NaN or Inf", 1.0 - share, grave=share >= self.grave_from)

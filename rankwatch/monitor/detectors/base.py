@@ -29,6 +29,12 @@ class Finding:
     supported: bool = True
     notice: bool = False
 
+    def __post_init__(self) -> None:
+        """Plain values, whatever a detector calculates with: they go into checkpoints."""
+        ratio = float(self.ratio)
+        object.__setattr__(self, "ratio", min(max(ratio, 0.0), 1.0) if math.isfinite(ratio) else 0.0)
+        object.__setattr__(self, "evidence", str(self.evidence))
+
 
 @dataclass(frozen=True)
 class Moment:

@@ -108,9 +108,9 @@ class SuddenDrop:
 
     def before(self, reading: Reading, past: Series, moment: Moment) -> float | None:
         """What the reading is compared with; None as long as there is nothing."""
-        sound = [v for v, s in zip(past.values[-8:], past.sound[-8:], strict=True) if s and np.isfinite(v)][-3:]
+        before = past.before()
         early = past.taken < self.warmup or moment.warming
-        return None if early or len(sound) < 3 else float(np.median(sound))
+        return None if early or len(before) < 3 else float(np.median(before))
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class SlowSlide:
         """Compare with ``past.lasting``."""
         if not reading.ok or reading.level == "codebook" or changed_data(reading, moment):
             return None
-        if not upper(reading) < self.below * past.lasting:
+        if moment.warming or not upper(reading) < self.below * past.lasting:
             return None
         ratio = reading.effective_rank / past.lasting
         evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.lasting:.1f} that it once held"

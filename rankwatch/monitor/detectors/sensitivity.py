@@ -69,7 +69,7 @@ def default_detectors(sensitivity: str = "default") -> tuple[Detector, ...]:
     Example:
         >>> from rankwatch.monitor.detectors import Falling
         >>> next(d.below for d in default_detectors("high") if isinstance(d, Falling))
-        0.8
+        0.75
     """
     if sensitivity not in SENSITIVITIES:
         raise ValueError(f"sensitivity={sensitivity!r}: must be one of {', '.join(SENSITIVITIES)}")

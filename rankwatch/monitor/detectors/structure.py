@@ -170,10 +170,10 @@ class Codebook:
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Look at readings of the level ``"codebook"``, whose effective rank is the perplexity; not at few draws."""
-        if reading.level != "codebook" or reading.status != "ok" or not reading.ok:
-            return None
+        """Look at readings of the level ``"codebook"``, whose effective rank is the perplexity."""
         perplexity, reference = reading.effective_rank, past.reference(self.warmup)
+        if reading.level != "codebook" or not reading.ok or (reading.status != "ok" and perplexity > 1.5):
+            return None
         unused = reading.d > 0 and perplexity < max(self.at_most * reading.d, 2.0)
         fallen = reference is not None and not moment.warming and perplexity < self.below * reference
         if not unused and not fallen:
