@@ -139,13 +139,8 @@ class Session:
             stop = self.last_reading(step, checkpoints)
         elif self.monitor.arrives_soon():
             self._hand_over()
-        self._books.close(
-            step,
-            list(self.alarms),
-            stopped=self.stopped,
-            checkpoint=self._last_healthy,
-            broken_off=broken_off,
-        )
+        told: dict[str, Any] = {"stopped": self.stopped, "checkpoint": self._last_healthy, "broken_off": broken_off}
+        self._books.close(step, list(self.alarms), **told)
         self._alerts.settle()
         if stop and self.settings.on_collapse == "raise":
             self._raise(step)

@@ -49,7 +49,7 @@ class Budget:
     def sooner(self, step: int, lag: int) -> int:
         """When a breach is to be confirmed: after a quarter of the user's interval, and once its outcome is known.
 
-        Whatever was spent: a collapse is no time to save on readings, and there are no more of these than a patience.
+        Whatever was spent: a collapse is no time to save on readings. A breach is confirmed, then an alarm, or gone.
         """
         return step + max(self._every // 4, lag + 1)
 

@@ -16,6 +16,8 @@ Key = tuple[str, str, str]
 
 WARMUP = 4
 """Readings at the start that serve as no reference: a short dip (or a high value of the initialisation) is normal."""
+_AFTER = 1.5
+"""Of readings in the learning rate's warm-up, how many are no reference: layers go on settling after its peak."""
 _FIRST = 8  # readings from the very start that are kept for good
 _HELD = 8  # readings that a level must last to count as held
 _LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
@@ -112,7 +114,7 @@ class Series:
         return [row[1] for row in self.kept[-readings:]]
 
     def _usable(self, column: int, warmup: int) -> list[float]:
-        first = max(warmup, self.warm)
+        first = max(warmup, int(_AFTER * self.warm))
         return [row[1 + column] for row in self.kept if row[0] >= first and math.isfinite(row[1 + column])]
 
 

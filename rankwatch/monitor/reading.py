@@ -133,9 +133,8 @@ class Alarm:
 
     Attributes:
         step: Optimiser step of the reading that raised it.
-        kind: ``"non_finite"``, ``"constant"``, ``"shared_vector"``, ``"dimensional"``,
-            ``"slow_slide"``.
-        severity: ``"warning"`` or ``"critical"``.
+        kind: What is wrong, in a word; see `rankwatch.monitor.detectors.advice`. A detector of one's own has its own.
+        severity: ``"notice"``, ``"warning"`` or ``"critical"``.
         layer: The layer's path.
         level: ``"frame"`` or ``"utterance"``.
         source: Name of the probe set, or ``"train"``.

@@ -85,13 +85,13 @@ class Report:
         readings: All readings of this step.
         alarms: Alarms that were raised at this step.
         open_alarms: All alarms that hold now, these included.
-        health: The worst layer's effective rank relative to its own reference, in [0, 1].
+        health: One number for the run, in [0, 1]: see `rankwatch.monitor.summary.health`.
         alarm_level: 0 nothing, 1 warning, 2 critical.
         summary: Aggregates over layers: ``"<level>/<metric>/<min|median|worst>"`` of the headline source,
             and with ``"@name"`` behind the metric for others.
         history: Effective rank over steps, per (source, level): steps, and a row per layer (NaN where
             there is none), thinned to a bounded number of columns; for the heatmap.
-        message: The episode's message, when one began or grew worse; else empty.
+        message: The episode's message, when one began, grew worse or ended; else empty.
         cost: What it took.
         extra: Further numbers to be drawn, by name.
         learning_rate: At the step, where it is known.

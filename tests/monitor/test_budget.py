@@ -70,3 +70,8 @@ def test_its_state_is_what_readings_cost():
     one.next_step(10, 2000.0, 7.0)
     other.load_state_dict(one.state_dict())
     assert other.state_dict() == one.state_dict() == {"costs": [7.0]}
+
+
+@pytest.mark.parametrize(("every", "lag", "later"), [(500, 50, 125), (10, 1, 2), (3, 1, 2), (1, 1, 2)])
+def test_a_breach_is_confirmed_after_a_quarter_of_the_interval_once_its_outcome_is_known(every, lag, later):
+    assert Budget(every, 0.01).sooner(1000, lag) == 1000 + later

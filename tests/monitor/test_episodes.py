@@ -1,6 +1,6 @@
 """One message for one event: when it begins, grows worse, and ends."""
 
-from rankwatch.monitor.episodes import Episodes, level_of
+from rankwatch.monitor.episodes import Episodes, level_of, message_about
 from rankwatch.monitor.reading import Alarm
 
 
@@ -59,3 +59,11 @@ def test_nothing_is_told_again_after_a_restart():
     again.load_state_dict(episodes.state_dict(), level=2)
     assert tell(again, 40, [alarm()], [])[0] == ""
     assert tell(again, 50, [], [])[0].startswith("ENDED")
+
+
+def test_what_is_muted_is_not_in_the_message():
+    loud = alarm("warning", "layers.2")
+    message = message_about(30, [loud], {}, ["layers.1", "layers.2"])
+    assert message.startswith("WARNING at step 30")
+    assert "layers.1" not in message
+    assert message_about(30, [], {}, ["layers.1"]) == ""

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 STEPS = 300
 FIRST = ("hubert", "data2vec", "wav2vec2")
-"""Methods on which thresholds were chosen, with seeds 0 and 1; all others, and seeds 2 and 3, count at the end only."""
+PARTS = ("chosen on", "held out", "trained last")
+"""Thresholds were chosen on seeds 0 and 1 of these methods; the rest of seeds 0 to 3 was held out; seeds 4 and 5 were
+trained after the last change to any detector."""
 
 HEALTHY = {
     "plain": {},
@@ -96,9 +98,9 @@ class Run:
         return {"start": 0, "middle": self.steps // 3}.get(self.when, self.steps + 1)
 
     @property
-    def chosen_on(self) -> bool:
-        """Whether thresholds were chosen on it; else it counts at the end only."""
-        return self.method in FIRST and self.seed < 2
+    def part(self) -> str:
+        """What it was used for; see `PARTS`."""
+        return PARTS[2 if self.seed >= 4 else 0 if self.method in FIRST and self.seed < 2 else 1]
 
     @property
     def twin(self) -> str:
@@ -111,7 +113,7 @@ def catalogue() -> list[Run]:
     broken = [(way, method, when) for way, (methods, times) in BROKEN.items() for when in times for method in methods]
     broken += [(way, method, "start") for way, methods in FROM_START.items() for method in methods]
     runs = []
-    for even in (0, 2):
+    for even in (0, 2, 4):
         runs += [Run(method, seed, "plain") for seed in (even, even + 1) for method in ALL]
         changed = [name for name in HEALTHY if name != "plain"]
         for i, name in enumerate(changed):
