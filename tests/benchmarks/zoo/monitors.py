@@ -14,7 +14,7 @@ from rankwatch.monitor.judge import Judge
 from rankwatch.monitor.reading import Alarm, Protocol, Reading
 
 RANKME_THRESHOLD = 0.5
-"""Share of the width below which plain train-mode RankMe is alarming; see `table.py` for how it was chosen."""
+"""Share of the width below which plain train-mode RankMe is alarming: half, as nothing better is known beforehand."""
 
 CODES = 64
 """Codes in each group of the zoo's wav2vec 2.0."""
@@ -43,7 +43,7 @@ def ours(history: History, detectors: Sequence[Detector] | None = None) -> Found
     raised: list[Alarm] = []
     healthy = []
     for step, readings in history.readings.by_step.items():
-        verdict = judge.judge([*readings, *_codebook(history, step)], past, rate_at(history, step))
+        verdict = judge.judge([*readings, *codebook(history, step)], past, rate_at(history, step))
         raised += verdict.raised
         if verdict.level < 2 and not any(key[:2] == ("held_back", "frame") for key in verdict.findings):
             healthy.append(step)
@@ -57,7 +57,7 @@ def rate_at(history: History, step: int) -> float:
     return float(fact["rate"] * step / fact["step"])
 
 
-def _codebook(history: History, step: int) -> list[Reading]:
+def codebook(history: History, step: int) -> list[Reading]:
     """A reading of the codebook, where there is one: the perplexity that the quantiser gave in the training pass."""
     fact = next((fact for fact in history.facts if fact["step"] == step), {})
     share = fact.get("perplexity")
