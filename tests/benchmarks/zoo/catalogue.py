@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 STEPS = 300
 FIRST = ("hubert", "data2vec", "wav2vec2")
-PARTS = ("chosen on", "held out", "trained last")
+PARTS = ("that thresholds were chosen on", "held out from that", "trained after the last change")
 """Thresholds were chosen on seeds 0 and 1 of these methods; the rest of seeds 0 to 3 was held out; seeds 4 and 5 were
 trained after the last change to any detector."""
 
