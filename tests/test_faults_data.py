@@ -281,5 +281,5 @@ def test_nan_in_one_utterance_is_a_warning_and_the_others_count(tmp_path):
 
 def test_a_folder_without_one_good_file_is_told_before_training(tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"no audio")
-    with pytest.raises(ValueError, match=r"not one audio file could be read: broken\.wav"):
+    with pytest.raises(ValueError, match=r"not one audio file could be read: .*broken\.wav"):
         fit(tmp_path, watch(probe_sets={"files": str(tmp_path)}))
