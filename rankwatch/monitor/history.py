@@ -39,7 +39,6 @@ class Series:
         protocol: Id of the protocol; a reading under another one starts the series anew.
         steps: Optimiser steps, ascending, the newest `_LONGEST`.
         values: Effective ranks at them; NaN where there was none.
-        sound: Whether the reading may serve as a reference (nothing grave was found in it).
         taken: Readings ever taken under this protocol.
         first: The first `_FIRST` effective ranks.
         lasting: The highest level that was held: maximum over time of the median of the newest `_HELD` sound
@@ -51,7 +50,6 @@ class Series:
     protocol: str
     steps: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
-    sound: list[bool] = field(default_factory=list)
     taken: int = 0
     first: list[float] = field(default_factory=list)
     lasting: float = 0.0
@@ -60,7 +58,7 @@ class Series:
     _known: dict[Any, float | None] = field(default_factory=dict, repr=False, compare=False)  # until the next reading
 
     def add(self, reading: Reading, *, sound: bool, warming: bool = False) -> None:
-        """Append one reading and forget the oldest beyond the bound."""
+        """Append one reading, `sound` where nothing grave was found in it, and forget the oldest beyond the bound."""
         self._known.clear()
         step, value = reading.step, reading.effective_rank
         if sound and math.isfinite(value):
@@ -73,9 +71,8 @@ class Series:
             self.first.append(value)
         self.steps.append(step)
         self.values.append(value)
-        self.sound.append(sound)
-        for kept in (self.steps, self.values, self.sound):
-            del kept[:-_LONGEST]
+        for column in (self.steps, self.values):
+            del column[:-_LONGEST]
         held = [row[1] for row in self.kept[-_HELD:] if row[0] >= self.taken - _HELD and row[0] >= self.warm]
         if len(held) == _HELD and self.taken >= 2 * _HELD - _HELD // 2:
             self.lasting = max(self.lasting, float(np.median(held)))
@@ -159,7 +156,6 @@ class History:
                 "protocol": series.protocol,
                 "steps": list(series.steps),
                 "values": list(series.values),
-                "sound": list(series.sound),
                 "taken": series.taken,
                 "first": list(series.first),
                 "lasting": series.lasting,
@@ -174,7 +170,7 @@ class History:
         self._series = {}
         for entry in state:
             source, level, layer = entry["key"]
-            columns: dict[str, Any] = {name: list(entry[name]) for name in ("steps", "values", "sound", "first")}
+            columns: dict[str, Any] = {name: list(entry[name]) for name in ("steps", "values", "first")}
             numbers = {name: entry[name] for name in ("taken", "lasting", "warm")}
             columns["kept"] = [list(row) for row in entry["kept"]]
             self._series[source, level, layer] = Series(entry["protocol"], **numbers, **columns)
