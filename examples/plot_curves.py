@@ -31,7 +31,8 @@ def losses(run: Path) -> tuple[list[int], list[float]]:
 def last_layer(run: Path) -> list[Reading]:
     """Frame-level readings of the last block on the headline probe set."""
     readings = read_jsonl(next(run.rglob("RankWatch.jsonl")))
-    headline, last = readings[0].source, readings[-1].layer
+    headline = readings[0].source
+    last = next(r.layer for r in reversed(readings) if r.source == headline)  # a codebook may come after it
     return [r for r in readings if (r.source, r.level, r.layer) == (headline, "frame", last)]
 
 

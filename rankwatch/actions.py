@@ -6,12 +6,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rankwatch.monitor.complaints import CollapseWarning, Complaints, tell
 from rankwatch.monitor.episodes import CRITICAL, WARNING, level_of
+from rankwatch.monitor.mute import loud
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Alarm
 from rankwatch.monitor.settings import Settings
@@ -92,8 +93,7 @@ class Alerts:
         self._name = settings.name
         self._records = records
         self._complaints = complaints
-        self._level = 0  # of the alarms that were told
-        self._muted: tuple[str, ...] = ()
+        self._loud: tuple[Alarm, ...] = ()  # at the newest outcome
         self._muting_told: tuple[str, ...] = ()
         self._threads: list[threading.Thread] = []
         self._errors: list[Exception] = []
@@ -103,13 +103,12 @@ class Alerts:
 
         What is muted counts as if it weren't there: what is no longer muted, and still holds, is told like a beginning.
         """
-        level = level_of(outcome.loud)
-        before, self._level = self._level, level
-        newly_muted, self._muted = outcome.muted not in ((), self._muted), outcome.muted
+        level, before = level_of(outcome.loud), level_of(loud(self._loud, outcome.muted))
+        self._loud = outcome.loud
         if level:
             news = stop or level > before or (outcome.report.message and self._news(outcome))
             return (CRITICAL if level == 2 else WARNING) if news else ""
-        return ENDED if before and not newly_muted else ""
+        return ENDED if before else ""
 
     @staticmethod
     def _news(outcome: Outcome) -> bool:
@@ -170,8 +169,8 @@ class Alerts:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"level": self._level, "muted": list(self._muted)}
+        return {"loud": [asdict(alarm) for alarm in self._loud]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """What was told before a restart isn't told again."""
-        self._level, self._muted = state["level"], tuple(state["muted"])
+        self._loud = tuple(Alarm(**alarm) for alarm in state["loud"])

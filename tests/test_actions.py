@@ -313,6 +313,10 @@ W, C = "warning", "critical"
         # A muted alarm hides neither a lesser one that comes later nor that one's end.
         ([outcome(C, muted=("*.0",), message="m"), outcome(C, W, muted=("*.0",))], ["", W]),
         ([outcome(C, W, muted=("*.0",)), outcome(C, muted=("*.0",)), outcome(C, muted=("*.0",))], [W, "ended", ""]),
+        # An end is told when other things are muted at that very reading, too.
+        ([outcome(W, message="m"), outcome(muted=("*.1",))], [W, "ended"]),
+        ([outcome(W, W, message="m"), outcome(W, muted=("*.0",))], [W, "ended"]),
+        ([outcome(C, message="m"), outcome(C, W, muted=("*.0",), message="m")], [C, W]),
     ],
 )
 def test_what_is_told_aloud(outcomes, told):

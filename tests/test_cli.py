@@ -1,5 +1,6 @@
 """LightningCLI builds the callback from YAML, in both Lightnings, each of which insists on its own base class."""
 
+import importlib.util
 import inspect
 import shutil
 import subprocess
@@ -71,6 +72,11 @@ def _run(folder, package, name="every_n_steps"):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
+# Where there are both, they differ in a name only.
+PACKAGES = [
+    "lightning.pytorch",
+    pytest.param("pytorch_lightning", marks=[pytest.mark.slow] if importlib.util.find_spec("lightning") else []),
+]
 ANNOTATED = Path(__file__).parents[1] / "configs" / "rankwatch.yaml"
 
 
@@ -80,7 +86,7 @@ def test_the_annotated_config_holds_every_argument_at_its_default():
     assert callback["init_args"] == {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
 
 
-@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_the_annotated_config_goes_round(tmp_path, package):
     """What the command line prints of it builds the same callback again."""
     _needs(package)
@@ -103,7 +109,7 @@ def test_the_annotated_config_goes_round(tmp_path, package):
     assert "READINGS 4 RankWatch 500 " in done.stdout  # two layers at two levels, at the end
 
 
-@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_yaml_builds_the_callback(tmp_path, package):
     done = _run(tmp_path, package)
     assert done.returncode == 0, done.stderr[-3000:]

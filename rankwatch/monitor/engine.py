@@ -25,7 +25,7 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.sources import World
 from rankwatch.sampling.undisturbed import DefaultDevice, on_the_cpu
 
-_STATE = 3
+_STATE = 4
 """Raised when the saved state's form changes."""
 
 WAITS_ON_CPU = True

@@ -22,7 +22,7 @@ _FIRST = 8  # readings from the very start that are kept for good
 _HELD = 8  # readings that a level must last to count as held
 _LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
 _RECENT = 64  # sound readings that a reference is made of
-TRACKED = ("participation_ratio", "within_utterance_share", "probe_accuracy")
+TRACKED = ("participation_ratio", "within_utterance_share", "probe_accuracy", "mean_share")
 """Metrics that detectors compare with their own past."""
 
 
@@ -105,6 +105,15 @@ class Series:
             usable = self._usable(1 + TRACKED.index(name), warmup)
             self._known[name, warmup] = float(np.median(usable)) if len(usable) >= 2 else None
         return self._known[name, warmup]
+
+    def quantile(self, name: str, share: float) -> float | None:
+        """Quantile of a tracked metric over all sound readings, those of the start too; None where there are few.
+
+        For what only a collapse moves one way from the very start, while the learning rate still rises.
+        """
+        known = [row[1 + 1 + TRACKED.index(name)] for row in self.kept]
+        usable = [value for value in known if math.isfinite(value)]
+        return float(np.quantile(usable, share)) if len(usable) >= WARMUP else None
 
     def before(self, readings: int = 3) -> list[float]:
         """The newest sound effective ranks."""

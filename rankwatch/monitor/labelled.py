@@ -13,6 +13,7 @@ from rankwatch.monitor.window import Key, Rows
 from rankwatch.numerics import grouped_probe
 
 ACCURACY, MAJORITY, CHANCE = "probe_accuracy", "probe_majority", "probe_chance"
+LABELLED = "probe_rows"
 """Names among `Reading.metrics`."""
 
 _RECENT = 3  # readings whose median is what is held: one high value isn't
@@ -41,7 +42,7 @@ def with_accuracy(reading: Reading, rows: Rows) -> Reading:
     labels, speakers = rows.labels[known].unbind(dim=1)
     groups = speakers if bool((speakers >= 0).all()) else rows.groups[known]
     found = grouped_probe(rows.rows[known], labels, groups)
-    metrics = {ACCURACY: found.accuracy, MAJORITY: found.majority, CHANCE: found.chance}
+    metrics = {ACCURACY: found.accuracy, MAJORITY: found.majority, CHANCE: found.chance, LABELLED: float(len(labels))}
     return replace(reading, metrics={**reading.metrics, **metrics})
 
 
@@ -67,8 +68,8 @@ class Accuracies:
     """Earlier accuracies of each curve, as far as they are needed to say whether labels agree with an alarm.
 
     What a curve held is the highest median that three readings in a row had. Labels agree when the accuracy is below
-    that by more than two standard errors, sqrt(p (1 - p) / n), and by more than a quarter of what was above
-    the majority. Where it was never above the majority by two standard errors, labels have nothing to say.
+    that by more than two standard errors, sqrt(p (1 - p) / n) for n labelled rows, and by more than a quarter of what
+    was above the majority. Where it was never above the majority by two standard errors, labels have nothing to say.
     """
 
     def __init__(self) -> None:
@@ -106,7 +107,7 @@ class Accuracies:
         if reading.layer != layer or not math.isfinite(now) or key not in self._recent:
             return None
         held = self._held.get(key, median(self._recent[key]))
-        error = _ERRORS * math.sqrt(held * (1.0 - held) / max(reading.n, 1))
+        error = _ERRORS * math.sqrt(held * (1.0 - held) / max(reading.metrics.get(LABELLED, reading.n), 1.0))
         if held - majority <= error:
             return None
         agrees = held - now > max(error, _LOST * (held - majority))

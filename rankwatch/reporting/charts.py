@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rankwatch.monitor.labelled import ACCURACY, MAJORITY
+from rankwatch.monitor.labelled import ACCURACY, LABELLED, MAJORITY
 from rankwatch.monitor.reading import CODEBOOK
 from rankwatch.monitor.report import RunHeader
 from rankwatch.reporting.tags import RANK, STATISTICS, TRAIN, Tags, split_summary
@@ -144,7 +144,8 @@ def _details(tags: Tags, keys: Sequence[str], top: Sequence[str]) -> Iterator[st
         place = METRIC_ORDER.index(metric) if metric in METRIC_ORDER else len(METRIC_ORDER)
         return source != tags.headline, source == TRAIN, STATISTICS.index(statistic), place
 
-    for key in sorted((key for key in keys if not key.startswith(f"{CODEBOOK}/")), key=rank):
+    drawn = [key for key in keys if not key.startswith(f"{CODEBOOK}/") and f"/{LABELLED}" not in key]
+    for key in sorted(drawn, key=rank):
         level, metric, source, statistic = split_summary(key, tags.headline)
         if (metric, statistic) != (RANK, "median") or tags.rank(level, source) not in top:
             yield tags.detail(level, metric, statistic, source)

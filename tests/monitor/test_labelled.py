@@ -230,6 +230,14 @@ def test_an_accuracy_that_holds_does_not_agree():
     )
 
 
+def test_only_labelled_rows_make_an_accuracy_sure():
+    """A fall from 0.40 to 0.28 is one of 100 labelled rows (two errors are 0.10), not one of 30 (0.18)."""
+    for rows, word in ((100.0, "Labels agree"), (30.0, "Labels don't agree")):
+        now = _said(0.28)
+        now = dataclasses.replace(now, metrics={**now.metrics, "probe_rows": rows})
+        assert _after([0.4] * 3).sentence([now], "frame", "layers.0").startswith(word)
+
+
 def test_one_high_reading_is_not_what_was_held_and_a_slow_fall_is_still_one():
     assert "don't" in _after([0.4, 0.4, 0.4, 0.9, 0.4]).sentence([_said(0.38)], "frame", "layers.0")
     slow = [0.4, 0.4, 0.4, *(0.4 - 0.01 * i for i in range(25))]

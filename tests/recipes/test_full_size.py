@@ -71,8 +71,11 @@ def _read(model: nn.Module, batches: list[tuple[Tensor, Tensor]], folder: Any) -
 @pytest.mark.parametrize(("norm", "lengths"), [("layer", RAGGED), ("group", EQUAL)], ids=["padded", "equal"])
 @pytest.mark.parametrize(
     "make",
-    [_hugging_face("HubertConfig", "HubertModel"), _hugging_face("Wav2Vec2Config", "Wav2Vec2Model"), _torchaudio],
-    ids=["hf_hubert_base", "hf_wav2vec2_base", "torchaudio_hubert_base"],
+    [
+        pytest.param(_hugging_face("HubertConfig", "HubertModel"), id="hf_hubert_base"),
+        pytest.param(_hugging_face("Wav2Vec2Config", "Wav2Vec2Model"), id="hf_wav2vec2_base", marks=pytest.mark.slow),
+        pytest.param(_torchaudio, id="torchaudio_hubert_base"),
+    ],
 )
 def test_padded_as_one_by_one(make: Any, norm: str, lengths: list[int], tmp_path: Any) -> None:
     """The base models' own front end has a group norm over time, which sees padding; with a layer norm it doesn't.

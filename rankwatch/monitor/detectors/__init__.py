@@ -7,7 +7,7 @@ A detector keeps nothing and sees readings, never tensors. How often it must say
 
 from rankwatch.monitor.detectors.absolute import Constant, DeadDimensions, FewDimensions, NonFinite, SharedVector
 from rankwatch.monitor.detectors.base import Detector, Finding, Moment
-from rankwatch.monitor.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop
+from rankwatch.monitor.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop, Unsteady
 from rankwatch.monitor.detectors.sensitivity import SENSITIVITIES, default_detectors
 from rankwatch.monitor.detectors.structure import Codebook, DataChanged, DomainGap, LayerApart, Temporal, Utterances
 
@@ -30,6 +30,7 @@ __all__ = [
     "Stalled",
     "SuddenDrop",
     "Temporal",
+    "Unsteady",
     "Utterances",
     "default_detectors",
 ]

@@ -62,25 +62,38 @@ class Constant:
 
 @dataclass(frozen=True)
 class SharedVector:
-    """Nearly all of every frame is one shared vector; what differs is a fiftieth of it.
+    """Nearly all of every frame is one shared vector: the embeddings converge, whatever rank is left around it.
 
-    Not judged at utterance level, where means over many frames are naturally close to one another.
+    The effective rank is that of the cloud around its mean, so it can't see this. Not judged at utterance level, where
+    means over many frames are naturally close to one another.
 
     Attributes:
-        mean_share: Share of the second moment that the mean vector may take.
+        mean_share: Share of the second moment that the mean vector may take: what differs is then a fiftieth of a
+            frame's length. Beyond it the alarm may be critical.
+        warn_from: A warning from this share on, if what isn't shared has shrunk; trained transformers are
+            anisotropic by nature, so a high share by itself says nothing.
+        below: What isn't shared, relative to the upper quartile of all readings so far, that counts as shrunk.
         patience: Readings in a row before it is an alarm.
     """
 
     mean_share: float = 0.9995
+    warn_from: float = 0.97
+    below: float = 0.2
     kind: str = "shared_vector"
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
         """Look at ``metrics["mean_share"]``."""
         share = reading.metrics.get("mean_share", math.nan)
-        if reading.level != "frame" or not share > self.mean_share:
+        if reading.level != "frame" or not share > min(self.mean_share, self.warn_from):
             return None
-        return Finding(f"one shared vector makes up {share:.4%} of the embeddings' second moment", 0.0)
+        evidence = f"one shared vector makes up {share:.4%} of the embeddings' second moment"
+        if share > self.mean_share:
+            return Finding(evidence, 0.0)
+        before = past.quantile("mean_share", 0.25)
+        if before is None or not 1.0 - share < self.below * (1.0 - before):
+            return None
+        return Finding(f"{evidence}, {before:.2%} in its sound readings", (1.0 - share) / (1.0 - before), grave=False)
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,9 @@ ADVICE = {
     ),
     "shared_vector": Advice(
         "collapse onto a shared vector",
-        "a bias or LayerNorm offset that has taken over; often the step before a complete collapse",
-        "weight decay on biases and gains off, a lower learning rate",
+        "a loss that a constant answer meets (no variance term, one target for all), a bias or LayerNorm offset that "
+        "has taken over; often the step before a complete collapse",
+        "check the loss term that keeps embeddings apart; weight decay on biases and gains off; a lower learning rate",
     ),
     "dimensional": Advice("dimensional collapse", _NO_TARGET, _CHECK_TARGET),
     "sudden_drop": Advice(
@@ -81,6 +82,11 @@ ADVICE = {
         "slow slide of the effective rank",
         "a contraction that goes on and on; late in training it may even go with better results",
         "compare with a small labelled check",
+    ),
+    "unsteady": Advice(
+        "unsteady representation",
+        "a learning rate too high for this depth or batch size, gradients that aren't clipped",
+        "a lower learning rate, a longer warm-up, gradient clipping",
     ),
     "stalled": Advice(
         "standstill",

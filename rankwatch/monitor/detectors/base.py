@@ -68,6 +68,12 @@ class Moment:
             return math.nan
         return reading.effective_rank / reference
 
+    def ratio_to_start(self, key: Key, warmup: int) -> float:
+        """The same relative to its first readings."""
+        reading, past = self.readings.get(key), self.series.get(key)
+        start = past.start(warmup) if past is not None else None
+        return math.nan if reading is None or start is None or not reading.ok else reading.effective_rank / start
+
     def others(self, reading: Reading) -> Iterable[Key]:
         """Curves of the other layers at the reading's level and source."""
         return [k for k in self.readings if k[:2] == (reading.source, reading.level) and k[2] != reading.layer]

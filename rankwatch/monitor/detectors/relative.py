@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rankwatch.monitor.detectors.base import Finding, Moment, upper, with_interval
-from rankwatch.monitor.history import WARMUP, Series, key_of
+from rankwatch.monitor.history import WARMUP, Key, Series, key_of
 from rankwatch.monitor.reading import Reading
+
+_AGREES = 0.8  # what is left of an indicator that agrees, at most
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Falling:
     and as long as the learning rate rises for the first time, there is none; then the median of the very first readings
     is compared with, more leniently and at frame level alone: some fall is normal, and at utterance level healthy
     layers have come down to a quarter. It may become critical where another indicator agrees: the
-    participation ratio, another level, source or layer has fallen too.
+    participation ratio, another level, source or layer has fallen too, from its own reference or its own start.
 
     Attributes:
         below: Share of the reference below which it is a breach.
@@ -50,35 +53,41 @@ class Falling:
         below += self.recovered * moment.holds(self.kind, reading)
         reference, start = self.before(reading, past, moment), past.start(self.warmup)
         if reference is not None and upper(reading) < below * reference:
-            return self._finding(reading, past, moment, reference, "its reference")
+            agreeing = self._since_reference(reading, past, moment)
+            return self._finding(reading, reference, "its reference", agreeing)
         early = (past.taken < self.start_counts or moment.warming) and reading.level == "frame"
         if start is not None and early and upper(reading) < self.below_start * start:
-            return self._finding(reading, past, moment, start, "its first readings'")
+            agreeing = self._beside(reading, moment, lambda key: moment.ratio_to_start(key, self.warmup))
+            return self._finding(reading, start, "its first readings'", agreeing)
         return None
 
     def before(self, reading: Reading, past: Series, moment: Moment) -> float | None:
         """What the reading is compared with; None as long as there is nothing."""
         return None if moment.warming else past.reference(self.warmup)
 
-    def _finding(self, reading: Reading, past: Series, moment: Moment, reference: float, whose: str) -> Finding:
+    @staticmethod
+    def _finding(reading: Reading, reference: float, whose: str, asked: dict[str, float]) -> Finding:
         ratio = reading.effective_rank / reference
         evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of {whose} {reference:.1f}"
-        asked, agreeing = self._agreeing(reading, past, moment)
-        agrees = f" ({agreeing[0]})" if agreeing else ""
-        return Finding(f"{evidence}{agrees}", min(ratio, 1.0), supported=bool(agreeing) or not asked)
+        known = {words: other for words, other in asked.items() if np.isfinite(other)}
+        agreeing = next((f" ({words})" for words, other in known.items() if other < _AGREES), "")
+        return Finding(f"{evidence}{agreeing}", min(ratio, 1.0), supported=bool(agreeing) or not known)
 
-    def _agreeing(self, reading: Reading, past: Series, moment: Moment) -> tuple[bool, list[str]]:
-        """Whether there is anything else to be asked, and what of it has fallen by a fifth or more, in words."""
-        ratios = {}
+    def _since_reference(self, reading: Reading, past: Series, moment: Moment) -> dict[str, float]:
+        """What else can be asked, in words, and what is left of it."""
         usual, now = past.usual("participation_ratio", self.warmup), reading.metrics.get("participation_ratio")
-        if usual is not None and now is not None:
-            ratios["the participation ratio has fallen too"] = now / usual
+        own = {} if usual is None or now is None else {"the participation ratio has fallen too": now / usual}
+        return own | self._beside(reading, moment, lambda key: moment.ratio(key, self.warmup))
+
+    @staticmethod
+    def _beside(reading: Reading, moment: Moment, ratio: Callable[[Key], float]) -> dict[str, float]:
+        """The same of other levels and sources of the layer, and of the level's and source's other layers."""
+        others = {}
         for key in moment.readings:
             beside = key[2] == reading.layer or key[:2] == (reading.source, reading.level)
             if beside and key != key_of(reading) and moment.readings[key].protocol.mode == "eval":
-                ratios[f"{key[2]} has fallen at {key[1]} level of {key[0]} too"] = moment.ratio(key, self.warmup)
-        known = {words: ratio for words, ratio in ratios.items() if np.isfinite(ratio)}
-        return bool(known), [words for words, ratio in known.items() if ratio < 0.8]
+                others[f"{key[2]} has fallen at {key[1]} level of {key[0]} too"] = ratio(key)
+        return others
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,44 @@ class SlowSlide:
         ratio = reading.effective_rank / past.lasting
         evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.lasting:.1f} that it once held"
         return Finding(evidence, ratio, grave=False)
+
+
+@dataclass(frozen=True)
+class Unsteady:
+    r"""The effective rank jumps up and down: the same utterances are placed anew from one reading to the next.
+
+    .. math:: |\log r_{i+1} - 2 \log r_i + \log r_{i-1}| > \text{above for most } i
+
+    A trend, however steep, is none, and a dip and its end are few. So it is where the learning rate is too high for
+    anything to last. Never more than a warning.
+
+    Attributes:
+        above: Jump, in natural logarithms, that is too much.
+        most: Share of the jumps over the newest readings that must be as large.
+        readings: How many are looked at.
+        warmup: Readings at the start that aren't.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    above: float = 0.1
+    most: float = 0.625
+    readings: int = 10
+    warmup: int = WARMUP
+    kind: str = "unsteady"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Compare with the newest readings, at frame level of the headline set."""
+        if reading.source != moment.headline or reading.level != "frame" or moment.warming:
+            return None
+        values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])
+        if past.taken < self.warmup + self.readings or not np.all(values > 0.0):
+            return None
+        jump = float(np.quantile(np.abs(np.diff(np.log(values), 2)), 1.0 - self.most))
+        if not jump > self.above:
+            return None
+        evidence = f"from reading to reading the effective rank mostly jumps by {jump:.0%} or more"
+        return Finding(f"{evidence}, over the newest {self.readings}", 1.0, grave=False)
 
 
 @dataclass(frozen=True)

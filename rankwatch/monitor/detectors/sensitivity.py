@@ -7,7 +7,7 @@ from typing import Any
 
 from rankwatch.monitor.detectors.absolute import Constant, DeadDimensions, FewDimensions, NonFinite, SharedVector
 from rankwatch.monitor.detectors.base import Detector
-from rankwatch.monitor.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop
+from rankwatch.monitor.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop, Unsteady
 from rankwatch.monitor.detectors.structure import Codebook, DataChanged, DomainGap, LayerApart, Temporal, Utterances
 
 SENSITIVITIES = ("low", "default", "high")
@@ -26,11 +26,13 @@ _ALL: tuple[Any, ...] = (
     Codebook(),
     DomainGap(),
     SlowSlide(),
+    Unsteady(),
     Stalled(),
     LayerApart(),
     DataChanged(),
 )
 _LOW: dict[type[Any], dict[str, float]] = {
+    SharedVector: {"warn_from": 0.99},
     SuddenDrop: {"below": 0.35, "patience": 3},
     Falling: {"below": 0.45, "utterance_below": 0.35, "patience": 4},
     Temporal: {"at_most": 0.015},
@@ -38,10 +40,12 @@ _LOW: dict[type[Any], dict[str, float]] = {
     DeadDimensions: {"at_most": 0.5},
     Codebook: {"below": 0.3},
     SlowSlide: {"below": 0.25},
+    Unsteady: {"above": 0.2},
     DomainGap: {"below": 0.5},
     LayerApart: {"below": 0.6},
 }
 _HIGH: dict[type[Any], dict[str, float]] = {
+    SharedVector: {"warn_from": 0.95},
     SuddenDrop: {"below": 0.65},
     Falling: {"below": 0.75, "utterance_below": 0.65, "patience": 2},
     Temporal: {"at_most": 0.06, "patience": 2},
@@ -49,6 +53,7 @@ _HIGH: dict[type[Any], dict[str, float]] = {
     DeadDimensions: {"at_most": 0.1},
     Codebook: {"below": 0.7},
     SlowSlide: {"below": 0.6},
+    Unsteady: {"above": 0.08},
     DomainGap: {"below": 0.8},
     LayerApart: {"below": 0.85},
 }

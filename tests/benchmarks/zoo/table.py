@@ -3,8 +3,7 @@
     python tests/benchmarks/zoo/table.py                # the whole table
     python tests/benchmarks/zoo/table.py --runs         # and each run in a line
 
-Runs are split: thresholds were chosen on seeds 0 and 1 of HuBERT, data2vec and wav2vec 2.0; seeds 2 and 3, and seeds 0
-to 3 of BEST-RQ and VICReg, were held out from that; seeds 4 and 5 were trained after the last change to any detector.
+Runs are split by seed and method; see `PARTS` of `catalogue.py`.
 """
 
 from __future__ import annotations
@@ -136,8 +135,14 @@ def _way(
     kind = max(set(kinds), key=kinds.count) if kinds else "-"
     hits, others = sum(bool(after[n]) for n in harmful), sum(bool(after[n]) for n in harmless)
     share = median(lost[n].lost for n in names)
-    counts = f"{len(names)} | {len(harmful)} | {hits} | {delay} | {others} of {len(harmless)}"
+    warned = {n for n in names if not after[n] and any(s > histories[n].run.switch for s in found[n].warnings)}
+    counts = f"{len(names)} | {len(harmful)} | {hits}{_also(warned & set(harmful))} | {delay}"
+    counts += f" | {others} of {len(harmless)}{_also(warned & set(harmless))}"
     return f"| {way} | {counts} | {share:.0%} | {kind} |"
+
+
+def _also(warned: set[str]) -> str:
+    return f", {len(warned)} by a warning" if warned else ""
 
 
 def _each(histories: dict[str, History], lost: dict[str, Harm], found: dict[str, Found]) -> None:

@@ -35,6 +35,23 @@ def test_a_shared_vector_is_one_of_frames():
     assert check(SharedVector(), level="utterance", mean_share=0.9999) is None
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "found"),
+    [(0.8, 0.975, True), (0.8, 0.965, False), (0.97, 0.995, True), (0.97, 0.993, False), (0.995, 0.995, False)],
+)
+def test_embeddings_that_converge_are_a_warning_where_a_high_share_is_not(before, now, found):
+    past = Series("")
+    for step in range(8):
+        past.add(reading(step, 60.0, mean_share=before), sound=True, warming=True)
+    found_now = SharedVector().check(reading(8, 60.0, mean_share=now), past, HERE)
+    assert (found_now is not None) == found
+    assert found_now is None or not found_now.grave
+
+
+def test_converging_needs_a_past():
+    assert check(SharedVector(), mean_share=0.995) is None
+
+
 def test_few_dimensions_are_judged_by_the_upper_end_and_not_in_a_codebook():
     assert check(FewDimensions(), 2.4) is not None
     assert check(FewDimensions(), 2.4, half_width=0.2) is None

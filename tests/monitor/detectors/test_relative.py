@@ -4,7 +4,7 @@ import pytest
 from curves import check, past_of
 from readings import reading
 
-from rankwatch.monitor.detectors import Falling, Moment, SlowSlide, Stalled, SuddenDrop
+from rankwatch.monitor.detectors import Falling, Moment, SlowSlide, Stalled, SuddenDrop, Unsteady
 from rankwatch.monitor.history import key_of
 
 FALLING = Falling(below=0.65, utterance_below=0.5, recovered=0.1)
@@ -59,6 +59,31 @@ def test_another_layer_of_the_same_set_agrees_and_one_of_the_training_pass_does_
         moment = Moment("held_back", {key_of(now): now, key_of(other): other}, series)
         found = Falling().check(now, past_of([60.0] * 10, participation_ratio=20.0), moment)
         assert found.supported is supported
+
+
+@pytest.mark.parametrize(("other", "supported"), [(30.0, True), (55.0, False)])
+def test_a_fall_from_the_start_is_supported_by_layers_that_fell_from_theirs(other, supported):
+    """Where a run collapses in its warm-up, what comes after it is no reference: all that has collapsed reads 1."""
+    now, beside = reading(99, 15.0), reading(99, other, layer="layers.1")
+    pasts = [past_of([60.0] * 4 + [level] * 6, warming=True) for level in (15.0, other)]
+    series = dict(zip(map(key_of, (now, beside)), pasts, strict=True))
+    found = Falling().check(now, pasts[0], Moment("held_back", {key_of(r): r for r in (now, beside)}, series))
+    assert "of its first readings' 60.0" in found.evidence
+    assert found.supported is supported
+
+
+def jumping(by, n=14):
+    """Up and down by this factor, around a trend downwards."""
+    return [60.0 * 0.97**i * (by if i % 2 else 1.0) for i in range(n)]
+
+
+@pytest.mark.parametrize(("by", "n", "found"), [(1.06, 14, True), (1.04, 14, False), (1.5, 13, False)])
+def test_a_rank_that_jumps_up_and_down_is_unsteady_and_a_steep_trend_is_not(by, n, found):
+    """A second difference of log by to and fro is 2 log by: 0.117 and 0.078."""
+    *before, now = jumping(by, n + 1)
+    assert (check(Unsteady(), before, now) is not None) is found
+    assert check(Unsteady(), before, now, warming=True) is None
+    assert check(Unsteady(), [60.0 * 0.8**i for i in range(14)], 60.0 * 0.8**14) is None
 
 
 @pytest.mark.parametrize(("rank", "found"), [(29.0, True), (31.0, False)])
