@@ -111,7 +111,7 @@ class Series:
 
         For what only a collapse moves one way from the very start, while the learning rate still rises.
         """
-        known = [row[1 + 1 + TRACKED.index(name)] for row in self.kept]
+        known = [row[2 + TRACKED.index(name)] for row in self.kept]
         usable = [value for value in known if math.isfinite(value)]
         return float(np.quantile(usable, share)) if len(usable) >= WARMUP else None
 

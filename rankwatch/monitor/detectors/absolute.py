@@ -90,10 +90,12 @@ class SharedVector:
         evidence = f"one shared vector makes up {share:.4%} of the embeddings' second moment"
         if share > self.mean_share:
             return Finding(evidence, 0.0)
-        before = past.quantile("mean_share", 0.25)
-        if before is None or not 1.0 - share < self.below * (1.0 - before):
+        before = past.quantile("mean_share", 0.25) or 0.0
+        left = (1.0 - share) / max(1.0 - before, 1e-12)
+        # What holds ends where the share is low again, not when the past is full of it.
+        if not moment.holds(self.kind, reading) and not (before and left < self.below):
             return None
-        return Finding(f"{evidence}, {before:.2%} in its sound readings", (1.0 - share) / (1.0 - before), grave=False)
+        return Finding(f"{evidence}, {before:.2%} before", min(left, 1.0), grave=False)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from readings import reading
 
 from rankwatch.monitor.detectors import Constant, DeadDimensions, FewDimensions, Moment, NonFinite, SharedVector
-from rankwatch.monitor.history import Series
+from rankwatch.monitor.history import Series, key_of
 
 HERE = Moment("held_back")
 
@@ -46,6 +46,16 @@ def test_embeddings_that_converge_are_a_warning_where_a_high_share_is_not(before
     found_now = SharedVector().check(reading(8, 60.0, mean_share=now), past, HERE)
     assert (found_now is not None) == found
     assert found_now is None or not found_now.grave
+
+
+def test_converging_that_is_told_ends_where_the_share_is_low_again():
+    past, here = Series(""), reading(80, 60.0, mean_share=0.98)
+    for step in range(80):  # more than are kept
+        past.add(reading(step, 60.0, mean_share=0.5 if step < 8 else 0.98), sound=True)
+    assert SharedVector().check(here, past, HERE) is None
+    held = Moment("held_back", open={("shared_vector", key_of(here))})
+    assert not SharedVector().check(here, past, held).grave
+    assert SharedVector().check(reading(80, 60.0, mean_share=0.96), past, held) is None
 
 
 def test_converging_needs_a_past():
