@@ -180,7 +180,7 @@ class Evaluator:
             learning_rate=gathered.rate,
         )
         frames = [r for r in readings if (r.source, r.level) == (self._headline, "frame")]
-        breached = any((source, level) == (self._headline, "frame") for source, level, _ in verdict.findings)
+        breached = any((source, level) == (self._headline, "frame") for source, level, _ in verdict.unsound)
         critical = {(a.source, a.level, a.layer) for a in audible if a.severity == CRITICAL}
         return Outcome(
             report,

@@ -77,10 +77,17 @@ class Series:
         if len(held) == _HELD and self.taken >= 2 * _HELD - _HELD // 2:
             self.lasting = max(self.lasting, float(np.median(held)))
 
-    def start(self, readings: int) -> float | None:
-        """Median of the first `readings` (at most `_FIRST`); None as long as there are fewer than two."""
+    def start(self, readings: int, quantile: float = 0.8) -> float | None:
+        """What it read before there is a reference; None as long as there are fewer than two readings.
+
+        The higher of the median of the first `readings` (at most `_FIRST`), and of a high quantile of all sound ones,
+        those of the learning rate's warm-up too: a layer may rise before it falls.
+        """
         usable = [value for value in self.first[:readings] if np.isfinite(value)]
-        return float(np.median(usable)) if len(usable) >= 2 else None
+        if len(usable) < 2:
+            return None
+        sound = [row[1] for row in self.kept]
+        return max(float(np.median(usable)), float(np.quantile(sound, quantile)) if len(sound) >= readings else 0.0)
 
     def reference(self, warmup: int, recent: int = 60, quantile: float = 0.8) -> float | None:
         """What the layer usually reads: a high quantile of its own sound readings.
@@ -107,16 +114,18 @@ class Series:
         return self._known[name, warmup]
 
     def quantile(self, name: str, share: float) -> float | None:
-        """Quantile of a tracked metric over all sound readings, those of the start too; None where there are few.
+        """Quantile of a tracked metric over all sound readings that are kept; None where there are few.
 
-        For what only a collapse moves one way from the very start, while the learning rate still rises.
+        Those of the start too, unlike `usual`: for what a collapse moves while the learning rate still rises.
         """
         known = [row[2 + TRACKED.index(name)] for row in self.kept]
         usable = [value for value in known if math.isfinite(value)]
         return float(np.quantile(usable, share)) if len(usable) >= WARMUP else None
 
-    def before(self, readings: int = 3) -> list[float]:
-        """The newest sound effective ranks."""
+    def before(self, readings: int = 3, within: int | None = None) -> list[float]:
+        """The newest sound effective ranks; none where the newest is not among the last `within` readings."""
+        if within is not None and self.kept and self.kept[-1][0] < self.taken - within:
+            return []
         return [row[1] for row in self.kept[-readings:]]
 
     def _usable(self, column: int, warmup: int) -> list[float]:

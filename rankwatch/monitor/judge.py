@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ class _Watch:
     """How long one kind of finding has been there for one curve."""
 
     breaches: int = 0
+    grave: int = 0
     clean: int = 0
     since: int = -1
     open: bool = False
@@ -39,7 +40,8 @@ class Verdict:
     Attributes:
         raised: Alarms that began, or became graver, at this step.
         open: All alarms that hold now.
-        findings: The first finding of each reading, by its key; readings without one are sound.
+        findings: The first finding of each reading, by its key.
+        unsound: Readings in which something was found that may become critical.
         message: The episode's message where one began, grew worse or ended, else empty.
         summary: The same as it would be told now, as long as anything holds.
         unconfirmed: Whether something that may become critical waits for further readings.
@@ -49,6 +51,7 @@ class Verdict:
     raised: tuple[Alarm, ...]
     open: tuple[Alarm, ...]
     findings: Mapping[Key, Finding]
+    unsound: Set[Key]
     message: str
     summary: str
     unconfirmed: bool = False
@@ -98,7 +101,7 @@ class Judge:
         raised: list[Alarm] = []
         unconfirmed = False
         failed: dict[str, Exception] = {}
-        sound: dict[Key, bool] = {}
+        unsound: set[Key] = set()
         for reading in readings:
             key = key_of(reading)
             found = self._findings(reading, moment, failed)
@@ -106,19 +109,19 @@ class Judge:
                 alarm = self._breach(detector, finding, reading)
                 raised += [alarm] if alarm is not None else []
                 findings.setdefault(key, finding)
-                waits = not self._watches[kind, key].open
+                waits = self._watches[kind, key].severity != CRITICAL
                 unconfirmed |= waits and self._severity(reading, finding) == CRITICAL
             self._relax(key, set(found))
-            sound[key] = not any(finding.grave for _, finding in found.values())
+            unsound |= {key} if any(finding.grave for _, finding in found.values()) else set()
         for reading in readings:  # only now: each was judged by what was before all of them
-            moment.series[key_of(reading)].add(reading, sound=sound[key_of(reading)], warming=moment.warming)
+            moment.series[key_of(reading)].add(reading, sound=key_of(reading) not in unsound, warming=moment.warming)
         opened = tuple(self._open_alarms())
         message, summary = "", ""
         if readings:
             step = readings[0].step
             layers = list(dict.fromkeys(r.layer for r in readings if r.source == self._headline))
             message, summary = self._episodes.tell(step, raised, opened, findings, layers)
-        return Verdict(tuple(raised), opened, findings, message, summary, unconfirmed, failed)
+        return Verdict(tuple(raised), opened, findings, unsound, message, summary, unconfirmed, failed)
 
     def _moment(self, readings: Sequence[Reading], history: History, rate: float | None) -> Moment:
         warming = self._warm_up.goes_on(rate)
@@ -154,9 +157,12 @@ class Judge:
         watch.breaches, watch.clean, watch.patience = watch.breaches + 1, 0, detector.patience
         if watch.breaches == 1:
             watch.since = reading.step
+        severity = self._severity(reading, finding)
+        watch.grave = watch.grave + 1 if severity == CRITICAL else 0
         if watch.breaches < detector.patience:
             return None
-        severity = self._severity(reading, finding)
+        if watch.grave < detector.patience and severity == CRITICAL:  # it has to last as long as that takes
+            severity = WARNING
         worse = _ORDER.index(severity) > _ORDER.index(watch.severity)
         new = not watch.open or worse
         watch.open, watch.severity = True, severity if worse else watch.severity
@@ -170,7 +176,7 @@ class Judge:
         """Count a clean reading for every kind that wasn't found; as many as the patience, and three, end an alarm."""
         for kind in [k for k, key_ in self._watches if key_ == key and k not in kinds]:
             watch = self._watches[kind, key]
-            watch.clean += 1
+            watch.clean, watch.grave = watch.clean + 1, 0
             if not watch.open or watch.clean >= max(watch.patience, _CLEAN):
                 del self._watches[kind, key]
 

@@ -19,7 +19,8 @@ class Outcome:
     Attributes:
         report: For the reporters. Its history is filled in where it is reported.
         summary: The episode's message as it would be told now, as long as any alarm holds.
-        healthy: No detector found anything in the headline set's frames: a checkpoint of that step is a good one.
+        healthy: Nothing that may become critical was found in the headline set's frames: a checkpoint of that step
+            is a good one.
         collapsed: A critical alarm that isn't muted holds, and this reading bears it out.
         next_step: Optimiser step of the next reading.
         refused: Sources that some process can't read at all, with the reason.

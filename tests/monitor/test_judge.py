@@ -10,8 +10,8 @@ from rankwatch.monitor.history import History
 from rankwatch.monitor.judge import Judge
 
 
-def run(curves, **made):
-    """Judge columns of {layer: value or reading}; returns the verdicts."""
+def run(curves, rates=None, **made):
+    """Judge columns of {layer: value or reading}, at these learning rates; returns the verdicts."""
     judge, history = Judge("held_back"), History()
     verdicts = []
     for i, column in enumerate(curves):
@@ -19,7 +19,7 @@ def run(curves, **made):
             value if not isinstance(value, (int, float)) else reading(10 * i, value, layer=layer, **made)
             for layer, value in column.items()
         ]
-        verdicts.append(judge.judge(readings, history))
+        verdicts.append(judge.judge(readings, history, None if rates is None else rates[i]))
     return verdicts
 
 
@@ -33,6 +33,46 @@ def test_a_lasting_fall_is_critical_after_the_patience():
     assert verdicts[12].raised[0].since == 100
     assert "50% of its reference 60.0" in verdicts[12].message
     assert [v.level for v in verdicts] == [0] * 12 + [2] * 4
+
+
+def falling_to(level, by, n):
+    """From 60 down to a level, by a factor a reading."""
+    return [max(60.0 * by**i, level) for i in range(n)]
+
+
+@pytest.mark.parametrize("warm", [20, 64])
+def test_a_collapse_of_the_warm_up_holds_as_long_as_it_lasts(warm):
+    """It is no reference when the warm-up is over, nor when the start has ceased to count."""
+    curve = [dict.fromkeys("abc", value) for value in [60.0] * 4 + falling_to(12.0, 0.85, 120)]
+    rates = [min(i / warm, 1.0) for i in range(len(curve))]
+    verdicts = run(curve, rates)
+    told = next(i for i, verdict in enumerate(verdicts) if verdict.level == 2)
+    assert told < warm
+    assert all(verdict.level == 2 and verdict.unsound for verdict in verdicts[told:])
+    assert [bool(v.message) for v in verdicts].count(True) == 1
+
+
+def test_after_a_long_warm_up_a_fall_is_seen_before_there_is_a_reference():
+    curve = [dict.fromkeys("abc", value) for value in [60.0] * 66 + falling_to(6.0, 0.93, 60)]
+    verdicts = run(curve, [min(i / 64, 1.0) for i in range(len(curve))])
+    assert next(i for i, verdict in enumerate(verdicts) if verdict.level == 2) < 66 + 20
+    assert verdicts[-1].level == 2
+
+
+def test_what_is_only_now_grave_has_to_last_as_long_as_anything_grave():
+    """Two falls that nothing bears out and a third that something does are a warning."""
+    alone, borne = {"participation_ratio": 20.0}, {"participation_ratio": 9.0}
+    curve = [(60.0, alone)] * 10 + [(30.0, alone)] * 3 + [(30.0, borne)] * 3
+    verdicts = run([{"a": reading(10 * i, rank, layer="a", **made)} for i, (rank, made) in enumerate(curve)])
+    assert [verdict.level for verdict in verdicts[10:]] == [0, 0, 1, 1, 1, 2]
+
+
+def test_a_drop_that_lies_far_back_is_not_told_again_as_one_of_just_now():
+    """It came while the learning rate rose, when drops aren't judged."""
+    curve = [dict.fromkeys("abc", value) for value in [60.0] * 30 + [15.0] * 60]
+    verdicts = run(curve, [min(i / 64, 1.0) for i in range(len(curve))])
+    assert "sudden_drop" not in {kind for _, kind, *_ in raised(verdicts)}
+    assert verdicts[-1].level == 2
 
 
 @pytest.mark.parametrize("dip", [1, 2])
@@ -163,7 +203,7 @@ def test_state_survives_a_restart():
 
 def test_the_reference_is_a_quantile_of_sound_readings_after_the_warm_up():
     history = History()
-    judge = Judge("held_back", (Falling(warmup=3, start_counts=0),))
+    judge = Judge("held_back", (Falling(warmup=3, below_start=0.0),))
     values = [500.0, 400.0, 300.0, 10.0, 11.0, 12.0, 13.0, 14.0]
     for i, value in enumerate(values):
         judge.judge([reading(i, value)], history)

@@ -5,7 +5,14 @@ A detector keeps nothing and sees readings, never tensors. How often it must say
 ``RankWatch(detectors=[*default_detectors(), Mine()])``.
 """
 
-from rankwatch.monitor.detectors.absolute import Constant, DeadDimensions, FewDimensions, NonFinite, SharedVector
+from rankwatch.monitor.detectors.absolute import (
+    Constant,
+    Converging,
+    DeadDimensions,
+    FewDimensions,
+    NonFinite,
+    SharedVector,
+)
 from rankwatch.monitor.detectors.base import Detector, Finding, Moment
 from rankwatch.monitor.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop, Unsteady
 from rankwatch.monitor.detectors.sensitivity import SENSITIVITIES, default_detectors
@@ -15,6 +22,7 @@ __all__ = [
     "SENSITIVITIES",
     "Codebook",
     "Constant",
+    "Converging",
     "DataChanged",
     "DeadDimensions",
     "Detector",

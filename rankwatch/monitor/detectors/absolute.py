@@ -9,6 +9,8 @@ from rankwatch.monitor.detectors.base import Finding, Moment, upper
 from rankwatch.monitor.history import Series
 from rankwatch.monitor.reading import Reading
 
+_SHARES = "one shared vector makes up {:.4%}"
+
 
 @dataclass(frozen=True)
 class NonFinite:
@@ -62,40 +64,58 @@ class Constant:
 
 @dataclass(frozen=True)
 class SharedVector:
-    """Nearly all of every frame is one shared vector: the embeddings converge, whatever rank is left around it.
+    """Nearly all of every frame is one shared vector; what differs is a fiftieth of its length.
 
     The effective rank is that of the cloud around its mean, so it can't see this. Not judged at utterance level, where
     means over many frames are naturally close to one another.
 
     Attributes:
-        mean_share: Share of the second moment that the mean vector may take: what differs is then a fiftieth of a
-            frame's length. Beyond it the alarm may be critical.
-        warn_from: A warning from this share on, if what isn't shared has shrunk; trained transformers are
-            anisotropic by nature, so a high share by itself says nothing.
-        below: What isn't shared, relative to the upper quartile of all readings so far, that counts as shrunk.
+        mean_share: Share of the second moment that the mean vector may take.
         patience: Readings in a row before it is an alarm.
     """
 
     mean_share: float = 0.9995
-    warn_from: float = 0.97
-    below: float = 0.2
     kind: str = "shared_vector"
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
         """Look at ``metrics["mean_share"]``."""
         share = reading.metrics.get("mean_share", math.nan)
-        if reading.level != "frame" or not share > min(self.mean_share, self.warn_from):
+        if reading.level != "frame" or not share > self.mean_share:
             return None
-        evidence = f"one shared vector makes up {share:.4%} of the embeddings' second moment"
-        if share > self.mean_share:
-            return Finding(evidence, 0.0)
-        before = past.quantile("mean_share", 0.25) or 0.0
-        left = (1.0 - share) / max(1.0 - before, 1e-12)
+        return Finding(f"{_SHARES.format(share)} of the embeddings' second moment", 0.0)
+
+
+@dataclass(frozen=True)
+class Converging:
+    """Frames have come closer and closer to one shared vector, whatever rank is left around it.
+
+    A high share by itself says nothing: trained transformers are anisotropic by nature. Never more than a warning.
+
+    Attributes:
+        mean_share: Share of the second moment that the mean vector may take.
+        below: What isn't shared, relative to the upper quartile of the sound readings that are kept (64), those of the
+            learning rate's warm-up too, that counts as shrunk.
+        patience: Readings in a row before it is an alarm.
+    """
+
+    mean_share: float = 0.97
+    below: float = 0.2
+    kind: str = "converging"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+        """Compare ``metrics["mean_share"]`` with what it was."""
+        share = reading.metrics.get("mean_share", math.nan)
+        if reading.level != "frame" or not share > self.mean_share:
+            return None
+        before = past.quantile("mean_share", 0.25)
+        shrunk = before is not None and 1.0 - share < self.below * (1.0 - before)
         # What holds ends where the share is low again, not when the past is full of it.
-        if not moment.holds(self.kind, reading) and not (before and left < self.below):
+        if not shrunk and not moment.holds(self.kind, reading):
             return None
-        return Finding(f"{evidence}, {before:.2%} before", min(left, 1.0), grave=False)
+        rose = f", {before:.2%} before" if shrunk else ""
+        return Finding(f"{_SHARES.format(share)} of the embeddings' second moment{rose}", 1.0, grave=False)
 
 
 @dataclass(frozen=True)

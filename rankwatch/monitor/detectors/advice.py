@@ -42,9 +42,14 @@ ADVICE = {
     ),
     "shared_vector": Advice(
         "collapse onto a shared vector",
-        "a loss that a constant answer meets (no variance term, one target for all), a bias or LayerNorm offset that "
-        "has taken over; often the step before a complete collapse",
-        "check the loss term that keeps embeddings apart; weight decay on biases and gains off; a lower learning rate",
+        "a bias or LayerNorm offset that has taken over; often the step before a complete collapse",
+        "weight decay on biases and gains off, a lower learning rate",
+    ),
+    "converging": Advice(
+        "embeddings that converge",
+        "a loss that a constant answer meets (no variance term, one target for all, silence as data), a learning rate "
+        "too high; deep layers of large models may come close to it by themselves",
+        "compare with a small labelled check; check the loss term that keeps embeddings apart",
     ),
     "dimensional": Advice("dimensional collapse", _NO_TARGET, _CHECK_TARGET),
     "sudden_drop": Advice(

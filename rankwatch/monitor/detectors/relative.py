@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,16 +20,18 @@ class Falling:
     .. math:: \text{upper end of the interval} < \text{below} \cdot \text{reference}
 
     with the reference of `Series.reference`, a high quantile of the layer's own recent past. During the first readings,
-    and as long as the learning rate rises for the first time, there is none; then the median of the very first readings
-    is compared with, more leniently and at frame level alone: some fall is normal, and at utterance level healthy
-    layers have come down to a quarter. It may become critical where another indicator agrees: the
-    participation ratio, another level, source or layer has fallen too, from its own reference or its own start.
+    and as long as the learning rate rises for the first time or nothing is known after that, `Series.start` is compared
+    with, more leniently and at frame level alone: some fall is normal, and at utterance level healthy layers have come
+    down to a quarter. It may become critical where another indicator agrees: the participation ratio, another level,
+    source or layer has fallen too. Of a fall from the start only other frames are asked, about theirs, and one to less
+    than `certain` speaks for itself.
 
     Attributes:
         below: Share of the reference below which it is a breach.
         utterance_below: The same at utterance level, where healthy layers lose more.
         warmup: Readings at the start that neither count nor serve as reference.
-        below_start: Share of the median of those first readings below which it is a breach.
+        below_start: Share of `Series.start` below which it is a breach.
+        certain: Share of it below which nothing else need agree.
         start_counts: Readings for which the start counts; later a slow contraction may be normal.
         recovered: What is added to `below` as long as the alarm holds (hysteresis).
         patience: Readings in a row before it is an alarm.
@@ -40,6 +41,7 @@ class Falling:
     utterance_below: float = 0.5
     warmup: int = WARMUP
     below_start: float = 0.35
+    certain: float = 0.2
     start_counts: int = 40
     recovered: float = 0.1
     kind: str = "dimensional"
@@ -53,41 +55,45 @@ class Falling:
         below += self.recovered * moment.holds(self.kind, reading)
         reference, start = self.before(reading, past, moment), past.start(self.warmup)
         if reference is not None and upper(reading) < below * reference:
-            agreeing = self._since_reference(reading, past, moment)
-            return self._finding(reading, reference, "its reference", agreeing)
-        early = (past.taken < self.start_counts or moment.warming) and reading.level == "frame"
-        if start is not None and early and upper(reading) < self.below_start * start:
-            agreeing = self._beside(reading, moment, lambda key: moment.ratio_to_start(key, self.warmup))
-            return self._finding(reading, start, "its first readings'", agreeing)
-        return None
+            return self._finding(reading, reference, "its reference", self._since_reference(reading, past, moment))
+        # Without a reference it goes on counting: else a collapse of the warm-up would end by itself, and become one.
+        early = past.taken < self.start_counts or moment.warming or reference is None
+        if reading.level != "frame" or start is None or not early or not upper(reading) < self.below_start * start:
+            return None
+        frames = [key for key in self._beside(reading, moment) if key[1] == "frame"]
+        asked = {_words(key): moment.ratio_to_start(key, self.warmup) for key in frames}
+        return self._finding(reading, start, "its early readings'", asked, self.certain)
 
     def before(self, reading: Reading, past: Series, moment: Moment) -> float | None:
         """What the reading is compared with; None as long as there is nothing."""
         return None if moment.warming else past.reference(self.warmup)
 
     @staticmethod
-    def _finding(reading: Reading, reference: float, whose: str, asked: dict[str, float]) -> Finding:
+    def _finding(
+        reading: Reading, reference: float, whose: str, asked: dict[str, float], certain: float = 0.0
+    ) -> Finding:
         ratio = reading.effective_rank / reference
         evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of {whose} {reference:.1f}"
         known = {words: other for words, other in asked.items() if np.isfinite(other)}
         agreeing = next((f" ({words})" for words, other in known.items() if other < _AGREES), "")
-        return Finding(f"{evidence}{agreeing}", min(ratio, 1.0), supported=bool(agreeing) or not known)
+        supported = bool(agreeing) or not known or ratio < certain
+        return Finding(f"{evidence}{agreeing}", min(ratio, 1.0), supported=supported)
 
     def _since_reference(self, reading: Reading, past: Series, moment: Moment) -> dict[str, float]:
         """What else can be asked, in words, and what is left of it."""
         usual, now = past.usual("participation_ratio", self.warmup), reading.metrics.get("participation_ratio")
         own = {} if usual is None or now is None else {"the participation ratio has fallen too": now / usual}
-        return own | self._beside(reading, moment, lambda key: moment.ratio(key, self.warmup))
+        return own | {_words(key): moment.ratio(key, self.warmup) for key in self._beside(reading, moment)}
 
     @staticmethod
-    def _beside(reading: Reading, moment: Moment, ratio: Callable[[Key], float]) -> dict[str, float]:
-        """The same of other levels and sources of the layer, and of the level's and source's other layers."""
-        others = {}
-        for key in moment.readings:
-            beside = key[2] == reading.layer or key[:2] == (reading.source, reading.level)
-            if beside and key != key_of(reading) and moment.readings[key].protocol.mode == "eval":
-                others[f"{key[2]} has fallen at {key[1]} level of {key[0]} too"] = ratio(key)
-        return others
+    def _beside(reading: Reading, moment: Moment) -> list[Key]:
+        """Other levels and sources of the layer, and the level's and source's other layers."""
+        near = [key for key in moment.readings if key[2] == reading.layer or key[:2] == (reading.source, reading.level)]
+        return [key for key in near if key != key_of(reading) and moment.readings[key].protocol.mode == "eval"]
+
+
+def _words(key: Key) -> str:
+    return f"{key[2]} has fallen at {key[1]} level of {key[0]} too"
 
 
 @dataclass(frozen=True)
@@ -116,8 +122,8 @@ class SuddenDrop:
         return Finding(f"effective rank {with_interval(reading)}, {ratio:.0%} of {before:.1f} just before", ratio)
 
     def before(self, reading: Reading, past: Series, moment: Moment) -> float | None:
-        """What the reading is compared with; None as long as there is nothing."""
-        before = past.before()
+        """What the reading is compared with; None as long as there is nothing, or nothing that is recent."""
+        before = past.before(within=None if moment.holds(self.kind, reading) else self.patience + 2)
         early = past.taken < self.warmup or moment.warming
         return None if early or len(before) < 3 else float(np.median(before))
 
@@ -177,13 +183,14 @@ class Unsteady:
         if reading.source != moment.headline or reading.level != "frame" or moment.warming:
             return None
         values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])
-        if past.taken < self.warmup + self.readings or not np.all(values > 0.0):
+        if past.taken < max(self.warmup, past.warm) + self.readings or not np.all(values > 0.0):
             return None
-        jump = float(np.quantile(np.abs(np.diff(np.log(values), 2)), 1.0 - self.most))
-        if not jump > self.above:
+        jumps = np.abs(np.diff(np.log(values), 2))
+        if not np.mean(jumps > self.above) >= self.most:
             return None
-        evidence = f"from reading to reading the effective rank mostly jumps by {jump:.0%} or more"
-        return Finding(f"{evidence}, over the newest {self.readings}", 1.0, grave=False)
+        to_and_fro = np.expm1(np.median(jumps) / 2.0)  # up and down by x is a second difference of 2 log(1 + x)
+        evidence = f"over {self.readings} readings the effective rank jumps up and down by {to_and_fro:.0%} (median)"
+        return Finding(evidence, 1.0, grave=False)
 
 
 @dataclass(frozen=True)

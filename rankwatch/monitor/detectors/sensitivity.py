@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rankwatch.monitor.detectors.absolute import Constant, DeadDimensions, FewDimensions, NonFinite, SharedVector
+from rankwatch.monitor.detectors.absolute import (
+    Constant,
+    Converging,
+    DeadDimensions,
+    FewDimensions,
+    NonFinite,
+    SharedVector,
+)
 from rankwatch.monitor.detectors.base import Detector
 from rankwatch.monitor.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop, Unsteady
 from rankwatch.monitor.detectors.structure import Codebook, DataChanged, DomainGap, LayerApart, Temporal, Utterances
@@ -23,6 +30,7 @@ _ALL: tuple[Any, ...] = (
     Temporal(),
     Utterances(),
     DeadDimensions(),
+    Converging(),
     Codebook(),
     DomainGap(),
     SlowSlide(),
@@ -32,7 +40,7 @@ _ALL: tuple[Any, ...] = (
     DataChanged(),
 )
 _LOW: dict[type[Any], dict[str, float]] = {
-    SharedVector: {"warn_from": 0.99},
+    Converging: {"mean_share": 0.99},
     SuddenDrop: {"below": 0.35, "patience": 3},
     Falling: {"below": 0.45, "utterance_below": 0.35, "patience": 4},
     Temporal: {"at_most": 0.015},
@@ -45,7 +53,7 @@ _LOW: dict[type[Any], dict[str, float]] = {
     LayerApart: {"below": 0.6},
 }
 _HIGH: dict[type[Any], dict[str, float]] = {
-    SharedVector: {"warn_from": 0.95},
+    Converging: {"mean_share": 0.95},
     SuddenDrop: {"below": 0.65},
     Falling: {"below": 0.75, "utterance_below": 0.65, "patience": 2},
     Temporal: {"at_most": 0.06, "patience": 2},

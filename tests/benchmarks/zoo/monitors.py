@@ -45,7 +45,7 @@ def ours(history: History, detectors: Sequence[Detector] | None = None) -> Found
     for step, readings in history.readings.by_step.items():
         verdict = judge.judge([*readings, *codebook(history, step)], past, rate_at(history, step))
         raised += verdict.raised
-        if verdict.level < 2 and not any(key[:2] == ("held_back", "frame") for key in verdict.findings):
+        if verdict.level < 2 and not any(key[:2] == ("held_back", "frame") for key in verdict.unsound):
             healthy.append(step)
     told = {severity: tuple(a.step for a in raised if a.severity == severity) for severity in ("critical", "warning")}
     return Found(told["critical"], told["warning"], tuple(raised), tuple(healthy))

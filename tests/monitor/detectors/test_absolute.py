@@ -5,7 +5,15 @@ import math
 import pytest
 from readings import reading
 
-from rankwatch.monitor.detectors import Constant, DeadDimensions, FewDimensions, Moment, NonFinite, SharedVector
+from rankwatch.monitor.detectors import (
+    Constant,
+    Converging,
+    DeadDimensions,
+    FewDimensions,
+    Moment,
+    NonFinite,
+    SharedVector,
+)
 from rankwatch.monitor.history import Series, key_of
 
 HERE = Moment("held_back")
@@ -43,23 +51,23 @@ def test_embeddings_that_converge_are_a_warning_where_a_high_share_is_not(before
     past = Series("")
     for step in range(8):
         past.add(reading(step, 60.0, mean_share=before), sound=True, warming=True)
-    found_now = SharedVector().check(reading(8, 60.0, mean_share=now), past, HERE)
+    found_now = Converging().check(reading(8, 60.0, mean_share=now), past, HERE)
     assert (found_now is not None) == found
-    assert found_now is None or not found_now.grave
+    assert found_now is None or (not found_now.grave and f"{before:.2%} before" in found_now.evidence)
 
 
-def test_converging_that_is_told_ends_where_the_share_is_low_again():
+def test_converging_ends_where_the_share_is_low_again_and_not_when_the_past_is_full_of_it():
     past, here = Series(""), reading(80, 60.0, mean_share=0.98)
     for step in range(80):  # more than are kept
         past.add(reading(step, 60.0, mean_share=0.5 if step < 8 else 0.98), sound=True)
-    assert SharedVector().check(here, past, HERE) is None
-    held = Moment("held_back", open={("shared_vector", key_of(here))})
-    assert not SharedVector().check(here, past, held).grave
-    assert SharedVector().check(reading(80, 60.0, mean_share=0.96), past, held) is None
+    assert Converging().check(here, past, HERE) is None
+    held = Moment("held_back", open={("converging", key_of(here))})
+    assert not Converging().check(here, past, held).grave
+    assert Converging().check(reading(80, 60.0, mean_share=0.96), past, held) is None
 
 
 def test_converging_needs_a_past():
-    assert check(SharedVector(), mean_share=0.995) is None
+    assert check(Converging(), mean_share=0.995) is None
 
 
 def test_few_dimensions_are_judged_by_the_upper_end_and_not_in_a_codebook():

@@ -62,14 +62,31 @@ def test_another_layer_of_the_same_set_agrees_and_one_of_the_training_pass_does_
 
 
 @pytest.mark.parametrize(("other", "supported"), [(30.0, True), (55.0, False)])
-def test_a_fall_from_the_start_is_supported_by_layers_that_fell_from_theirs(other, supported):
+def test_a_fall_from_the_start_is_borne_out_by_layers_that_fell_from_theirs(other, supported):
     """Where a run collapses in its warm-up, what comes after it is no reference: all that has collapsed reads 1."""
     now, beside = reading(99, 15.0), reading(99, other, layer="layers.1")
     pasts = [past_of([60.0] * 4 + [level] * 6, warming=True) for level in (15.0, other)]
     series = dict(zip(map(key_of, (now, beside)), pasts, strict=True))
     found = Falling().check(now, pasts[0], Moment("held_back", {key_of(r): r for r in (now, beside)}, series))
-    assert "of its first readings' 60.0" in found.evidence
+    assert "of its early readings' 60.0" in found.evidence
     assert found.supported is supported
+
+
+def test_a_fall_from_the_start_to_nearly_nothing_speaks_for_itself_and_the_utterance_level_is_not_asked():
+    beside, mean = reading(99, 60.0, layer="layers.1"), reading(99, 20.0, level="utterance")
+    for rank, supported in ((15.0, False), (11.0, True)):
+        now = reading(99, rank)
+        pasts = [past_of([60.0] * 6, warming=True) for _ in range(3)]
+        series = dict(zip(map(key_of, (now, beside, mean)), pasts, strict=True))
+        found = Falling().check(now, pasts[0], Moment("held_back", {key_of(r): r for r in (now, beside, mean)}, series))
+        assert found.supported is supported
+
+
+def test_before_there_is_a_reference_the_highest_that_was_held_counts():
+    """A layer that rises from the initialisation's rank and then falls back to it."""
+    past = past_of([20.0] * 4 + [60.0] * 20, warming=True)
+    assert past.start(4) == pytest.approx(60.0)
+    assert past_of([60.0] * 4, warming=True).start(4) == pytest.approx(60.0)
 
 
 def jumping(by, n=14):

@@ -31,15 +31,16 @@ def test_high_speaks_where_default_does_and_default_where_low_does():
 
 
 def test_what_is_wrong_for_certain_is_told_by_all():
-    certain = (NonFinite, Constant, FewDimensions)
+    certain = (NonFinite, Constant, SharedVector, FewDimensions)
     sets = [[d for d in default_detectors(word) if isinstance(d, certain)] for word in ("low", "default", "high")]
     assert sets[0] == sets[1] == sets[2]
 
 
-def test_a_shared_vector_is_grave_alike_and_a_warning_sooner():
-    shared = [d for word in ("low", "default", "high") for d in default_detectors(word) if isinstance(d, SharedVector)]
-    assert len({d.mean_share for d in shared}) == 1
-    assert [d.warn_from for d in shared] == sorted((d.warn_from for d in shared), reverse=True)
+def test_embeddings_converge_sooner_for_high():
+    shares = [
+        d.mean_share for word in ("low", "default", "high") for d in default_detectors(word) if d.kind == "converging"
+    ]
+    assert shares == sorted(shares, reverse=True)
 
 
 def test_another_word_is_refused():
