@@ -97,7 +97,10 @@ def main() -> None:
     ways: dict[str, list[str]] = defaultdict(list)
     for n in lost:
         ways[histories[n].run.variant].append(n)
-    print(f"\n{_last_healthy(found['rankwatch, default'], lost)}")
+    print("\nAt the last healthy reading before the alarm the probe had lost:\n")
+    for when in ("middle", "start"):
+        names = [n for n in lost if histories[n].run.when == when]
+        print(_last_healthy(when, names, found["rankwatch, default"], lost))
     print("\n| broken by | runs | harmful | found of harmful | delay | found of harmless | lost, median | first kind |")
     print("|---|---|---|---|---|---|---|---|")
     for way, names in ways.items():
@@ -106,17 +109,16 @@ def main() -> None:
         _each(histories, lost, found["rankwatch, default"])
 
 
-def _last_healthy(found: dict[str, Found], lost: dict[str, Harm]) -> str:
+def _last_healthy(when: str, names: list[str], found: dict[str, Found], lost: dict[str, Harm]) -> str:
     """What the probe had lost at the newest healthy reading before the first critical alarm, of really harmful runs."""
     losses = []
-    for name, harmed in lost.items():
-        if harmed.really and found[name].critical:
+    for name in names:
+        if lost[name].really and found[name].critical:
             before = [step for step in found[name].healthy if step < found[name].critical[0]]
-            losses += [harmed.lost_at(before[-1])] if before else []
-    return (
-        f"At the last healthy reading of {len(losses)} harmful runs the probe had lost {median(losses):.0%} in the "
-        f"median, {max(losses):.0%} at most."
-    )
+            losses += [lost[name].lost_at(before[-1])] if before else []
+    where = {"middle": "broken in the middle", "start": "broken from the start"}[when]
+    middle, most = (f"{median(losses):.0%}", f"{max(losses):.0%}") if losses else ("-", "-")
+    return f"- {len(losses)} harmful runs {where}: {middle} in the median, {most} at most"
 
 
 def _ours(word: str) -> Callable[[History], Found]:
