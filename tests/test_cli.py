@@ -86,7 +86,8 @@ def test_the_annotated_config_holds_every_argument_at_its_default():
     assert callback["init_args"] == {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
 def test_the_annotated_config_goes_round(tmp_path, package):
     """What the command line prints of it builds the same callback again."""
     _needs(package)

@@ -25,8 +25,18 @@ HISTORIES = {path.name.removesuffix(".jsonl.gz"): path for path in sorted((ZOO /
 HEALTHY = [name for name in HISTORIES if "-healthy-" in name]
 BROKEN = [name for name in HISTORIES if name not in HEALTHY]
 FRESH = 6
-MISSED = {"vicreg-no_variance-start-2": "nine tenths of the rank are left, and a third of the probe's accuracy isn't"}
-WARNED = {"bestrq-one_cluster-start-1": "nothing is lost, nothing is learnt: a standstill is a warning"}
+_RATE = "healthy runs lose as much of their rank while the learning rate rises"
+MISSED = {
+    "vicreg-decay_x1000-start-2": "its last layer has the rank of its healthy twin's, and a third fewer digits",
+    "bestrq-rate_x20-start-2": _RATE,
+    "bestrq-rate_x20-start-6": _RATE,
+}
+WARNED = {
+    "vicreg-no_variance-start-2": "it converges to a shared vector, nine tenths of the rank are left",
+    "bestrq-one_cluster-start-1": "it converges and then stands still, nothing is lost, nothing is learnt",
+    "bestrq-rate_x20-start-1": _RATE,
+    "bestrq-rate_x20-start-4": _RATE,
+}
 
 
 def runs(names):

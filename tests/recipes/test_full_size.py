@@ -74,7 +74,7 @@ def _read(model: nn.Module, batches: list[tuple[Tensor, Tensor]], folder: Any) -
     [
         pytest.param(_hugging_face("HubertConfig", "HubertModel"), id="hf_hubert_base"),
         pytest.param(_hugging_face("Wav2Vec2Config", "Wav2Vec2Model"), id="hf_wav2vec2_base", marks=pytest.mark.slow),
-        pytest.param(_torchaudio, id="torchaudio_hubert_base"),
+        pytest.param(_torchaudio, id="torchaudio_hubert_base", marks=pytest.mark.slow),
     ],
 )
 def test_padded_as_one_by_one(make: Any, norm: str, lengths: list[int], tmp_path: Any) -> None:
