@@ -45,9 +45,9 @@ def draw(run: Path, name: str, colour: str, above: Axes, below: Axes) -> None:
     sure = [r for r in readings if r.effective_rank_low is not None and r.effective_rank_high is not None]
     low, high = [r.effective_rank_low or 0.0 for r in sure], [r.effective_rank_high or 0.0 for r in sure]
     below.fill_between([r.step for r in sure], low, high, color=colour, alpha=0.2, linewidth=0)
-    if next(run.rglob("*-collapse-step=*.ckpt"), None) is not None:
+    for stop in run.rglob("*-collapse-step=*.ckpt"):
         for axes in (above, below):
-            axes.axvline(steps[-1], color=colour, linestyle="--", linewidth=1)
+            axes.axvline(int(stop.stem.rpartition("=")[2]), color=colour, linestyle="--", linewidth=1)
 
 
 def main() -> None:
