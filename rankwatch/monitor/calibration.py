@@ -35,6 +35,7 @@ _ARGUMENTS: dict[str, tuple[type[Any], str]] = {
     "utterance": (Falling, "utterance_below"),
     "sudden": (SuddenDrop, "below"),
 }
+_LEVELS = {"frame": "frame", "utterance": "utterance", "sudden": "frame"}
 _FEWEST = 5
 """Comparisons that a curve needs to say anything."""
 
@@ -98,6 +99,9 @@ class Calibration:
             f"# with 95 % confidence that happens in fewer than {self.rate_at_most:.0%} of such runs.\n"
             f'# RankWatch(sensitivity="{path.name}") uses them for readings under this protocol and refuses others.\n'
         )
+        none = [name for name, level in _LEVELS.items() if level in self.conditions and name not in self.thresholds]
+        if none:
+            head += f"# For {' and '.join(none)} too little was read after the warm-up: the defaults hold there.\n"
         plain = {"form": _FORM, **asdict(self), "rate_at_most": round(self.rate_at_most, 3)}
         path.write_text(head + yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
 
@@ -150,7 +154,6 @@ def worst(steps: Iterable[tuple[Sequence[Reading], bool]], headline: str) -> Wor
         headline: Name of the first probe set.
     """
     detectors: dict[str, Falling | SuddenDrop] = {"frame": Falling(), "utterance": Falling(), "sudden": SuddenDrop()}
-    levels = {"frame": "frame", "utterance": "utterance", "sudden": "frame"}
     history = History()
     ratios: dict[tuple[str, Key], list[float]] = {}
     for readings, warming in steps:
@@ -158,7 +161,7 @@ def worst(steps: Iterable[tuple[Sequence[Reading], bool]], headline: str) -> Wor
         for reading in (reading for reading in readings if reading.source == headline):
             past = history.series(reading)
             for name, detector in detectors.items():
-                before = detector.before(reading, past, moment) if levels[name] == reading.level else None
+                before = detector.before(reading, past, moment) if _LEVELS[name] == reading.level else None
                 if before is not None and reading.ok:
                     ratios.setdefault((name, key_of(reading)), []).append(upper(reading) / before)
             past.add(reading, sound=True, warming=warming)

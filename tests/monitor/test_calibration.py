@@ -72,6 +72,18 @@ def test_the_rate_holds_for_thresholds_that_were_chosen_on_the_same_runs(tmp_pat
     assert made(tmp_path, runs=["a", "b"]).rate_at_most == 1.0
 
 
+@pytest.mark.parametrize(
+    ("names", "told"), [(["sudden"], "For frame and utterance too little"), (["frame", "utterance", "sudden"], "")]
+)
+def test_thresholds_that_could_not_be_found_are_named(tmp_path, names, told):
+    path = tmp_path / "team.yaml"
+    levels = {"frame": {}, "utterance": {}}
+    Calibration(dict.fromkeys(names, 0.5), levels, 60, ["a"]).save(path)
+    assert ("too little was read" in path.read_text()) == bool(told)
+    assert told in path.read_text()
+    assert Calibration.load(path).thresholds == dict.fromkeys(names, 0.5)
+
+
 def test_thresholds_reach_their_detectors(tmp_path):
     detectors = made(tmp_path).detectors()
     falling = next(d for d in detectors if isinstance(d, Falling))
