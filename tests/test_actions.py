@@ -107,8 +107,8 @@ def test_under_gradient_accumulation_it_ends_in_the_middle_of_an_epoch_at_the_st
 @pytest.mark.parametrize(
     ("bounds", "words"),
     [
-        ({"min_steps": 20, "min_epochs": 0}, "before min_steps=20"),
-        ({"min_epochs": 3}, "before min_epochs=3"),
+        pytest.param({"min_steps": 20, "min_epochs": 0}, "before min_steps=20", marks=pytest.mark.slow),
+        pytest.param({"min_epochs": 3}, "before min_epochs=3", marks=pytest.mark.slow),
         ({"min_steps": 20, "min_epochs": 3}, "before min_steps=20 and min_epochs=3"),
     ],
 )

@@ -117,6 +117,7 @@ def test_yaml_builds_the_callback(tmp_path, package):
     assert "READINGS 6 RankWatch 3 " in done.stdout  # two layers at steps 2, 3 and 6
 
 
+@pytest.mark.slow
 def test_a_typo_in_the_yaml_is_named(tmp_path):
     done = _run(tmp_path, "lightning.pytorch", name="every_n_stepps")
     assert done.returncode != 0

@@ -112,10 +112,10 @@ def check(folder, uncompiled, *, tolerance=0.0, more=(0, 0), **arguments):
     [
         ("init", "encoder"),
         ("init", "blocks in place"),
-        ("setup", "encoder"),
-        ("configure_model", "encoder"),
+        pytest.param("setup", "encoder", marks=pytest.mark.slow),
+        pytest.param("configure_model", "encoder", marks=pytest.mark.slow),
         ("step 3", "encoder"),
-        ("step 3", "encoder in place"),
+        pytest.param("step 3", "encoder in place", marks=pytest.mark.slow),
     ],
 )
 def test_a_compiled_encoder_is_read_as_any_other_and_no_graph_is_made_for_us(tmp_path, uncompiled, when, what):

@@ -233,6 +233,7 @@ def test_a_long_file_in_a_folder_is_cut_and_not_even_decoded_whole(tmp_path):
 # -- very many layers --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_thousand_layers_are_read_and_shown(tmp_path, caplog):
     callback = watch(n_utterances=16, every_n_steps=100, layers=["encoder.layers.*"], levels=["frame"])
     began = time.process_time()

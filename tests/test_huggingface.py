@@ -72,7 +72,7 @@ def train(
     return trainer.model, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_training_is_bit_identical_and_readings_come_by_optimiser_steps(tmp_path: Path, accumulate: int) -> None:
     plain, losses = train(tmp_path / "a", gradient_accumulation_steps=accumulate)
     callback = RankWatchCallback(**SETTINGS)

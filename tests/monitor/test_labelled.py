@@ -190,6 +190,7 @@ def test_without_alignments_there_is_no_accuracy_at_frame_level(tmp_path, levels
     assert all((NAMES[0] in r.metrics) == (levels == ["utterance"]) for r in readings)
 
 
+@pytest.mark.slow
 def test_phones_of_real_speech_stand_out_of_a_collapse():
     """Bands carry phones; a line doesn't."""
     if not (SHARED / "emodb").is_dir():

@@ -63,6 +63,7 @@ def test_weights_that_say_nothing_are_refused() -> None:
             estimate_rank(x, weights=bad)
 
 
+@pytest.mark.slow
 def test_with_batches_as_groups_the_interval_is_by_batch() -> None:
     """Batches of 16 utterances of 8 frames, which differ in how loud they are and in a few directions."""
     lam = np.arange(1.0, 65.0) ** -1.0
