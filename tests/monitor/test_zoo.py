@@ -1,7 +1,7 @@
 """The detectors on the histories of real runs, healthy and broken (`tests/benchmarks/zoo`).
 
-Seeds 6 and above, which were trained after the last change to a detector; the others are slow only because there are so
-many.
+Seeds 6 and above, which were looked at once, after the last change to a detector; the others are slow only because
+there are so many.
 """
 
 import functools
