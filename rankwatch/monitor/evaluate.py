@@ -186,7 +186,7 @@ class Evaluator:
             report,
             (message_about(step, audible, verdict.findings, self._layers) if muted.globs else verdict.summary) + labels,
             healthy=not breached and verdict.level < 2 and any(reading.ok for reading in frames),
-            collapsed=any(key in verdict.findings for key in critical),
+            collapsed=any(key in verdict.unsound for key in critical),
             muted=muted.globs,
             next_step=next_step,
             refused=exchanged.refused,

@@ -83,11 +83,13 @@ class Series:
         The higher of the median of the first `readings` (at most `_FIRST`), and of a high quantile of all sound ones,
         those of the learning rate's warm-up too: a layer may rise before it falls.
         """
-        usable = [value for value in self.first[:readings] if np.isfinite(value)]
-        if len(usable) < 2:
-            return None
-        sound = [row[1] for row in self.kept]
-        return max(float(np.median(usable)), float(np.quantile(sound, quantile)) if len(sound) >= readings else 0.0)
+        about = ("start", readings, quantile)
+        if about not in self._known:  # of all layers, for each that has fallen
+            usable = [value for value in self.first[:readings] if np.isfinite(value)]
+            sound = [row[1] for row in self.kept]
+            high = float(np.quantile(sound, quantile)) if len(sound) >= readings else 0.0
+            self._known[about] = max(float(np.median(usable)), high) if len(usable) >= 2 else None
+        return self._known[about]
 
     def reference(self, warmup: int, recent: int = 60, quantile: float = 0.8) -> float | None:
         """What the layer usually reads: a high quantile of its own sound readings.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_STILL = (
-    6  # readings at one rate that end a warm-up: some schedules rise once an epoch, and a breach brings readings sooner
-)
+_STILL = 6
+"""Readings at one rate that end a warm-up: some schedules rise once an epoch, and a breach brings readings sooner."""
 
 
 @dataclass

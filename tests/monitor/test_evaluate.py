@@ -6,6 +6,7 @@ import pytest
 import torch
 from processes import Processes
 
+from rankwatch.monitor.detectors import Finding
 from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
 from rankwatch.monitor.gathered import Gathered
 from rankwatch.monitor.mute import MuteFile
@@ -65,6 +66,29 @@ def test_all_processes_have_one_outcome_that_of_one_with_all_rows(cut):
         assert other.n == n
         assert other.effective_rank == pytest.approx(rank, rel=1e-9)
     assert all(calls == ["to_first", "from_first"] for calls in processes.calls)  # and no other
+
+
+@dataclasses.dataclass(frozen=True)
+class Once:
+    """Finds something at one step."""
+
+    kind: str
+    step: int
+    grave: bool
+    patience: int = 1
+
+    def check(self, reading, past, moment):
+        return Finding("made up", 0.5, grave=self.grave) if reading.step == self.step else None
+
+
+def test_a_critical_alarm_that_holds_is_not_borne_out_by_a_warning():
+    settings = dataclasses.replace(SETTINGS, detectors=(Once("gone", 10, True), Once("odd", 20, False)))
+    judging = Evaluator(settings, LAYERS, None, first=True, mute=MuteFile(None))
+    now, later = (judging.evaluate(gathered(slice(None), step)).outcome for step in (10, 20))
+    assert now.collapsed
+    assert later.report.alarm_level == 2
+    assert {alarm.kind for alarm in later.report.open_alarms} == {"gone", "odd"}
+    assert not later.collapsed
 
 
 def test_only_the_first_process_looks_whether_it_is_muted(tmp_path):

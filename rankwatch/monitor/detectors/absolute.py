@@ -9,7 +9,7 @@ from rankwatch.monitor.detectors.base import Finding, Moment, upper
 from rankwatch.monitor.history import Series
 from rankwatch.monitor.reading import Reading
 
-_SHARES = "one shared vector makes up {:.4%}"
+_SHARES = "one shared vector makes up {:.4%} of the embeddings' second moment"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class SharedVector:
         share = reading.metrics.get("mean_share", math.nan)
         if reading.level != "frame" or not share > self.mean_share:
             return None
-        return Finding(f"{_SHARES.format(share)} of the embeddings' second moment", 0.0)
+        return Finding(_SHARES.format(share), 0.0)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Converging:
         if not shrunk and not moment.holds(self.kind, reading):
             return None
         rose = f", {before:.2%} before" if shrunk else ""
-        return Finding(f"{_SHARES.format(share)} of the embeddings' second moment{rose}", 1.0, grave=False)
+        return Finding(f"{_SHARES.format(share)}{rose}", 1.0, grave=False)
 
 
 @dataclass(frozen=True)

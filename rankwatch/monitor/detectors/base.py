@@ -69,7 +69,7 @@ class Moment:
         return reading.effective_rank / reference
 
     def ratio_to_start(self, key: Key, warmup: int) -> float:
-        """The same relative to its first readings."""
+        """The same relative to its `Series.start`."""
         reading, past = self.readings.get(key), self.series.get(key)
         start = past.start(warmup) if past is not None else None
         return math.nan if reading is None or start is None or not reading.ok else reading.effective_rank / start

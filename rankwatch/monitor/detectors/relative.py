@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,8 +61,8 @@ class Falling:
         early = past.taken < self.start_counts or moment.warming or reference is None
         if reading.level != "frame" or start is None or not early or not upper(reading) < self.below_start * start:
             return None
-        frames = [key for key in self._beside(reading, moment) if key[1] == "frame"]
-        asked = {_words(key): moment.ratio_to_start(key, self.warmup) for key in frames}
+        frames = (key for key in self._beside(reading, moment) if key[1] == "frame")
+        asked = ((_words(key), moment.ratio_to_start(key, self.warmup)) for key in frames)
         return self._finding(reading, start, "its early readings'", asked, self.certain)
 
     def before(self, reading: Reading, past: Series, moment: Moment) -> float | None:
@@ -70,26 +71,31 @@ class Falling:
 
     @staticmethod
     def _finding(
-        reading: Reading, reference: float, whose: str, asked: dict[str, float], certain: float = 0.0
+        reading: Reading, reference: float, whose: str, asked: Iterable[tuple[str, float]], certain: float = 0.0
     ) -> Finding:
         ratio = reading.effective_rank / reference
         evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of {whose} {reference:.1f}"
-        known = {words: other for words, other in asked.items() if np.isfinite(other)}
-        agreeing = next((f" ({words})" for words, other in known.items() if other < _AGREES), "")
-        supported = bool(agreeing) or not known or ratio < certain
-        return Finding(f"{evidence}{agreeing}", min(ratio, 1.0), supported=supported)
+        alone = True
+        for words, other in asked:  # one that agrees is enough
+            if other < _AGREES:
+                return Finding(f"{evidence} ({words})", min(ratio, 1.0))
+            alone &= not np.isfinite(other)
+        return Finding(evidence, min(ratio, 1.0), supported=alone or ratio < certain)
 
-    def _since_reference(self, reading: Reading, past: Series, moment: Moment) -> dict[str, float]:
+    def _since_reference(self, reading: Reading, past: Series, moment: Moment) -> Iterator[tuple[str, float]]:
         """What else can be asked, in words, and what is left of it."""
         usual, now = past.usual("participation_ratio", self.warmup), reading.metrics.get("participation_ratio")
-        own = {} if usual is None or now is None else {"the participation ratio has fallen too": now / usual}
-        return own | {_words(key): moment.ratio(key, self.warmup) for key in self._beside(reading, moment)}
+        if usual is not None and now is not None:
+            yield "the participation ratio has fallen too", now / usual
+        yield from ((_words(key), moment.ratio(key, self.warmup)) for key in self._beside(reading, moment))
 
     @staticmethod
-    def _beside(reading: Reading, moment: Moment) -> list[Key]:
+    def _beside(reading: Reading, moment: Moment) -> Iterator[Key]:
         """Other levels and sources of the layer, and the level's and source's other layers."""
-        near = [key for key in moment.readings if key[2] == reading.layer or key[:2] == (reading.source, reading.level)]
-        return [key for key in near if key != key_of(reading) and moment.readings[key].protocol.mode == "eval"]
+        for key, other in moment.readings.items():
+            near = key[2] == reading.layer or key[:2] == (reading.source, reading.level)
+            if near and key != key_of(reading) and other.protocol.mode == "eval":
+                yield key
 
 
 def _words(key: Key) -> str:

@@ -7,6 +7,7 @@ wrong with it at the moment, and `facts` is what the baselines look at.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2GumbelVectorQ
 CHANNELS = 64
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """What all have in common."""
 
     encoder: SpeechEncoder
@@ -35,9 +36,9 @@ class Method(nn.Module):
     def prepare(self, speech: list[Tensor]) -> None:
         """Look at the corpus before the first step."""
 
+    @abstractmethod
     def loss(self, batch: AudioBatch, progress: float) -> Tensor:
         """The loss of a batch, `progress` of the way through training."""
-        raise NotImplementedError
 
     def moved(self, progress: float) -> None:
         """After an optimiser step."""
