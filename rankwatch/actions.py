@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rankwatch.monitor.complaints import CollapseWarning, Complaints, tell
 from rankwatch.monitor.episodes import CRITICAL, WARNING, level_of
 from rankwatch.monitor.mute import loud
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Alarm
 from rankwatch.monitor.settings import Settings
+from rankwatch.runtime.diagnostics import CollapseWarning, Complaints, tell
 
 ENDED = "ended"
 

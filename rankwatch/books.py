@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch import __version__
-from rankwatch.monitor.complaints import tell
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.reading import Alarm
 from rankwatch.monitor.report import Report, RunEnd
@@ -15,6 +14,7 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.table import run_header
 from rankwatch.reporting import reporters_for
 from rankwatch.reporting.reporter import ReporterGroup
+from rankwatch.runtime.diagnostics import tell
 
 
 class Books:

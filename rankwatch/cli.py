@@ -13,7 +13,7 @@ from torch import nn
 
 from rankwatch.calibrate import calibrate
 from rankwatch.inspection import inspect
-from rankwatch.sampling.runner import import_function
+from rankwatch.runtime.import_path import import_function
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

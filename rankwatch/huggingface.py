@@ -11,10 +11,10 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rankwatch.monitor.complaints import tell
-from rankwatch.monitor.exchange import processes
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
+from rankwatch.runtime.diagnostics import tell
+from rankwatch.runtime.distributed import processes
 from rankwatch.session import Session
 from rankwatch.trainer_facts import learning_rate
 

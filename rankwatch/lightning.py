@@ -11,10 +11,9 @@ from pytorch_lightning import Callback
 
 from rankwatch.actions import AlarmEvent
 from rankwatch.monitor.detectors import Detector
-from rankwatch.monitor.exchange import ProcessGroup
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import LEVELS, Settings
-from rankwatch.monitor.sources import World
+from rankwatch.runtime.distributed import ProcessGroup, World
 from rankwatch.session import Session
 from rankwatch.trainer_facts import (
     OptimiserSteps,

@@ -15,15 +15,15 @@ from torch import nn
 from rankwatch.actions import Alerts, CollapseError
 from rankwatch.books import Books
 from rankwatch.monitor.checkpoints import LastHealthy
-from rankwatch.monitor.complaints import tell
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.episodes import CRITICAL, NOTICE, WARNING
-from rankwatch.monitor.exchange import Group, pack, unpack
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.sources import World
 from rankwatch.reporting.tags import monitored, monitored_defaults
+from rankwatch.runtime.byte_payload import pack, unpack
+from rankwatch.runtime.diagnostics import tell
+from rankwatch.runtime.distributed import Group, World
 from rankwatch.sampling.probe_sets import ProbeSet
 
 _KEPT = 20_000  # readings and alarms kept in memory; the JSONL file has them all

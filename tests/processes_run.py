@@ -16,11 +16,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from toys import Encoder, Module, Noise, collate, pl, trainer
 
-import rankwatch.monitor.budget
 import rankwatch.monitor.exchange
+import rankwatch.runtime.reading_schedule
 from rankwatch import CollapseError, RankWatch, Watch
-from rankwatch.monitor.exchange import ProcessGroup
 from rankwatch.monitor.settings import Settings
+from rankwatch.runtime.distributed import ProcessGroup
 from rankwatch.session import Session
 
 STEPS = 12
@@ -78,7 +78,7 @@ def sharded(kind, rank, folder, *, watched, late):
     asked = {"every_n_steps": 4, "n_utterances": 16, "strict": True, "max_overhead": None}
     session = None
     if watched and late:
-        world, group = rankwatch.monitor.exchange.processes()
+        world, group = rankwatch.runtime.distributed.processes()
         wrapped = []
         session = Session(Settings(**asked), folder=folder, world=world, group=group, outermost=lambda: wrapped[0])
         session.attach(model)
@@ -209,9 +209,9 @@ def job(name, rank, folder):
         before.close(RuntimeError("cut"))
         return loop(rank, folder, model, state=state, strict=True)
     if name == "stretched":
-        rankwatch.monitor.budget._ALLOWANCE = 0.0
+        rankwatch.runtime.reading_schedule._ALLOWANCE = 0.0
         return loop(rank, folder, model, slow=0.01 * rank, max_overhead=0.5, every_n_steps=1, steps=60, strict=True)
-    rankwatch.monitor.exchange.ProcessGroup = functools.partial(ProcessGroup, 3.0)
+    rankwatch.runtime.distributed.ProcessGroup = functools.partial(ProcessGroup, 3.0)
     if name == "gone":  # without DDP, which would have noticed itself
         return loop(rank, folder, Encoder(), leaves=(1, 6), every_n_steps=2)
     assert name == "apart"

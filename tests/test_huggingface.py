@@ -15,7 +15,7 @@ from torch import nn
 from toys import Noise
 
 from rankwatch import CollapseError
-from rankwatch.monitor.complaints import CollapseWarning
+from rankwatch.runtime.diagnostics import CollapseWarning
 
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")

@@ -11,9 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toys import Encoder, Manual, Module, Noise, collate, loader, pl, trainer
 
 from rankwatch import RankWatch
-from rankwatch.monitor.complaints import CollapseWarning
 from rankwatch.reporting import read_jsonl
 from rankwatch.reporting.tensorboard import TensorBoardReporter
+from rankwatch.runtime.diagnostics import CollapseWarning
 
 CSVLogger = pl.loggers.CSVLogger
 EarlyStopping, ModelCheckpoint = pl.callbacks.EarlyStopping, pl.callbacks.ModelCheckpoint

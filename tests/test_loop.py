@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toys import Encoder, Module, Noise, collate, loader, trainer
 
 from rankwatch import RankWatch, Watch
-from rankwatch.monitor.complaints import CollapseWarning
+from rankwatch.runtime.diagnostics import CollapseWarning
 
 LAYERS = ["feature_extractor", "layers.0", "layers.1", "layers.2"]
 SETTINGS = {"every_n_steps": 5, "n_utterances": 24, "strict": True}

@@ -7,7 +7,7 @@ import torch
 from toys import Module, Noise, collate, pl, trainer
 
 from rankwatch import RankWatch
-from rankwatch.monitor.complaints import CollapseWarning
+from rankwatch.runtime.diagnostics import CollapseWarning
 
 # Older ones put a loader's own state back elsewhere, or not at all.
 pytestmark = pytest.mark.skipif(

@@ -1,1 +1,1 @@
-"""Floor 2: readings over time. Windows, the exchange between processes, detectors, alarms, state."""
+"""Floor 4: one reading from rows to its outcome, on all processes."""

@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from rankwatch.monitor.complaints import Complaints
 from rankwatch.monitor.reading import CODEBOOK, Protocol, Reading
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.sources import World
 from rankwatch.numerics import effective_rank
-from rankwatch.sampling.probe_sets import quota
+from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.runtime.distributed import World, quota
 from rankwatch.sampling.quantizers import CodeTaps, Draws, find_quantizers
 
 TRAIN = "train"

@@ -12,18 +12,18 @@ from typing import Any
 from torch import nn
 
 from rankwatch.monitor.codebooks import Codebooks
-from rankwatch.monitor.complaints import Complaints, Stopwatch
 from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
-from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.gathered import Evaluated, Gathered
 from rankwatch.monitor.gathering import Gathering
-from rankwatch.monitor.job import Job
 from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.pending import Pending
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.sources import World
-from rankwatch.sampling.undisturbed import DefaultDevice, on_the_cpu
+from rankwatch.runtime.background_job import Job
+from rankwatch.runtime.default_device import DefaultDevice, on_the_cpu
+from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.runtime.distributed import Group, World
+from rankwatch.runtime.stopwatch import Stopwatch
 
 _STATE = 4
 """Raised when the saved state's form changes."""

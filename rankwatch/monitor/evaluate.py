@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 
-from rankwatch.monitor.budget import Budget
 from rankwatch.monitor.codebooks import TRAIN, codebook_readings
 from rankwatch.monitor.detectors import default_detectors
 from rankwatch.monitor.episodes import CRITICAL, message_about
-from rankwatch.monitor.exchange import Exchanged, Group, merge, pack, pack_share, unpack
+from rankwatch.monitor.exchange import Exchanged, merge, pack_share
 from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
 from rankwatch.monitor.history import History
-from rankwatch.monitor.job import forks
 from rankwatch.monitor.judge import Judge
 from rankwatch.monitor.labelled import Accuracies, with_accuracy
 from rankwatch.monitor.measure import measure
@@ -28,6 +26,10 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.summary import health, summarise
 from rankwatch.monitor.window import Key, Rows
 from rankwatch.numerics import Sample
+from rankwatch.runtime.background_job import forks
+from rankwatch.runtime.byte_payload import pack, unpack
+from rankwatch.runtime.distributed import Group
+from rankwatch.runtime.reading_schedule import Budget
 
 
 class ExchangeFailedError(RuntimeError):

@@ -8,21 +8,23 @@ from typing import Any
 
 from torch import nn
 
-from rankwatch.monitor.complaints import Complaints, Stopwatch
-from rankwatch.monitor.exchange import Group
 from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.sources import HoldBack, TrainPass, World, named_probe_sets
+from rankwatch.monitor.sources import HoldBack, TrainPass, named_probe_sets
 from rankwatch.monitor.window import Window
+from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.runtime.distributed import Group, World, quota
+from rankwatch.runtime.import_path import import_function
+from rankwatch.runtime.stopwatch import Stopwatch
 from rankwatch.sampling.backbones import recorder_for, way_out
 from rankwatch.sampling.discovery import WatchedLayer, find_layers
 from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.paths import within_one_graph
-from rankwatch.sampling.probe_sets import ProbeSet, quota
+from rankwatch.sampling.probe_sets import ProbeSet
 from rankwatch.sampling.recorder import CallRecorder, HeldCall
-from rankwatch.sampling.runner import ProbeForward, Runner, import_function
+from rankwatch.sampling.runner import ProbeForward, Runner
 from rankwatch.sampling.undisturbed import ChangedParameters, same_random_state
 
 

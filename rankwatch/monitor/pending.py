@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rankwatch.monitor.gathered import Evaluated
-from rankwatch.monitor.job import Job
 from rankwatch.monitor.outcome import Outcome
+from rankwatch.runtime.background_job import Job
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from rankwatch.monitor.complaints import Complaints, Stopwatch
 from rankwatch.monitor.window import Window
+from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.runtime.stopwatch import Stopwatch
 from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.labels import Labels
 from rankwatch.sampling.observe import Observer

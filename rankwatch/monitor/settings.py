@@ -10,7 +10,7 @@ from typing import Any
 from rankwatch.monitor.calibration import Calibration
 from rankwatch.monitor.detectors import SENSITIVITIES, Detector, default_detectors
 from rankwatch.numerics import choose_projection
-from rankwatch.sampling.runner import import_function
+from rankwatch.runtime.import_path import import_function
 
 LEVELS = ("frame", "utterance")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,20 @@ import torch
 
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Window
+from rankwatch.runtime.distributed import World, quota
 from rankwatch.sampling.audio import audio_files, padded_batches, read_files
 from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.labelled import LabelledSet
 from rankwatch.sampling.nested import walk
 from rankwatch.sampling.observe import Observer
-from rankwatch.sampling.probe_sets import (
-    ProbeSet,
-    audio_probe_set,
-    loader_probe_set,
-    quota,
-)
+from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set, loader_probe_set
 from rankwatch.sampling.recorder import CallRecorder, Copies, HeldCall, primary_input
 from rankwatch.sampling.taps import Taps
 
 _BATCH = 16  # utterances per forward pass of a probe set of files
 _REPEATED = 4  # batches in a row in which nothing is new, at least, before the data are taken to have begun again
 _PATIENCE = 5  # training batches at the start without a firing backbone before holding back is given up
-
-
-@dataclass(frozen=True)
-class World:
-    """This process among the others."""
-
-    rank: int = 0
-    size: int = 1
 
 
 class HoldBack:

@@ -178,11 +178,6 @@ def loader_probe_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0
     return probe_set
 
 
-def quota(utterances: int, rank: int, world_size: int) -> int:
-    """Utterances that a process contributes: together they are as many as asked for, also where processes are more."""
-    return utterances // world_size + (rank < utterances % world_size)
-
-
 def same_number_of_passes(batches: Sequence[ProbeBatch], passes: int) -> list[tuple[ProbeBatch, bool]]:
     """Each batch with whether it counts, the last repeated up to `passes`.
 

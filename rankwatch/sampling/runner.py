@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -181,19 +180,3 @@ def _called(function: Callable[[], Any] | None) -> Any:
 
 def _audio(waveforms: Tensor, lengths: Tensor) -> None:
     """The names of a folder batch's parts."""
-
-
-def import_function(path: str) -> ProbeForward:
-    """The function that a dotted path such as ``"my_project.probes:forward"`` or ``"a.b.f"`` names.
-
-    Raises:
-        ValueError: If the module or the function isn't there.
-    """
-    module, _, name = path.replace(":", ".").rpartition(".")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path!r} names no function that can be imported: {error}") from error
-    if not callable(function):
-        raise ValueError(f"{path!r} is not a function")
-    return function  # type: ignore[no-any-return]

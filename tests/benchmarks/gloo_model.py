@@ -24,7 +24,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rankwatch.sampling.probe_sets import quota
+from rankwatch.runtime.distributed import quota
 
 READY = 48
 """Bytes with which a receiver says that it is waiting."""

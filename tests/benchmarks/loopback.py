@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from rankwatch.monitor.exchange import ProcessGroup
+from rankwatch.runtime.distributed import ProcessGroup
 
 BYTES_RECEIVED = 128
 """Where Linux has ``tcpi_bytes_received`` in ``struct tcp_info``."""

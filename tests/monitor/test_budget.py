@@ -2,7 +2,7 @@
 
 import pytest
 
-from rankwatch.monitor.budget import Budget
+from rankwatch.runtime.reading_schedule import Budget
 
 
 def run(every, share, pace, cost, steps, first=3):

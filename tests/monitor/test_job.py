@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 
-from rankwatch.monitor.job import Job, forks
+from rankwatch.runtime.background_job import Job, forks
 
 
 def test_the_result_and_the_error_are_fetched_where_they_are_asked_for():

@@ -6,9 +6,10 @@ import pytest
 import torch
 from toys import Encoder
 
-from rankwatch.monitor.complaints import Complaints, Stopwatch
 from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.window import Window
+from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.runtime.stopwatch import Stopwatch
 from rankwatch.sampling.discovery import find_layers
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from rankwatch.sampling.backbones import backbone_candidates
-from rankwatch.sampling.discovery import WatchedLayer, clean_name, find_layers
+from rankwatch.sampling.discovery import WatchedLayer, find_layers
+from rankwatch.sampling.paths import clean_name
 
 
 def names(layers: list[WatchedLayer]) -> list[str]:
