@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from rankwatch.lightning import RankWatch
     from rankwatch.loop import Watch
     from rankwatch.monitor.reading import Alarm, Protocol, Reading
-    from rankwatch.numerics import RankEstimate, estimate_rank, rankme
+    from rankwatch.numerics import RankEstimate, estimate_rank
+    from rankwatch.numerics.metrics import rankme
     from rankwatch.sampling.labelled import LabelledSet
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from rankwatch.monitor.reading import Protocol, Reading
-from rankwatch.numerics import Sample, Spectrum, analyse, indicators
+from rankwatch.numerics import Sample, Spectrum, analyse
+from rankwatch.numerics.rank import collapse_indicators as indicators
 
 _SPECTRUM_POINTS = 64
 

@@ -1,12 +1,6 @@
 """Floor 0: tensors only. Projection, spectra and their correction, metrics, the linear probe."""
 
-from rankwatch.numerics.analysis import RankEstimate, analyse
-from rankwatch.numerics.definitions import DEFINITIONS, pool_frames
-from rankwatch.numerics.estimate import estimate_rank
-from rankwatch.numerics.grouped_probe import grouped_probe
-from rankwatch.numerics.indicators import indicators
-from rankwatch.numerics.linear_probe import ProbeResult, linear_probe
-from rankwatch.numerics.metrics import (
+from rankwatch.numerics.metrics.eigenvalue_metrics import (
     alpha_req,
     dimensions_above,
     explained_variance_dimensions,
@@ -14,10 +8,17 @@ from rankwatch.numerics.metrics import (
     participation_ratio,
     stable_rank,
 )
-from rankwatch.numerics.projection import choose_projection
-from rankwatch.numerics.rankme import effective_rank, rankme
-from rankwatch.numerics.sample import Sample
-from rankwatch.numerics.spectrum import Spectrum
+from rankwatch.numerics.metrics.rank_definitions import DEFINITIONS, pool_frames
+from rankwatch.numerics.metrics.rankme import effective_rank, rankme
+from rankwatch.numerics.probes.grouped_probe import grouped_probe
+from rankwatch.numerics.probes.linear_probe import ProbeResult, linear_probe
+from rankwatch.numerics.rank.collapse_indicators import indicators
+from rankwatch.numerics.rank.estimate_rank import estimate_rank
+from rankwatch.numerics.rank.rank_estimate import RankEstimate
+from rankwatch.numerics.rank.sample_estimate import analyse
+from rankwatch.numerics.rank.spectrum import Spectrum
+from rankwatch.numerics.rows.projection import choose_projection
+from rankwatch.numerics.rows.sample import Sample
 
 __all__ = [
     "DEFINITIONS",

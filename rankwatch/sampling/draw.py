@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rankwatch.numerics.rounding import number_format, rounding_of
+from rankwatch.numerics.rows.rounding import number_format, rounding_of
 
 _MASK63 = (1 << 63) - 1
 _AT_ONCE = 1 << 21  # numbers, 8 bytes each

@@ -21,7 +21,7 @@ import torch
 import torchaudio
 
 from rankwatch.numerics import RankEstimate, estimate_rank
-from rankwatch.numerics.spectrum import eigenvalues_of, plain_rank
+from rankwatch.numerics.rank.spectrum import eigenvalues_of, plain_rank
 
 MELS, STACK, D = 64, 12, 768
 

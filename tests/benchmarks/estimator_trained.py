@@ -20,7 +20,7 @@ import torch
 from estimator_speech import draw
 
 from rankwatch.numerics import RankEstimate, estimate_rank
-from rankwatch.numerics.spectrum import eigenvalues_of, plain_rank
+from rankwatch.numerics.rank.spectrum import eigenvalues_of, plain_rank
 from rankwatch.sampling.audio import audio_files, read_audio
 from rankwatch.sampling.discovery import find_layers
 from rankwatch.sampling.outputs import to_btc, unpack

@@ -23,8 +23,9 @@ import torch
 from estimator import gaussian, spectra
 from scipy.linalg import hadamard
 
-from rankwatch.numerics import RankEstimate, Sample, analyse, correction, effective_rank, estimate_rank
-from rankwatch.numerics import projection as package
+from rankwatch.numerics import RankEstimate, Sample, analyse, effective_rank, estimate_rank
+from rankwatch.numerics.rank import spectrum_correction as correction
+from rankwatch.numerics.rows import projection as package
 
 NONZEROS = 8
 """Entries per row of a sparse sign matrix (Tropp et al. 2019 recommend 8)."""

@@ -21,7 +21,7 @@ from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Rows, Window
-from rankwatch.numerics import grouped_probe
+from rankwatch.numerics.probes import grouped_probe
 from rankwatch.sampling.draw import Drawn
 from rankwatch.sampling.labelled import LabelledSet
 from rankwatch.sampling.labels import Labelled, Labels, unlabelled

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.numerics import analysis, effective_rank, estimate_rank
-from rankwatch.numerics.correction import NoFit
-from rankwatch.numerics.projection import projection_matrix
+from rankwatch.numerics import effective_rank, estimate_rank
+from rankwatch.numerics.rank import sample_estimate as analysis
+from rankwatch.numerics.rank.spectrum_correction import NoFit
+from rankwatch.numerics.rows.projection import projection_matrix
 from rankwatch.sampling.draw import draw_rows
 
 

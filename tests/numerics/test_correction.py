@@ -7,9 +7,9 @@ import scipy.linalg
 import torch
 
 from rankwatch.numerics import effective_rank, estimate_rank
-from rankwatch.numerics.leave_out import Parts, _leverage, directions
-from rankwatch.numerics.projection import projection_matrix
-from rankwatch.numerics.rows import Rows
+from rankwatch.numerics.rank.centred_rows import Rows
+from rankwatch.numerics.rank.leave_utterances_out import Parts, _leverage, directions
+from rankwatch.numerics.rows.projection import projection_matrix
 
 
 def _centred(n: int, d: int) -> torch.Tensor:

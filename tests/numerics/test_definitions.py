@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.numerics import effective_rank, rankme
-from rankwatch.numerics.definitions import DEFINITIONS, centred_rank, epsilon_rank, pool_frames, variance_rank
+from rankwatch.numerics import effective_rank
+from rankwatch.numerics.metrics import rankme
+from rankwatch.numerics.metrics.rank_definitions import (
+    DEFINITIONS,
+    centred_rank,
+    epsilon_rank,
+    pool_frames,
+    variance_rank,
+)
 
 
 @pytest.fixture(scope="module")

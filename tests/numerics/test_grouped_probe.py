@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from rankwatch.numerics import grouped_probe
-from rankwatch.numerics.grouped_probe import _left_out_scores, _standardised
+from rankwatch.numerics.probes import grouped_probe
+from rankwatch.numerics.probes.grouped_probe import _left_out_scores, _standardised
 
 
 def _labelled(n=300, d=16, noise=0.5, seed=0, classes=5):

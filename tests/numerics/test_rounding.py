@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rankwatch.numerics import Spectrum, estimate_rank
-from rankwatch.numerics.rounding import number_format, rounding_share
+from rankwatch.numerics.rows.rounding import number_format, rounding_share
 
 HALVES = [torch.bfloat16, torch.float16]
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from rankwatch.numerics.leave_out import Directions, Parts, outside_leverage
-from rankwatch.numerics.spectrum import Spectrum
+from rankwatch.numerics.rank.leave_utterances_out import Directions, Parts, outside_leverage
+from rankwatch.numerics.rank.spectrum import Spectrum
 
 Array = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from rankwatch.numerics.linear_probe import ProbeResult
-from rankwatch.numerics.sample import canonical_order
+from rankwatch.numerics.probes.linear_probe import ProbeResult
+from rankwatch.numerics.rows.sample import canonical_order
 
 
 def grouped_probe(x: Any, labels: Any, groups: Any, *, ridge: float = 1.0) -> ProbeResult:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rankwatch.numerics.correction import (
+from rankwatch.numerics.metrics.rankme import rankme
+from rankwatch.numerics.rank.centred_rows import Rows
+from rankwatch.numerics.rank.confidence_interval import half_width, rank_variance
+from rankwatch.numerics.rank.leave_utterances_out import Directions, Parts, directions, equal_masses
+from rankwatch.numerics.rank.rank_estimate import RankEstimate
+from rankwatch.numerics.rank.spectrum import Spectrum, plain_rank, typical_noise
+from rankwatch.numerics.rank.spectrum_correction import (
     PROJECTED,
     RESOLVED,
     UNRESOLVED,
@@ -21,12 +27,7 @@ from rankwatch.numerics.correction import (
     read_curve,
     to_spectrum,
 )
-from rankwatch.numerics.interval import half_width, rank_variance
-from rankwatch.numerics.leave_out import Directions, Parts, directions, equal_masses
-from rankwatch.numerics.rankme import rankme
-from rankwatch.numerics.rows import Rows
-from rankwatch.numerics.sample import NO_GROUP, Sample
-from rankwatch.numerics.spectrum import Spectrum, plain_rank, typical_noise
+from rankwatch.numerics.rows.sample import NO_GROUP, Sample
 
 Array = NDArray[np.float64]
 
@@ -61,47 +62,6 @@ ROUNDED = 0.01
 
 FLOOR = 0.0006
 """What the smoothness of the fit may cost, in ln(effective rank); part of every interval."""
-
-
-@dataclass(frozen=True)
-class RankEstimate:
-    """An effective rank, and what it rests on.
-
-    Attributes:
-        value: Corrected effective rank of the population, in [1, d]; NaN where there is none.
-        low: Lower end of the 90 % interval (see `interval`); None where no honest one is known.
-        high: Upper end, likewise.
-        plain: Uncorrected value of the rows kept (centred if the estimate is).
-        rankme: The paper's uncentred value of the rows at hand; None where they were projected or weighted.
-        n: Rows used.
-        d: Columns before any projection.
-        k: Columns after it, or None.
-        n_eff: Independent rows that they are worth.
-        noise_floor: Singular values below this share of the largest are rounding of a narrow number format (bfloat16,
-            float16; in wider types told from the rows' bits) and were left out; 0 for float32.
-        status: ``"ok"``, or reasons joined by ``"+"``: ``"too_few_rows"`` (NaN below three rows; a value not
-            to be trusted below 32 or d / 8; uncentred NaN below two), ``"constant"`` (one vector up to rounding; the
-            value is 1),
-            ``"too_few_groups"`` (below 16 utterances: rows taken for independent), ``"dependent_rows"`` (rows
-            that are worth less than 3/4 of their number, from fewer than 96 utterances), ``"non_finite_rows"``
-            (some were left out), ``"projected_too_far"`` (k < d / 3 and k < n), ``"rounded"`` (the number format's
-            rounding would have added more than 1 %), ``"no_fit"`` (NaN: no spectrum explains the rows). Rows and
-            groups of unequal weight count as (sum w)^2 / sum w^2.
-        spectrum: The corrected spectrum, in squared units of the rows.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    plain: float
-    rankme: float | None
-    n: int
-    d: int
-    k: int | None
-    n_eff: float
-    noise_floor: float
-    status: str
-    spectrum: Spectrum = field(repr=False, compare=False)  # arrays have no one truth value
 
 
 @dataclass(frozen=True)

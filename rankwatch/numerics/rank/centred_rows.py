@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from rankwatch.numerics.moments import ROUNDING
-from rankwatch.numerics.sample import Sample
-from rankwatch.numerics.spectrum import eigenvalues_of, plain_rank
+from rankwatch.numerics.rank.spectrum import eigenvalues_of, plain_rank
+from rankwatch.numerics.rows.moments import ROUNDING
+from rankwatch.numerics.rows.sample import Sample
 
 BLOCK = 1 << 18
 """Numbers that are float64 at once (2 MB): more would take more memory than the Gram matrix of wide rows."""

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rankwatch.numerics.moments import Moments
-from rankwatch.numerics.projection import project
-from rankwatch.numerics.rounding import rounding_of
+from rankwatch.numerics.rows.moments import Moments
+from rankwatch.numerics.rows.projection import project
+from rankwatch.numerics.rows.rounding import rounding_of
 
 NEGLIGIBLE = 1e-12
 """Rows of less than this share of the mean weight are left out: what they would add is lost in rounding."""

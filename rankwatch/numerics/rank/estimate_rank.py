@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rankwatch.numerics.analysis import RankEstimate, analyse
-from rankwatch.numerics.projection import choose_projection
-from rankwatch.numerics.rounding import number_format, rounding_of
-from rankwatch.numerics.sample import Sample
+from rankwatch.numerics.rank.rank_estimate import RankEstimate
+from rankwatch.numerics.rank.sample_estimate import analyse
+from rankwatch.numerics.rows.projection import choose_projection
+from rankwatch.numerics.rows.rounding import number_format, rounding_of
+from rankwatch.numerics.rows.sample import Sample
 
 
 def estimate_rank(

@@ -20,8 +20,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rankwatch.numerics.correction import Curve, Fit
-from rankwatch.numerics.leave_out import Parts
+from rankwatch.numerics.rank.leave_utterances_out import Parts
+from rankwatch.numerics.rank.spectrum_correction import Curve, Fit
 
 Array = NDArray[np.float64]
 

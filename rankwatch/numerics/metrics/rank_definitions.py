@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rankwatch.numerics.rankme import effective_rank, rankme
+from rankwatch.numerics.metrics.rankme import effective_rank, rankme
 
 EPSILON = 1e-5
 """What some implementations add to every p, without renormalising."""

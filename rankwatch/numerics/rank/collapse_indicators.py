@@ -7,9 +7,9 @@ import math
 import numpy as np
 import torch
 
-from rankwatch.numerics import metrics
-from rankwatch.numerics.analysis import RankEstimate
-from rankwatch.numerics.sample import NO_GROUP, Sample
+from rankwatch.numerics.metrics import eigenvalue_metrics as metrics
+from rankwatch.numerics.rank.rank_estimate import RankEstimate
+from rankwatch.numerics.rows.sample import NO_GROUP, Sample
 
 DEAD = 1e-6
 """A dimension is dead when its variance is below this share of the mean variance (its standard deviation a

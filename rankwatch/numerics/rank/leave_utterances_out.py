@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from rankwatch.numerics.rows import Rows
-from rankwatch.numerics.sample import NO_GROUP
+from rankwatch.numerics.rank.centred_rows import Rows
+from rankwatch.numerics.rows.sample import NO_GROUP
 
 KNOTS = 16
 """Ridges at which leverages are computed; between them their ratio to df is splined over ln t."""
