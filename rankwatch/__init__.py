@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "RankWatch": "rankwatch.lightning",
-    "LabelledSet": "rankwatch.sampling.labelled",
+    "LabelledSet": "rankwatch.extraction.labelled",
     "Watch": "rankwatch.loop",
     "RankEstimate": "rankwatch.numerics",
     "estimate_rank": "rankwatch.numerics",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch import __version__
+from rankwatch.extraction.model.module_paths import can_fire
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.table import run_header
@@ -20,7 +21,6 @@ from rankwatch.reporting.console import start_table
 from rankwatch.sampling.adapters import unmasked_call
 from rankwatch.sampling.backbones import backbone_candidates
 from rankwatch.sampling.nested import map_tensors
-from rankwatch.sampling.paths import can_fire
 from rankwatch.sampling.recorder import Copies
 from rankwatch.sampling.undisturbed import undisturbed
 

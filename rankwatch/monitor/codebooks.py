@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from rankwatch.extraction.hooks.code_hooks import CodeTaps, Draws
+from rankwatch.extraction.model.quantizers import find_quantizers
 from rankwatch.monitor.reading import CODEBOOK, Protocol, Reading
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import effective_rank
 from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.distributed import World, quota
-from rankwatch.sampling.quantizers import CodeTaps, Draws, find_quantizers
 
 TRAIN = "train"
 ENOUGH = 5

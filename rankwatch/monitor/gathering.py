@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.extraction.model.compiled_modules import within_one_graph
+from rankwatch.extraction.model.layers import WatchedLayer, find_layers
 from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
@@ -18,10 +20,8 @@ from rankwatch.runtime.distributed import Group, World, quota
 from rankwatch.runtime.import_path import import_function
 from rankwatch.runtime.stopwatch import Stopwatch
 from rankwatch.sampling.backbones import recorder_for, way_out
-from rankwatch.sampling.discovery import WatchedLayer, find_layers
 from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
-from rankwatch.sampling.paths import within_one_graph
 from rankwatch.sampling.probe_sets import ProbeSet
 from rankwatch.sampling.recorder import CallRecorder, HeldCall
 from rankwatch.sampling.runner import ProbeForward, Runner

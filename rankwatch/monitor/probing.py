@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.monitor.window import Window
 from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.stopwatch import Stopwatch
-from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.labels import Labels
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, same_number_of_passes

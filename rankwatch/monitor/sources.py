@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Window
 from rankwatch.runtime.distributed import World, quota
 from rankwatch.sampling.audio import audio_files, padded_batches, read_files
-from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.labelled import LabelledSet
 from rankwatch.sampling.nested import walk

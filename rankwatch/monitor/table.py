@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rankwatch.extraction.model.layers import unwatched_teachers
 from rankwatch.monitor.gathering import Gathering
 from rankwatch.monitor.report import Cost, LayerRow, RunHeader
 from rankwatch.monitor.settings import Settings
-from rankwatch.sampling.discovery import unwatched_teachers
 
 
 def run_header(settings: Settings, gathering: Gathering, version: str, cost: Cost | None = None) -> RunHeader:

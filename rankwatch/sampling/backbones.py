@@ -6,19 +6,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from rankwatch.sampling.discovery import WatchedLayer
-from rankwatch.sampling.paths import (
-    can_fire,
-    clean_modules,
-    clean_name,
-    compiled_in_place,
-    in_one_graph,
-    within,
-    within_compiled,
-)
+from rankwatch.extraction.model.block_stacks import find_stacks
+from rankwatch.extraction.model.compiled_modules import compiled_in_place, in_one_graph, within_compiled
+from rankwatch.extraction.model.layers import WatchedLayer
+from rankwatch.extraction.model.module_paths import can_fire, clean_modules, clean_name, within
 from rankwatch.sampling.recorder import CallRecorder
 from rankwatch.sampling.relay import RelayRecorder
-from rankwatch.sampling.stacks import find_stacks
 
 
 def recorder_for(root: nn.Module, layers: Sequence[WatchedLayer], device: str | None = "cpu") -> CallRecorder:

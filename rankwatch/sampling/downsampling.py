@@ -10,8 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from rankwatch.sampling.paths import clean_modules, unwrap
-from rankwatch.sampling.stacks import find_stacks
+from rankwatch.extraction.model.block_stacks import find_stacks
+from rankwatch.extraction.model.module_paths import clean_modules, unwrap
 
 TRIM = 2
 """Frames that recipes cut off behind the convolutions (to the length of targets, for example)."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rankwatch.sampling.paths import WRAPPER_HOMES
+from rankwatch.extraction.model.module_paths import WRAPPER_HOMES
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _CONTAINERS = (list, dict, set, deque)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.sampling.candidates import Candidate, as_candidate, input_candidates, look_up
-from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.downsampling import TRIM, to_frames
 from rankwatch.sampling.fitting import Inputs, fit, inputs_of, visibly_padded
 
@@ -93,7 +93,7 @@ def resolve_lengths(
         ValueError: `spec` names nothing, or something that can't be the lengths of this batch.
 
     Example:
-        >>> from rankwatch.sampling.discovery import find_layers
+        >>> from rankwatch.extraction.model.layers import find_layers
         >>> layer = find_layers(nn.Sequential(nn.TransformerEncoderLayer(16, 2)))[0]
         >>> hidden = Observed(layer, torch.zeros(2, 50, 16))
         >>> batch = {"audio": torch.ones(2, 8000), "audio_len": torch.tensor([8000, 4000])}

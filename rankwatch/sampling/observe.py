@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.sampling.draw import Drawn, draw_frames, draw_rows
 from rankwatch.sampling.lengths import LengthSpec, Observed, resolve_lengths
 from rankwatch.sampling.masks import TimeMask, mask_of, time_masks

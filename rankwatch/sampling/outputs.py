@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rankwatch.sampling.discovery import WatchedLayer
-from rankwatch.sampling.paths import comes_from, unwrap
+from rankwatch.extraction.model.layers import WatchedLayer
+from rankwatch.extraction.model.module_paths import comes_from, unwrap
 
 _HIDDEN_KEYS = ("last_hidden_state", "encoder_out", "hidden_states", "x", "features", "output")
 _BATCH_FIRST_HOMES = ("transformers.", "torchaudio.models.wav2vec2")
@@ -155,7 +155,7 @@ def to_btc(
         LayoutError: No layout fits, or several do; says what was seen.
 
     Example:
-        >>> from rankwatch.sampling.discovery import find_layers
+        >>> from rankwatch.extraction.model.layers import find_layers
         >>> layer = find_layers(nn.Sequential(nn.TransformerEncoderLayer(16, 2)))[0]
         >>> hidden, layout = to_btc(torch.zeros(7, 3, 16), batch_size=3, layer=layer)
         >>> hidden.shape, layout

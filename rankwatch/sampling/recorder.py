@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from rankwatch.extraction.model.compiled_modules import within_compiled
 from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.nested import map_tensors, walk
-from rankwatch.sampling.paths import within_compiled
 from rankwatch.sampling.relay import RelayRecorder, Several, by_name, made_by_training
 from rankwatch.sampling.undisturbed import harmless
 

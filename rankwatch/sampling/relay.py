@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from rankwatch.extraction.model.module_paths import unwrap
 from rankwatch.sampling.candidates import named_arguments
 from rankwatch.sampling.nested import walk
-from rankwatch.sampling.paths import unwrap
 from rankwatch.sampling.undisturbed import harmless
 
 Named = dict[str, Any]

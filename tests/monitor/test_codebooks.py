@@ -13,6 +13,7 @@ from torch import nn
 from toys import Encoder, Module, Noise, collate, loader, trainer
 
 from rankwatch import Watch
+from rankwatch.extraction.hooks.code_hooks import Draws
 from rankwatch.monitor.codebooks import Usage, read_usage
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.evaluate import Evaluator
@@ -22,7 +23,6 @@ from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
-from rankwatch.sampling.quantizers import Draws
 
 PROTOCOL = Protocol("train", "codebook", 512, 0, 0, None, mode="train")
 
@@ -182,7 +182,7 @@ def test_a_failure_is_told_once_and_goes_quiet(monkeypatch):
     def explode(*_):
         raise OSError("made up")
 
-    monkeypatch.setattr("rankwatch.sampling.quantizers._integers", explode)
+    monkeypatch.setattr("rankwatch.extraction.hooks.code_hooks._integers", explode)
     model = BestRq()
     monitor = Monitor(Settings(n_utterances=8, every_n_steps=5))
     monitor.attach(model)

@@ -8,7 +8,7 @@ import torch
 from speech_models import SAMPLES, audio
 from torch import nn
 
-from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.sampling.lengths import Observed, Valid, resolve_lengths
 
 WAVEFORMS, LENGTHS = audio()

@@ -10,7 +10,7 @@ from padded_batch import FRAMES, LAYER, LENGTHS, WAVEFORMS, resolve
 from speech_models import SAMPLES, audio
 from torch import nn
 
-from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.sampling.downsampling import chains, conv_length, to_frames
 from rankwatch.sampling.lengths import AmbiguousLengths, Observed, resolve_lengths
 

@@ -11,8 +11,8 @@ import torch
 from padded_batch import FRAMES, FRONT_END, LAYER, LENGTHS, STACK, WAVEFORMS, resolve
 from torch import Tensor, nn
 
+from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.sampling.candidates import input_candidates
-from rankwatch.sampling.discovery import WatchedLayer
 from rankwatch.sampling.lengths import AmbiguousLengths, Observed, resolve_lengths
 
 Batch = namedtuple("Batch", "inputs input_lengths targets target_lengths")

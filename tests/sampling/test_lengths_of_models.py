@@ -23,8 +23,8 @@ from speech_models import (
 )
 from torch import Tensor, nn
 
+from rankwatch.extraction.model.layers import find_layers
 from rankwatch.sampling.adapters import unmasked_call
-from rankwatch.sampling.discovery import find_layers
 from rankwatch.sampling.lengths import Observed, Valid, resolve_lengths
 from rankwatch.sampling.outputs import to_btc, unpack
 

@@ -10,7 +10,7 @@ import torch
 from speech_models import WIDTH, Fires, audio, hugging_face, torchaudio_wav2vec2, torchaudio_wavlm
 from torch import Tensor, nn
 
-from rankwatch.sampling.discovery import WatchedLayer, find_layers
+from rankwatch.extraction.model.layers import WatchedLayer, find_layers
 from rankwatch.sampling.outputs import LayoutError, OutputError, to_btc, unpack
 
 X = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))

@@ -5,7 +5,8 @@ import torch
 from sampling.quantizer_toys import PairQuantizer, Perplexing, PerplexingQuantizer, RandomQuantizer, hooks, wav2vec2
 from torch import nn
 
-from rankwatch.sampling.quantizers import MOST, CodeTaps, find_quantizers
+from rankwatch.extraction.hooks.code_hooks import CodeTaps
+from rankwatch.extraction.model.quantizers import MOST, find_quantizers
 
 
 class QuantizerLoss(nn.Module):
@@ -52,7 +53,7 @@ def test_what_fails_is_kept_for_later_and_the_forward_pass_goes_on(monkeypatch):
     def explode(*_):
         raise OSError("made up")
 
-    monkeypatch.setattr("rankwatch.sampling.quantizers._integers", explode)
+    monkeypatch.setattr("rankwatch.extraction.hooks.code_hooks._integers", explode)
     quantizer = RandomQuantizer()
     taps = CodeTaps(find_quantizers(nn.ModuleDict({"it": quantizer})))
     taps.listen()

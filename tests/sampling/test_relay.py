@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.model.layers import find_layers
 from rankwatch.sampling.backbones import front_end_and_blocks
-from rankwatch.sampling.discovery import find_layers
 from rankwatch.sampling.recorder import CallRecorder
 from rankwatch.sampling.relay import Relay, RelayRecorder, Several, by_name
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rankwatch.sampling.discovery import WatchedLayer
+from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.sampling.taps import Taps
 
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from rankwatch.sampling.paths import can_fire, common_prefix, parent, unwrap, within
+from rankwatch.extraction.model.module_paths import can_fire, common_prefix, parent, unwrap, within
 
 _TEACHER = frozenset({"teacher", "ema", "momentum", "target"})
 _AUXILIARY = frozenset(

@@ -11,8 +11,8 @@ from typing import Literal
 
 from torch import nn
 
-from rankwatch.sampling.paths import can_fire, clean_modules, clean_name, common_prefix, within
-from rankwatch.sampling.stacks import Stack, find_stacks
+from rankwatch.extraction.model.block_stacks import Stack, find_stacks
+from rankwatch.extraction.model.module_paths import can_fire, clean_modules, clean_name, common_prefix, within
 
 __all__ = ["WatchedLayer", "clean_name", "find_layers", "unwatched_teachers"]
 
