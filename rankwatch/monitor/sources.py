@@ -8,17 +8,18 @@ from typing import Any
 
 import torch
 
+from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_files
+from rankwatch.extraction.inputs.containers import walk
+from rankwatch.extraction.inputs.tensor_copies import Copies
+from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Window
 from rankwatch.runtime.distributed import World, quota
-from rankwatch.sampling.audio import audio_files, padded_batches, read_files
-from rankwatch.sampling.draw import fingerprint
 from rankwatch.sampling.labelled import LabelledSet
-from rankwatch.sampling.nested import walk
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set, loader_probe_set
-from rankwatch.sampling.recorder import CallRecorder, Copies, HeldCall, primary_input
+from rankwatch.sampling.recorder import CallRecorder, HeldCall
 from rankwatch.sampling.taps import Taps
 
 _BATCH = 16  # utterances per forward pass of a probe set of files

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.inputs.call_arguments import named_arguments
 from rankwatch.extraction.model.block_stacks import is_teacher_path
 from rankwatch.extraction.model.module_paths import clean_modules, comes_from, within
-from rankwatch.sampling.candidates import named_arguments
 
 _TORCHAUDIO = "torchaudio.models.wav2vec2"
 _TRANSFORMERS = "transformers."

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rankwatch.sampling.nested import entries, is_numbers, walk
+from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like
+from rankwatch.extraction.inputs.containers import is_numbers, walk
 
 Unit = Literal["integer", "fraction", "mask"]
 
@@ -54,40 +55,6 @@ class Candidate:
         if self.place == "argument":
             return f"argument {self.path!r}"
         return f"field {self.path!r} of the batch" if self.path else "the batch"
-
-
-def named_arguments(
-    args: Sequence[Any], kwargs: Mapping[str, Any], forward: Callable[..., Any] | inspect.Signature | None
-) -> dict[str, Any]:
-    """Arguments by the names of the parameters they bind to; by position where that isn't known."""
-    named: dict[str, Any] = {**{str(i): value for i, value in enumerate(args)}, **kwargs}
-    if forward is None:
-        return named
-    signature = forward if isinstance(forward, inspect.Signature) else inspect.signature(forward)
-    try:
-        bound = signature.bind_partial(*args, **kwargs).arguments
-    except TypeError:
-        return named
-    named = {}
-    for name, value in bound.items():
-        kind = signature.parameters[name].kind
-        if kind is inspect.Parameter.VAR_KEYWORD:
-            named.update(value)
-        elif kind is inspect.Parameter.VAR_POSITIONAL:
-            named.update((f"{name}.{i}", entry) for i, entry in enumerate(value))
-        else:
-            named[name] = value
-    return named
-
-
-def waveform_like(*things: Any) -> list[tuple[str, Tensor]]:
-    """Floating tensors of two or three axes, with their paths: what the audio or its features can be."""
-    return [
-        (path, leaf)
-        for thing in things
-        for path, leaf in walk(thing)
-        if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.ndim in (2, 3)
-    ]
 
 
 def input_candidates(
@@ -212,34 +179,3 @@ def _mask(value: Tensor, place: str, path: str, name: str, named: bool) -> Candi
     if not problem and valid != hint and int(lengths.max()) < mask.shape[1]:
         problem = "no row is valid throughout: padded on the left?"
     return Candidate(place, path, "mask", lengths, mask.shape[1], named, problem)
-
-
-def look_up(batch: Any, path: str) -> Any:
-    """The field of a batch that a dotted path names: keys, attributes and positions.
-
-    Raises:
-        ValueError: Naming the part that isn't there, and what is.
-
-    Example:
-        >>> look_up({"net_input": {"lengths": [3, 2]}}, "net_input.lengths")
-        [3, 2]
-    """
-    here, done = batch, ""
-    for part in path.split("."):
-        try:
-            here = _step(here, part)
-        except (KeyError, IndexError, AttributeError, TypeError):
-            inside = entries(here)
-            there = ", ".join(str(name) for name, _ in inside) if inside else f"a {type(here).__name__}"
-            where = f"the batch at {done!r}" if done else "the batch"
-            raise ValueError(f"lengths={path!r}: {where} has no {part!r}; it has: {there}") from None
-        done = f"{done}.{part}" if done else part
-    return here
-
-
-def _step(here: Any, part: str) -> Any:
-    if isinstance(here, Mapping):
-        return here[part] if part in here else here[int(part)] if part.isdigit() else getattr(here, part)
-    if part.lstrip("-").isdigit() and isinstance(here, (tuple, list)):
-        return here[int(part)]
-    return getattr(here, part)

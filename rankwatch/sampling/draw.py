@@ -12,73 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rankwatch.extraction.inputs.utterance_keys import _GOLDEN, _MASK63, mix64
 from rankwatch.numerics.rows.rounding import number_format, rounding_of
-
-_MASK63 = (1 << 63) - 1
-_AT_ONCE = 1 << 21  # numbers, 8 bytes each
-_BITS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
-
-
-def _signed(value: int) -> int:
-    """A 64-bit pattern as the signed integer that torch wants."""
-    return value - (1 << 64) if value >= (1 << 63) else value
-
-
-_GOLDEN = _signed(0x9E3779B97F4A7C15)
-_MIX1 = _signed(0xBF58476D1CE4E5B9)
-_MIX2 = _signed(0x94D049BB133111EB)
-
-
-def _shift(x: Tensor, by: int) -> Tensor:
-    """Logical right shift of int64 (torch's own is arithmetic)."""
-    return (x >> by) & ((1 << (64 - by)) - 1)
-
-
-def mix64(x: Tensor) -> Tensor:
-    """The finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014), element by element on int64."""
-    x = (x ^ _shift(x, 30)) * _MIX1
-    x = (x ^ _shift(x, 27)) * _MIX2
-    return x ^ _shift(x, 31)
-
-
-def fingerprint(x: Tensor) -> Tensor:
-    """A key for each utterance of a batch, from the bits of its own samples.
-
-    key_b = mix64( sum_tc bits(x_btc) * w_t * v_c  mod 2^64 ), with fixed odd weights per position of each axis. Zeros
-    contribute nothing, so zero padding of any length, along any axis, leaves the key alone.
-
-    Args:
-        x: (B, T) or (B, T, ...) of any floating or integer dtype, on any device.
-
-    Returns:
-        (B,) int64 on the same device, non-negative. Cost: one pass over x, no synchronisation; a bounded number of
-        samples at a time, so that a batch of half an hour takes no gigabytes.
-
-    Example:
-        >>> a = torch.tensor([[0.5, -1.0]])
-        >>> b = torch.tensor([[0.5, -1.0, 0.0, 0.0]])
-        >>> bool(fingerprint(a) == fingerprint(b))
-        True
-    """
-    x = x.detach()
-    total = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    step = max(1, _AT_ONCE // max(1, x[:, :1].numel()))
-    for start in range(0, x.shape[1], step):
-        total += _weighted_sum(x[:, start : start + step].contiguous(), start)
-    return mix64(total) & _MASK63
-
-
-def _weighted_sum(x: Tensor, start: int) -> Tensor:
-    """`fingerprint`'s sum over the positions of `x`, the first of which is `start`."""
-    bits = x
-    if bits.is_floating_point():
-        bits = (bits + 0.0).view(_BITS[bits.element_size()])  # + 0.0 turns -0.0 into 0.0
-    bits = bits.to(torch.int64)
-    for axis in range(bits.dim() - 1, 0, -1):
-        first = 1 + (start if axis == 1 else 0)
-        position = torch.arange(first, first + bits.shape[axis], device=x.device)
-        bits = (bits * (mix64(position * _GOLDEN + axis) | 1)).sum(dim=-1)
-    return bits
 
 
 def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0, among: Tensor | None = None) -> list[Tensor]:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rankwatch.sampling.candidates import Candidate, named_arguments, waveform_like
+from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like
+from rankwatch.sampling.candidates import Candidate
 from rankwatch.sampling.downsampling import TRIM, Chain, chains, front_ends_of, to_frames
 
 

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from rankwatch.sampling.audio import padded_batches, read_files
-from rankwatch.sampling.draw import fingerprint
+from rankwatch.extraction.inputs.audio_files import padded_batches, read_files
+from rankwatch.extraction.inputs.utterance_keys import fingerprint
 from rankwatch.sampling.labels import NONE, Labelled, Labels
 from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.inputs.call_arguments import look_up
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.sampling.candidates import Candidate, as_candidate, input_candidates, look_up
+from rankwatch.sampling.candidates import Candidate, as_candidate, input_candidates
 from rankwatch.sampling.downsampling import TRIM, to_frames
 from rankwatch.sampling.fitting import Inputs, fit, inputs_of, visibly_padded
 

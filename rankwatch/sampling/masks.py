@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rankwatch.sampling.candidates import named_arguments
+from rankwatch.extraction.inputs.call_arguments import named_arguments
+from rankwatch.extraction.inputs.containers import walk
 from rankwatch.sampling.downsampling import TRIM
-from rankwatch.sampling.nested import walk
 
 _NAMES = frozenset(
     {

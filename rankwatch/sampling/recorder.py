@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from rankwatch.extraction.inputs.call_arguments import by_name, made_by_training
+from rankwatch.extraction.inputs.tensor_copies import Copies
+from rankwatch.extraction.inputs.utterance_keys import utterance_keys
 from rankwatch.extraction.model.compiled_modules import within_compiled
-from rankwatch.sampling.draw import fingerprint
-from rankwatch.sampling.nested import map_tensors, walk
-from rankwatch.sampling.relay import RelayRecorder, Several, by_name, made_by_training
+from rankwatch.sampling.relay import RelayRecorder, Several
 from rankwatch.sampling.undisturbed import harmless
 
 
@@ -33,63 +33,6 @@ class HeldCall:
     kwargs: dict[str, Any]
     batch: Any
     keys: Tensor
-
-
-def primary_input(*things: Any) -> Tensor:
-    """The tensor that holds the audio: the largest of at least two dimensions, floating ones first.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    for thing in things:
-        found = [leaf for _, leaf in walk(thing) if isinstance(leaf, Tensor)]
-        wide = [tensor for tensor in found if tensor.dim() >= 2 and tensor.numel()]
-        audio = [tensor for tensor in wide if tensor.is_floating_point()] or [t for t in wide if t.dtype == torch.int16]
-        if audio:
-            return max(audio, key=Tensor.numel)
-    raise ValueError("no tensor of two or more dimensions holds audio or features: where are they?")
-
-
-def utterance_keys(call: Any, batch: Any) -> Tensor:
-    """One key for each utterance, from what the backbone was called with.
-
-    Some backbones are called with time first, (T, B, C); the loader's batch tells how many utterances there are.
-    """
-    audio = primary_input(call, batch)
-    try:
-        size = primary_input(batch).shape[0]
-    except ValueError:
-        return fingerprint(audio)
-    if audio.shape[0] != size and audio.dim() == 3 and audio.shape[1] == size:
-        audio = audio.transpose(0, 1)
-    return fingerprint(audio)
-
-
-class Copies:
-    """Copies of nested tensors; a tensor that turns up twice is copied once.
-
-    Tensors are always copied, also from CPU to CPU: models and loaders write into their batches. The
-    originals are held until this object goes, so that none of their identities is given to another tensor.
-
-    Args:
-        device: Where to; None copies nothing.
-        dtype: What float32 tensors are turned into; None leaves them.
-    """
-
-    def __init__(self, device: torch.device | str | None, dtype: torch.dtype | None = None) -> None:
-        self._device = device
-        self._dtype = dtype
-        self._memo: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def __call__(self, thing: Any) -> Any:
-        """`thing` with its tensors copied; everything else is kept as it is."""
-        return thing if self._device is None else map_tensors(thing, self._copy)
-
-    def _copy(self, tensor: Tensor) -> Tensor:
-        if id(tensor) not in self._memo:
-            dtype = self._dtype if tensor.dtype == torch.float32 else None
-            self._memo[id(tensor)] = (tensor, tensor.detach().to(self._device, dtype or tensor.dtype, copy=True))
-        return self._memo[id(tensor)][1]
 
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]

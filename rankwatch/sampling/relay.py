@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from rankwatch.extraction.model.module_paths import unwrap
-from rankwatch.sampling.candidates import named_arguments
-from rankwatch.sampling.nested import walk
+from rankwatch.extraction.inputs.call_arguments import Named, by_name, made_by_training
 from rankwatch.sampling.undisturbed import harmless
-
-Named = dict[str, Any]
-"""Arguments of a call by name."""
-
-
-def by_name(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Named | None:
-    """A call's arguments by name, or None where it can't be made with names alone."""
-    forward = unwrap(module).forward
-    kinds = {parameter.kind for parameter in inspect.signature(forward).parameters.values()}
-    if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY}:
-        return None
-    return named_arguments(args, kwargs, forward)
-
-
-def made_by_training(*things: Any) -> bool:
-    """Whether a tensor among arguments was computed by what is being trained: it would soon be out of date."""
-    return any(isinstance(leaf, Tensor) and leaf.grad_fn is not None for thing in things for _, leaf in walk(thing))
 
 
 class Relay(nn.Module):

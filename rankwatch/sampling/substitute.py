@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rankwatch.sampling.candidates import Candidate, as_candidate, is_foreign, named_arguments
-from rankwatch.sampling.nested import map_tensors, walk
+from rankwatch.extraction.inputs.call_arguments import named_arguments
+from rankwatch.extraction.inputs.containers import map_tensors, walk
+from rankwatch.sampling.candidates import Candidate, as_candidate, is_foreign
 
 
 def substitute(

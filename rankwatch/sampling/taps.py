@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from rankwatch.extraction.inputs.containers import map_tensors, walk
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.sampling.nested import map_tensors, walk
 from rankwatch.sampling.undisturbed import never_compiled
 
 

@@ -33,10 +33,10 @@ import torch
 from torch import Tensor
 from transformers import HubertConfig, HubertModel
 
+from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_files
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import effective_rank
-from rankwatch.sampling.audio import audio_files, padded_batches, read_files
 
 BATCH = 16
 WATCHED = (0, 4, 8, 11)  # blocks of which everything is kept

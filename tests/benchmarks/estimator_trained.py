@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from estimator_speech import draw
 
+from rankwatch.extraction.inputs.audio_files import audio_files, read_audio
 from rankwatch.extraction.model.layers import find_layers
 from rankwatch.numerics import RankEstimate, estimate_rank
 from rankwatch.numerics.rank.spectrum import eigenvalues_of, plain_rank
-from rankwatch.sampling.audio import audio_files, read_audio
 from rankwatch.sampling.outputs import to_btc, unpack
 from rankwatch.sampling.taps import Taps
 

@@ -119,7 +119,7 @@ def _means(checkpoint: Path, fsdd: Path, rows: list[dict[str, str]]) -> Iterator
     from data2vec import Data2Vec
     from hubert import Hubert
 
-    from rankwatch.sampling.audio import read_audio
+    from rankwatch.extraction.inputs.audio_files import read_audio
 
     kind = Hubert if "units.centroids" in torch.load(checkpoint, weights_only=True)["state_dict"] else Data2Vec
     module = kind.load_from_checkpoint(checkpoint, map_location="cpu").eval()

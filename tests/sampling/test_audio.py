@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.sampling.audio import audio_files, padded_batches, read_audio, read_files
+from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_audio, read_files
 
 soundfile = pytest.importorskip("soundfile")
 

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankwatch.sampling.draw import draw_frames, draw_rows, fingerprint, mix64
+from rankwatch.extraction.inputs.utterance_keys import fingerprint, mix64
+from rankwatch.sampling.draw import draw_frames, draw_rows
 
 
 def _batch(lengths, width=5, seed=0, longest=None, filler=0.0):

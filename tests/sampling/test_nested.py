@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rankwatch.sampling.nested import map_tensors, walk
+from rankwatch.extraction.inputs.containers import map_tensors, walk
 
 
 class Pair(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.sampling.packing import pack, unpack
+from rankwatch.extraction.inputs.stored_batches import pack, unpack
 
 
 class Batch(NamedTuple):

@@ -1,0 +1,95 @@
+"""Arguments of a module's call by the names of its parameters, and fields of a batch by their path."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from rankwatch.extraction.inputs.containers import entries, walk
+from rankwatch.extraction.model.module_paths import unwrap
+
+
+def named_arguments(
+    args: Sequence[Any], kwargs: Mapping[str, Any], forward: Callable[..., Any] | inspect.Signature | None
+) -> dict[str, Any]:
+    """Arguments by the names of the parameters they bind to; by position where that isn't known."""
+    named: dict[str, Any] = {**{str(i): value for i, value in enumerate(args)}, **kwargs}
+    if forward is None:
+        return named
+    signature = forward if isinstance(forward, inspect.Signature) else inspect.signature(forward)
+    try:
+        bound = signature.bind_partial(*args, **kwargs).arguments
+    except TypeError:
+        return named
+    named = {}
+    for name, value in bound.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(value)
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            named.update((f"{name}.{i}", entry) for i, entry in enumerate(value))
+        else:
+            named[name] = value
+    return named
+
+
+def waveform_like(*things: Any) -> list[tuple[str, Tensor]]:
+    """Floating tensors of two or three axes, with their paths: what the audio or its features can be."""
+    return [
+        (path, leaf)
+        for thing in things
+        for path, leaf in walk(thing)
+        if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.ndim in (2, 3)
+    ]
+
+
+def look_up(batch: Any, path: str) -> Any:
+    """The field of a batch that a dotted path names: keys, attributes and positions.
+
+    Raises:
+        ValueError: Naming the part that isn't there, and what is.
+
+    Example:
+        >>> look_up({"net_input": {"lengths": [3, 2]}}, "net_input.lengths")
+        [3, 2]
+    """
+    here, done = batch, ""
+    for part in path.split("."):
+        try:
+            here = _step(here, part)
+        except (KeyError, IndexError, AttributeError, TypeError):
+            inside = entries(here)
+            there = ", ".join(str(name) for name, _ in inside) if inside else f"a {type(here).__name__}"
+            where = f"the batch at {done!r}" if done else "the batch"
+            raise ValueError(f"lengths={path!r}: {where} has no {part!r}; it has: {there}") from None
+        done = f"{done}.{part}" if done else part
+    return here
+
+
+def _step(here: Any, part: str) -> Any:
+    if isinstance(here, Mapping):
+        return here[part] if part in here else here[int(part)] if part.isdigit() else getattr(here, part)
+    if part.lstrip("-").isdigit() and isinstance(here, (tuple, list)):
+        return here[int(part)]
+    return getattr(here, part)
+
+
+Named = dict[str, Any]
+"""Arguments of a call by name."""
+
+
+def by_name(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Named | None:
+    """A call's arguments by name, or None where it can't be made with names alone."""
+    forward = unwrap(module).forward
+    kinds = {parameter.kind for parameter in inspect.signature(forward).parameters.values()}
+    if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY}:
+        return None
+    return named_arguments(args, kwargs, forward)
+
+
+def made_by_training(*things: Any) -> bool:
+    """Whether a tensor among arguments was computed by what is being trained: it would soon be out of date."""
+    return any(isinstance(leaf, Tensor) and leaf.grad_fn is not None for thing in things for _, leaf in walk(thing))
