@@ -10,6 +10,7 @@ from torch import nn
 
 from rankwatch.extraction.model.compiled_modules import within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
+from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
 from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
@@ -20,7 +21,6 @@ from rankwatch.runtime.distributed import Group, World, quota
 from rankwatch.runtime.import_path import import_function
 from rankwatch.runtime.stopwatch import Stopwatch
 from rankwatch.sampling.backbones import recorder_for, way_out
-from rankwatch.sampling.lengths import AmbiguousLengths
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet
 from rankwatch.sampling.recorder import CallRecorder, HeldCall

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rankwatch.extraction.inputs.call_arguments import named_arguments
 from rankwatch.extraction.inputs.containers import map_tensors, walk
-from rankwatch.sampling.candidates import Candidate, as_candidate, is_foreign
+from rankwatch.extraction.valid_frames.length_candidates import Candidate, as_candidate, is_foreign
 
 
 def substitute(

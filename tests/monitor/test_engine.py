@@ -6,10 +6,10 @@ import pytest
 import torch
 from toys import Encoder, Noise, collate
 
+from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.table import run_header
-from rankwatch.sampling.lengths import AmbiguousLengths
 
 
 class Identity(torch.nn.Module):

@@ -18,7 +18,7 @@ from toys import pl, trainer
 
 import rankwatch.books
 from rankwatch import RankWatch
-from rankwatch.sampling.lengths import Valid
+from rankwatch.extraction.valid_frames.valid_lengths import Valid
 
 
 @dataclass

@@ -9,7 +9,7 @@ from speech_models import SAMPLES, audio
 from torch import nn
 
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.sampling.lengths import Observed, Valid, resolve_lengths
+from rankwatch.extraction.valid_frames.valid_lengths import Observed, Valid, resolve_lengths
 
 WAVEFORMS, LENGTHS = audio()
 

@@ -11,8 +11,8 @@ from speech_models import SAMPLES, audio
 from torch import nn
 
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.sampling.downsampling import chains, conv_length, to_frames
-from rankwatch.sampling.lengths import AmbiguousLengths, Observed, resolve_lengths
+from rankwatch.extraction.valid_frames.downsampling import chains, conv_length, to_frames
+from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths, Observed, resolve_lengths
 
 CONV = st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(0, 3), st.integers(1, 3))
 

@@ -12,8 +12,8 @@ from padded_batch import FRAMES, FRONT_END, LAYER, LENGTHS, STACK, WAVEFORMS, re
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.sampling.candidates import input_candidates
-from rankwatch.sampling.lengths import AmbiguousLengths, Observed, resolve_lengths
+from rankwatch.extraction.valid_frames.length_candidates import input_candidates
+from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths, Observed, resolve_lengths
 
 Batch = namedtuple("Batch", "inputs input_lengths targets target_lengths")
 

@@ -24,9 +24,9 @@ from speech_models import (
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.layers import find_layers
+from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
+from rankwatch.extraction.valid_frames.valid_lengths import Observed, Valid, resolve_lengths
 from rankwatch.sampling.adapters import unmasked_call
-from rankwatch.sampling.lengths import Observed, Valid, resolve_lengths
-from rankwatch.sampling.outputs import to_btc, unpack
 
 WAVEFORMS, LENGTHS = audio()
 

@@ -11,7 +11,7 @@ from speech_models import WIDTH, Fires, audio, hugging_face, torchaudio_wav2vec2
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
-from rankwatch.sampling.outputs import LayoutError, OutputError, to_btc, unpack
+from rankwatch.extraction.valid_frames.layer_outputs import LayoutError, OutputError, to_btc, unpack
 
 X = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
 LENGTHS = torch.tensor([5, 3])

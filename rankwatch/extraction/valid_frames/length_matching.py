@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like
-from rankwatch.sampling.candidates import Candidate
-from rankwatch.sampling.downsampling import TRIM, Chain, chains, front_ends_of, to_frames
+from rankwatch.extraction.valid_frames.downsampling import TRIM, Chain, chains, front_ends_of, to_frames
+from rankwatch.extraction.valid_frames.length_candidates import Candidate
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from rankwatch.extraction.inputs.call_arguments import look_up
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.sampling.candidates import Candidate, as_candidate, input_candidates
-from rankwatch.sampling.downsampling import TRIM, to_frames
-from rankwatch.sampling.fitting import Inputs, fit, inputs_of, visibly_padded
+from rankwatch.extraction.valid_frames.downsampling import TRIM, to_frames
+from rankwatch.extraction.valid_frames.length_candidates import Candidate, as_candidate, input_candidates
+from rankwatch.extraction.valid_frames.length_matching import Inputs, fit, inputs_of, visibly_padded
 
 __all__ = [
     *("AmbiguousLengths", "Candidate", "LengthSpec", "Observed", "Valid"),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rankwatch.extraction.inputs.call_arguments import named_arguments
 from rankwatch.extraction.inputs.containers import walk
-from rankwatch.sampling.downsampling import TRIM
+from rankwatch.extraction.valid_frames.downsampling import TRIM
 
 _NAMES = frozenset(
     {
