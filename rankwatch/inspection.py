@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch import __version__
+from rankwatch.extraction.hooks.replayable_calls import backbone_candidates
 from rankwatch.extraction.inputs.containers import map_tensors
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.model.module_paths import can_fire
@@ -21,7 +22,6 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.table import run_header
 from rankwatch.reporting.console import start_table
 from rankwatch.sampling.adapters import unmasked_call
-from rankwatch.sampling.backbones import backbone_candidates
 from rankwatch.sampling.undisturbed import undisturbed
 
 _SECONDS = (2.0, 1.25)  # two utterances, of which one is padded

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.extraction.hooks.call_recorder import CallRecorder, HeldCall
+from rankwatch.extraction.hooks.replayable_calls import recorder_for, way_out
 from rankwatch.extraction.model.compiled_modules import within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
@@ -20,10 +22,8 @@ from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.distributed import Group, World, quota
 from rankwatch.runtime.import_path import import_function
 from rankwatch.runtime.stopwatch import Stopwatch
-from rankwatch.sampling.backbones import recorder_for, way_out
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet
-from rankwatch.sampling.recorder import CallRecorder, HeldCall
 from rankwatch.sampling.runner import ProbeForward, Runner
 from rankwatch.sampling.undisturbed import ChangedParameters, same_random_state
 

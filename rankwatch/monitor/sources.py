@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from rankwatch.extraction.hooks.call_recorder import CallRecorder, HeldCall, _raw
+from rankwatch.extraction.hooks.layer_hooks import Taps
 from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_files
 from rankwatch.extraction.inputs.containers import walk
-from rankwatch.extraction.inputs.tensor_copies import Copies
-from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.window import Window
@@ -19,8 +19,6 @@ from rankwatch.runtime.distributed import World, quota
 from rankwatch.sampling.labelled import LabelledSet
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set, loader_probe_set
-from rankwatch.sampling.recorder import CallRecorder, HeldCall
-from rankwatch.sampling.taps import Taps
 
 _BATCH = 16  # utterances per forward pass of a probe set of files
 _REPEATED = 4  # batches in a row in which nothing is new, at least, before the data are taken to have begun again
@@ -99,11 +97,6 @@ def _nothing_in(batch: Any) -> bool:
     """Whether a loader gave None, or a batch without utterances."""
     tensors = [leaf for _, leaf in walk(batch) if isinstance(leaf, torch.Tensor)]
     return batch is None or (bool(tensors) and not any(tensor.numel() for tensor in tensors))
-
-
-def _raw(batch: Any) -> HeldCall:
-    copied = Copies("cpu")(batch)
-    return HeldCall((), {}, copied, fingerprint(primary_input(copied)))
 
 
 def named_probe_sets(settings: Settings, world: World) -> dict[str, ProbeSet]:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.hooks.call_recorder import HeldCall
+from rankwatch.extraction.hooks.chained_calls import Several
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.sampling.adapters import Adapter, unmasked_call
 from rankwatch.sampling.probe_sets import ProbeBatch
-from rankwatch.sampling.recorder import HeldCall
-from rankwatch.sampling.relay import Several
 from rankwatch.sampling.sharded import given_back, within_shards
 from rankwatch.sampling.substitute import substitute
 

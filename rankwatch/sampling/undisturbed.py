@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
 from rankwatch.sampling.kept import Kept, seed_generator
-
-_Hook = TypeVar("_Hook", bound=Callable[..., None])
 
 
 @contextlib.contextmanager
@@ -102,40 +99,3 @@ def same_parameters(root: nn.Module) -> Iterator[None]:
             f"a forward pass in eval mode changes parameters ({', '.join(finite[:3])}, {len(finite)} in all), so this "
             "model can't be run on a probe set as it is; pass probe_forward=f with f(module, batch) that does without"
         )
-
-
-@contextlib.contextmanager
-def eager() -> Iterator[None]:
-    """Compiled code runs eagerly inside, so hooks registered late do fire; its cache is kept.
-
-    Without this a hook registered after the first compiled call silently never fires.
-    """
-    set_stance = getattr(torch.compiler, "set_stance", None)  # torch 2.6 and newer
-    if set_stance is None:
-        yield
-        return
-    with set_stance("force_eager"):
-        yield
-
-
-def never_compiled(hook: _Hook) -> _Hook:
-    """A hook that `torch.compile` leaves alone: one graph break instead of a recompilation at every step."""
-    disabled: _Hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
-    return disabled
-
-
-def harmless(hook: Callable[..., None], troubles: list[Exception]) -> Callable[..., None]:
-    """A hook that never raises within the user's forward pass and that `torch.compile` leaves alone.
-
-    Args:
-        hook: What it does.
-        troubles: Where an exception goes instead.
-    """
-
-    def guarded(*args: object) -> None:
-        try:
-            hook(*args)
-        except Exception as error:
-            troubles.append(error)
-
-    return never_compiled(guarded)

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from estimator_speech import draw
 
+from rankwatch.extraction.hooks.layer_hooks import Taps
 from rankwatch.extraction.inputs.audio_files import audio_files, read_audio
 from rankwatch.extraction.model.layers import find_layers
 from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
 from rankwatch.numerics import RankEstimate, estimate_rank
 from rankwatch.numerics.rank.spectrum import eigenvalues_of, plain_rank
-from rankwatch.sampling.taps import Taps
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 4

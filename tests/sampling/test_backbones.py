@@ -6,8 +6,8 @@ import pytest
 from speech_models import hugging_face, torchaudio_wav2vec2
 from torch import nn
 
+from rankwatch.extraction.hooks.replayable_calls import backbone_candidates, with_front_ends
 from rankwatch.extraction.model.layers import find_layers, unwatched_teachers
-from rankwatch.sampling.backbones import backbone_candidates, with_front_ends
 
 
 class TestBackbone:

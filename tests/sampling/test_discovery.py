@@ -20,9 +20,9 @@ from speech_models import (
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from rankwatch.extraction.hooks.replayable_calls import backbone_candidates
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
 from rankwatch.extraction.model.module_paths import clean_name
-from rankwatch.sampling.backbones import backbone_candidates
 
 
 def names(layers: list[WatchedLayer]) -> list[str]:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from rankwatch.extraction.hooks.call_recorder import CallRecorder
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input, utterance_keys
-from rankwatch.sampling.recorder import CallRecorder
 
 
 class Inner(nn.Module):

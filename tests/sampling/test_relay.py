@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.hooks.call_recorder import CallRecorder
+from rankwatch.extraction.hooks.chained_calls import Relay, RelayRecorder, Several
+from rankwatch.extraction.hooks.replayable_calls import front_end_and_blocks
 from rankwatch.extraction.inputs.call_arguments import by_name
 from rankwatch.extraction.model.layers import find_layers
-from rankwatch.sampling.backbones import front_end_and_blocks
-from rankwatch.sampling.recorder import CallRecorder
-from rankwatch.sampling.relay import Relay, RelayRecorder, Several
 
 
 class Front(nn.Module):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.hooks.layer_hooks import Taps
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.sampling.taps import Taps
 
 
 class Model(nn.Module):

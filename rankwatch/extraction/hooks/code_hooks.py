@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from rankwatch.extraction.hooks.safe_hooks import harmless, recomputing
 from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.model.module_paths import unwrap
 from rankwatch.extraction.model.quantizers import _GROUPS, Quantizer, _number
-from rankwatch.sampling.taps import recomputing
-from rankwatch.sampling.undisturbed import harmless
 
 _PERPLEXITY = re.compile(r"(?i)perplex|ppl")
 

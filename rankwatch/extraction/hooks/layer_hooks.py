@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from rankwatch.extraction.hooks.safe_hooks import never_compiled, recomputing
 from rankwatch.extraction.inputs.containers import map_tensors, walk
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.sampling.undisturbed import never_compiled
 
 
 class Taps:
@@ -80,9 +79,3 @@ class Taps:
 def _versions(output: Any) -> list[tuple[Tensor, int]]:
     tensors = [leaf for _, leaf in walk(output) if isinstance(leaf, Tensor) and not leaf.is_inference()]
     return [(tensor, tensor._version) for tensor in tensors]
-
-
-def recomputing() -> bool:
-    """Whether this is activation checkpointing's second pass, inside backward."""
-    task_id = getattr(torch._C, "_current_graph_task_id", None)
-    return task_id is not None and task_id() != -1

@@ -10,12 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from rankwatch.extraction.hooks.chained_calls import RelayRecorder, Several
+from rankwatch.extraction.hooks.safe_hooks import harmless
 from rankwatch.extraction.inputs.call_arguments import by_name, made_by_training
 from rankwatch.extraction.inputs.tensor_copies import Copies
-from rankwatch.extraction.inputs.utterance_keys import utterance_keys
+from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input, utterance_keys
 from rankwatch.extraction.model.compiled_modules import within_compiled
-from rankwatch.sampling.relay import RelayRecorder, Several
-from rankwatch.sampling.undisturbed import harmless
 
 
 @dataclass(frozen=True)
@@ -188,3 +188,8 @@ def _redirected(root: nn.Module) -> bool:
         return False
     forward = root.__dict__.get("forward")
     return forward is not None and not inspect.ismethod(forward)
+
+
+def _raw(batch: Any) -> HeldCall:
+    copied = Copies("cpu")(batch)
+    return HeldCall((), {}, copied, fingerprint(primary_input(copied)))

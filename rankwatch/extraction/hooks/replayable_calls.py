@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from rankwatch.extraction.hooks.call_recorder import CallRecorder
+from rankwatch.extraction.hooks.chained_calls import RelayRecorder
 from rankwatch.extraction.model.block_stacks import find_stacks
 from rankwatch.extraction.model.compiled_modules import compiled_in_place, in_one_graph, within_compiled
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.model.module_paths import can_fire, clean_modules, clean_name, within
-from rankwatch.sampling.recorder import CallRecorder
-from rankwatch.sampling.relay import RelayRecorder
 
 
 def recorder_for(root: nn.Module, layers: Sequence[WatchedLayer], device: str | None = "cpu") -> CallRecorder:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from rankwatch.extraction.hooks.safe_hooks import harmless
 from rankwatch.extraction.inputs.call_arguments import Named, by_name, made_by_training
-from rankwatch.sampling.undisturbed import harmless
 
 
 class Relay(nn.Module):

@@ -1,0 +1,55 @@
+"""Hooks that never raise, are never compiled, and know activation checkpointing's second pass."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+
+def recomputing() -> bool:
+    """Whether this is activation checkpointing's second pass, inside backward."""
+    task_id = getattr(torch._C, "_current_graph_task_id", None)
+    return task_id is not None and task_id() != -1
+
+
+_Hook = TypeVar("_Hook", bound=Callable[..., None])
+
+
+@contextlib.contextmanager
+def eager() -> Iterator[None]:
+    """Compiled code runs eagerly inside, so hooks registered late do fire; its cache is kept.
+
+    Without this a hook registered after the first compiled call silently never fires.
+    """
+    set_stance = getattr(torch.compiler, "set_stance", None)  # torch 2.6 and newer
+    if set_stance is None:
+        yield
+        return
+    with set_stance("force_eager"):
+        yield
+
+
+def never_compiled(hook: _Hook) -> _Hook:
+    """A hook that `torch.compile` leaves alone: one graph break instead of a recompilation at every step."""
+    disabled: _Hook = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+    return disabled
+
+
+def harmless(hook: Callable[..., None], troubles: list[Exception]) -> Callable[..., None]:
+    """A hook that never raises within the user's forward pass and that `torch.compile` leaves alone.
+
+    Args:
+        hook: What it does.
+        troubles: Where an exception goes instead.
+    """
+
+    def guarded(*args: object) -> None:
+        try:
+            hook(*args)
+        except Exception as error:
+            troubles.append(error)
+
+    return never_compiled(guarded)
