@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch import __version__
+from rankwatch.extraction.execution.model_families import unmasked_call
+from rankwatch.extraction.execution.preserved_model import undisturbed
 from rankwatch.extraction.hooks.replayable_calls import backbone_candidates
 from rankwatch.extraction.inputs.containers import map_tensors
 from rankwatch.extraction.inputs.tensor_copies import Copies
@@ -21,8 +23,6 @@ from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.table import run_header
 from rankwatch.reporting.console import start_table
-from rankwatch.sampling.adapters import unmasked_call
-from rankwatch.sampling.undisturbed import undisturbed
 
 _SECONDS = (2.0, 1.25)  # two utterances, of which one is padded
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.extraction.execution.preserved_model import ChangedParameters, same_random_state
 from rankwatch.extraction.hooks.call_recorder import CallRecorder, HeldCall
 from rankwatch.extraction.hooks.replayable_calls import recorder_for, way_out
 from rankwatch.extraction.model.compiled_modules import within_one_graph
@@ -25,7 +26,6 @@ from rankwatch.runtime.stopwatch import Stopwatch
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet
 from rankwatch.sampling.runner import ProbeForward, Runner
-from rankwatch.sampling.undisturbed import ChangedParameters, same_random_state
 
 
 class Gathering:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rankwatch.extraction.execution.preserved_model import same_parameters, undisturbed
 from rankwatch.extraction.hooks.layer_hooks import Taps
 from rankwatch.extraction.hooks.safe_hooks import eager
 from rankwatch.extraction.model.layers import WatchedLayer
@@ -19,7 +20,6 @@ from rankwatch.sampling.labels import Labels
 from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, same_number_of_passes
 from rankwatch.sampling.runner import Runner
-from rankwatch.sampling.undisturbed import same_parameters, undisturbed
 
 _ONCE_MORE = "a pass once more"
 

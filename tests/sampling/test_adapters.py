@@ -18,9 +18,9 @@ from speech_models import (
 )
 from torch import Tensor, nn
 
+from rankwatch.extraction.execution.model_families import unmasked_call
 from rankwatch.extraction.model.layers import find_layers
 from rankwatch.extraction.valid_frames.layer_outputs import unpack
-from rankwatch.sampling.adapters import unmasked_call
 
 WAVEFORMS, LENGTHS = audio((1600, 900, 1234))
 

@@ -23,10 +23,10 @@ from speech_models import (
 )
 from torch import Tensor, nn
 
+from rankwatch.extraction.execution.model_families import unmasked_call
 from rankwatch.extraction.model.layers import find_layers
 from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
 from rankwatch.extraction.valid_frames.valid_lengths import Observed, Valid, resolve_lengths
-from rankwatch.sampling.adapters import unmasked_call
 
 WAVEFORMS, LENGTHS = audio()
 

@@ -11,7 +11,7 @@ import torch
 from speech_models import WIDTH, FairseqLike, audio, torchaudio_hubert
 from torch import Tensor
 
-from rankwatch.sampling.substitute import substitute
+from rankwatch.extraction.execution.audio_swap import substitute
 
 WAVEFORMS, LENGTHS = audio((1600, 900, 1234))
 

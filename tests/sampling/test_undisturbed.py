@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from rankwatch.sampling.undisturbed import ChangedParameters, same_parameters, same_random_state, undisturbed
+from rankwatch.extraction.execution.preserved_model import (
+    ChangedParameters,
+    same_parameters,
+    same_random_state,
+    undisturbed,
+)
 
 
 class Counting(nn.Module):
@@ -233,7 +238,7 @@ def test_what_a_modules_helpers_keep_comes_back_too():
 
 
 def test_the_same_table_in_many_blocks_is_copied_once():
-    from rankwatch.sampling.kept import Kept
+    from rankwatch.extraction.execution.model_snapshot import Kept
 
     table = torch.zeros(1000)
     model = nn.ModuleList([Helped() for _ in range(24)])

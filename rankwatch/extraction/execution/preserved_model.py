@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rankwatch.sampling.kept import Kept, seed_generator
+from rankwatch.extraction.execution.model_snapshot import Kept, seed_generator
 
 
 @contextlib.contextmanager
