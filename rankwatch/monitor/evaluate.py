@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from rankwatch.extraction.rows.row_buffer import Key, Rows
 from rankwatch.monitor.codebooks import TRAIN, codebook_readings
 from rankwatch.monitor.detectors import default_detectors
 from rankwatch.monitor.episodes import CRITICAL, message_about
@@ -24,7 +25,6 @@ from rankwatch.monitor.reading import CODEBOOK, Alarm, Reading
 from rankwatch.monitor.report import Cost, Report
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.summary import health, summarise
-from rankwatch.monitor.window import Key, Rows
 from rankwatch.numerics import Sample
 from rankwatch.runtime.background_job import forks
 from rankwatch.runtime.byte_payload import pack, unpack

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rankwatch.extraction.rows.row_buffer import Key, Rows
 from rankwatch.monitor.codebooks import Usage
 from rankwatch.monitor.reading import Protocol
-from rankwatch.monitor.window import Key, Rows
 from rankwatch.runtime.byte_payload import pack, unpack
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rankwatch.extraction.rows.row_buffer import Window
 from rankwatch.monitor.codebooks import Usage
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Protocol
-from rankwatch.monitor.window import Window
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,18 @@ from rankwatch.extraction.hooks.call_recorder import CallRecorder, HeldCall
 from rankwatch.extraction.hooks.replayable_calls import recorder_for, way_out
 from rankwatch.extraction.model.compiled_modules import within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
+from rankwatch.extraction.rows.row_buffer import Window
+from rankwatch.extraction.rows.row_extraction import Observer
+from rankwatch.extraction.rows.training_rows import TrainPass
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
 from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.sources import HoldBack, TrainPass, named_probe_sets
-from rankwatch.monitor.window import Window
+from rankwatch.monitor.sources import HoldBack, named_probe_sets
 from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.distributed import Group, World, quota
 from rankwatch.runtime.import_path import import_function
 from rankwatch.runtime.stopwatch import Stopwatch
-from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet
 from rankwatch.sampling.runner import ProbeForward, Runner
 

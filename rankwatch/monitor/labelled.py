@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from rankwatch.extraction.rows.row_buffer import Key, Rows
 from rankwatch.monitor.reading import Reading
-from rankwatch.monitor.window import Key, Rows
 from rankwatch.numerics.probes import grouped_probe
 
 ACCURACY, MAJORITY, CHANCE = "probe_accuracy", "probe_majority", "probe_chance"

@@ -13,11 +13,11 @@ from rankwatch.extraction.execution.preserved_model import same_parameters, undi
 from rankwatch.extraction.hooks.layer_hooks import Taps
 from rankwatch.extraction.hooks.safe_hooks import eager
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.monitor.window import Window
+from rankwatch.extraction.rows.row_buffer import Window
+from rankwatch.extraction.rows.row_extraction import Observer
+from rankwatch.extraction.rows.row_labels import Labels
 from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.stopwatch import Stopwatch
-from rankwatch.sampling.labels import Labels
-from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, same_number_of_passes
 from rankwatch.sampling.runner import Runner
 

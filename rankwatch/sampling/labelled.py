@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rankwatch.extraction.inputs.audio_files import padded_batches, read_files
 from rankwatch.extraction.inputs.utterance_keys import fingerprint
-from rankwatch.sampling.labels import NONE, Labelled, Labels
+from rankwatch.extraction.rows.row_labels import NONE, Labelled, Labels
 from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set
 
 

@@ -17,7 +17,7 @@ from rankwatch.extraction.inputs.containers import map_tensors
 from rankwatch.extraction.inputs.stored_batches import pack, unpack
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input
-from rankwatch.sampling.labels import Labels
+from rankwatch.extraction.rows.row_labels import Labels
 
 _LARGE = 64_000_000  # bytes, 17 minutes of audio at 16 kHz: a smaller batch is never too large for a probe set
 _FAR = 16  # times the median batch: further than lengths scatter in a corpus

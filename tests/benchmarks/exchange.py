@@ -43,17 +43,17 @@ from gloo_model import (
 )
 from loopback import exchanges
 
+from rankwatch.extraction.rows.row_buffer import Key, Rows, Window
+from rankwatch.extraction.rows.row_labels import unlabelled
+from rankwatch.extraction.rows.row_sampling import Drawn
 from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack_share
 from rankwatch.monitor.gathered import Gathered
 from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.window import Key, Rows, Window
 from rankwatch.runtime.byte_payload import pack
 from rankwatch.runtime.distributed import quota
-from rankwatch.sampling.draw import Drawn
-from rankwatch.sampling.labels import unlabelled
 
 MODELS = ((768, 13), (1024, 25), (1280, 49), (1920, 49))
 """Widths and watched layers: base, large, extra large, and an encoder of two billion parameters."""

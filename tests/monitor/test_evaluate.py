@@ -6,6 +6,8 @@ import pytest
 import torch
 from processes import Processes
 
+from rankwatch.extraction.rows.row_buffer import Window
+from rankwatch.extraction.rows.row_sampling import Drawn
 from rankwatch.monitor.detectors import Finding
 from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
 from rankwatch.monitor.gathered import Gathered
@@ -13,8 +15,6 @@ from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.window import Window
-from rankwatch.sampling.draw import Drawn
 
 SETTINGS = Settings(every_n_steps=10, n_utterances=64, max_overhead=None)
 LAYERS = ["layers.0", "layers.1"]

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from rankwatch.extraction.rows.row_buffer import Rows
+from rankwatch.extraction.rows.row_labels import unlabelled
 from rankwatch.monitor.exchange import merge, pack_share
 from rankwatch.monitor.measure import measure
 from rankwatch.monitor.reading import Protocol
-from rankwatch.monitor.window import Rows
 from rankwatch.numerics import Sample
 from rankwatch.runtime.byte_payload import pack, unpack
-from rankwatch.sampling.labels import unlabelled
 
 KEY = ("held_back", "frame", "layers.0")
 

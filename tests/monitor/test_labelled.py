@@ -11,6 +11,9 @@ from processes import Processes
 from readings import reading
 from toys import Encoder, Noise, collate
 
+from rankwatch.extraction.rows.row_buffer import Rows, Window
+from rankwatch.extraction.rows.row_labels import Labelled, Labels, unlabelled
+from rankwatch.extraction.rows.row_sampling import Drawn
 from rankwatch.monitor import labelled
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.evaluate import Evaluator
@@ -20,11 +23,8 @@ from rankwatch.monitor.labelled import Accuracies, with_accuracy
 from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.window import Rows, Window
 from rankwatch.numerics.probes import grouped_probe
-from rankwatch.sampling.draw import Drawn
 from rankwatch.sampling.labelled import LabelledSet
-from rankwatch.sampling.labels import Labelled, Labels, unlabelled
 
 NAMES = ("probe_accuracy", "probe_majority", "probe_chance")
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"

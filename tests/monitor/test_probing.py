@@ -7,11 +7,11 @@ import torch
 from toys import Encoder
 
 from rankwatch.extraction.model.layers import find_layers
+from rankwatch.extraction.rows.row_buffer import Window
+from rankwatch.extraction.rows.row_extraction import Observer
 from rankwatch.monitor.probing import Probing
-from rankwatch.monitor.window import Window
 from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.stopwatch import Stopwatch
-from rankwatch.sampling.observe import Observer
 from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set
 from rankwatch.sampling.runner import Runner
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from rankwatch.extraction.rows.row_sampling import draw_rows
 from rankwatch.numerics import effective_rank, estimate_rank
 from rankwatch.numerics.rank import sample_estimate as analysis
 from rankwatch.numerics.rank.spectrum_correction import NoFit
 from rankwatch.numerics.rows.projection import projection_matrix
-from rankwatch.sampling.draw import draw_rows
 
 
 def _rows(n: int, d: int, seed: int = 0) -> np.ndarray:

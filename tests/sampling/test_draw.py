@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, mix64
-from rankwatch.sampling.draw import draw_frames, draw_rows
+from rankwatch.extraction.rows.row_sampling import draw_frames, draw_rows
 
 
 def _batch(lengths, width=5, seed=0, longest=None, filler=0.0):

@@ -7,8 +7,8 @@ import torch
 from clips import LABELS, RATE, corpus, read, write
 
 import rankwatch
+from rankwatch.extraction.rows.row_labels import Labelled, Labels
 from rankwatch.sampling.labelled import LabelledSet
-from rankwatch.sampling.labels import Labelled, Labels
 
 
 def _edit(path, change):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rankwatch.extraction.rows.row_sampling import draw_frames, draw_rows
 from rankwatch.extraction.valid_frames.time_masks import mask_of, time_masks
-from rankwatch.sampling.draw import draw_frames, draw_rows
 
 MASK = torch.tensor([[0, 1, 1, 0, 1, 0], [1, 0, 0, 1, 1, 0]])
 

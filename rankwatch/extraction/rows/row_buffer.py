@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rankwatch.sampling.draw import Drawn
-from rankwatch.sampling.labels import Labels, unlabelled
+from rankwatch.extraction.rows.row_labels import Labels, unlabelled
+from rankwatch.extraction.rows.row_sampling import Drawn
 
 Key = tuple[str, str, str]
 """(source, level, layer)."""

@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.layers import WatchedLayer
+from rankwatch.extraction.rows.row_sampling import Drawn, draw_frames, draw_rows
 from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
 from rankwatch.extraction.valid_frames.time_masks import TimeMask, mask_of, time_masks
 from rankwatch.extraction.valid_frames.valid_lengths import LengthSpec, Observed, resolve_lengths
-from rankwatch.sampling.draw import Drawn, draw_frames, draw_rows
 
 
 @dataclass(frozen=True)

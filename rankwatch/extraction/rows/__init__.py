@@ -1,0 +1,1 @@
+"""From one forward pass to rows: layouts, valid frames, sampling, labels."""

@@ -1,0 +1,97 @@
+"""Rows of the training forward pass itself, drawn before each reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from rankwatch.extraction.hooks.call_recorder import CallRecorder, _raw
+from rankwatch.extraction.hooks.layer_hooks import Taps
+from rankwatch.extraction.model.layers import WatchedLayer
+from rankwatch.extraction.rows.row_buffer import Window
+from rankwatch.extraction.rows.row_extraction import Observer
+
+
+class TrainPass:
+    """Reads the training forward pass itself, for one window before each reading.
+
+    Args:
+        layers: Watched layers.
+        observer: Turns outputs into rows.
+        recorder: Records the backbone's calls by reference; they tell utterances and lengths.
+        new_window: Makes an empty window.
+        wanted: Utterances wanted from this process.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[WatchedLayer],
+        observer: Observer,
+        recorder: CallRecorder,
+        new_window: Callable[[], Window],
+        wanted: int,
+    ) -> None:
+        self._observer = observer
+        self._recorder = recorder
+        self._new_window = new_window
+        self._wanted = wanted
+        self._collecting = False
+        self._batch: Any = None
+        self._batch_size = 1
+        self._taps = Taps(layers, active=lambda: self._collecting and torch.is_grad_enabled())
+        self._taps.__enter__()
+        recorder.install()
+        self.window = new_window()
+        self.failures: dict[str, Exception] = {}
+        self.frames: str = "all"
+        """Which frames counted: those without the mask, where one was seen."""
+
+    def batch_starts(self, batch: Any, steps_to_reading: int) -> None:
+        """Before a training batch; rows are gathered only as long before the reading as it takes."""
+        near = steps_to_reading * self._batch_size <= self._wanted + self._batch_size
+        self._collecting = near and self.window.utterances < self._wanted
+        if self._collecting:
+            self._batch = batch
+            self._recorder.arm()
+
+    def take_rows(self) -> None:
+        """Draw from what has fired, before backward: nothing of it is kept alive."""
+        known = len(self._taps.written)
+        outputs = self._taps.take()
+        if not self._collecting or not outputs:
+            return
+        self._collecting = False
+        if len(self._taps.written) > known:  # some are missing: the next batch counts, for all layers alike
+            self._recorder.forget()
+            return
+        call = self._recorder.take(self._batch) or _raw(self._batch)
+        self._batch = None
+        self._batch_size = max(1, len(call.keys))
+        used = min(len(call.keys), self._wanted - self.window.utterances)
+        backbone = self._recorder.backbone
+        drawn, failures = self._observer.rows(
+            outputs,
+            args=call.args,
+            kwargs=call.kwargs,
+            batch=call.batch,
+            keys=call.keys,
+            used=used,
+            forward=None if backbone is None else backbone[1].forward,
+            masked=True,
+        )
+        if self._observer.frames != "all":
+            self.frames = self._observer.frames
+        self.failures.update(failures)
+        self.window.add(drawn, used)
+
+    def next_window(self) -> Window:
+        """The window gathered; an empty one takes its place."""
+        gathered, self.window = self.window, self._new_window()
+        return gathered
+
+    def close(self) -> None:
+        """Take the hooks away."""
+        self._taps.__exit__(None, None, None)
+        self._recorder.remove()
