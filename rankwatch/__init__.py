@@ -45,13 +45,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rankwatch.actions import AlarmEvent, CollapseError
+    from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
     from rankwatch.inspection import inspect
     from rankwatch.lightning import RankWatch
     from rankwatch.loop import Watch
     from rankwatch.monitor.reading import Alarm, Protocol, Reading
     from rankwatch.numerics import RankEstimate, estimate_rank
     from rankwatch.numerics.metrics import rankme
-    from rankwatch.sampling.labelled import LabelledSet
 
 
 def __getattr__(name: str) -> Any:

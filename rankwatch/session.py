@@ -14,6 +14,7 @@ from torch import nn
 
 from rankwatch.actions import Alerts, CollapseError
 from rankwatch.books import Books
+from rankwatch.extraction.eval_sets.eval_set import ProbeSet
 from rankwatch.monitor.checkpoints import LastHealthy
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.episodes import CRITICAL, NOTICE, WARNING
@@ -24,7 +25,6 @@ from rankwatch.reporting.tags import monitored, monitored_defaults
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.diagnostics import tell
 from rankwatch.runtime.distributed import Group, World
-from rankwatch.sampling.probe_sets import ProbeSet
 
 _KEPT = 20_000  # readings and alarms kept in memory; the JSONL file has them all
 

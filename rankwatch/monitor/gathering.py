@@ -8,6 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.extraction.eval_sets.eval_pass import Probing
+from rankwatch.extraction.eval_sets.eval_runner import ProbeForward, Runner
+from rankwatch.extraction.eval_sets.eval_set import ProbeSet
+from rankwatch.extraction.eval_sets.first_batches import HoldBack
 from rankwatch.extraction.execution.preserved_model import ChangedParameters, same_random_state
 from rankwatch.extraction.hooks.call_recorder import CallRecorder, HeldCall
 from rankwatch.extraction.hooks.replayable_calls import recorder_for, way_out
@@ -17,16 +21,13 @@ from rankwatch.extraction.rows.row_buffer import Window
 from rankwatch.extraction.rows.row_extraction import Observer
 from rankwatch.extraction.rows.training_rows import TrainPass
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
-from rankwatch.monitor.probing import Probing
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.sources import HoldBack, named_probe_sets
+from rankwatch.monitor.sources import named_probe_sets
 from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.distributed import Group, World, quota
 from rankwatch.runtime.import_path import import_function
 from rankwatch.runtime.stopwatch import Stopwatch
-from rankwatch.sampling.probe_sets import ProbeSet
-from rankwatch.sampling.runner import ProbeForward, Runner
 
 
 class Gathering:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from rankwatch.sampling.runner import ProbeForward
+from rankwatch.extraction.eval_sets.eval_runner import ProbeForward
 
 
 def import_function(path: str) -> ProbeForward:

@@ -11,6 +11,7 @@ from processes import Processes
 from readings import reading
 from toys import Encoder, Noise, collate
 
+from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.row_buffer import Rows, Window
 from rankwatch.extraction.rows.row_labels import Labelled, Labels, unlabelled
 from rankwatch.extraction.rows.row_sampling import Drawn
@@ -24,7 +25,6 @@ from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics.probes import grouped_probe
-from rankwatch.sampling.labelled import LabelledSet
 
 NAMES = ("probe_accuracy", "probe_majority", "probe_chance")
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -6,14 +6,14 @@ import pytest
 import torch
 from toys import Encoder
 
+from rankwatch.extraction.eval_sets.eval_pass import Probing
+from rankwatch.extraction.eval_sets.eval_runner import Runner
+from rankwatch.extraction.eval_sets.eval_set import ProbeSet, audio_probe_set
 from rankwatch.extraction.model.layers import find_layers
 from rankwatch.extraction.rows.row_buffer import Window
 from rankwatch.extraction.rows.row_extraction import Observer
-from rankwatch.monitor.probing import Probing
 from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.stopwatch import Stopwatch
-from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set
-from rankwatch.sampling.runner import Runner
 
 WAVES = torch.randn(4, 900, generator=torch.Generator().manual_seed(0))
 

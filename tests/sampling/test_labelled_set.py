@@ -7,8 +7,8 @@ import torch
 from clips import LABELS, RATE, corpus, read, write
 
 import rankwatch
+from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.row_labels import Labelled, Labels
-from rankwatch.sampling.labelled import LabelledSet
 
 
 def _edit(path, change):

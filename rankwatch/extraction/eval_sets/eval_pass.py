@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from rankwatch.extraction.eval_sets.eval_runner import Runner
+from rankwatch.extraction.eval_sets.eval_set import ProbeBatch, ProbeSet, same_number_of_passes
 from rankwatch.extraction.execution.preserved_model import same_parameters, undisturbed
 from rankwatch.extraction.hooks.layer_hooks import Taps
 from rankwatch.extraction.hooks.safe_hooks import eager
@@ -18,8 +20,6 @@ from rankwatch.extraction.rows.row_extraction import Observer
 from rankwatch.extraction.rows.row_labels import Labels
 from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.stopwatch import Stopwatch
-from rankwatch.sampling.probe_sets import ProbeBatch, ProbeSet, same_number_of_passes
-from rankwatch.sampling.runner import Runner
 
 _ONCE_MORE = "a pass once more"
 

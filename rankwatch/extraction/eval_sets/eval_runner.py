@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.eval_sets.eval_set import ProbeBatch
 from rankwatch.extraction.execution.audio_swap import substitute
 from rankwatch.extraction.execution.fsdp import given_back, within_shards
 from rankwatch.extraction.execution.model_families import Adapter, unmasked_call
 from rankwatch.extraction.hooks.call_recorder import HeldCall
 from rankwatch.extraction.hooks.chained_calls import Several
 from rankwatch.extraction.inputs.tensor_copies import Copies
-from rankwatch.sampling.probe_sets import ProbeBatch
 
 ProbeForward = Callable[[nn.Module, Any], Any]
 

@@ -6,10 +6,10 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rankwatch.extraction.eval_sets.eval_set import ProbeSet, audio_probe_set
 from rankwatch.extraction.inputs.audio_files import padded_batches, read_files
 from rankwatch.extraction.inputs.utterance_keys import fingerprint
 from rankwatch.extraction.rows.row_labels import NONE, Labelled, Labels
-from rankwatch.sampling.probe_sets import ProbeSet, audio_probe_set
 
 
 class LabelledSet:

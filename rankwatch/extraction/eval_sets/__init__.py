@@ -1,0 +1,1 @@
+"""Evaluation sets: the small fixed sets of audio that readings are made on, and their forward passes."""
