@@ -20,11 +20,11 @@ _HOMES = {
     "estimate_rank": "rankwatch.numerics",
     "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
-    "Alarm": "rankwatch.monitor.reading",
+    "Alarm": "rankwatch.readings.reading",
     "AlarmEvent": "rankwatch.actions",
     "CollapseError": "rankwatch.actions",
-    "Protocol": "rankwatch.monitor.reading",
-    "Reading": "rankwatch.monitor.reading",
+    "Protocol": "rankwatch.readings.reading",
+    "Reading": "rankwatch.readings.reading",
 }
 
 __all__ = [
@@ -49,9 +49,11 @@ if TYPE_CHECKING:
     from rankwatch.inspection import inspect
     from rankwatch.lightning import RankWatch
     from rankwatch.loop import Watch
-    from rankwatch.monitor.reading import Alarm, Protocol, Reading
     from rankwatch.numerics import RankEstimate, estimate_rank
     from rankwatch.numerics.metrics import rankme
+    from rankwatch.readings.alarm import Alarm
+    from rankwatch.readings.protocol import Protocol
+    from rankwatch.readings.reading import Reading
 
 
 def __getattr__(name: str) -> Any:

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rankwatch.monitor.episodes import CRITICAL, WARNING, level_of
 from rankwatch.monitor.mute import loud
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.reading import Alarm
 from rankwatch.monitor.settings import Settings
+from rankwatch.readings.alarm import CRITICAL, WARNING, Alarm, level_of
 from rankwatch.runtime.diagnostics import CollapseWarning, Complaints, tell
 
 ENDED = "ended"

@@ -8,10 +8,10 @@ from typing import Any
 
 from rankwatch import __version__
 from rankwatch.monitor.engine import Monitor
-from rankwatch.monitor.reading import Alarm
-from rankwatch.monitor.report import Report, RunEnd
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.table import run_header
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.report import Report, RunEnd
 from rankwatch.reporting import reporters_for
 from rankwatch.reporting.reporter import ReporterGroup
 from rankwatch.runtime.diagnostics import tell

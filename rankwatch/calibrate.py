@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch.monitor.calibration import Calibration, Worst, conditions, unlike, worst
-from rankwatch.monitor.reading import Reading
 from rankwatch.monitor.warm_up import WarmUp
+from rankwatch.readings.reading import Reading
 from rankwatch.reporting.jsonl import read_jsonl, read_records
 
 _FEWEST = 12

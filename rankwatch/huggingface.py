@@ -11,8 +11,9 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.reading import Reading
 from rankwatch.runtime.diagnostics import tell
 from rankwatch.runtime.distributed import processes
 from rankwatch.session import Session

@@ -11,8 +11,9 @@ from pytorch_lightning import Callback
 
 from rankwatch.actions import AlarmEvent
 from rankwatch.monitor.detectors import Detector
-from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import LEVELS, Settings
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.reading import Reading
 from rankwatch.runtime.distributed import ProcessGroup, World
 from rankwatch.session import Session
 from rankwatch.trainer_facts import (

@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.reading import Reading
 from rankwatch.runtime.distributed import processes
 from rankwatch.session import Session
 from rankwatch.trainer_facts import learning_rate

@@ -17,10 +17,10 @@ from rankwatch.books import Books
 from rankwatch.extraction.eval_sets.eval_set import ProbeSet
 from rankwatch.monitor.checkpoints import LastHealthy
 from rankwatch.monitor.engine import Monitor
-from rankwatch.monitor.episodes import CRITICAL, NOTICE, WARNING
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.reading import Alarm, Reading
 from rankwatch.monitor.settings import Settings
+from rankwatch.readings.alarm import CRITICAL, NOTICE, WARNING, Alarm
+from rankwatch.readings.reading import Reading
 from rankwatch.reporting.tags import monitored, monitored_defaults
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.diagnostics import tell

@@ -13,8 +13,8 @@ from toys import Encoder, Module, loader, pl, trainer
 from rankwatch import AlarmEvent, CollapseError, RankWatch, Watch
 from rankwatch.actions import Alerts
 from rankwatch.monitor.mute import loud
-from rankwatch.monitor.reading import Alarm
 from rankwatch.monitor.settings import Settings
+from rankwatch.readings.alarm import Alarm
 from rankwatch.runtime.diagnostics import Complaints
 
 SETTINGS = {"every_n_steps": 1, "n_utterances": 8, "levels": ["frame"], "strict": True, "max_overhead": None}

@@ -9,7 +9,7 @@ import torch
 from toys import Encoder, Manual, Module, loader, pl, trainer
 
 from rankwatch import RankWatch, Watch
-from rankwatch.monitor.measure import measure
+from rankwatch.readings.measure import measure
 
 SETTINGS = {"every_n_steps": 3, "n_utterances": 16, "strict": True, "max_overhead": None}
 

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import Encoder, Module, loader, pl, trainer
 
 from rankwatch import RankWatch, Watch
-from rankwatch.monitor.measure import measure
+from rankwatch.readings.measure import measure
 
 pytestmark = pytest.mark.filterwarnings("ignore:RankWatch. the trainer has no logger")
 

@@ -11,9 +11,9 @@ from toys import Encoder, Module, Noise, collate, pl, trainer
 
 from rankwatch import RankWatch, Watch
 from rankwatch.monitor.evaluate import Evaluator
-from rankwatch.monitor.measure import measure
-from rankwatch.monitor.reading import Protocol
 from rankwatch.numerics import Sample
+from rankwatch.readings.measure import measure
+from rankwatch.readings.protocol import Protocol
 
 soundfile = pytest.importorskip("soundfile")
 

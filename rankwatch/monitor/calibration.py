@@ -12,8 +12,9 @@ from scipy.stats import beta
 
 from rankwatch.monitor.detectors import Detector, Falling, Moment, SuddenDrop, default_detectors
 from rankwatch.monitor.detectors.base import upper
-from rankwatch.monitor.history import History, Key, key_of
-from rankwatch.monitor.reading import Protocol, Reading
+from rankwatch.monitor.history import History
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading import Key, Reading, key_of
 
 _FORM = 1
 _CONDITIONS = (

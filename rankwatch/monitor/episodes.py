@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rankwatch.monitor.detectors.advice import MEANING, advice
 from rankwatch.monitor.detectors.base import Finding
-from rankwatch.monitor.history import Key
-from rankwatch.monitor.reading import Alarm
-
-NOTICE, WARNING, CRITICAL = "notice", "warning", "critical"
-_LEVEL = {NOTICE: 0, WARNING: 1, CRITICAL: 2}
-
-
-def level_of(alarms: Iterable[Alarm]) -> int:
-    """0 nothing (or notices), 1 warning, 2 critical."""
-    return max((_LEVEL[alarm.severity] for alarm in alarms), default=0)
+from rankwatch.readings.alarm import CRITICAL, NOTICE, Alarm, level_of
+from rankwatch.readings.reading import Key
 
 
 class Episodes:

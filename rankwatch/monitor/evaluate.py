@@ -9,23 +9,27 @@ from typing import Any
 import torch
 
 from rankwatch.extraction.rows.row_buffer import Key, Rows
-from rankwatch.monitor.codebooks import TRAIN, codebook_readings
 from rankwatch.monitor.detectors import default_detectors
-from rankwatch.monitor.episodes import CRITICAL, message_about
+from rankwatch.monitor.episodes import message_about
 from rankwatch.monitor.exchange import Exchanged, merge, pack_share
 from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
 from rankwatch.monitor.history import History
 from rankwatch.monitor.judge import Judge
-from rankwatch.monitor.labelled import Accuracies, with_accuracy
-from rankwatch.monitor.measure import measure
+from rankwatch.monitor.labelled import Accuracies
 from rankwatch.monitor.mute import MuteFile, loud
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.plateau import Plateau
-from rankwatch.monitor.reading import CODEBOOK, Alarm, Reading
-from rankwatch.monitor.report import Cost, Report
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.summary import health, summarise
+from rankwatch.monitor.summary import health
 from rankwatch.numerics import Sample
+from rankwatch.readings.alarm import CRITICAL, Alarm
+from rankwatch.readings.codebook_usage import TRAIN, codebook_readings
+from rankwatch.readings.layer_statistics import summarise
+from rankwatch.readings.measure import measure
+from rankwatch.readings.probe_accuracy import with_accuracy
+from rankwatch.readings.protocol import CODEBOOK
+from rankwatch.readings.reading import Reading
+from rankwatch.readings.report import Cost, Report
 from rankwatch.runtime.background_job import forks
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.distributed import Group

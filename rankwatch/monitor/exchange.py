@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from rankwatch.extraction.rows.row_buffer import Key, Rows
-from rankwatch.monitor.codebooks import Usage
-from rankwatch.monitor.reading import Protocol
+from rankwatch.readings.codebook_usage import Usage
+from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack, unpack
 
 

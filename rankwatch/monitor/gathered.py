@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rankwatch.extraction.rows.row_buffer import Window
-from rankwatch.monitor.codebooks import Usage
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.reading import Protocol
+from rankwatch.readings.codebook_usage import Usage
+from rankwatch.readings.protocol import Protocol
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rankwatch.monitor.reading import Reading
-
-Key = tuple[str, str, str]
-"""(source, level, layer)."""
+from rankwatch.readings.reading import Key, Reading, key_of
 
 WARMUP = 4
 """Readings at the start that serve as no reference: a short dip (or a high value of the initialisation) is normal."""
@@ -24,11 +21,6 @@ _LONGEST = 512  # readings kept of each curve: bounded memory and a small checkp
 _RECENT = 64  # sound readings that a reference is made of
 TRACKED = ("participation_ratio", "within_utterance_share", "probe_accuracy", "mean_share")
 """Metrics that detectors compare with their own past."""
-
-
-def key_of(reading: Reading) -> Key:
-    """The curve that a reading belongs to."""
-    return reading.source, reading.level, reading.layer
 
 
 @dataclass

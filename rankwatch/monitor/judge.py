@@ -9,10 +9,11 @@ from typing import Any
 
 from rankwatch.monitor.detectors import Detector, Finding, Moment, default_detectors
 from rankwatch.monitor.detectors.advice import advice
-from rankwatch.monitor.episodes import CRITICAL, NOTICE, WARNING, Episodes, level_of
-from rankwatch.monitor.history import History, Key, key_of
-from rankwatch.monitor.reading import Alarm, Reading
+from rankwatch.monitor.episodes import Episodes
+from rankwatch.monitor.history import History
 from rankwatch.monitor.warm_up import WarmUp
+from rankwatch.readings.alarm import CRITICAL, NOTICE, WARNING, Alarm, level_of
+from rankwatch.readings.reading import Key, Reading, key_of
 
 _ORDER = (NOTICE, WARNING, CRITICAL)
 _CLEAN = 3  # readings: NaN that comes and goes is one event

@@ -4,46 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from rankwatch.extraction.rows.row_buffer import Key, Rows
-from rankwatch.monitor.reading import Reading
-from rankwatch.numerics.probes import grouped_probe
-
-ACCURACY, MAJORITY, CHANCE = "probe_accuracy", "probe_majority", "probe_chance"
-LABELLED = "probe_rows"
-"""Names among `Reading.metrics`."""
+from rankwatch.extraction.rows.row_buffer import Key
+from rankwatch.readings.probe_accuracy import ACCURACY, LABELLED, MAJORITY
+from rankwatch.readings.reading import Reading
 
 _RECENT = 3  # readings whose median is what is held: one high value isn't
 _ERRORS = 2.0  # standard errors that a fall has to exceed
 _LOST = 0.25  # share of what was above the majority that a fall has to exceed
-
-
-def with_accuracy(reading: Reading, rows: Rows) -> Reading:
-    """The reading with the accuracy of a linear probe among its metrics, where its rows are labelled.
-
-    `rankwatch.numerics.probes.grouped_probe` of the unprojected rows that have a label: speakers are left out in turn, or
-    utterances where there are no speakers. 0.26 s for 2,048 rows of 768, 0.04 s for 512, on one core.
-
-    Four frames of each of 196 utterances (emodb, 67 phones, five speakers; 725 rows have a phone) read 0.34 on the
-    example's trained data2vec and 0.20 on its collapsing one (majority 0.10); frames that are drawn anew read 0.01 more
-    or less (standard deviation; 0.02 on an untrained model of 768 columns), eight frames 0.36 and 0.24. From reading to
-    reading the frames stay the same.
-
-    Args:
-        reading: Of these rows.
-        rows: As they were drawn.
-    """
-    if not rows.labels.shape[1]:
-        return reading
-    known = rows.labels[:, 0] >= 0
-    labels, speakers = rows.labels[known].unbind(dim=1)
-    groups = speakers if bool((speakers >= 0).all()) else rows.groups[known]
-    found = grouped_probe(rows.rows[known], labels, groups)
-    metrics = {ACCURACY: found.accuracy, MAJORITY: found.majority, CHANCE: found.chance, LABELLED: float(len(labels))}
-    return replace(reading, metrics={**reading.metrics, **metrics})
 
 
 @dataclass(frozen=True)

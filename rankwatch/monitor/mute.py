@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from rankwatch.monitor.reading import Alarm
+from rankwatch.readings.alarm import Alarm
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rankwatch.monitor.mute import loud
-from rankwatch.monitor.reading import Alarm, Protocol, Reading
-from rankwatch.monitor.report import Cost, Report
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading import Reading
+from rankwatch.readings.report import Cost, Report
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from rankwatch.monitor.history import TRACKED, History
-from rankwatch.monitor.reading import Alarm, Reading
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.reading import Reading
 
 
 @dataclass

@@ -3,40 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from rankwatch.monitor.detectors import Finding
-from rankwatch.monitor.history import WARMUP, History, Key, Series, key_of
-from rankwatch.monitor.reading import Reading
-
-# Metrics of which more is worse; of all others less is.
-_WORSE_WHEN_HIGH = frozenset({"mean_share", "first_direction_share", "dead_dimensions", "non_finite_share"})
-
-
-def summarise(readings: Iterable[Reading], headline: str) -> dict[str, float]:
-    """Minimum, median and worst over layers of every metric.
-
-    Returns:
-        ``"<level>/<metric>/<min|median|worst>"``, with ``"@source"`` behind the metric's name where the
-        source isn't the headline. Layers without a number are left out.
-    """
-    values: dict[str, list[float]] = defaultdict(list)
-    for reading in readings:
-        at = "" if reading.source == headline else f"@{reading.source}"
-        named = {"effective_rank": reading.effective_rank, "rankme": reading.rankme, **reading.metrics}
-        for metric, value in named.items():
-            if value is not None and math.isfinite(value):
-                values[f"{reading.level}/{metric}{at}"].append(value)
-    summary = {}
-    for name, column in values.items():
-        metric = name.split("/")[1].split("@")[0]
-        summary[f"{name}/min"] = float(min(column))
-        summary[f"{name}/median"] = float(np.median(column))
-        summary[f"{name}/worst"] = float(max(column) if metric in _WORSE_WHEN_HIGH else min(column))
-    return summary
+from rankwatch.monitor.history import WARMUP, History, Series
+from rankwatch.readings.reading import Key, Reading, key_of
 
 
 def health(readings: Sequence[Reading], history: History, findings: Mapping[Key, Finding], *, headline: str) -> float:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from rankwatch.extraction.model.layers import unwatched_teachers
 from rankwatch.monitor.gathering import Gathering
-from rankwatch.monitor.report import Cost, LayerRow, RunHeader
 from rankwatch.monitor.settings import Settings
+from rankwatch.readings.report import Cost, LayerRow, RunHeader
 
 
 def run_header(settings: Settings, gathering: Gathering, version: str, cost: Cost | None = None) -> RunHeader:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rankwatch.monitor.labelled import ACCURACY, LABELLED, MAJORITY
-from rankwatch.monitor.reading import CODEBOOK
-from rankwatch.monitor.report import RunHeader
+from rankwatch.readings.probe_accuracy import ACCURACY, LABELLED, MAJORITY
+from rankwatch.readings.protocol import CODEBOOK
+from rankwatch.readings.report import RunHeader
 from rankwatch.reporting.tags import RANK, STATISTICS, TRAIN, Tags, split_summary
 
 CHART_LIMIT = 60
@@ -72,7 +72,7 @@ def plan_charts(
         kept: Tags drawn already; they keep their place.
 
     Example:
-        >>> from rankwatch.monitor.report import LayerRow
+        >>> from rankwatch.readings.report import LayerRow
         >>> rows = [LayerRow(f"layers.{i}", f"L{i:02}", 768, "(B, T, C)", "mask") for i in range(25)]
         >>> header = RunHeader("RankWatch", "0.1.0", rows, ["frame", "utterance"], ["held_back"], 500)
         >>> len(plan_charts(header, ["frame/mean_share/worst"]).drawn)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.console import end_summary, start_table
 from rankwatch.reporting.jsonl import JsonlReporter
 from rankwatch.reporting.reporter import Reporter

@@ -6,8 +6,8 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-from rankwatch.monitor.reading import Alarm
-from rankwatch.monitor.report import LayerRow, Report, RunEnd, RunHeader
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.report import LayerRow, Report, RunEnd, RunHeader
 
 WIDTH = 110
 

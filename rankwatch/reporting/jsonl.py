@@ -28,8 +28,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rankwatch.monitor.reading import Protocol, Reading
-from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading import Reading
+from rankwatch.readings.report import Report, RunEnd, RunHeader
 
 
 class JsonlReporter:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rankwatch.monitor.reading import Alarm, Reading
-from rankwatch.monitor.report import Report, RunHeader
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.reading import Reading
+from rankwatch.readings.report import Report, RunHeader
 
 Image = npt.NDArray[np.uint8]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.readings.report import Report, RunEnd, RunHeader
 
 
 class Reporter(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.charts import CHART_LIMIT, plan_charts
 from rankwatch.reporting.tags import Tags, scalars
 

@@ -25,8 +25,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rankwatch.monitor.reading import CODEBOOK
-from rankwatch.monitor.report import Report, RunHeader
+from rankwatch.readings.protocol import CODEBOOK
+from rankwatch.readings.report import Report, RunHeader
 
 RANK = "effective_rank"
 STATISTICS = ("worst", "median", "min")

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rankwatch.monitor.reading import Alarm, Protocol
-from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting import pictures, text
 from rankwatch.reporting.charts import CHART_LIMIT, ChartPlan, custom_scalars, plan_charts
 from rankwatch.reporting.tags import Tags, scalars

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from rankwatch.monitor.labelled import ACCURACY, MAJORITY
-from rankwatch.monitor.reading import Alarm, Protocol, Reading
-from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.probe_accuracy import ACCURACY, MAJORITY
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading import Reading
+from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.console import end_summary, one_line
 from rankwatch.reporting.tags import Tags
 

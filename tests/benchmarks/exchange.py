@@ -50,8 +50,8 @@ from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack_share
 from rankwatch.monitor.gathered import Gathered
 from rankwatch.monitor.mute import MuteFile
-from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
+from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack
 from rankwatch.runtime.distributed import quota
 

@@ -2,7 +2,8 @@
 
 import math
 
-from rankwatch.monitor.reading import Protocol, Reading
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading import Reading
 
 
 def reading(step, rank, *, layer="layers.0", level="frame", source="held_back", half_width=None, **metrics):

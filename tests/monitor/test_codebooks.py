@@ -14,15 +14,15 @@ from toys import Encoder, Module, Noise, collate, loader, trainer
 
 from rankwatch import Watch
 from rankwatch.extraction.hooks.code_hooks import Draws
-from rankwatch.monitor.codebooks import Usage, read_usage
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack_share
 from rankwatch.monitor.gathered import Gathered
 from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
+from rankwatch.readings.codebook_usage import Usage, read_usage
+from rankwatch.readings.protocol import Protocol
 
 PROTOCOL = Protocol("train", "codebook", 512, 0, 0, None, mode="train")
 

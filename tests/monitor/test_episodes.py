@@ -1,7 +1,7 @@
 """One message for one event: when it begins, grows worse, and ends."""
 
-from rankwatch.monitor.episodes import Episodes, level_of, message_about
-from rankwatch.monitor.reading import Alarm
+from rankwatch.monitor.episodes import Episodes, message_about
+from rankwatch.readings.alarm import Alarm, level_of
 
 
 def alarm(severity="critical", layer="layers.1", since=10, kind="dimensional", level="frame", source="held_back"):

@@ -13,8 +13,8 @@ from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
 from rankwatch.monitor.gathered import Gathered
 from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
+from rankwatch.readings.protocol import Protocol
 
 SETTINGS = Settings(every_n_steps=10, n_utterances=64, max_overhead=None)
 LAYERS = ["layers.0", "layers.1"]

@@ -6,9 +6,9 @@ import torch
 from rankwatch.extraction.rows.row_buffer import Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
 from rankwatch.monitor.exchange import merge, pack_share
-from rankwatch.monitor.measure import measure
-from rankwatch.monitor.reading import Protocol
 from rankwatch.numerics import Sample
+from rankwatch.readings.measure import measure
+from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack, unpack
 
 KEY = ("held_back", "frame", "layers.0")

@@ -20,11 +20,12 @@ from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack_share
 from rankwatch.monitor.gathered import Gathered
-from rankwatch.monitor.labelled import Accuracies, with_accuracy
+from rankwatch.monitor.labelled import Accuracies
 from rankwatch.monitor.mute import MuteFile
-from rankwatch.monitor.reading import Protocol
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics.probes import grouped_probe
+from rankwatch.readings.probe_accuracy import with_accuracy
+from rankwatch.readings.protocol import Protocol
 
 NAMES = ("probe_accuracy", "probe_majority", "probe_chance")
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"

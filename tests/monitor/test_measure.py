@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.monitor.measure import measure
-from rankwatch.monitor.reading import Protocol
 from rankwatch.numerics import Sample
+from rankwatch.readings.measure import measure
+from rankwatch.readings.protocol import Protocol
 
 PROTOCOL = Protocol("held_back", "frame", 100, 4, 0, None)
 

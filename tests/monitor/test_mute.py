@@ -3,7 +3,7 @@
 import pytest
 
 from rankwatch.monitor.mute import MuteFile, loud
-from rankwatch.monitor.reading import Alarm
+from rankwatch.readings.alarm import Alarm
 
 KNOWN = ["encoder.layers.1", "encoder.layers.11", "dimensional", "slow_slide"]
 

@@ -11,7 +11,7 @@ from recipe import padded
 from torch import Tensor, nn
 
 from rankwatch import Watch
-from rankwatch.monitor.reading import Reading
+from rankwatch.readings.reading import Reading
 
 RAGGED = [9600, 6400, 8000, 4000, 7201, 5123]
 EQUAL = [6400] * 6

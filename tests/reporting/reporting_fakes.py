@@ -7,8 +7,10 @@ import statistics
 
 import numpy as np
 
-from rankwatch.monitor.reading import Alarm, Protocol, Reading
-from rankwatch.monitor.report import Cost, LayerRow, Report, RunEnd, RunHeader
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading import Reading
+from rankwatch.readings.report import Cost, LayerRow, Report, RunEnd, RunHeader
 
 WIDTH, POINTS = 768, 64
 LEVELS, SOURCES = ("frame", "utterance"), ("held_back", "music")

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from reporting_fakes import fake_header, fake_reading, fake_run
 
-from rankwatch.monitor.reading import Reading
-from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.readings.reading import Reading
+from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.jsonl import JsonlReporter, read_jsonl, read_records
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from reporting_fakes import fake_run
 
-from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.reporter import ReporterGroup
 
 

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from torch.utils.tensorboard import SummaryWriter
 
-from rankwatch.monitor.report import Report, RunEnd, RunHeader
+from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.tensorboard import TensorBoardReporter
 
 EVERYTHING = {"scalars": 0, "images": 0, "tensors": 0}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rankwatch.monitor.detectors.base import Finding, Moment, upper
 from rankwatch.monitor.history import Series
-from rankwatch.monitor.reading import Reading
+from rankwatch.readings.reading import Reading
 
 _SHARES = "one shared vector makes up {:.4%} of the embeddings' second moment"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rankwatch.monitor.history import Key, Series, key_of
-from rankwatch.monitor.reading import Reading
+from rankwatch.monitor.history import Series
+from rankwatch.readings.reading import Key, Reading, key_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from rankwatch.monitor.detectors.base import Finding, Moment, upper, with_interval
 from rankwatch.monitor.detectors.relative import changed_data
 from rankwatch.monitor.history import WARMUP, Series
-from rankwatch.monitor.reading import Reading
+from rankwatch.readings.reading import Reading
 
 _WITHIN = "within_utterance_share"
 

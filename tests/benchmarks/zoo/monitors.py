@@ -11,7 +11,9 @@ from record import History
 from rankwatch.monitor.detectors import Detector
 from rankwatch.monitor.history import History as Past
 from rankwatch.monitor.judge import Judge
-from rankwatch.monitor.reading import Alarm, Protocol, Reading
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading import Reading
 
 RANKME_THRESHOLD = 0.5
 """Share of the width below which plain train-mode RankMe is alarming: half, as nothing better is known beforehand."""

@@ -17,7 +17,8 @@ from typing import Any
 
 from catalogue import Run
 
-from rankwatch.monitor.reading import Protocol, Reading
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading import Reading
 
 METRICS = (
     "mean_share",

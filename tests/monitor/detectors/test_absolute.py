@@ -14,7 +14,8 @@ from rankwatch.monitor.detectors import (
     NonFinite,
     SharedVector,
 )
-from rankwatch.monitor.history import Series, key_of
+from rankwatch.monitor.history import Series
+from rankwatch.readings.reading import key_of
 
 HERE = Moment("held_back")
 

@@ -5,7 +5,7 @@ from curves import check, past_of
 from readings import reading
 
 from rankwatch.monitor.detectors import Falling, Moment, SlowSlide, Stalled, SuddenDrop, Unsteady
-from rankwatch.monitor.history import key_of
+from rankwatch.readings.reading import key_of
 
 FALLING = Falling(below=0.65, utterance_below=0.5, recovered=0.1)
 

@@ -7,7 +7,7 @@ from curves import check, past_of
 from readings import reading
 
 from rankwatch.monitor.detectors import Codebook, DataChanged, DomainGap, LayerApart, Moment, Temporal, Utterances
-from rankwatch.monitor.history import key_of
+from rankwatch.readings.reading import key_of
 
 
 def beside(now, others):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rankwatch.monitor.reading import Alarm, Reading
+from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.reading import Reading
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from rankwatch.monitor.reading import Protocol, Reading
 from rankwatch.numerics import Sample, Spectrum, analyse
 from rankwatch.numerics.rank import collapse_indicators as indicators
+from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading import Reading
 
 _SPECTRUM_POINTS = 64
 

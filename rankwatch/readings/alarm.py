@@ -1,0 +1,49 @@
+"""An alarm, its severities, and the level that several of them make together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rankwatch.readings.protocol import Level
+
+NOTICE, WARNING, CRITICAL = "notice", "warning", "critical"
+
+
+_LEVEL = {NOTICE: 0, WARNING: 1, CRITICAL: 2}
+
+
+def level_of(alarms: Iterable[Alarm]) -> int:
+    """0 nothing (or notices), 1 warning, 2 critical."""
+    return max((_LEVEL[alarm.severity] for alarm in alarms), default=0)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A detector's finding about one layer.
+
+    Attributes:
+        step: Optimiser step of the reading that raised it.
+        kind: What is wrong, in a word; see `rankwatch.monitor.detectors.advice`. A detector of one's own has its own.
+        severity: ``"notice"``, ``"warning"`` or ``"critical"``.
+        layer: The layer's path.
+        level: ``"frame"`` or ``"utterance"``.
+        source: Name of the probe set, or ``"train"``.
+        message: The evidence in one sentence, with numbers.
+        since: Step of the first reading of the breach.
+    """
+
+    step: int
+    kind: str
+    severity: str
+    layer: str
+    level: Level
+    source: str
+    message: str
+    since: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """One JSON record."""
+        return dataclasses.asdict(self)
