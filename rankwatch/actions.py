@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rankwatch.monitor.mute import loud
+from rankwatch.alarms.mute_file import loud
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, WARNING, Alarm, level_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rankwatch.monitor.calibration import Calibration, Worst, conditions, unlike, worst
-from rankwatch.monitor.warm_up import WarmUp
+from rankwatch.alarms.calibration import Calibration, Worst, conditions, unlike, worst
+from rankwatch.alarms.warm_up import WarmUp
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.jsonl import read_jsonl, read_records
 
@@ -33,7 +33,7 @@ def calibrate(
     """Choose thresholds below what healthy runs have shown.
 
     For each threshold, ``margin`` times the (`allowed` + 1)-th smallest of the runs' own worst values (see
-    `rankwatch.monitor.calibration.worst`), at least 0.1 and at most 0.9.
+    `rankwatch.alarms.calibration.worst`), at least 0.1 and at most 0.9.
 
     Args:
         paths: JSONL records of healthy runs, all of one recipe.

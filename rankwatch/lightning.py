@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import Callback
 
 from rankwatch.actions import AlarmEvent
-from rankwatch.monitor.detectors import Detector
+from rankwatch.alarms.detectors import Detector
 from rankwatch.monitor.settings import LEVELS, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
@@ -71,7 +71,7 @@ class RankWatch(_Base):
             episode of alarms begins, grows worse or ends; in a thread of its own.
         sensitivity: ``"low"``, ``"default"`` or ``"high"``: how soon an alarm is raised; or a file of thresholds that
             ``rankwatch calibrate`` has chosen from healthy runs of your own.
-        detectors: What raises alarms, instead of the defaults; see `rankwatch.monitor.detectors`.
+        detectors: What raises alarms, instead of the defaults; see `rankwatch.alarms.detectors`.
         max_overhead: Share of the run's wall time that watching may take. Where readings every `every_n_steps` would
             take more they are made less often, which is said; on all processes alike. A run is taken to last ten
             minutes at least, so that short ones have readings. None: never less often, reproducible to the step.

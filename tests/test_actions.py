@@ -12,7 +12,7 @@ from toys import Encoder, Module, loader, pl, trainer
 
 from rankwatch import AlarmEvent, CollapseError, RankWatch, Watch
 from rankwatch.actions import Alerts
-from rankwatch.monitor.mute import loud
+from rankwatch.alarms.mute_file import loud
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.runtime.diagnostics import Complaints

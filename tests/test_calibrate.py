@@ -5,9 +5,9 @@ import torch
 from toys import Encoder
 
 from rankwatch import Watch
+from rankwatch.alarms.calibration import Calibration
 from rankwatch.calibrate import calibrate
 from rankwatch.cli import main
-from rankwatch.monitor.calibration import Calibration
 
 
 def record(folder, seed=0, steps=13, **settings):

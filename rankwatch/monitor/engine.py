@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.monitor.codebooks import Codebooks
 from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
 from rankwatch.monitor.gathered import Evaluated, Gathered
 from rankwatch.monitor.gathering import Gathering
-from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.pending import Pending
 from rankwatch.monitor.settings import Settings

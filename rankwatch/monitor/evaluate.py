@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 
+from rankwatch.alarms.alarm_tracker import Judge
+from rankwatch.alarms.detectors import default_detectors
+from rankwatch.alarms.episodes import message_about
+from rankwatch.alarms.health import health
+from rankwatch.alarms.history import History
+from rankwatch.alarms.label_agreement import Accuracies
+from rankwatch.alarms.mute_file import MuteFile, loud
+from rankwatch.alarms.plateau import Plateau
 from rankwatch.extraction.rows.row_buffer import Key, Rows
-from rankwatch.monitor.detectors import default_detectors
-from rankwatch.monitor.episodes import message_about
 from rankwatch.monitor.exchange import Exchanged, merge, pack_share
 from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
-from rankwatch.monitor.history import History
-from rankwatch.monitor.judge import Judge
-from rankwatch.monitor.labelled import Accuracies
-from rankwatch.monitor.mute import MuteFile, loud
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.plateau import Plateau
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.summary import health
 from rankwatch.numerics import Sample
 from rankwatch.readings.alarm import CRITICAL, Alarm
 from rankwatch.readings.codebook_usage import TRAIN, codebook_readings

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rankwatch.monitor.mute import loud
+from rankwatch.alarms.mute_file import loud
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
@@ -27,7 +27,7 @@ class Outcome:
         next_step: Optimiser step of the next reading.
         refused: Sources that some process can't read at all, with the reason.
         notes: Sentences for the user, by subject; each subject is told once.
-        muted: Globs over layers and kinds of alarm that are muted; see `rankwatch.monitor.mute`.
+        muted: Globs over layers and kinds of alarm that are muted; see `rankwatch.alarms.mute_file`.
     """
 
     report: Report

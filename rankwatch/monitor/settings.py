@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rankwatch.monitor.calibration import Calibration
-from rankwatch.monitor.detectors import SENSITIVITIES, Detector, default_detectors
+from rankwatch.alarms.calibration import Calibration
+from rankwatch.alarms.detectors import SENSITIVITIES, Detector, default_detectors
 from rankwatch.numerics import choose_projection
 from rankwatch.runtime.import_path import import_function
 

@@ -86,7 +86,7 @@ class Report:
         readings: All readings of this step.
         alarms: Alarms that were raised at this step.
         open_alarms: All alarms that hold now, these included.
-        health: One number for the run, in [0, 1]: see `rankwatch.monitor.summary.health`.
+        health: One number for the run, in [0, 1]: see `rankwatch.alarms.health.health`.
         alarm_level: 0 nothing, 1 warning, 2 critical.
         summary: Aggregates over layers: ``"<level>/<metric>/<min|median|worst>"`` of the headline source,
             and with ``"@name"`` behind the metric for others.

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from readings import reading
 
-from rankwatch.monitor.calibration import Calibration, conditions, worst
-from rankwatch.monitor.detectors import Falling, SuddenDrop
-from rankwatch.monitor.history import History
-from rankwatch.monitor.judge import Judge
+from rankwatch.alarms.alarm_tracker import Judge
+from rankwatch.alarms.calibration import Calibration, conditions, worst
+from rankwatch.alarms.detectors import Falling, SuddenDrop
+from rankwatch.alarms.history import History
 
 
 def steps_of(ranks, **made):

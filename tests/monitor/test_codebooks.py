@@ -13,12 +13,12 @@ from torch import nn
 from toys import Encoder, Module, Noise, collate, loader, trainer
 
 from rankwatch import Watch
+from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.hooks.code_hooks import Draws
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack_share
 from rankwatch.monitor.gathered import Gathered
-from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.codebook_usage import Usage, read_usage

@@ -1,6 +1,6 @@
 """One message for one event: when it begins, grows worse, and ends."""
 
-from rankwatch.monitor.episodes import Episodes, message_about
+from rankwatch.alarms.episodes import Episodes, message_about
 from rankwatch.readings.alarm import Alarm, level_of
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from processes import Processes
 
+from rankwatch.alarms.detectors import Finding
+from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.rows.row_buffer import Window
 from rankwatch.extraction.rows.row_sampling import Drawn
-from rankwatch.monitor.detectors import Finding
 from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
 from rankwatch.monitor.gathered import Gathered
-from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol

@@ -5,9 +5,9 @@ import math
 import pytest
 from readings import reading
 
-from rankwatch.monitor.detectors import Falling, default_detectors
-from rankwatch.monitor.history import History
-from rankwatch.monitor.judge import Judge
+from rankwatch.alarms.alarm_tracker import Judge
+from rankwatch.alarms.detectors import Falling, default_detectors
+from rankwatch.alarms.history import History
 
 
 def run(curves, rates=None, **made):

@@ -11,17 +11,17 @@ from processes import Processes
 from readings import reading
 from toys import Encoder, Noise, collate
 
+from rankwatch.alarms import label_agreement as labelled
+from rankwatch.alarms.label_agreement import Accuracies
+from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.row_buffer import Rows, Window
 from rankwatch.extraction.rows.row_labels import Labelled, Labels, unlabelled
 from rankwatch.extraction.rows.row_sampling import Drawn
-from rankwatch.monitor import labelled
 from rankwatch.monitor.engine import Monitor
 from rankwatch.monitor.evaluate import Evaluator
 from rankwatch.monitor.exchange import merge, pack_share
 from rankwatch.monitor.gathered import Gathered
-from rankwatch.monitor.labelled import Accuracies
-from rankwatch.monitor.mute import MuteFile
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics.probes import grouped_probe
 from rankwatch.readings.probe_accuracy import with_accuracy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rankwatch.monitor.mute import MuteFile, loud
+from rankwatch.alarms.mute_file import MuteFile, loud
 from rankwatch.readings.alarm import Alarm
 
 KNOWN = ["encoder.layers.1", "encoder.layers.11", "dimensional", "slow_slide"]

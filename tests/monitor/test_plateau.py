@@ -5,8 +5,8 @@ import math
 import pytest
 from readings import reading
 
-from rankwatch.monitor.history import History
-from rankwatch.monitor.plateau import Plateau
+from rankwatch.alarms.history import History
+from rankwatch.alarms.plateau import Plateau
 
 
 def notices(columns, alarmed=False, **made):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rankwatch.monitor.warm_up import WarmUp
+from rankwatch.alarms.warm_up import WarmUp
 
 
 @pytest.mark.parametrize(

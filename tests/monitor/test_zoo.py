@@ -17,8 +17,8 @@ import monitors  # noqa: E402
 from harm import harm  # noqa: E402
 from record import read  # noqa: E402
 
-from rankwatch.monitor.history import History as Past  # noqa: E402
-from rankwatch.monitor.judge import Judge  # noqa: E402
+from rankwatch.alarms.alarm_tracker import Judge  # noqa: E402
+from rankwatch.alarms.history import History as Past  # noqa: E402
 from rankwatch.readings.reading import key_of  # noqa: E402
 
 HISTORIES = {path.name.removesuffix(".jsonl.gz"): path for path in sorted((ZOO / "histories").glob("*.jsonl.gz"))}

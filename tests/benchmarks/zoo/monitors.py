@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from record import History
 
-from rankwatch.monitor.detectors import Detector
-from rankwatch.monitor.history import History as Past
-from rankwatch.monitor.judge import Judge
+from rankwatch.alarms.alarm_tracker import Judge
+from rankwatch.alarms.detectors import Detector
+from rankwatch.alarms.history import History as Past
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading

@@ -21,7 +21,7 @@ from monitors import Found
 from record import History, read
 from scipy.stats import beta
 
-from rankwatch.monitor.detectors import SENSITIVITIES, default_detectors
+from rankwatch.alarms.detectors import SENSITIVITIES, default_detectors
 
 HERE = Path(__file__).resolve().parent
 OTHERS: dict[str, Callable[[History], Found]] = {

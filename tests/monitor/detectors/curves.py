@@ -2,8 +2,8 @@
 
 from readings import reading
 
-from rankwatch.monitor.detectors import Moment
-from rankwatch.monitor.history import Series
+from rankwatch.alarms.detectors import Moment
+from rankwatch.alarms.history import Series
 
 
 def past_of(ranks, warming=False, **made):

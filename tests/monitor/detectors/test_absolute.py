@@ -5,7 +5,7 @@ import math
 import pytest
 from readings import reading
 
-from rankwatch.monitor.detectors import (
+from rankwatch.alarms.detectors import (
     Constant,
     Converging,
     DeadDimensions,
@@ -14,7 +14,7 @@ from rankwatch.monitor.detectors import (
     NonFinite,
     SharedVector,
 )
-from rankwatch.monitor.history import Series
+from rankwatch.alarms.history import Series
 from rankwatch.readings.reading import key_of
 
 HERE = Moment("held_back")

@@ -4,7 +4,7 @@ import pytest
 from curves import check, past_of
 from readings import reading
 
-from rankwatch.monitor.detectors import Falling, Moment, SlowSlide, Stalled, SuddenDrop, Unsteady
+from rankwatch.alarms.detectors import Falling, Moment, SlowSlide, Stalled, SuddenDrop, Unsteady
 from rankwatch.readings.reading import key_of
 
 FALLING = Falling(below=0.65, utterance_below=0.5, recovered=0.1)

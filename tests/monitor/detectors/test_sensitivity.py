@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from rankwatch.monitor.detectors import Constant, FewDimensions, NonFinite, SharedVector, default_detectors
-from rankwatch.monitor.detectors.advice import ADVICE
+from rankwatch.alarms.detectors import Constant, FewDimensions, NonFinite, SharedVector, default_detectors
+from rankwatch.alarms.detectors.explanations import ADVICE
 
 
 def test_every_kind_has_words_of_its_own():

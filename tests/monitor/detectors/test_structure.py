@@ -6,7 +6,7 @@ import pytest
 from curves import check, past_of
 from readings import reading
 
-from rankwatch.monitor.detectors import Codebook, DataChanged, DomainGap, LayerApart, Moment, Temporal, Utterances
+from rankwatch.alarms.detectors import Codebook, DataChanged, DomainGap, LayerApart, Moment, Temporal, Utterances
 from rankwatch.readings.reading import key_of
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankwatch.monitor.detectors.base import Finding, Moment, upper, with_interval
-from rankwatch.monitor.detectors.relative import changed_data
-from rankwatch.monitor.history import WARMUP, Series
+from rankwatch.alarms.detectors.base import Finding, Moment, upper, with_interval
+from rankwatch.alarms.detectors.relative import changed_data
+from rankwatch.alarms.history import WARMUP, Series
 from rankwatch.readings.reading import Reading
 
 _WITHIN = "within_utterance_share"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rankwatch.monitor.detectors.absolute import (
+from rankwatch.alarms.detectors.absolute import (
     Constant,
     Converging,
     DeadDimensions,
@@ -13,9 +13,9 @@ from rankwatch.monitor.detectors.absolute import (
     NonFinite,
     SharedVector,
 )
-from rankwatch.monitor.detectors.base import Detector
-from rankwatch.monitor.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop, Unsteady
-from rankwatch.monitor.detectors.structure import Codebook, DataChanged, DomainGap, LayerApart, Temporal, Utterances
+from rankwatch.alarms.detectors.base import Detector
+from rankwatch.alarms.detectors.comparative import Codebook, DataChanged, DomainGap, LayerApart, Temporal, Utterances
+from rankwatch.alarms.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop, Unsteady
 
 SENSITIVITIES = ("low", "default", "high")
 
@@ -80,7 +80,7 @@ def default_detectors(sensitivity: str = "default") -> tuple[Detector, ...]:
         ValueError: For another word.
 
     Example:
-        >>> from rankwatch.monitor.detectors import Falling
+        >>> from rankwatch.alarms.detectors import Falling
         >>> next(d.below for d in default_detectors("high") if isinstance(d, Falling))
         0.75
     """

@@ -7,11 +7,11 @@ from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from rankwatch.monitor.detectors import Detector, Finding, Moment, default_detectors
-from rankwatch.monitor.detectors.advice import advice
-from rankwatch.monitor.episodes import Episodes
-from rankwatch.monitor.history import History
-from rankwatch.monitor.warm_up import WarmUp
+from rankwatch.alarms.detectors import Detector, Finding, Moment, default_detectors
+from rankwatch.alarms.detectors.explanations import advice
+from rankwatch.alarms.episodes import Episodes
+from rankwatch.alarms.history import History
+from rankwatch.alarms.warm_up import WarmUp
 from rankwatch.readings.alarm import CRITICAL, NOTICE, WARNING, Alarm, level_of
 from rankwatch.readings.reading import Key, Reading, key_of
 

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from scipy.stats import beta
 
-from rankwatch.monitor.detectors import Detector, Falling, Moment, SuddenDrop, default_detectors
-from rankwatch.monitor.detectors.base import upper
-from rankwatch.monitor.history import History
+from rankwatch.alarms.detectors import Detector, Falling, Moment, SuddenDrop, default_detectors
+from rankwatch.alarms.detectors.base import upper
+from rankwatch.alarms.history import History
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Key, Reading, key_of
 

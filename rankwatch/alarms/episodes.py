@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rankwatch.monitor.detectors.advice import MEANING, advice
-from rankwatch.monitor.detectors.base import Finding
+from rankwatch.alarms.detectors.base import Finding
+from rankwatch.alarms.detectors.explanations import MEANING, advice
 from rankwatch.readings.alarm import CRITICAL, NOTICE, Alarm, level_of
 from rankwatch.readings.reading import Key
 

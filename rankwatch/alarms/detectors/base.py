@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rankwatch.monitor.history import Series
+from rankwatch.alarms.history import Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rankwatch.monitor.detectors import Finding
-from rankwatch.monitor.history import WARMUP, History, Series
+from rankwatch.alarms.detectors import Finding
+from rankwatch.alarms.history import WARMUP, History, Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
 

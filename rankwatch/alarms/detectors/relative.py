@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankwatch.monitor.detectors.base import Finding, Moment, upper, with_interval
-from rankwatch.monitor.history import WARMUP, Series
+from rankwatch.alarms.detectors.base import Finding, Moment, upper, with_interval
+from rankwatch.alarms.history import WARMUP, Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
 _AGREES = 0.8  # what is left of an indicator that agrees, at most

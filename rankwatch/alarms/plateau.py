@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rankwatch.monitor.history import TRACKED, History
+from rankwatch.alarms.history import TRACKED, History
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 

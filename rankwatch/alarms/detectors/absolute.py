@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rankwatch.monitor.detectors.base import Finding, Moment, upper
-from rankwatch.monitor.history import Series
+from rankwatch.alarms.detectors.base import Finding, Moment, upper
+from rankwatch.alarms.history import Series
 from rankwatch.readings.reading import Reading
 
 _SHARES = "one shared vector makes up {:.4%} of the embeddings' second moment"

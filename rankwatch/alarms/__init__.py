@@ -1,0 +1,1 @@
+"""Floor 3: from readings to alarms: history, detectors, tracking, episodes."""
