@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch import __version__
-from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.table import run_header
 from rankwatch.readings.alarm import Alarm

@@ -19,7 +19,7 @@ from rankwatch.extraction.hooks.replayable_calls import backbone_candidates
 from rankwatch.extraction.inputs.containers import map_tensors
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.model.module_paths import can_fire
-from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.table import run_header
 from rankwatch.reporting.console import start_table

@@ -16,7 +16,7 @@ from rankwatch.actions import Alerts, CollapseError
 from rankwatch.books import Books
 from rankwatch.extraction.eval_sets.eval_set import ProbeSet
 from rankwatch.monitor.checkpoints import LastHealthy
-from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, NOTICE, WARNING, Alarm

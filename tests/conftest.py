@@ -24,4 +24,4 @@ def _beside_the_training(monkeypatch):
 
     Those in processes of their own and the fixtures of whole modules see it wait.
     """
-    monkeypatch.setattr("rankwatch.monitor.engine.WAITS_ON_CPU", False)
+    monkeypatch.setattr("rankwatch.monitor.monitor.WAITS_ON_CPU", False)

@@ -16,7 +16,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from toys import Encoder, Module, Noise, collate, pl, trainer
 
-import rankwatch.monitor.exchange
+import rankwatch.monitor.reading_exchange
 import rankwatch.runtime.reading_schedule
 from rankwatch import CollapseError, RankWatch, Watch
 from rankwatch.monitor.settings import Settings

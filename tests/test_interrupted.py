@@ -38,7 +38,7 @@ def test_ctrl_c_while_an_outcome_is_waited_for_loses_nothing(tmp_path, monkeypat
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rankwatch.monitor.evaluate.measure", slow)
+    monkeypatch.setattr("rankwatch.monitor.evaluator.measure", slow)
     monkeypatch.setattr("rankwatch.runtime.background_job.Job.result", interrupted)
     model = Encoder()
     watch = Watch(model, tmp_path, **SETTINGS)
@@ -110,7 +110,7 @@ def test_at_a_failing_end_all_is_closed(tmp_path, monkeypatch):
         with watch.batch(batch):
             model(*batch)
         watch.step()
-    monkeypatch.setattr("rankwatch.monitor.evaluate.Evaluator.evaluate", explode)
+    monkeypatch.setattr("rankwatch.monitor.evaluator.Evaluator.evaluate", explode)
     with pytest.raises(FloatingPointError):
         watch.close()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

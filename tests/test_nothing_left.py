@@ -264,7 +264,7 @@ def test_no_hook_and_no_thread_outlives_the_fit(tmp_path, monkeypatch, error, sl
         return measure(*args, **kwargs)
 
     if slow:
-        monkeypatch.setattr("rankwatch.monitor.evaluate.measure", measured_slowly)
+        monkeypatch.setattr("rankwatch.monitor.evaluator.measure", measured_slowly)
     module = Module()
     callback = RankWatch(every_n_steps=3, watch_train=True, levels=["frame"], **SETTINGS)
     end = BreakOff(error)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from toys import Encoder, Module, Noise, collate, pl, trainer
 
 from rankwatch import RankWatch, Watch
-from rankwatch.monitor.evaluate import Evaluator
+from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.numerics import Sample
 from rankwatch.readings.measure import measure
 from rankwatch.readings.protocol import Protocol

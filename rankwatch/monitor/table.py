@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rankwatch.extraction.model.layers import unwatched_teachers
-from rankwatch.monitor.gathering import Gathering
+from rankwatch.monitor.row_collector import Gathering
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.report import Cost, LayerRow, RunHeader
 

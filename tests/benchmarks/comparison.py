@@ -34,7 +34,7 @@ from torch import Tensor
 from transformers import HubertConfig, HubertModel
 
 from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_files
-from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import effective_rank
 

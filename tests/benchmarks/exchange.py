@@ -47,9 +47,9 @@ from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.rows.row_buffer import Key, Rows, Window
 from rankwatch.extraction.rows.row_labels import unlabelled
 from rankwatch.extraction.rows.row_sampling import Drawn
-from rankwatch.monitor.evaluate import Evaluator
-from rankwatch.monitor.exchange import merge, pack_share
-from rankwatch.monitor.gathered import Gathered
+from rankwatch.monitor.evaluator import Evaluator
+from rankwatch.monitor.pending_reading import Gathered
+from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack

@@ -15,11 +15,11 @@ from toys import Encoder, Module, Noise, collate, loader, trainer
 from rankwatch import Watch
 from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.hooks.code_hooks import Draws
-from rankwatch.monitor.engine import Monitor
-from rankwatch.monitor.evaluate import Evaluator
-from rankwatch.monitor.exchange import merge, pack_share
-from rankwatch.monitor.gathered import Gathered
+from rankwatch.monitor.evaluator import Evaluator
+from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
+from rankwatch.monitor.pending_reading import Gathered
+from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.codebook_usage import Usage, read_usage
 from rankwatch.readings.protocol import Protocol

@@ -7,7 +7,7 @@ import torch
 from toys import Encoder, Noise, collate
 
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
-from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.monitor.table import run_header
 

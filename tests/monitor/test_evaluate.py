@@ -10,9 +10,9 @@ from rankwatch.alarms.detectors import Finding
 from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.rows.row_buffer import Window
 from rankwatch.extraction.rows.row_sampling import Drawn
-from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
-from rankwatch.monitor.gathered import Gathered
+from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
+from rankwatch.monitor.pending_reading import Gathered
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
 

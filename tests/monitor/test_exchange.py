@@ -5,7 +5,7 @@ import torch
 
 from rankwatch.extraction.rows.row_buffer import Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
-from rankwatch.monitor.exchange import merge, pack_share
+from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.numerics import Sample
 from rankwatch.readings.measure import measure
 from rankwatch.readings.protocol import Protocol

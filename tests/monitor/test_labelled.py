@@ -18,10 +18,10 @@ from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.row_buffer import Rows, Window
 from rankwatch.extraction.rows.row_labels import Labelled, Labels, unlabelled
 from rankwatch.extraction.rows.row_sampling import Drawn
-from rankwatch.monitor.engine import Monitor
-from rankwatch.monitor.evaluate import Evaluator
-from rankwatch.monitor.exchange import merge, pack_share
-from rankwatch.monitor.gathered import Gathered
+from rankwatch.monitor.evaluator import Evaluator
+from rankwatch.monitor.monitor import Monitor
+from rankwatch.monitor.pending_reading import Gathered
+from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics.probes import grouped_probe
 from rankwatch.readings.probe_accuracy import with_accuracy

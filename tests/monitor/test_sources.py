@@ -7,7 +7,7 @@ import pytest
 import torch
 from toys import Encoder, Noise, collate
 
-from rankwatch.monitor.engine import Monitor
+from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
 
 soundfile = pytest.importorskip("soundfile")

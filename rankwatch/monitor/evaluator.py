@@ -17,9 +17,9 @@ from rankwatch.alarms.label_agreement import Accuracies
 from rankwatch.alarms.mute_file import MuteFile, loud
 from rankwatch.alarms.plateau import Plateau
 from rankwatch.extraction.rows.row_buffer import Key, Rows
-from rankwatch.monitor.exchange import Exchanged, merge, pack_share
-from rankwatch.monitor.gathered import Evaluated, Gathered, Trouble
 from rankwatch.monitor.outcome import Outcome
+from rankwatch.monitor.pending_reading import Evaluated, Gathered, Trouble
+from rankwatch.monitor.reading_exchange import Exchanged, merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import Sample
 from rankwatch.readings.alarm import CRITICAL, Alarm

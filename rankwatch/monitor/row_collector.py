@@ -21,8 +21,8 @@ from rankwatch.extraction.rows.row_buffer import Window
 from rankwatch.extraction.rows.row_extraction import Observer
 from rankwatch.extraction.rows.training_rows import TrainPass
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
+from rankwatch.monitor.eval_set_loading import named_probe_sets
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.sources import named_probe_sets
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.diagnostics import Complaints
 from rankwatch.runtime.distributed import Group, World, quota

@@ -12,12 +12,11 @@ from typing import Any
 from torch import nn
 
 from rankwatch.alarms.mute_file import MuteFile
-from rankwatch.monitor.codebooks import Codebooks
-from rankwatch.monitor.evaluate import Evaluator, ExchangeFailedError
-from rankwatch.monitor.gathered import Evaluated, Gathered
-from rankwatch.monitor.gathering import Gathering
+from rankwatch.monitor.codebook_collector import Codebooks
+from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.pending import Pending
+from rankwatch.monitor.pending_reading import Evaluated, Gathered, Pending
+from rankwatch.monitor.row_collector import Gathering
 from rankwatch.monitor.settings import Settings
 from rankwatch.runtime.background_job import Job
 from rankwatch.runtime.default_device import DefaultDevice, on_the_cpu

@@ -1,0 +1,103 @@
+"""A reading whose rows are drawn and whose outcome isn't handed over yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rankwatch.extraction.rows.row_buffer import Window
+from rankwatch.monitor.outcome import Outcome
+from rankwatch.readings.codebook_usage import Usage
+from rankwatch.readings.protocol import Protocol
+from rankwatch.runtime.background_job import Job
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What is being worked on, or was when the run was interrupted.
+
+    Attributes:
+        step: Optimiser steps taken when its rows were drawn.
+        due: When its outcome is handed over: fixed beforehand, so the same on all processes and in every rerun,
+            however long the work takes.
+        work: The job, or from before an interruption what came of it.
+    """
+
+    step: int
+    due: int
+    work: Job[Evaluated] | Evaluated
+
+    def fetch(self) -> Evaluated:
+        """Wait for it; raises what went wrong."""
+        return self.work if isinstance(self.work, Evaluated) else self.work.result()
+
+    def there(self, seconds: float) -> bool:
+        """Whether it is done, after at most so many seconds."""
+        return isinstance(self.work, Evaluated) or self.work.wait(seconds)
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Plain values; waits for it. None where it has failed."""
+        try:
+            outcome = self.fetch().outcome
+        except Exception:  # is told when it is due
+            return None
+        return {"step": self.step, "due": self.due, "outcome": outcome.to_plain()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Pending:
+        """What `state_dict` was called on, done."""
+        return cls(state["step"], state["due"], Evaluated(Outcome.from_plain(state["outcome"])))
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What one process has for a reading.
+
+    Attributes:
+        step: Optimiser steps taken.
+        windows: Rows, by source; given up as they are worked on.
+        protocols: The conditions, by source and level.
+        refused: Sources that can't be read at all, with the reason.
+        error: What went wrong with others this time, or empty.
+        elapsed: Seconds that the run has lasted.
+        spent: Of these, what the callback has taken.
+        beside: Whether decompositions take time from the training: the model is on the CPU too.
+        rate: Learning rate, where it is known.
+        usages: Codes used in the training pass, by quantizer.
+    """
+
+    step: int
+    windows: Sequence[Window] = ()
+    protocols: Mapping[tuple[str, str], Protocol] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+    elapsed: float = 0.0
+    spent: float = 0.0
+    beside: bool = False
+    rate: float | None = None
+    usages: Mapping[str, Usage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something of this process's own that failed, to be told by the thread in which the user's code runs."""
+
+    subject: str
+    message: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What came of it.
+
+    Attributes:
+        outcome: The same on all processes.
+        troubles: This process's own.
+        seconds: What it took here, by part.
+    """
+
+    outcome: Outcome
+    troubles: Sequence[Trouble] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
