@@ -21,8 +21,8 @@ _HOMES = {
     "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
     "Alarm": "rankwatch.readings.reading",
-    "AlarmEvent": "rankwatch.actions",
-    "CollapseError": "rankwatch.actions",
+    "AlarmEvent": "rankwatch.run.alarm_actions",
+    "CollapseError": "rankwatch.run.alarm_actions",
     "Protocol": "rankwatch.readings.reading",
     "Reading": "rankwatch.readings.reading",
 }
@@ -44,7 +44,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from rankwatch.actions import AlarmEvent, CollapseError
     from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
     from rankwatch.inspection import inspect
     from rankwatch.lightning import RankWatch
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from rankwatch.readings.alarm import Alarm
     from rankwatch.readings.protocol import Protocol
     from rankwatch.readings.reading import Reading
+    from rankwatch.run.alarm_actions import AlarmEvent, CollapseError
 
 
 def __getattr__(name: str) -> Any:

@@ -14,10 +14,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
+from rankwatch.run.optimizers import learning_rate
+from rankwatch.run.session import Session
 from rankwatch.runtime.diagnostics import tell
 from rankwatch.runtime.distributed import processes
-from rankwatch.session import Session
-from rankwatch.trainer_facts import learning_rate
 
 _UNSEEN = ()  # the batch, which callbacks of this Trainer are not given; None would be a loader that gives nothing
 

@@ -21,8 +21,8 @@ from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.model.module_paths import can_fire
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.table import run_header
 from rankwatch.reporting.console import start_table
+from rankwatch.run.startup_table import run_header
 
 _SECONDS = (2.0, 1.25)  # two utterances, of which one is padded
 

@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pytorch_lightning import Callback
 
-from rankwatch.actions import AlarmEvent
 from rankwatch.alarms.detectors import Detector
 from rankwatch.monitor.settings import LEVELS, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
+from rankwatch.run.alarm_actions import AlarmEvent
+from rankwatch.run.lightning_trainer import as_in_training, builds_late, checkpoints, own_folder, what_training_calls
+from rankwatch.run.optimizers import OptimiserSteps, learning_rate
+from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import ProcessGroup, World
-from rankwatch.session import Session
-from rankwatch.trainer_facts import (
-    OptimiserSteps,
-    as_in_training,
-    builds_late,
-    checkpoints,
-    learning_rate,
-    own_folder,
-    what_training_calls,
-)
 
 if TYPE_CHECKING:
     _Base = Callback

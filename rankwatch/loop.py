@@ -14,9 +14,9 @@ from torch.utils.tensorboard import SummaryWriter
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
+from rankwatch.run.optimizers import learning_rate
+from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import processes
-from rankwatch.session import Session
-from rankwatch.trainer_facts import learning_rate
 
 
 class Watch:

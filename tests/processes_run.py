@@ -20,8 +20,8 @@ import rankwatch.monitor.reading_exchange
 import rankwatch.runtime.reading_schedule
 from rankwatch import CollapseError, RankWatch, Watch
 from rankwatch.monitor.settings import Settings
+from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import ProcessGroup
-from rankwatch.session import Session
 
 STEPS = 12
 

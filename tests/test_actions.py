@@ -11,10 +11,10 @@ import torch
 from toys import Encoder, Module, loader, pl, trainer
 
 from rankwatch import AlarmEvent, CollapseError, RankWatch, Watch
-from rankwatch.actions import Alerts
 from rankwatch.alarms.mute_file import loud
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
+from rankwatch.run.alarm_actions import Alerts
 from rankwatch.runtime.diagnostics import Complaints
 
 SETTINGS = {"every_n_steps": 1, "n_utterances": 8, "levels": ["frame"], "strict": True, "max_overhead": None}
@@ -161,7 +161,7 @@ def test_the_users_function_hears_of_an_episodes_beginning_and_end(tmp_path):
 
 
 def test_a_function_that_hangs_holds_up_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("rankwatch.actions._PATIENCE", 0.3)
+    monkeypatch.setattr("rankwatch.run.alarm_actions._PATIENCE", 0.3)
     release, heard = threading.Event(), []
 
     def hang(event):

@@ -1,4 +1,4 @@
-"""The monitor: gather, evaluate beside the training, hand over. Knows no trainer; `rankwatch.session` calls it."""
+"""The monitor: gather, evaluate beside the training, hand over. Knows no trainer; `rankwatch.run.session` calls it."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rankwatch.monitor.checkpoints import LastHealthy
+from rankwatch.run.healthy_checkpoint import LastHealthy
 
 
 def _save(path, text):

@@ -9,7 +9,7 @@ from toys import Encoder, Noise, collate
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.table import run_header
+from rankwatch.run.startup_table import run_header
 
 
 class Identity(torch.nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from toys import pl, trainer
 
-import rankwatch.books
+import rankwatch.run.run_reporters
 from rankwatch import RankWatch
 from rankwatch.extraction.valid_frames.valid_lengths import Valid
 
@@ -88,7 +88,7 @@ def pretrain(
     with monkeypatch.context() as patch, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         patch.setattr(rankwatch.extraction.observe, "resolve_lengths", spy)
-        patch.setattr(rankwatch.books, "tell", lambda text: setattr(run, "table", run.table or text))
+        patch.setattr(rankwatch.run.run_reporters, "tell", lambda text: setattr(run, "table", run.table or text))
         run.module = _fit(make, batches, folder / "watched", [run.watch], arguments)
     run.said = [str(w.message) for w in caught if str(w.message).startswith("RankWatch")]
     for (name, ours), theirs in zip(run.module.state_dict().items(), plain.state_dict().values(), strict=True):

@@ -9,11 +9,11 @@ from typing import Any
 from rankwatch import __version__
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
-from rankwatch.monitor.table import run_header
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.report import Report, RunEnd
 from rankwatch.reporting import reporters_for
 from rankwatch.reporting.reporter import ReporterGroup
+from rankwatch.run.startup_table import run_header
 from rankwatch.runtime.diagnostics import tell
 
 

@@ -12,16 +12,16 @@ from typing import Any, NoReturn
 
 from torch import nn
 
-from rankwatch.actions import Alerts, CollapseError
-from rankwatch.books import Books
 from rankwatch.extraction.eval_sets.eval_set import ProbeSet
-from rankwatch.monitor.checkpoints import LastHealthy
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, NOTICE, WARNING, Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.tags import monitored, monitored_defaults
+from rankwatch.run.alarm_actions import Alerts, CollapseError
+from rankwatch.run.healthy_checkpoint import LastHealthy
+from rankwatch.run.run_reporters import Books
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.diagnostics import tell
 from rankwatch.runtime.distributed import Group, World
