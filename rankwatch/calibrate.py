@@ -11,7 +11,7 @@ from typing import Any
 from rankwatch.alarms.calibration import Calibration, Worst, conditions, unlike, worst
 from rankwatch.alarms.warm_up import WarmUp
 from rankwatch.readings.reading import Reading
-from rankwatch.reporting.jsonl import read_jsonl, read_records
+from rankwatch.reporting.jsonl_records import read_jsonl, read_records
 
 _FEWEST = 12
 """Readings that a run needs: fewer are hardly more than the warm-up."""

@@ -8,7 +8,7 @@ import pytest
 from reporting_fakes import fake_header, fake_run
 
 from rankwatch.readings.report import Report, RunHeader
-from rankwatch.reporting.charts import METRIC_ORDER, ChartPlan, custom_scalars, plan_charts
+from rankwatch.reporting.chart_plan import METRIC_ORDER, ChartPlan, custom_scalars, plan_charts
 from rankwatch.reporting.tags import Tags, scalars
 
 

@@ -17,7 +17,7 @@ from reporting_fakes import fake_header, fake_reading, fake_run
 
 from rankwatch.readings.reading import Reading
 from rankwatch.readings.report import Report, RunEnd, RunHeader
-from rankwatch.reporting.jsonl import JsonlReporter, read_jsonl, read_records
+from rankwatch.reporting.jsonl_records import JsonlReporter, read_jsonl, read_records
 
 
 def write(path: Path, header: RunHeader, reports: list[Report], end: RunEnd | None = None) -> None:

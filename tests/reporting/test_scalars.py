@@ -8,7 +8,7 @@ from pathlib import Path
 from pytorch_lightning.loggers import CSVLogger
 from reporting_fakes import fake_run
 
-from rankwatch.reporting.scalars import ScalarReporter
+from rankwatch.reporting.scalar_loggers import ScalarReporter
 
 
 class Logger:

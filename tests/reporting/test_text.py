@@ -7,8 +7,8 @@ import math
 
 from reporting_fakes import fake_header, fake_reading, fake_run
 
+from rankwatch.reporting.markdown_text import layers_text, protocols_text, readings_text, status_text, table
 from rankwatch.reporting.tags import Tags
-from rankwatch.reporting.text import layers_text, protocols_text, readings_text, status_text, table
 
 
 def test_tables_have_as_many_cells_in_every_row_whatever_stands_in_them() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rankwatch import Watch
 from rankwatch.numerics.probes import linear_probe
-from rankwatch.reporting.jsonl import read_jsonl
+from rankwatch.reporting.jsonl_records import read_jsonl
 
 EVERY = 10
 PROBE_EVERY = 25

@@ -8,9 +8,9 @@ from typing import Any
 
 from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.console import end_summary, start_table
-from rankwatch.reporting.jsonl import JsonlReporter
+from rankwatch.reporting.jsonl_records import JsonlReporter
 from rankwatch.reporting.reporter import Reporter
-from rankwatch.reporting.scalars import ScalarReporter
+from rankwatch.reporting.scalar_loggers import ScalarReporter
 from rankwatch.reporting.tensorboard import TensorBoardReporter
 
 

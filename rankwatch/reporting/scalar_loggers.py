@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from rankwatch.readings.report import Report, RunEnd, RunHeader
-from rankwatch.reporting.charts import CHART_LIMIT, plan_charts
+from rankwatch.reporting.chart_plan import CHART_LIMIT, plan_charts
 from rankwatch.reporting.tags import Tags, scalars
 
 
