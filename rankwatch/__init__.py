@@ -10,20 +10,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from rankwatch._version import __version__
 
 _HOMES = {
     "RankWatch": "rankwatch.lightning",
-    "LabelledSet": "rankwatch.extraction.labelled",
+    "LabelledSet": "rankwatch.extraction.eval_sets.labelled_set",
     "Watch": "rankwatch.loop",
     "RankEstimate": "rankwatch.numerics",
     "estimate_rank": "rankwatch.numerics",
     "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
-    "Alarm": "rankwatch.readings.reading",
+    "Alarm": "rankwatch.readings.alarm",
     "AlarmEvent": "rankwatch.run.alarm_actions",
     "CollapseError": "rankwatch.run.alarm_actions",
-    "Protocol": "rankwatch.readings.reading",
+    "Protocol": "rankwatch.readings.protocol",
     "Reading": "rankwatch.readings.reading",
 }
 
@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from rankwatch.inspection import inspect
     from rankwatch.lightning import RankWatch
     from rankwatch.loop import Watch
-    from rankwatch.numerics import RankEstimate, estimate_rank
-    from rankwatch.numerics.metrics import rankme
+    from rankwatch.numerics import RankEstimate, estimate_rank, rankme
     from rankwatch.readings.alarm import Alarm
     from rankwatch.readings.protocol import Protocol
     from rankwatch.readings.reading import Reading

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rankwatch import __version__
+from rankwatch._version import __version__
 from rankwatch.extraction.execution.model_families import unmasked_call
 from rankwatch.extraction.execution.preserved_model import undisturbed
 from rankwatch.extraction.hooks.replayable_calls import backbone_candidates

@@ -16,7 +16,7 @@ def runs(tmp_path_factory):
     pytest.importorskip("soundfile")
     folder = tmp_path_factory.mktemp("ddp")
     jobs = ["still:1", "still:2", "collapse:2", "train:2", "train-alone:2", "talking:2"]
-    script = Path(__file__).with_name("ddp_run.py")
+    script = Path(__file__).parent / "helpers" / "ddp_run.py"
     done = subprocess.run([sys.executable, script, folder, *jobs], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-4000:]
 

@@ -3,18 +3,13 @@
 The readings are compared with an independent pass: each utterance alone, unmasked, in eval mode.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+import speech_models
 import torch
 from toys import Noise, collate, pl, trainer
 
 from rankwatch import RankWatch
-
-sys.path.insert(0, str(Path(__file__).parent / "sampling"))
-import speech_models
 
 
 class TorchaudioHubert(pl.LightningModule):

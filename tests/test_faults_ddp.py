@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")
-    script = Path(__file__).with_name("faults_ddp_run.py")
+    script = Path(__file__).parent / "helpers" / "faults_ddp_run.py"
     command = [sys.executable, script, folder, "nan", "raises"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-4000:]

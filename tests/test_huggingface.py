@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from sampling.speech_models import hugging_face
+from speech_models import hugging_face
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from toys import Noise

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sampling.speech_models import FairseqLike, SpeechBrainLike, hugging_face, torchaudio_hubert
+from speech_models import FairseqLike, SpeechBrainLike, hugging_face, torchaudio_hubert
 from toys import Module, Noise, collate
 
 from rankwatch import inspect

@@ -23,7 +23,7 @@ FAULTS = ["uneven", "raising", "raising-first", "lost", "stretched", "gone", "ap
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    script = Path(__file__).with_name("processes_run.py")
+    script = Path(__file__).parent / "helpers" / "processes_run.py"
     jobs = ["ddp", *ENDS, *FAULTS, *(f"{kind}{how}" for kind in SHARDED for how in ("", "+alone", "+late"))]
     done = subprocess.run([sys.executable, script, folder, *jobs], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-4000:]

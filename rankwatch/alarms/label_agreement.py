@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from rankwatch.extraction.rows.row_buffer import Key
 from rankwatch.readings.probe_accuracy import ACCURACY, LABELLED, MAJORITY
-from rankwatch.readings.reading import Reading
+from rankwatch.readings.reading import Key, Reading
 
 _RECENT = 3  # readings whose median is what is held: one high value isn't
 _ERRORS = 2.0  # standard errors that a fall has to exceed

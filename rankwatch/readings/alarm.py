@@ -26,7 +26,7 @@ class Alarm:
 
     Attributes:
         step: Optimiser step of the reading that raised it.
-        kind: What is wrong, in a word; see `rankwatch.alarms.detectors.explanations`. A detector of one's own has its own.
+        kind: What is wrong, in a word; a detector of one's own has its own.
         severity: ``"notice"``, ``"warning"`` or ``"critical"``.
         layer: The layer's path.
         level: ``"frame"`` or ``"utterance"``.

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rankwatch.numerics import Sample, Spectrum, analyse
-from rankwatch.numerics.rank import collapse_indicators as indicators
+from rankwatch.numerics import Sample, Spectrum, analyse, indicators
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rankwatch.extraction.rows.row_buffer import Rows
-from rankwatch.numerics.probes import grouped_probe
+from rankwatch.numerics import grouped_probe
 from rankwatch.readings.reading import Reading
 
 ACCURACY, MAJORITY, CHANCE = "probe_accuracy", "probe_majority", "probe_chance"
@@ -18,7 +18,7 @@ LABELLED = "probe_rows"
 def with_accuracy(reading: Reading, rows: Rows) -> Reading:
     """The reading with the accuracy of a linear probe among its metrics, where its rows are labelled.
 
-    `rankwatch.numerics.probes.grouped_probe` of the unprojected rows that have a label: speakers are left out in turn, or
+    `rankwatch.numerics.grouped_probe` of the unprojected rows that have a label: speakers are left out in turn, or
     utterances where there are no speakers. 0.26 s for 2,048 rows of 768, 0.04 s for 512, on one core.
 
     Four frames of each of 196 utterances (emodb, 67 phones, five speakers; 725 rows have a phone) read 0.34 on the

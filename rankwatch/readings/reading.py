@@ -18,7 +18,7 @@ class Reading:
     Attributes:
         step: Optimiser steps taken when the reading was made.
         source: Name of the probe set, or ``"train"``.
-        level: ``"frame"``, ``"utterance"`` or ``"codebook"``, for which see `rankwatch.readings.codebook_usage.read_usage`.
+        level: ``"frame"``, ``"utterance"`` or ``"codebook"``; see `codebook_usage.read_usage`.
         layer: The layer's path in the model, without wrappers' parts.
         effective_rank: Corrected, centred estimate; NaN where `status` says that there is none.
         effective_rank_low: Lower end of the 90 % interval; None where no honest one is known.

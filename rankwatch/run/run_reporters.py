@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rankwatch import __version__
+from rankwatch._version import __version__
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 
-from rankwatch.extraction.eval_sets.eval_runner import ProbeForward
 
-
-def import_function(path: str) -> ProbeForward:
+def import_function(path: str) -> Callable[..., Any]:
     """The function that a dotted path such as ``"my_project.probes:forward"`` or ``"a.b.f"`` names.
 
     Raises:

@@ -91,7 +91,7 @@ def probe_accuracy(checkpoint: Path, fsdd: Path) -> dict[str, float]:
     """Accuracy of a linear probe on the last block's utterance means."""
     import torch
 
-    from rankwatch.numerics.probes import linear_probe
+    from rankwatch.numerics import linear_probe
 
     rows = [row for i, row in enumerate(csv.DictReader((fsdd / "manifest.csv").open())) if i % 2 == 0]
     x = torch.cat(list(_means(checkpoint, fsdd, rows)))

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rankwatch.extraction.observe
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from toys import pl, trainer
 
+import rankwatch.extraction.rows.row_extraction
 import rankwatch.run.run_reporters
 from rankwatch import RankWatch
 from rankwatch.extraction.valid_frames.valid_lengths import Valid
@@ -78,7 +78,7 @@ def pretrain(
         warnings.simplefilter("ignore")
         plain = _fit(make, batches, folder / "plain", [], arguments)
     run = Run(plain, watch or RankWatch())
-    resolve = rankwatch.extraction.observe.resolve_lengths
+    resolve = rankwatch.extraction.rows.row_extraction.resolve_lengths
 
     def spy(*args: Any, **kwargs: Any) -> dict[str, Valid]:
         valid = resolve(*args, **kwargs)
@@ -87,7 +87,7 @@ def pretrain(
 
     with monkeypatch.context() as patch, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        patch.setattr(rankwatch.extraction.observe, "resolve_lengths", spy)
+        patch.setattr(rankwatch.extraction.rows.row_extraction, "resolve_lengths", spy)
         patch.setattr(rankwatch.run.run_reporters, "tell", lambda text: setattr(run, "table", run.table or text))
         run.module = _fit(make, batches, folder / "watched", [run.watch], arguments)
     run.said = [str(w.message) for w in caught if str(w.message).startswith("RankWatch")]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from recipe import drawn, padded, pretrain
-from sampling.speech_models import hugging_face
+from speech_models import hugging_face
 from torch import Tensor
 from toys import pl
 

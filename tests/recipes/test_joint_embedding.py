@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from recipe import padded, pretrain
-from sampling.speech_models import FairseqLike
+from speech_models import FairseqLike
 from torch import Tensor, nn
 from toys import pl
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from recipe import drawn, padded, pretrain
-from sampling.speech_models import CONV, torchaudio_hubert
+from speech_models import CONV, torchaudio_hubert
 from torch import Tensor
 from toys import pl
 

@@ -34,7 +34,7 @@ class Labels:
     """Gives rows their labels; numbers mean the same in all processes.
 
     Args:
-        utterances: What is known, by key (`rankwatch.extraction.draw.fingerprint`).
+        utterances: What is known, by key (`rankwatch.extraction.inputs.utterance_keys.fingerprint`).
         whole: Whether utterances as a whole have labels, in this set.
         frames: Whether moments in them have.
         words: About the set, for the table.

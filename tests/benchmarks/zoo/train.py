@@ -19,7 +19,7 @@ from record import Readings, write
 from torch import Tensor
 
 from rankwatch import Watch
-from rankwatch.numerics.probes import linear_probe
+from rankwatch.numerics import linear_probe
 from rankwatch.reporting.jsonl_records import read_jsonl
 
 EVERY = 10

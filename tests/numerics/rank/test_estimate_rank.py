@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.numerics import Sample, analyse, effective_rank, estimate_rank
-from rankwatch.numerics.metrics import rankme
-from rankwatch.numerics.rank import collapse_indicators as indicators
+from rankwatch.numerics import Sample, analyse, effective_rank, estimate_rank, indicators, rankme
 
 D = 256
 RANKS = np.arange(1.0, D + 1)

@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 from processes import Processes
-from sampling.quantizer_toys import PerplexingQuantizer, RandomQuantizer, hooks, wav2vec2
+from quantizer_toys import PerplexingQuantizer, RandomQuantizer, hooks, wav2vec2
 from torch import nn
 from toys import Encoder, Module, Noise, collate, loader, trainer
 

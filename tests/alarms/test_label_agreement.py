@@ -23,7 +23,7 @@ from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.pending_reading import Gathered
 from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
-from rankwatch.numerics.probes import grouped_probe
+from rankwatch.numerics import grouped_probe
 from rankwatch.readings.probe_accuracy import with_accuracy
 from rankwatch.readings.protocol import Protocol
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sampling.quantizer_toys import PairQuantizer, Perplexing, PerplexingQuantizer, RandomQuantizer, hooks, wav2vec2
+from quantizer_toys import PairQuantizer, Perplexing, PerplexingQuantizer, RandomQuantizer, hooks, wav2vec2
 from torch import nn
 
 from rankwatch.extraction.hooks.code_hooks import CodeTaps

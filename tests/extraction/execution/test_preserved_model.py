@@ -184,7 +184,7 @@ def test_a_models_own_generators_go_on_as_if_nothing_had_been():
 
 def test_rotary_positions_of_hugging_face_survive():
     """Their table is cached beside its length, in attributes of which neither is a buffer."""
-    from sampling.speech_models import hugging_face
+    from speech_models import hugging_face
 
     changes = {"position_embeddings_type": "rotary", "layerdrop": 0.0}
     model = hugging_face("Wav2Vec2ConformerConfig", "Wav2Vec2ConformerModel", **changes)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.numerics import Sample, analyse
-from rankwatch.numerics.rank import collapse_indicators as indicators
+from rankwatch.numerics import Sample, analyse, indicators
 
 
 def _rows(n: int = 60, d: int = 24, seed: int = 0) -> torch.Tensor:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rankwatch.numerics.probes import grouped_probe
+from rankwatch.numerics import grouped_probe
 from rankwatch.numerics.probes.grouped_probe import _left_out_scores, _standardised
 
 

@@ -6,8 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankwatch.numerics import Spectrum, effective_rank, estimate_rank
-from rankwatch.numerics.metrics import rankme
+from rankwatch.numerics import Spectrum, effective_rank, estimate_rank, rankme
 from rankwatch.numerics.metrics.eigenvalue_metrics import (
     alpha_req,
     dimensions_above,

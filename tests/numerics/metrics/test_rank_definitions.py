@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.numerics import effective_rank
-from rankwatch.numerics.metrics import rankme
+from rankwatch.numerics import effective_rank, rankme
 from rankwatch.numerics.metrics.rank_definitions import (
     DEFINITIONS,
     centred_rank,

@@ -137,5 +137,5 @@ def test_the_key_is_the_same_however_much_of_it_is_summed_at_once(monkeypatch, s
     x = torch.randn(shape)
     whole = fingerprint(x)
     for at_once in (1, 7, 64):
-        monkeypatch.setattr("rankwatch.extraction.draw._AT_ONCE", at_once)
+        monkeypatch.setattr("rankwatch.extraction.inputs.utterance_keys._AT_ONCE", at_once)
         assert torch.equal(fingerprint(x), whole)

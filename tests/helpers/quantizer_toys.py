@@ -1,7 +1,7 @@
 """Quantizers in small, a real one without weights, and who listens to them."""
 
 import torch
-from sampling.speech_models import hugging_face
+from speech_models import hugging_face
 from torch import nn
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rankwatch.numerics.probes import linear_probe
+from rankwatch.numerics import linear_probe
 
 
 def _labelled(n: int, noise: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

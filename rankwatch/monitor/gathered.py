@@ -1,3 +1,0 @@
-"""What goes into the evaluation of a reading, and what comes out of it, on one process."""
-
-from __future__ import annotations
