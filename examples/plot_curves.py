@@ -29,11 +29,11 @@ def losses(run: Path) -> tuple[list[int], list[float]]:
 
 
 def last_layer(run: Path) -> list[Reading]:
-    """Frame-level readings of the last block on the headline probe set."""
+    """Frame-level readings of the last block on the primary evaluation set."""
     readings = read_jsonl(next(run.rglob("RankWatch.jsonl")))
-    headline = readings[0].source
-    last = next(r.layer for r in reversed(readings) if r.source == headline)  # a codebook may come after it
-    return [r for r in readings if (r.source, r.level, r.layer) == (headline, "frame", last)]
+    primary = readings[0].source
+    last = next(r.layer for r in reversed(readings) if r.source == primary)  # a codebook may come after it
+    return [r for r in readings if (r.source, r.level, r.layer) == (primary, "frame", last)]
 
 
 def draw(run: Path, name: str, colour: str, above: Axes, below: Axes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch.alarms.calibration import Calibration, Worst, conditions, unlike, worst
-from rankwatch.alarms.warm_up import WarmUp
+from rankwatch.alarms.warm_up import LearningRateWarmup
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.jsonl_records import read_jsonl, read_records
 
@@ -87,17 +87,17 @@ def _read(path: Path, with_alarms: bool) -> _Run:
             f"{path} holds a critical alarm ({critical[0]['kind']} at step {critical[0]['step']}): not a healthy run, "
             "or a false alarm that is to be learnt from; with --with-alarms it counts"
         )
-    headline = header["sources"][0]
+    primary = header["sources"][0]
     rates = {record["step"]: record.get("learning_rate") for record in records if record["record"] == "summary"}
     found: dict[str, dict[str, Any]] = {}
-    for reading in (reading for readings in by_step.values() for reading in readings if reading.source == headline):
+    for reading in (reading for readings in by_step.values() for reading in readings if reading.source == primary):
         here = conditions(reading.protocol)
         differs = unlike(found.setdefault(reading.level, here), here)
         if differs:
             raise ValueError(f"{path}: its protocol changes at step {reading.step}: {differs}")
-    warm_up = WarmUp()
+    warm_up = LearningRateWarmup()
     steps = [(readings, warm_up.goes_on(rates.get(step))) for step, readings in by_step.items()]
-    return _Run(path, found, int(header["every_n_steps"]), worst(steps, headline))
+    return _Run(path, found, int(header["every_n_steps"]), worst(steps, primary))
 
 
 def _same(first: _Run, run: _Run) -> None:

@@ -41,7 +41,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
 
     Raises:
         TypeError: For an argument that isn't known.
-        ValueError: For a bad argument; in `on_train_begin` for layers or probe sets that aren't there.
+        ValueError: For a bad argument; in `on_train_begin` for layers or evaluation sets that aren't there.
 
     Example:
         >>> from rankwatch.huggingface import RankWatchCallback
@@ -81,7 +81,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         optimizer: Any = None,
         **_: Any,
     ) -> None:
-        """Find layers and probe sets, and take over the state from before a restart."""
+        """Find layers and evaluation sets, and take over the state from before a restart."""
         self._close()
         world, group = processes()
         folder = Path(str(args.output_dir)) / "rankwatch"
@@ -135,7 +135,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
                 self._read_last(state)
 
     def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """After one pass over the data the probe set can't grow any more."""
+        """After one pass over the data the evaluation set can't grow any more."""
         if self._session is not None:
             self._session.monitor.epoch_ends()
             self._read_if_due(state, control)
@@ -158,7 +158,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
             return
         checkpoint = _folder(args, state)
         self._checkpoints.append(str(checkpoint))
-        with self._session.monitor.complaints.guarded("writing the state"):
+        with self._session.monitor.diagnostics.guarded("writing the state"):
             checkpoint.mkdir(parents=True, exist_ok=True)
             torch.save(self._session.state_dict(), checkpoint / self._state_file)
 

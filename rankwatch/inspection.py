@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rankwatch._version import __version__
 from rankwatch.extraction.execution.model_families import unmasked_call
-from rankwatch.extraction.execution.preserved_model import undisturbed
+from rankwatch.extraction.execution.preserved_model import preserved_model
 from rankwatch.extraction.hooks.replayable_calls import backbone_candidates
 from rankwatch.extraction.inputs.containers import map_tensors
 from rankwatch.extraction.inputs.tensor_copies import Copies
@@ -71,7 +71,7 @@ def inspect(model: nn.Module, batch: Any = None, forward: Forward | None = None,
         >>> "layers.1" in found.table
         True
     """
-    settings = Settings.of("inspect", {"probe_sets": {"batch": "auto"}, **arguments})
+    settings = Settings.of("inspect", {"eval_sets": {"batch": "auto"}, **arguments})
     monitor = Monitor(settings)
     problems: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -104,7 +104,7 @@ def _observe(monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | 
             there = map_tensors(there, lambda x: x.to(first.dtype) if x.is_floating_point() else x)
         monitor.batch_starts(there, 0)
         try:
-            with undisturbed(model, seed=0):
+            with preserved_model(model, seed=0):
                 run(there)
         except Exception as error:
             last = error

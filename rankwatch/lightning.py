@@ -14,8 +14,14 @@ from rankwatch.monitor.settings import LEVELS, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.run.alarm_actions import AlarmEvent
-from rankwatch.run.lightning_trainer import as_in_training, builds_late, checkpoints, own_folder, what_training_calls
-from rankwatch.run.optimizers import OptimiserSteps, learning_rate
+from rankwatch.run.lightning_trainer import (
+    builds_layers_late,
+    checkpoints,
+    outermost_module,
+    run_folder,
+    training_context,
+)
+from rankwatch.run.optimizers import OptimizerSteps, learning_rate
 from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import ProcessGroup, World
 
@@ -34,7 +40,7 @@ else:
 class RankWatch(_Base):
     """Watches the effective rank of every layer while a speech model pretrains.
 
-    At each reading a small fixed probe set is run through the model in eval mode; from every layer's output
+    At each reading a small fixed evaluation set is run through the model in eval mode; from every layer's output
     rows are drawn at frame and at utterance level, and their effective rank (Roy & Vetterli, EUSIPCO 2007; RankMe,
     arXiv 2210.02885), corrected for the number of rows and for the projection, is shown, judged and written down.
     The training itself is untouched: the same seed gives the same weights with and without the callback.
@@ -44,16 +50,16 @@ class RankWatch(_Base):
         layers: ``"auto"`` (the convolutional front end and every transformer or conformer block), or globs over
             module paths.
         levels: ``"frame"``, ``"utterance"`` or both.
-        probe_sets: ``"auto"`` (held back from the first training batches), or a mapping from a name to ``"auto"``, a
-            folder of audio, a `rankwatch.LabelledSet` or a dataloader. The first is the headline: only it can raise a
+        eval_sets: ``"auto"`` (held back from the first training batches), or a mapping from a name to ``"auto"``, a
+            folder of audio, a `rankwatch.LabelledSet` or a dataloader. The first is the primary: only it can raise a
             critical alarm.
-        probe_forward: ``f(module, batch)`` that runs one probe batch through the model, or its import path. A folder's
-            batches are ``(waveforms (B, T), lengths (B,))``. Needed only where the model family is not known and its
-            own call can't be replayed.
+        probe_forward: ``f(module, batch)`` that runs one evaluation batch through the model, or its import path. A
+            folder's batches are ``(waveforms (B, T), lengths (B,))``. Needed only where the model family is not known
+            and its own call can't be replayed.
         watch_train: Also read the training forward pass (with dropout and masking: evidence, never critical alone).
         codebooks: Also count the codes that quantizers (wav2vec 2.0's, BEST-RQ's) use in the training pass.
-        every_n_steps: Optimiser steps between readings. The first comes as soon as the probe set is there, the last at
-            the end of the run.
+        every_n_steps: Optimiser steps between readings. The first comes as soon as the evaluation set is there, the
+            last at the end of the run.
         n_utterances: Utterances per reading, over all processes.
         frames_per_utterance: Frames drawn from each.
         projection: ``"auto"`` (half of the columns where there are more than 512: a quarter of the time), None, or k:
@@ -82,7 +88,7 @@ class RankWatch(_Base):
         alarms: What was found, likewise.
 
     Raises:
-        ValueError: For a bad argument here; in `setup` for layers or probe sets that aren't there.
+        ValueError: For a bad argument here; in `setup` for layers or evaluation sets that aren't there.
 
     Example:
         >>> from rankwatch import RankWatch
@@ -97,7 +103,7 @@ class RankWatch(_Base):
         name: str = "RankWatch",
         layers: str | list[str] = "auto",
         levels: list[str] | tuple[str, ...] = LEVELS,
-        probe_sets: str | dict[str, Any] = "auto",
+        eval_sets: str | dict[str, Any] = "auto",
         probe_forward: str | Callable[[Any, Any], Any] | None = None,
         watch_train: bool = False,
         codebooks: bool = True,
@@ -123,7 +129,7 @@ class RankWatch(_Base):
         self._session: Session | None = None
         self._restored: dict[str, Any] = {}
         self._state: dict[str, Any] = {}
-        self._steps = OptimiserSteps()
+        self._steps = OptimizerSteps()
         self._hooks: list[Callable[[], None]] = []
         self._seen: tuple[list[Reading], list[Alarm]] = ([], [])
         self._published: dict[str, float] = {}
@@ -146,31 +152,31 @@ class RankWatch(_Base):
     # -- before training ---------------------------------------------------------------------------------
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Find layers and probe sets, so that what can be known to be wrong is told before training."""
+        """Find layers and evaluation sets, so that what can be known to be wrong is told before training."""
         if stage != "fit":
             return
         # What `validate` with a checkpoint has restored belongs to another run; that of `fit` comes after this.
         self._restored, self._state = {}, {}
-        self._steps = OptimiserSteps()
+        self._steps = OptimizerSteps()
         several = trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
         self._session = Session(
             self.settings,
-            folder=None if trainer.fast_dev_run else own_folder(trainer),
+            folder=None if trainer.fast_dev_run else run_folder(trainer),
             world=World(trainer.global_rank, trainer.world_size) if several else World(),
             group=ProcessGroup() if several else None,
             precision=str(trainer.precision),
-            autocast=lambda: as_in_training(trainer, pl_module),
-            outermost=lambda: what_training_calls(trainer, pl_module),
+            autocast=lambda: training_context(trainer, pl_module),
+            outermost=lambda: outermost_module(trainer, pl_module),
             rate=lambda: learning_rate(trainer.optimizers),
         )
-        if not builds_late(pl_module):
+        if not builds_layers_late(pl_module):
             self._session.attach(pl_module)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Take over the state from before a restart."""
         if self._session is None:
             return
-        if builds_late(pl_module):
+        if builds_layers_late(pl_module):
             self._session.attach(pl_module)
         if self._restored:
             self._session.load_state_dict(self._restored)
@@ -185,14 +191,14 @@ class RankWatch(_Base):
             if not pl_module.automatic_optimization:
                 # What only looks like an optimiser has no hooks: then `global_step` has to do.
                 registers = [getattr(optimizer, "register_step_post_hook", None) for optimizer in trainer.optimizers]
-                with self._session.monitor.complaints.guarded("counting optimiser steps"):
+                with self._session.monitor.diagnostics.guarded("counting optimiser steps"):
                     self._hooks = [register(self._steps.count).remove for register in registers if register is not None]
             self._publish(trainer)
 
     # -- during training ---------------------------------------------------------------------------------
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Hold back this batch, as long as the probe set isn't full."""
+        """Hold back this batch, as long as the evaluation set isn't full."""
         if self._session is not None:
             self._session.monitor.batch_starts(batch, self._steps.taken(trainer))
 
@@ -208,7 +214,7 @@ class RankWatch(_Base):
             self._read_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """After one pass over the data the probe set can't grow any more."""
+        """After one pass over the data the evaluation set can't grow any more."""
         if self._session is not None:
             self._session.monitor.epoch_ends()
             self._read_if_due(trainer)
@@ -256,8 +262,8 @@ class RankWatch(_Base):
         if self._session.read_if_due(step, lambda: checkpoints(trainer)):
             trainer.should_stop = True
             if not trainer.fast_dev_run:
-                with self._session.monitor.complaints.guarded("writing a checkpoint of the collapse"):
-                    trainer.save_checkpoint(own_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
+                with self._session.monitor.diagnostics.guarded("writing a checkpoint of the collapse"):
+                    trainer.save_checkpoint(run_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
             self._session.give_up(step)
         if self._session.published != self._published:
             self._publish(trainer)

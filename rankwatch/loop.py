@@ -32,12 +32,12 @@ class Watch:
         writer: A SummaryWriter to use instead of one of our own in `folder`.
         precision: A word for the protocol; readings under different ones are not compared.
         autocast: Gives the context in which the model is trained, for example
-            ``lambda: torch.autocast("cuda", torch.bfloat16)``; probe sets are run in it.
+            ``lambda: torch.autocast("cuda", torch.bfloat16)``; evaluation sets are run in it.
         arguments: All arguments of `rankwatch.RankWatch`.
 
     Raises:
         TypeError: For an argument that isn't known.
-        ValueError: For a bad argument, or layers or probe sets that aren't there.
+        ValueError: For a bad argument, or layers or evaluation sets that aren't there.
 
     Example:
         >>> import logging, tempfile
@@ -120,11 +120,11 @@ class Watch:
         self._steps += 1
         if not self._began:
             reason = "step() without a batch: put `with watch.batch(batch):` around each forward and backward pass"
-            self._session.monitor.complaints.fail("batch", reason)
+            self._session.monitor.diagnostics.fail("batch", reason)
         return self._read_if_due()
 
     def epoch(self) -> bool:
-        """One pass over the data is over: the default probe set is complete, however small. Returns as `step` does."""
+        """One pass over the data is over: the default set is complete, however small. Returns as `step` does."""
         self._session.monitor.epoch_ends()
         return self._read_if_due()
 

@@ -40,7 +40,7 @@ def test_healthy_runs_make_thresholds_that_none_of_them_crosses(runs, tmp_path, 
     assert calibration.false_alarms == 0
     assert 0.1 <= calibration.thresholds["frame"] <= 0.9
     _, watch = record(tmp_path / "next", 0, sensitivity=str(out))
-    assert not [alarm for alarm in watch.alarms if alarm.kind in ("dimensional", "sudden_drop")]
+    assert not [alarm for alarm in watch.alarms if alarm.kind in ("dimensional_collapse", "sudden_rank_drop")]
 
 
 def test_readings_under_another_protocol_are_refused(runs, tmp_path, capsys):

@@ -54,7 +54,7 @@ trainer:
         n_utterances: 8
         levels: [frame]
         on_collapse: stop
-        probe_sets: {{mine: auto}}
+        eval_sets: {{mine: auto}}
         projection: null
 """
 

@@ -102,7 +102,7 @@ def check(folder, uncompiled, *, tolerance=0.0, more=(0, 0), **arguments):
     assert (seen[0] - graphs[0], seen[1] - graphs[1]) <= more
     worst = max((abs(value / uncompiled[key] - 1) for key, value in ranks(callback).items()), default=0.0)
     print(f"relative difference to the uncompiled model: {worst:.1e}")
-    expected = {key: value for key, value in uncompiled.items() if key[1] == "held_back"}
+    expected = {key: value for key, value in uncompiled.items() if key[1] == "first_batches"}
     assert ranks(callback) == pytest.approx(expected, rel=tolerance, abs=0.0)
     return watched, graphs
 
@@ -148,7 +148,7 @@ def test_readings_of_the_training_pass_of_a_compiled_encoder(tmp_path, uncompile
 
 
 def test_the_compiled_code_is_used_again_after_each_reading(tmp_path):
-    """A probe pass runs eagerly; every training pass but that runs what was compiled."""
+    """An evaluation pass runs eagerly; every training pass but that runs what was compiled."""
     runs = []
 
     def backend(graph, inputs):
@@ -216,7 +216,7 @@ def test_the_training_pass_of_a_full_graph_is_told_to_be_out_of_reach(tmp_path):
     callback = RankWatch(watch_train=True, **SETTINGS)
     with pytest.warns(RuntimeWarning, match=r"train is not read: .* fullgraph=True.*compile without it"):
         assert whole(tmp_path, [callback], Whole("init")) == 4
-    assert {r.source for r in callback.readings} == {"held_back"}
+    assert {r.source for r in callback.readings} == {"first_batches"}
 
 
 def test_a_whole_module_in_one_graph_is_told_how_it_can_be_watched(tmp_path):
@@ -232,7 +232,7 @@ def test_a_whole_module_in_one_graph_is_told_how_it_can_be_watched(tmp_path):
 
 @pytest.mark.slow
 def test_a_whole_compiled_module(tmp_path, uncompiled):
-    """Its encoder's hook is part of the step's graph, as long as the probe set is held back: one more, once."""
+    """Its encoder's hook is part of the step's graph, as long as the evaluation set is held back: one more, once."""
     check(tmp_path, uncompiled, whole="eager", more=(2, 1))
 
 

@@ -92,7 +92,7 @@ def test_a_full_disk_costs_what_could_not_be_written_and_is_told(tmp_path, monke
     assert all("No space left on device" in text for text in told)
     assert not [*tmp_path.rglob("*.new"), *tmp_path.rglob("*.aside")]  # half a file would fill the disk further
     written = {path.name for path in tmp_path.rglob("RankWatch*") if path.stat().st_size}
-    whole = {"RankWatch.jsonl": fill_records, "RankWatch.probe_set.rank0.pt": fill_probe_set}
+    whole = {"RankWatch.jsonl": fill_records, "RankWatch.eval_set.rank0.pt": fill_probe_set}
     whole["RankWatch.last_healthy.ckpt"] = fill_checkpoint
     assert written == {name for name, fill in whole.items() if fill not in fills and fill_folder not in fills}
 
@@ -242,7 +242,7 @@ def test_broken_audio_files_are_left_out_of_a_folder(tmp_path):
     (folder / "06.wav").unlink()
     (folder / "06.wav").symlink_to(folder / "nowhere.wav")
     soundfile.write(folder / "07.wav", np.full(3000, np.nan, np.float32), 16000, subtype="FLOAT")
-    callback = watch(n_utterances=40, probe_sets={"files": str(folder)})
+    callback = watch(n_utterances=40, eval_sets={"files": str(folder)})
     _, _, told = fit_untouched(tmp_path, callback)
     assert any("3 files could not be read" in text for text in told)
     assert steps(callback, "files") >= STEPS

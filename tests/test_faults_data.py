@@ -47,16 +47,16 @@ def empty(batch):
     return batch[0][:0], batch[1][:0]
 
 
-def silence(batch):
+def disable_source(batch):
     return 0 * batch[0], batch[1]
 
 
-@pytest.mark.parametrize("at", [[0, 1], [6, 7]])  # while the probe set is held back, and later
+@pytest.mark.parametrize("at", [[0, 1], [6, 7]])  # while the evaluation set is held back, and later
 @pytest.mark.parametrize("bad", [of_zero_length, of_one, nothing, empty])
 def test_a_bad_batch_costs_itself_only(tmp_path, bad, at):
     callback = watch(watch_train=True)
     _, _, told = fit_untouched(tmp_path, callback, make=Skipping, data=batches(bad, at, count=16))
-    last = [r for r in callback.readings if (r.step, r.source, r.level) == (12, "held_back", "utterance")]
+    last = [r for r in callback.readings if (r.step, r.source, r.level) == (12, "first_batches", "utterance")]
     without_frames = len(at) if bad is of_zero_length and at != [6, 7] else 0
     assert [(r.layer, r.n) for r in last] == [(layer, 32 - without_frames) for layer in LAYERS]
     assert 12 in steps(callback, "train")
@@ -65,7 +65,7 @@ def test_a_bad_batch_costs_itself_only(tmp_path, bad, at):
     assert not callback.alarms
 
 
-@pytest.mark.parametrize(("bad", "first"), [(nothing, 0), (empty, 0), (silence, 1)])
+@pytest.mark.parametrize(("bad", "first"), [(nothing, 0), (empty, 0), (disable_source, 1)])
 def test_many_batches_of_nothing_do_not_end_the_holding_back(tmp_path, bad, first):
     callback = watch()
     _, _, told = fit_untouched(tmp_path, callback, make=Skipping, data=batches(bad, range(first, first + 8), count=20))
@@ -75,7 +75,7 @@ def test_many_batches_of_nothing_do_not_end_the_holding_back(tmp_path, bad, firs
 
 @pytest.mark.parametrize("at", [[1], [6]])
 def test_lengths_beyond_the_batch_are_told_and_never_guessed(tmp_path, at):
-    """Where they are in the probe set it isn't read: who knows what its other lengths mean? Else nothing happens."""
+    """Where they are in the set it isn't read: who knows what its other lengths mean? Else nothing happens."""
     callback = watch()
     _, _, told = fit_untouched(tmp_path, callback, data=batches(too_long, at))
     assert steps(callback) == (set() if at == [1] else STEPS)
@@ -136,7 +136,7 @@ def test_a_layer_that_changes_its_form_is_read_as_it_is_or_named(tmp_path, how):
 
     callback = watch(watch_train=True, layers=LAYERS)
     _, _, told = fit_untouched(tmp_path, callback, make=Model, data=batches(count=16))
-    last = {r.layer: r for r in callback.readings if (r.step, r.source, r.level) == (12, "held_back", "frame")}
+    last = {r.layer: r for r in callback.readings if (r.step, r.source, r.level) == (12, "first_batches", "frame")}
     if how == "twice the frames":  # whose lengths can't be known any more; then none of this model's are believed
         assert not last
     else:
@@ -209,7 +209,7 @@ def test_a_recording_of_half_an_hour_is_no_part_of_the_probe_set(tmp_path, caplo
     assert {r.n for r in callback.readings if r.level == "utterance"} == {24}
     assert 0 < max(shape.numel() for shape in probed) <= 8 * 16_000
     assert "without 1 whose batch is far larger than others" in " ".join(caplog.text.split())
-    assert next(tmp_path.rglob("*.probe_set.*")).stat().st_size < 5e6
+    assert next(tmp_path.rglob("*.eval_set.*")).stat().st_size < 5e6
 
 
 def test_a_long_file_in_a_folder_is_cut_and_not_even_decoded_whole(tmp_path):
@@ -221,7 +221,7 @@ def test_a_long_file_in_a_folder_is_cut_and_not_even_decoded_whole(tmp_path):
     with soundfile.SoundFile(folder / "long.wav", "w", 16_000, 1) as file:
         for _ in range(30):
             file.write(0.1 * torch.randn(HALF_AN_HOUR // 30).numpy())
-    callback = watch(n_utterances=8, probe_sets={"files": str(folder)}, max_seconds=2.0, layers=LAYERS)
+    callback = watch(n_utterances=8, eval_sets={"files": str(folder)}, max_seconds=2.0, layers=LAYERS)
     data, probed = batches(), []
     began = time.process_time()
     fit(tmp_path, callback, make=lambda: Cheap(probed), data=data, max_steps=4)
@@ -274,7 +274,7 @@ def test_nan_in_one_utterance_is_a_warning_and_the_others_count(tmp_path):
     assert {r.step for r in callback.readings} == STEPS
     for reading in callback.readings:
         assert reading.n == (31 if reading.level == "utterance" else 31 * 4)
-        assert reading.metrics["non_finite_share"] == pytest.approx(1 / 32)
+        assert reading.metrics["non_finite_fraction"] == pytest.approx(1 / 32)
         assert reading.effective_rank == pytest.approx(ranks[reading.step, reading.level, reading.layer], rel=0.1)
     assert {(alarm.kind, alarm.severity) for alarm in callback.alarms} == {("non_finite", "warning")}
     assert any("3.1% of the rows hold NaN or Inf" in text for text in told)
@@ -283,4 +283,4 @@ def test_nan_in_one_utterance_is_a_warning_and_the_others_count(tmp_path):
 def test_a_folder_without_one_good_file_is_told_before_training(tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"no audio")
     with pytest.raises(ValueError, match=r"not one audio file could be read: .*broken\.wav"):
-        fit(tmp_path, watch(probe_sets={"files": str(tmp_path)}))
+        fit(tmp_path, watch(eval_sets={"files": str(tmp_path)}))

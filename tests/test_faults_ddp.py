@@ -34,7 +34,7 @@ def test_nan_in_one_process_is_a_warning_on_both_and_all_other_utterances_count(
     assert {(alarm["kind"], alarm["severity"]) for alarm in first["alarms"]} == {("non_finite", "warning")}
     for reading in first["readings"]:
         assert reading["n"] == (31 if reading["level"] == "utterance" else 31 * 4)
-        assert reading["metrics"]["non_finite_share"] == pytest.approx(1 / 32)
+        assert reading["metrics"]["non_finite_fraction"] == pytest.approx(1 / 32)
 
 
 def test_an_exception_in_one_process_costs_its_own_utterances_and_is_told(runs):
@@ -44,4 +44,4 @@ def test_an_exception_in_one_process_costs_its_own_utterances_and_is_told(runs):
     assert first["weights"] == second["weights"]
     assert first["readings"] == second["readings"]  # with one protocol
     assert {reading["n"] for reading in first["readings"] if reading["level"] == "utterance"} == {16}
-    assert "left out of a reading: process 1: held_back could not be read: ValueError: made up" in told
+    assert "left out of a reading: process 1: first_batches could not be read: ValueError: made up" in told

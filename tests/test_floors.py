@@ -113,7 +113,7 @@ def test_files_and_rooms_have_a_size_that_one_can_hold_in_mind():
     for path in FILES:
         lines = len(path.read_text().splitlines())
         assert lines <= 250, f"{path.relative_to(ROOT)} has {lines} lines"
-        if path.stem != "__init__":
+        if path.stem not in ("__init__", "_version"):
             assert lines >= 25, f"{path.relative_to(ROOT)} has {lines} lines: is it a room of its own?"
             rooms[path.parent].append(path.stem)
     for room, names in rooms.items():

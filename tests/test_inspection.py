@@ -36,7 +36,7 @@ def test_models_are_found_out_on_noise_and_left_as_they_were(make, layers, way):
     found = inspect(model)
     assert found.problems == ()
     assert f"{layers} layers at frame and utterance level" in found.table
-    assert f"probe sets are run by {way}" in found.table
+    assert f"evaluation sets are run by {way}" in found.table
     assert "did not fire" not in found.table
     assert model.training
     assert torch.equal(torch.get_rng_state(), state)

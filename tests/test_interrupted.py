@@ -136,4 +136,4 @@ def test_the_probe_set_is_on_disk_before_its_first_outcome_is_told(tmp_path):
                 model(*batch)
             watch.step()
         assert not watch.readings
-        assert torch.load(tmp_path / "RankWatch.probe_set.rank0.pt", weights_only=True)["name"] == "held_back"
+        assert torch.load(tmp_path / "RankWatch.eval_set.rank0.pt", weights_only=True)["name"] == "first_batches"

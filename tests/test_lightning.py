@@ -48,12 +48,12 @@ def test_readings_of_every_layer_at_both_levels(tmp_path):
     last = [r for r in callback.readings if r.step == 20]
     assert {(r.source, r.level, r.layer) for r in last} == {
         (source, level, layer)
-        for source in ("held_back", "train")
+        for source in ("first_batches", "train")
         for level in ("frame", "utterance")
         for layer in LAYERS
     }
     for reading in last:
-        if reading.source == "held_back":  # in the training pass layer drop skips some batches
+        if reading.source == "first_batches":  # in the training pass layer drop skips some batches
             assert reading.n == (96 if reading.level == "frame" else 24)
         assert reading.d == 32
         assert 1 <= reading.effective_rank <= 32
@@ -105,7 +105,7 @@ def test_the_rank_is_that_of_the_valid_frames_in_eval_mode(tmp_path):
     assert reading.rankme == pytest.approx(expected, rel=1e-4)  # float32 forward passes, batched and alone
 
 
-@pytest.mark.parametrize(("collapse", "kind"), [("constant", "constant"), ("line", "dimensional")])
+@pytest.mark.parametrize(("collapse", "kind"), [("constant", "constant"), ("line", "dimensional_collapse")])
 def test_a_collapse_is_seen_through_dropout_and_stops_the_run(tmp_path, collapse, kind):
     callback = watch(on_collapse="stop")
     with pytest.warns(CollapseWarning, match=r"CRITICAL.*encoder\.layers"):
@@ -230,7 +230,7 @@ class OtherEachEpoch(pl.LightningDataModule):
 
 
 def test_resumed_equals_uninterrupted(tmp_path):
-    """The interruption falls on an epoch's end; the probe set is 16 of 32 utterances, and must be the same 16."""
+    """The interruption falls on an epoch's end; the evaluation set is 16 of 32 utterances, and must be the same 16."""
     whole = watch(n_utterances=16)
     unbroken, _ = fit(tmp_path / "whole", SeedEachStep(), whole, data=OtherEachEpoch(), max_steps=24)
     first, second = watch(n_utterances=16), watch(n_utterances=16)

@@ -178,7 +178,7 @@ def test_resumed_it_goes_on_with_the_same_probe_set(tmp_path):
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     _, _, second = train(tmp_path, steps=10, model=model, state=state)
     assert sorted({r.step for r in second.readings}) == [15, 20]
-    assert {r.protocol.probe_set for r in second.readings} == {r.protocol.probe_set for r in first.readings}
+    assert {r.protocol.eval_set for r in second.readings} == {r.protocol.eval_set for r in first.readings}
 
 
 def test_a_typo_is_named(tmp_path):

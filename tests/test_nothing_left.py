@@ -168,8 +168,8 @@ def grown(folder, count, warm):
                 seen.append((*live(), resident()))
         readings = len(watch.readings)
     (few, old, less), (many, new, more) = seen
-    beside = {name: n for name, n in (new - old).items() if name not in ("Reading", "Protocol")}  # each has one
-    return many - few, beside, more - less, readings
+    elsewhere = {name: n for name, n in (new - old).items() if name not in ("Reading", "Protocol")}  # each has one
+    return many - few, elsewhere, more - less, readings
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux how much memory the process has")
@@ -199,15 +199,15 @@ def test_readings_and_alarms_are_kept_to_a_bound(tmp_path):
 
 
 class Weak:
-    """Weak references to what a layer gives, in training and in probe passes; hooks of its own."""
+    """Weak references to what a layer gives, in training and in evaluation passes; hooks of its own."""
 
     def __init__(self, model):
-        self.training, self.probing = [], []
+        self.training, self.eval_pass = [], []
         for module in (model.feature_extractor, *model.layers):
             module.register_forward_hook(self.look)
 
     def look(self, module, args, output):
-        (self.training if torch.is_grad_enabled() else self.probing).append(weakref.ref(output))
+        (self.training if torch.is_grad_enabled() else self.eval_pass).append(weakref.ref(output))
 
 
 @pytest.mark.parametrize("watch_train", [False, True])
@@ -225,9 +225,9 @@ def test_no_activation_outlives_its_step(tmp_path, watch_train):
                 del loss
                 assert [ref for ref in weak.training if ref() is not None] == []
                 watch.step()
-                assert [ref for ref in weak.probing if ref() is not None] == []
+                assert [ref for ref in weak.eval_pass if ref() is not None] == []
         assert len(weak.training) == 7 * 4
-        assert len(weak.probing) >= 4 * 3
+        assert len(weak.eval_pass) >= 4 * 3
     finally:
         gc.enable()
 

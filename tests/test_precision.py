@@ -102,7 +102,7 @@ def test_audio_that_never_went_through_the_trainer_fits_the_weights(tmp_path, pr
     for index in range(24):
         soundfile.write(tmp_path / f"{index}.wav", 0.1 * torch.randn(700 + 20 * index).numpy(), 16_000)
     sets = {"files": str(tmp_path), "loader": DataLoader(Noise(24).items, 8, collate_fn=collate)}
-    callback = RankWatch(probe_sets=sets, probe_forward=forward, **SETTINGS)
+    callback = RankWatch(eval_sets=sets, probe_forward=forward, **SETTINGS)
     fit(tmp_path / "run", precision, callback, max_steps=1)
     assert {r.source for r in callback.readings} == set(sets)
     assert all(np.isfinite(r.effective_rank) for r in callback.readings)

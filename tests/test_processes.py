@@ -80,7 +80,9 @@ def test_a_process_whose_passes_fail_is_named_and_the_other_one_is_read(seen):
     first, second = seen("raising", 0), seen("raising", 1)
     assert first["readings"] == second["readings"]
     assert {r["n"] for r in first["readings"] if r["level"] == "utterance"} == {8}
-    assert any("left out of a reading: process 1: held_back could not be read: OSError" in one for one in first["told"])
+    assert any(
+        "left out of a reading: process 1: first_batches could not be read: OSError" in one for one in first["told"]
+    )
     assert first["steps"] == second["steps"] == 12
 
 

@@ -1,4 +1,4 @@
-"""Restarts don't show: the schedule, the probe set, what is being worked on, alarms and their episodes go on."""
+"""Restarts don't show: the schedule, the evaluation set, what is being worked on, alarms and their episodes go on."""
 
 import warnings
 
@@ -100,7 +100,7 @@ def healthy(tmp_path_factory):
 
 @pytest.mark.parametrize("step", [2, 20, 21, *slow(19, 22, 35)])
 def test_resumed_equals_uninterrupted_wherever_the_cut_is(tmp_path, healthy, step):
-    """Before the probe set is there, just before a reading, while it is worked on, after it."""
+    """Before the evaluation set is there, just before a reading, while it is worked on, after it."""
     whole, weights = healthy
     checkpoint = cut_at(step, tmp_path / "a", first := watch())
     run, _ = fit(tmp_path / "b", 60, second := watch(), resume=checkpoint)
@@ -179,7 +179,7 @@ def test_another_number_of_processes_makes_the_probe_set_anew_and_says_so(tmp_pa
 
 def test_a_probe_set_that_is_lost_is_made_anew(tmp_path, caplog):
     checkpoint = cut_at(40, tmp_path / "a", watch())
-    for lost in tmp_path.rglob("*.probe_set.*"):
+    for lost in tmp_path.rglob("*.eval_set.*"):
         lost.unlink()
     with caplog.at_level("INFO", logger="rankwatch"):
         fit(tmp_path / "b", 60, second := watch(), resume=checkpoint)

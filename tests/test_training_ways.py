@@ -154,14 +154,14 @@ def test_activation_checkpointing(tmp_path, plainly, way):
     assert losses == plainly[0]
     unseen = LAYERS - {"feature_extractor"} if way.startswith("around, reentrant") else set()
     assert ranks(watch) == {
-        key: value for key, value in plainly[1].items() if key[1] == "held_back" or key[3] not in unseen
+        key: value for key, value in plainly[1].items() if key[1] == "first_batches" or key[3] not in unseen
     }
 
 
 def test_a_block_that_is_used_twice_is_read_where_it_is_used_first(tmp_path):
-    """In the training pass as in probe passes, and it is one layer."""
+    """In the training pass as in evaluation passes, and it is one layer."""
     watch, _ = untouched(tmp_path, Twice)
-    assert {r.layer for r in watch.readings if r.source == "held_back"} == LAYERS - {"layers.2"}
+    assert {r.layer for r in watch.readings if r.source == "first_batches"} == LAYERS - {"layers.2"}
     assert {r.layer for r in watch.readings if r.source == "train"} == LAYERS - {"layers.2"}
     once, _ = untouched(tmp_path / "once", Twice, layers=["layers.0"])
     same = {key: value for key, value in ranks(watch).items() if key[3] == "layers.0"}
@@ -171,12 +171,12 @@ def test_a_block_that_is_used_twice_is_read_where_it_is_used_first(tmp_path):
 def test_half_of_the_layers_dropped_in_training_are_all_there_in_probe_passes(tmp_path):
     watch, _ = untouched(tmp_path, lambda: Encoder(layer_drop=0.5))
     for step in (2, 3, 6, 7):
-        assert {r.layer for r in watch.readings if (r.step, r.source) == (step, "held_back")} == LAYERS
+        assert {r.layer for r in watch.readings if (r.step, r.source) == (step, "first_batches")} == LAYERS
 
 
 def test_accumulated_gradients(tmp_path):
     watch, _ = untouched(tmp_path, Encoder, accumulate=3)
-    assert {r.step for r in watch.readings if r.source == "held_back"} == {1, 3, 6, 7}
+    assert {r.step for r in watch.readings if r.source == "first_batches"} == {1, 3, 6, 7}
 
 
 class TwoOptimisers(Module):
@@ -217,5 +217,5 @@ def test_several_optimisers_by_hand_and_two_passes_in_a_step(tmp_path):
     assert watched.losses == plain.losses
     for a, b in zip(watched.state_dict().values(), plain.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-    assert {r.step for r in callback.readings if r.source == "held_back"} == {2, 3, 6, 8}
-    assert {r.source for r in callback.readings} == {"held_back", "train"}
+    assert {r.step for r in callback.readings if r.source == "first_batches"} == {2, 3, 6, 8}
+    assert {r.source for r in callback.readings} == {"first_batches", "train"}

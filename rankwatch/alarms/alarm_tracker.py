@@ -7,15 +7,15 @@ from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from rankwatch.alarms.detectors import Detector, Finding, Moment, default_detectors
+from rankwatch.alarms.detectors import Detector, Finding, StepContext, default_detectors
 from rankwatch.alarms.detectors.explanations import advice
 from rankwatch.alarms.episodes import Episodes
 from rankwatch.alarms.history import History
-from rankwatch.alarms.warm_up import WarmUp
-from rankwatch.readings.alarm import CRITICAL, NOTICE, WARNING, Alarm, level_of
+from rankwatch.alarms.warm_up import LearningRateWarmup
+from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm, level_of
 from rankwatch.readings.reading import Key, Reading, key_of
 
-_ORDER = (NOTICE, WARNING, CRITICAL)
+_ORDER = (INFO, WARNING, CRITICAL)
 _CLEAN = 3  # readings: NaN that comes and goes is one event
 
 
@@ -24,18 +24,18 @@ class _Watch:
     """How long one kind of finding has been there for one curve."""
 
     breaches: int = 0
-    grave: int = 0
+    can_be_critical: int = 0
     clean: int = 0
     since: int = -1
     open: bool = False
-    severity: str = NOTICE
+    severity: str = INFO
     message: str = ""
     patience: int = 1
     step: int = -1
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TrackedAlarms:
     """What the judge says about the readings of one step.
 
     Attributes:
@@ -64,23 +64,23 @@ class Verdict:
         return level_of(self.open)
 
 
-class Judge:
+class AlarmTracker:
     """Counts findings and turns lasting ones into alarms.
 
-    Critical is only what a probe set's frames show in eval mode, in the headline set: the utterance level,
+    Critical is only what an evaluation set's frames show in eval mode, in the primary set: the utterance level,
     the training pass (dropout, masking, changing data) and further sets alone give warnings.
 
     Args:
-        headline: Name of the first probe set.
+        primary: Name of the first evaluation set.
         detectors: What is looked for, most telling first; the defaults if None.
     """
 
-    def __init__(self, headline: str, detectors: Sequence[Detector] | None = None) -> None:
-        self._headline = headline
+    def __init__(self, primary: str, detectors: Sequence[Detector] | None = None) -> None:
+        self._primary = primary
         self._watches: dict[tuple[str, Key], _Watch] = {}
         self.judged_by(default_detectors() if detectors is None else detectors)
         self._episodes = Episodes()
-        self._warm_up = WarmUp()
+        self._warm_up = LearningRateWarmup()
 
     def judged_by(self, detectors: Sequence[Detector]) -> None:
         """From now on by these detectors; alarms that none of them can raise end."""
@@ -88,7 +88,7 @@ class Judge:
         kinds = {detector.kind for detector in self._detectors}
         self._watches = {about: watch for about, watch in self._watches.items() if about[0] in kinds}
 
-    def judge(self, readings: Iterable[Reading], history: History, rate: float | None = None) -> Verdict:
+    def judge(self, readings: Iterable[Reading], history: History, rate: float | None = None) -> TrackedAlarms:
         """Judge one step's readings against their past, then add them to it.
 
         Args:
@@ -97,7 +97,7 @@ class Judge:
             rate: Learning rate at the step, where it is known.
         """
         readings = list(readings)
-        moment = self._moment(readings, history, rate)
+        context = self._moment(readings, history, rate)
         findings: dict[Key, Finding] = {}
         raised: list[Alarm] = []
         unconfirmed = False
@@ -105,7 +105,7 @@ class Judge:
         unsound: set[Key] = set()
         for reading in readings:
             key = key_of(reading)
-            found = self._findings(reading, moment, failed)
+            found = self._findings(reading, context, failed)
             for kind, (detector, finding) in found.items():
                 alarm = self._breach(detector, finding, reading)
                 raised += [alarm] if alarm is not None else []
@@ -113,22 +113,22 @@ class Judge:
                 waits = self._watches[kind, key].severity != CRITICAL
                 unconfirmed |= waits and self._severity(reading, finding) == CRITICAL
             self._relax(key, set(found))
-            unsound |= {key} if any(finding.grave for _, finding in found.values()) else set()
+            unsound |= {key} if any(finding.can_be_critical for _, finding in found.values()) else set()
         for reading in readings:  # only now: each was judged by what was before all of them
-            moment.series[key_of(reading)].add(reading, sound=key_of(reading) not in unsound, warming=moment.warming)
+            context.series[key_of(reading)].add(reading, sound=key_of(reading) not in unsound, warming=context.warming)
         opened = tuple(self._open_alarms())
         message, summary = "", ""
         if readings:
             step = readings[0].step
-            layers = list(dict.fromkeys(r.layer for r in readings if r.source == self._headline))
+            layers = list(dict.fromkeys(r.layer for r in readings if r.source == self._primary))
             message, summary = self._episodes.tell(step, raised, opened, findings, layers)
-        return Verdict(tuple(raised), opened, findings, unsound, message, summary, unconfirmed, failed)
+        return TrackedAlarms(tuple(raised), opened, findings, unsound, message, summary, unconfirmed, failed)
 
-    def _moment(self, readings: Sequence[Reading], history: History, rate: float | None) -> Moment:
+    def _moment(self, readings: Sequence[Reading], history: History, rate: float | None) -> StepContext:
         warming = self._warm_up.goes_on(rate)
         peak = self._warm_up.peak
-        return Moment(
-            self._headline,
+        return StepContext(
+            self._primary,
             {key_of(reading): reading for reading in readings},
             {key_of(reading): history.series(reading) for reading in readings},
             warming=warming,
@@ -137,14 +137,14 @@ class Judge:
         )
 
     def _findings(
-        self, reading: Reading, moment: Moment, failed: dict[str, Exception]
+        self, reading: Reading, context: StepContext, failed: dict[str, Exception]
     ) -> dict[str, tuple[Detector, Finding]]:
         """The first finding of each kind; a detector that raises costs its own findings and nobody else's."""
         found: dict[str, tuple[Detector, Finding]] = {}
-        past = moment.series[key_of(reading)]
+        past = context.series[key_of(reading)]
         for detector in self._detectors:
             try:
-                finding = detector.check(reading, past, moment)
+                finding = detector.check(reading, past, context)
             except Exception as error:
                 failed.setdefault(detector.kind, error)
                 continue
@@ -159,10 +159,10 @@ class Judge:
         if watch.breaches == 1:
             watch.since = reading.step
         severity = self._severity(reading, finding)
-        watch.grave = watch.grave + 1 if severity == CRITICAL else 0
+        watch.can_be_critical = watch.can_be_critical + 1 if severity == CRITICAL else 0
         if watch.breaches < detector.patience:
             return None
-        if watch.grave < detector.patience and severity == CRITICAL:  # it has to last as long as that takes
+        if watch.can_be_critical < detector.patience and severity == CRITICAL:  # it has to last as long as that takes
             severity = WARNING
         worse = _ORDER.index(severity) > _ORDER.index(watch.severity)
         new = not watch.open or worse
@@ -177,16 +177,16 @@ class Judge:
         """Count a clean reading for every kind that wasn't found; as many as the patience, and three, end an alarm."""
         for kind in [k for k, key_ in self._watches if key_ == key and k not in kinds]:
             watch = self._watches[kind, key]
-            watch.clean, watch.grave = watch.clean + 1, 0
+            watch.clean, watch.can_be_critical = watch.clean + 1, 0
             if not watch.open or watch.clean >= max(watch.patience, _CLEAN):
                 del self._watches[kind, key]
 
     def _severity(self, reading: Reading, finding: Finding) -> str:
         if finding.notice:
-            return NOTICE
+            return INFO
         protocol = reading.protocol
-        trusted = protocol.mode == "eval" and reading.level == "frame" and reading.source == self._headline
-        return CRITICAL if trusted and finding.grave and finding.supported else WARNING
+        trusted = protocol.mode == "eval" and reading.level == "frame" and reading.source == self._primary
+        return CRITICAL if trusted and finding.can_be_critical and finding.corroborated else WARNING
 
     def _alarm(self, kind: str, key: Key, watch: _Watch) -> Alarm:
         source, level, layer = key
@@ -208,7 +208,7 @@ class Judge:
 
     def load_state_dict(self, state: Mapping[str, Any], curves: Container[Key]) -> None:
         """Take over what `state_dict` gave; an alarm about none of these `curves` is no longer watched over."""
-        self._warm_up = WarmUp(**state["warm_up"])
+        self._warm_up = LearningRateWarmup(**state["warm_up"])
         watches = {(kind, (key[0], key[1], key[2])): _Watch(**watch) for kind, key, watch in state["watches"]}
         kinds = {detector.kind for detector in self._detectors}
         self._watches = {about: one for about, one in watches.items() if about[1] in curves and about[0] in kinds}

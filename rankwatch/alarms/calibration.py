@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from scipy.stats import beta
 
-from rankwatch.alarms.detectors import Detector, Falling, Moment, SuddenDrop, default_detectors
+from rankwatch.alarms.detectors import Detector, RankDecline, StepContext, SuddenRankDrop, default_detectors
 from rankwatch.alarms.detectors.base import upper
 from rankwatch.alarms.history import History
 from rankwatch.readings.protocol import Protocol
@@ -29,12 +29,12 @@ _CONDITIONS = (
     "precision",
     "version",
 )
-"""Of a protocol; width, projection, seed and the probe set's own content may differ between comparable runs."""
+"""Of a protocol; width, projection, seed and the evaluation set's own content may differ between comparable runs."""
 
 _ARGUMENTS: dict[str, tuple[type[Any], str]] = {
-    "frame": (Falling, "below"),
-    "utterance": (Falling, "utterance_below"),
-    "sudden": (SuddenDrop, "below"),
+    "frame": (RankDecline, "below"),
+    "utterance": (RankDecline, "utterance_below"),
+    "sudden": (SuddenRankDrop, "below"),
 }
 _LEVELS = {"frame": "frame", "utterance": "utterance", "sudden": "frame"}
 _FEWEST = 5
@@ -49,8 +49,8 @@ class Calibration:
     """What `rankwatch calibrate` writes and ``sensitivity="....yaml"`` reads.
 
     Attributes:
-        thresholds: ``"frame"``, ``"utterance"``: shares of a layer's reference (`Falling`); ``"sudden"``: of what was
-            read just before (`SuddenDrop`).
+        thresholds: ``"frame"``, ``"utterance"``: shares of a layer's reference (`RankDecline`); ``"sudden"``: of what
+            was read just before (`SuddenRankDrop`).
         conditions: Per level, the part of the protocol that they hold for.
         every_n_steps: Optimiser steps between readings in these runs.
         runs: Names of the runs.
@@ -77,7 +77,7 @@ class Calibration:
 
     def detectors(self) -> tuple[Detector, ...]:
         """The defaults with these thresholds."""
-        changes: dict[type[Any], dict[str, float]] = {Falling: {}, SuddenDrop: {}}
+        changes: dict[type[Any], dict[str, float]] = {RankDecline: {}, SuddenRankDrop: {}}
         for name, value in self.thresholds.items():
             kind, argument = _ARGUMENTS[name]
             changes[kind][argument] = value
@@ -143,7 +143,7 @@ def unlike(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     )
 
 
-def worst(steps: Iterable[tuple[Sequence[Reading], bool]], headline: str) -> Worst:
+def worst(steps: Iterable[tuple[Sequence[Reading], bool]], primary: str) -> Worst:
     r"""How near a run came to an alarm.
 
     For each curve and threshold :math:`\min_t \max(r_t, ..., r_{t+p-1})` with r the reading (its upper end) relative
@@ -152,17 +152,21 @@ def worst(steps: Iterable[tuple[Sequence[Reading], bool]], headline: str) -> Wor
 
     Args:
         steps: All readings of a step, and whether the learning rate was still rising; in order.
-        headline: Name of the first probe set.
+        primary: Name of the first evaluation set.
     """
-    detectors: dict[str, Falling | SuddenDrop] = {"frame": Falling(), "utterance": Falling(), "sudden": SuddenDrop()}
+    detectors: dict[str, RankDecline | SuddenRankDrop] = {
+        "frame": RankDecline(),
+        "utterance": RankDecline(),
+        "sudden": SuddenRankDrop(),
+    }
     history = History()
     ratios: dict[tuple[str, Key], list[float]] = {}
     for readings, warming in steps:
-        moment = Moment(headline, warming=warming)
-        for reading in (reading for reading in readings if reading.source == headline):
+        context = StepContext(primary, warming=warming)
+        for reading in (reading for reading in readings if reading.source == primary):
             past = history.series(reading)
             for name, detector in detectors.items():
-                before = detector.before(reading, past, moment) if _LEVELS[name] == reading.level else None
+                before = detector.before(reading, past, context) if _LEVELS[name] == reading.level else None
                 if before is not None and reading.ok:
                     ratios.setdefault((name, key_of(reading)), []).append(upper(reading) / before)
             past.add(reading, sound=True, warming=warming)

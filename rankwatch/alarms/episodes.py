@@ -7,7 +7,7 @@ from typing import Any
 
 from rankwatch.alarms.detectors.base import Finding
 from rankwatch.alarms.detectors.explanations import MEANING, advice
-from rankwatch.readings.alarm import CRITICAL, NOTICE, Alarm, level_of
+from rankwatch.readings.alarm import CRITICAL, INFO, Alarm, level_of
 from rankwatch.readings.reading import Key
 
 
@@ -44,7 +44,7 @@ class Episodes:
         Returns:
             The message that is due now, or empty; and what there would be to tell, as long as any alarm holds.
         """
-        opened = [alarm for alarm in opened if alarm.severity != NOTICE]
+        opened = [alarm for alarm in opened if alarm.severity != INFO]
         level = level_of(opened)
         summary = message_about(step, opened, findings, layers)
         new = level > self._told or any(alarm.severity == CRITICAL and alarm.since > self._began for alarm in raised)
@@ -71,7 +71,7 @@ class Episodes:
 
 def message_about(step: int, alarms: Sequence[Alarm], findings: Mapping[Key, Finding], layers: Sequence[str]) -> str:
     """One message for all layers, levels and sources of an event, the gravest and earliest first; empty without any."""
-    alarms = [alarm for alarm in alarms if alarm.severity != NOTICE]
+    alarms = [alarm for alarm in alarms if alarm.severity != INFO]
     if not alarms:
         return ""
     first = alarms[0]
@@ -82,7 +82,7 @@ def message_about(step: int, alarms: Sequence[Alarm], findings: Mapping[Key, Fin
     extent = f" ({len(hit)} of {len(layers)} layers)" if len(layers) > 1 else ""
     also = f"; seen in {', '.join(falling)} too" if falling else ""
     words = [
-        f"{first.severity.upper()} at step {step}: {told.title}, {first.level} level, probe set {first.source!r}, "
+        f"{first.severity.upper()} at step {step}: {told.title}, {first.level} level, evaluation set {first.source!r}, "
         f"since step {first.since}, in {', '.join(hit)}{extent}{also}.",
         f"{first.layer}: {first.message}.",
     ]

@@ -12,8 +12,8 @@ from rankwatch.alarms.history import WARMUP, History, Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
 
-def health(readings: Sequence[Reading], history: History, findings: Mapping[Key, Finding], *, headline: str) -> float:
-    r"""One number for the run: several indicators, of the worst layer, at frame level of the headline set, in [0, 1].
+def health(readings: Sequence[Reading], history: History, findings: Mapping[Key, Finding], *, primary: str) -> float:
+    r"""One number for the run: several indicators, of the worst layer, at frame level of the primary set, in [0, 1].
 
     .. math:: \min_{layers} \; \text{finite} \cdot \text{alive} \cdot
         \tfrac12 \left(\frac{r}{r_{ref}} + \frac{p}{p_{ref}}\right)
@@ -24,7 +24,7 @@ def health(readings: Sequence[Reading], history: History, findings: Mapping[Key,
     """
     levels = {reading.level for reading in readings}
     level = "frame" if "frame" in levels else "utterance"
-    judged = [reading for reading in readings if (reading.source, reading.level) == (headline, level)]
+    judged = [reading for reading in readings if (reading.source, reading.level) == (primary, level)]
     return min((_health(r, history.series(r), findings.get(key_of(r))) for r in judged), default=math.nan)
 
 
@@ -36,7 +36,7 @@ def _health(reading: Reading, past: Series, finding: Finding | None) -> float:
     ):
         if usual is not None and math.isfinite(value):
             ratios.append(min(value / usual, 1.0))
-    missing = [reading.metrics.get(name, 0.0) for name in ("non_finite_share", "dead_dimensions")]
+    missing = [reading.metrics.get(name, 0.0) for name in ("non_finite_fraction", "dead_dimension_fraction")]
     there = math.prod(1.0 - share for share in missing if math.isfinite(share))
     own = float(np.mean(ratios)) if ratios else 1.0
     return max(min(own * there, 1.0 if finding is None else finding.ratio), 0.0)

@@ -19,7 +19,7 @@ _FIRST = 8  # readings from the very start that are kept for good
 _HELD = 8  # readings that a level must last to count as held
 _LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
 _RECENT = 64  # sound readings that a reference is made of
-TRACKED = ("participation_ratio", "within_utterance_share", "probe_accuracy", "mean_share")
+TRACKED = ("participation_ratio", "within_utterance_variance_fraction", "probe_accuracy", "mean_energy_fraction")
 """Metrics that detectors compare with their own past."""
 
 

@@ -34,7 +34,7 @@ class _Check:
         return f"Labels don't agree: {what} is {self.now:.2f}, after {self.held:.2f} {rest}."
 
 
-class Accuracies:
+class LabelAgreement:
     """Earlier accuracies of each curve, as far as they are needed to say whether labels agree with an alarm.
 
     What a curve held is the highest median that three readings in a row had. Labels agree when the accuracy is below

@@ -32,17 +32,17 @@ class Plateau:
     within: float = 0.02
     told: bool = False
 
-    def look(self, readings: Sequence[Reading], history: History, headline: str, *, alarmed: bool) -> Alarm | None:
-        """A notice at the first reading from which on all of the headline set's curves are flat.
+    def look(self, readings: Sequence[Reading], history: History, primary: str, *, alarmed: bool) -> Alarm | None:
+        """A notice at the first reading from which on all of the primary set's curves are flat.
 
         Args:
             readings: Of this step; already part of the history.
             history: The past.
-            headline: Name of the first probe set.
+            primary: Name of the first evaluation set.
             alarmed: Whether an alarm holds: then a flat curve is no good sign.
         """
         level = "frame" if any(reading.level == "frame" for reading in readings) else "utterance"
-        ours = [r for r in readings if (r.source, r.level) == (headline, level)]
+        ours = [r for r in readings if (r.source, r.level) == (primary, level)]
         curves = [history.series(reading).values[-self.readings :] for reading in ours]
         probed = [history.series(r) for r in readings if math.isfinite(r.metrics.get("probe_accuracy", math.nan))]
         column = 2 + TRACKED.index("probe_accuracy")
@@ -58,7 +58,7 @@ class Plateau:
             f"the effective rank of all {len(ours)} layers has changed by less than {self.within:.0%} over the last "
             f"{self.readings} readings; whether that is the end of learning a small labelled check can tell"
         )
-        return Alarm(ours[0].step, "flat", "notice", "all layers", level, headline, message, first)
+        return Alarm(ours[0].step, "flat", "notice", "all layers", level, primary, message, first)
 
     def _change(self, values: np.ndarray[Any, Any]) -> float:
         """Between the medians of the older and the newer half, relative; infinite as long as there are too few."""

@@ -9,7 +9,7 @@ _STILL = 6
 
 
 @dataclass
-class WarmUp:
+class LearningRateWarmup:
     """Follows the learning rate from reading to reading.
 
     Attributes:

@@ -11,33 +11,33 @@ from collections import deque
 
 from torch import nn
 
-from rankwatch.extraction.hooks.code_hooks import CodeTaps, Draws
+from rankwatch.extraction.hooks.code_hooks import CodeAssignments, CodeHooks
 from rankwatch.extraction.model.quantizers import find_quantizers
 from rankwatch.monitor.settings import Settings
-from rankwatch.readings.codebook_usage import TRAIN, Usage
+from rankwatch.readings.codebook_usage import TRAIN, CodeUsage
 from rankwatch.readings.protocol import CODEBOOK, Protocol
-from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import World, quota
 
 
-class Codebooks:
+class CodebookCollector:
     """Listens to the model's quantizers in the batches before a reading. What fails in here goes quiet.
 
     Args:
         settings: The user's arguments; of the training batches the newest `n_utterances` over all processes count.
         world: This process among the others.
         precision: The trainer's precision, for the protocol.
-        complaints: Where failures are told.
+        diagnostics: Where failures are told.
     """
 
-    def __init__(self, settings: Settings, world: World, precision: str, complaints: Complaints) -> None:
+    def __init__(self, settings: Settings, world: World, precision: str, diagnostics: Diagnostics) -> None:
         self._settings = settings
         self._wanted = quota(settings.n_utterances, world.rank, world.size)
         self._precision = precision
-        self._complaints = complaints
-        self._taps = CodeTaps([])
+        self._complaints = diagnostics
+        self._layer_hooks = CodeHooks([])
         self._listening = False
-        self._batches: deque[tuple[int, dict[str, list[Draws]]]] = deque()
+        self._batches: deque[tuple[int, dict[str, list[CodeAssignments]]]] = deque()
         self._step = -1
         self._in_step = 0  # utterances of the running optimiser step
         self._per_step = 1
@@ -46,33 +46,33 @@ class Codebooks:
         """Find them; gives a sentence for the table where there are some."""
         if self._settings.codebooks:
             with self._complaints.guarded("looking for quantizers"):
-                self._taps = CodeTaps(find_quantizers(root))
-        named = [f"{one.name} ({one.codes or 'unknown number of'} codes)" for one in self._taps.quantizers]
+                self._layer_hooks = CodeHooks(find_quantizers(root))
+        named = [f"{one.name} ({one.codes or 'unknown number of'} codes)" for one in self._layer_hooks.quantizers]
         return [f"codes are counted in the training pass: {', '.join(named)}"] if named else []
 
     @property
     def names(self) -> list[str]:
         """Paths of the quantizers."""
-        return [one.name for one in self._taps.quantizers]
+        return [one.name for one in self._layer_hooks.quantizers]
 
     def batch_starts(self, step: int, next_step: int | None) -> None:
         """Before a training batch, after `step` optimiser steps; there are hooks only where a reading is near."""
-        if not self._taps.quantizers:
+        if not self._layer_hooks.quantizers:
             return
         if step != self._step:
             self._step, self._per_step, self._in_step = step, self._in_step or self._per_step, 0
         before = 0 if next_step is None else next_step - step - 1
         self._listening = before * self._per_step < self._wanted
         if self._listening:
-            self._taps.listen()
+            self._layer_hooks.listen()
 
     def batch_ends(self) -> None:
         """After a training batch."""
         if not self._listening:
             return
         self._listening = False
-        self._taps.stop()
-        draws, utterances, failures = self._taps.take()
+        self._layer_hooks.stop()
+        draws, utterances, failures = self._layer_hooks.take()
         for name, error in failures.items():
             self._fail(name, error)
         self._in_step += utterances
@@ -81,18 +81,18 @@ class Codebooks:
             self._batches.popleft()
 
     def _fail(self, name: str, error: Exception) -> None:
-        self._taps.quantizers = [one for one in self._taps.quantizers if one.name != name]
+        self._layer_hooks.quantizers = [one for one in self._layer_hooks.quantizers if one.name != name]
         self._complaints.fail(f"quantizer {name}", f"quantizer {name} could not be read: {error}", error)
 
-    def take(self) -> dict[str, Usage]:
+    def take(self) -> dict[str, CodeUsage]:
         """What was used in the batches before, counted; the next reading begins anew."""
         batches, self._batches = self._batches, deque()
         usages = {}
-        for one in list(self._taps.quantizers):
+        for one in list(self._layer_hooks.quantizers):
             draws = [draw for _, drawn in batches for draw in drawn.get(one.name, ())]
             try:
                 if draws:
-                    usages[one.name] = Usage.of(draws, one.codes)
+                    usages[one.name] = CodeUsage.of(draws, one.codes)
             except Exception as error:
                 self._fail(one.name, error)
         return usages
@@ -116,5 +116,5 @@ class Codebooks:
 
     def close(self) -> None:
         """Take every hook away."""
-        self._taps.stop()
+        self._layer_hooks.stop()
         self._batches.clear()

@@ -8,23 +8,23 @@ from typing import Any
 
 import torch
 
-from rankwatch.alarms.alarm_tracker import Judge
+from rankwatch.alarms.alarm_tracker import AlarmTracker
 from rankwatch.alarms.detectors import default_detectors
 from rankwatch.alarms.episodes import message_about
 from rankwatch.alarms.health import health
 from rankwatch.alarms.history import History
-from rankwatch.alarms.label_agreement import Accuracies
+from rankwatch.alarms.label_agreement import LabelAgreement
 from rankwatch.alarms.mute_file import MuteFile, loud
 from rankwatch.alarms.plateau import Plateau
 from rankwatch.extraction.rows.row_buffer import Key, Rows
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.pending_reading import Evaluated, Gathered, Trouble
+from rankwatch.monitor.pending_reading import CollectedRows, EvaluationResult, Trouble
 from rankwatch.monitor.reading_exchange import Exchanged, merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import Sample
 from rankwatch.readings.alarm import CRITICAL, Alarm
 from rankwatch.readings.codebook_usage import TRAIN, codebook_readings
-from rankwatch.readings.layer_statistics import summarise
+from rankwatch.readings.layer_statistics import summarise_layers
 from rankwatch.readings.measure import measure
 from rankwatch.readings.probe_accuracy import with_accuracy
 from rankwatch.readings.protocol import CODEBOOK
@@ -33,7 +33,7 @@ from rankwatch.readings.report import Cost, Report
 from rankwatch.runtime.background_job import forks
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.distributed import Group
-from rankwatch.runtime.reading_schedule import Budget
+from rankwatch.runtime.reading_schedule import ReadingSchedule
 
 
 class ExchangeFailedError(RuntimeError):
@@ -72,14 +72,14 @@ class Evaluator:
         self._first = first
         self._mute = mute
         self._names = [*layers, *quantizers, "flat", *(detector.kind for detector in settings.judged_by)]
-        self._headline = settings.sources[0]
+        self._primary = settings.sources[0]
         self._history = History()
-        self._judge = Judge(self._headline, settings.judged_by)
+        self._judge = AlarmTracker(self._primary, settings.judged_by)
         self._plateau = Plateau()
-        self._accuracies = Accuracies()
-        self.budget = Budget(settings.every_n_steps, settings.max_overhead)
+        self._accuracies = LabelAgreement()
+        self.budget = ReadingSchedule(settings.every_n_steps, settings.max_overhead)
 
-    def evaluate(self, gathered: Gathered) -> Evaluated:
+    def evaluate(self, gathered: CollectedRows) -> EvaluationResult:
         """The whole way; makes two collectives where there are several processes.
 
         Raises:
@@ -98,12 +98,12 @@ class Evaluator:
         else:
             seconds = {"exchange": 0.0, "decomposition": 0.0}
             outcome = self._together(self._group, gathered, share, troubles, seconds)
-        return Evaluated(outcome, troubles, seconds)
+        return EvaluationResult(outcome, troubles, seconds)
 
     def _together(
         self,
         group: Group,
-        gathered: Gathered,
+        gathered: CollectedRows,
         share: dict[Key, Rows],
         troubles: list[Trouble],
         seconds: dict[str, float],
@@ -141,7 +141,7 @@ class Evaluator:
             seconds["exchange"] += time.perf_counter() - start
 
     @staticmethod
-    def _share(gathered: Gathered, troubles: list[Trouble]) -> dict[Key, Rows]:
+    def _share(gathered: CollectedRows, troubles: list[Trouble]) -> dict[Key, Rows]:
         share = {}
         for window in gathered.windows:
             for level, layer in window.keys:
@@ -153,7 +153,12 @@ class Evaluator:
         return share
 
     def _outcome(
-        self, gathered: Gathered, exchanged: Exchanged, troubles: list[Trouble], seconds: dict[str, float], sent: int
+        self,
+        gathered: CollectedRows,
+        exchanged: Exchanged,
+        troubles: list[Trouble],
+        seconds: dict[str, float],
+        sent: int,
     ) -> Outcome:
         start = time.perf_counter()
         step = gathered.step
@@ -167,7 +172,7 @@ class Evaluator:
         muted = self._mute.read(self._names)
         audible = loud(verdict.open, muted.globs)
         labels = self._labels_agree(readings, audible)
-        flat = self._plateau.look(readings, self._history, self._headline, alarmed=verdict.level > 0)
+        flat = self._plateau.look(readings, self._history, self._primary, alarmed=verdict.level > 0)
         seconds["decomposition"] += time.perf_counter() - start
         next_step = self._next_step(gathered, seconds)
         if verdict.unconfirmed:
@@ -177,16 +182,16 @@ class Evaluator:
             readings=readings,
             alarms=verdict.raised + ((flat,) if flat is not None else ()),
             open_alarms=verdict.open,
-            health=health(readings, self._history, verdict.findings, headline=self._headline),
+            health=health(readings, self._history, verdict.findings, primary=self._primary),
             alarm_level=verdict.level,
-            summary=summarise(readings, self._headline),
+            summary=summarise_layers(readings, self._primary),
             history={},
             message=verdict.message + labels if verdict.message else "",
             cost=Cost(seconds=dict(seconds), bytes_exchanged=sent, interval=next_step - gathered.step),
             learning_rate=gathered.rate,
         )
-        frames = [r for r in readings if (r.source, r.level) == (self._headline, "frame")]
-        breached = any((source, level) == (self._headline, "frame") for source, level, _ in verdict.unsound)
+        frames = [r for r in readings if (r.source, r.level) == (self._primary, "frame")]
+        breached = any((source, level) == (self._primary, "frame") for source, level, _ in verdict.unsound)
         critical = {(a.source, a.level, a.layer) for a in audible if a.severity == CRITICAL}
         return Outcome(
             report,
@@ -209,7 +214,7 @@ class Evaluator:
     def _uncalibrated(self, readings: Sequence[Reading]) -> dict[str, str]:
         """Thresholds hold for readings like those that they were chosen on; for others the defaults do."""
         calibration = self._settings.calibration
-        ours = [reading.protocol for reading in readings if reading.source == self._headline]
+        ours = [reading.protocol for reading in readings if reading.source == self._primary]
         every = self._settings.every_n_steps
         if calibration is None:
             return {}
@@ -227,7 +232,7 @@ class Evaluator:
         for source, level, layer in sorted(shares, key=lambda key: (sources.index(key[0]), key[1], order[key[2]])):
             what = f"decomposing {layer}"
             try:
-                with forks.held_off():
+                with forks.blocked():
                     rows = Rows.joined(shares.pop((source, level, layer)))
                     protocol = exchanged.protocols[source, level]
                     readings.append(measure(self._sample(rows), step=step, layer=layer, protocol=protocol))
@@ -241,11 +246,11 @@ class Evaluator:
         columns = self._settings.columns(rows.rows.shape[1])
         return Sample.from_rows(rows.rows, rows.groups, columns, self._settings.seed, rounding=rows.rounding)
 
-    def _next_step(self, gathered: Gathered, seconds: Mapping[str, float]) -> int:
-        taken = seconds["decomposition"] if gathered.beside else 0.0
+    def _next_step(self, gathered: CollectedRows, seconds: Mapping[str, float]) -> int:
+        taken = seconds["decomposition"] if gathered.shares_cpu_with_training else 0.0
         return self.budget.next_step(gathered.step, gathered.elapsed + taken, gathered.spent + taken)
 
-    def _notes(self, gathered: Gathered, exchanged: Exchanged, next_step: int) -> dict[str, str]:
+    def _notes(self, gathered: CollectedRows, exchanged: Exchanged, next_step: int) -> dict[str, str]:
         notes = {}
         if exchanged.failed:
             notes["processes"] = f"left out of a reading: {'; '.join(exchanged.failed)}"

@@ -12,15 +12,15 @@ from typing import Any
 from torch import nn
 
 from rankwatch.alarms.mute_file import MuteFile
-from rankwatch.monitor.codebook_collector import Codebooks
+from rankwatch.monitor.codebook_collector import CodebookCollector
 from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.pending_reading import Evaluated, Gathered, Pending
-from rankwatch.monitor.row_collector import Gathering
+from rankwatch.monitor.pending_reading import CollectedRows, EvaluationResult, PendingReading
+from rankwatch.monitor.row_collector import RowCollector
 from rankwatch.monitor.settings import Settings
-from rankwatch.runtime.background_job import Job
+from rankwatch.runtime.background_job import BackgroundJob
 from rankwatch.runtime.default_device import DefaultDevice, on_the_cpu
-from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World
 from rankwatch.runtime.stopwatch import Stopwatch
 
@@ -42,7 +42,7 @@ class Monitor:
         world: This process among the others.
         group: The other processes, where there are several.
         precision: The trainer's precision, for the protocol.
-        autocast: Context in which a probe forward pass runs, as a training forward pass does.
+        autocast: Context in which an evaluation forward pass runs, as a training forward pass does.
         outermost: Gives what training calls: the model or a wrapper around it (FSDP's), which may come later.
         rate: Gives the learning rate, or None where it isn't known.
         mute: The file that mutes alarms while it is there, or None.
@@ -62,43 +62,43 @@ class Monitor:
     ) -> None:
         self.settings = settings
         self.default_device = DefaultDevice()
-        self.complaints = Complaints(settings.name, settings.strict)
+        self.diagnostics = Diagnostics(settings.name, settings.strict)
         self.stopwatch = Stopwatch()
         self.last_step: int | None = None
         self.readings_taken = 0
         self.longest_interval = 0  # the most optimiser steps between two readings
         self.world = world or World()
-        self._codebooks = Codebooks(settings, self.world, precision, self.complaints)
+        self._codebooks = CodebookCollector(settings, self.world, precision, self.diagnostics)
         self._group = group
         self._precision, self._autocast = precision, autocast
         self._outermost = outermost
         self._rate = rate
         self._mute = MuteFile(mute)
-        self._gathering: Gathering | None = None
+        self._gathering: RowCollector | None = None
         self._evaluator: Evaluator | None = None
-        self._beside = False
-        self._pending: Pending | None = None
+        self._shares_cpu = False
+        self._pending: PendingReading | None = None
         self._next_step: int | None = None
         self._agreed_at: int | None = None
         self._stuck = False
 
     @on_the_cpu
     def attach(self, root: nn.Module) -> None:
-        """Find the layers, read the named probe sets, put the hooks in place.
+        """Find the layers, read the named evaluation sets, put the hooks in place.
 
         Args:
             root: The whole model.
 
         Raises:
-            ValueError: For a layer pattern that matches nothing, or a bad probe set.
+            ValueError: For a layer pattern that matches nothing, or a bad evaluation set.
             FileNotFoundError: For a folder that isn't there.
         """
-        self._gathering = Gathering(
+        self._gathering = RowCollector(
             root,
             self.settings,
             world=self.world,
             group=self._group,
-            complaints=self.complaints,
+            diagnostics=self.diagnostics,
             stopwatch=self.stopwatch,
             precision=self._precision,
             autocast=self._as_the_users,
@@ -121,7 +121,7 @@ class Monitor:
             yield
 
     @property
-    def gathering(self) -> Gathering:
+    def gathering(self) -> RowCollector:
         """The model's side; after `attach`."""
         assert self._gathering is not None, "Monitor.attach(model) comes first"
         return self._gathering
@@ -135,31 +135,31 @@ class Monitor:
     def batch_starts(self, batch: Any, step: int) -> None:
         """Before a training batch's forward pass, after `step` optimiser steps."""
         self._evaluation.budget.begin(step)
-        with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
+        with self.stopwatch.part("watching"), self.diagnostics.guarded("reading a training batch"):
             self.gathering.batch_starts(batch, 0 if self._next_step is None else self._next_step - step)
             self._codebooks.batch_starts(step, self._next_step)
 
     @on_the_cpu
     def before_backward(self) -> None:
         """After the forward pass, before backward."""
-        with self.stopwatch.part("watching"), self.complaints.guarded("reading the training pass"):
+        with self.stopwatch.part("watching"), self.diagnostics.guarded("reading the training pass"):
             self.gathering.before_backward()
 
     @on_the_cpu
     def batch_ends(self, batch: Any) -> None:
         """After a training batch."""
-        with self.stopwatch.part("watching"), self.complaints.guarded("reading a training batch"):
+        with self.stopwatch.part("watching"), self.diagnostics.guarded("reading a training batch"):
             self._codebooks.batch_ends()
             self.gathering.batch_ends(batch)
 
     def epoch_ends(self) -> None:
-        """No utterance will be new from here on: the default probe set is complete, as of the next optimiser step."""
+        """No utterance will be new from here on: the default set is complete, as of the next optimiser step."""
         self.gathering.epoch_ends()
 
     @on_the_cpu
     def complete(self) -> None:
-        """The default probe set is complete as it is; on all processes at once, at the end of the run."""
-        with self.complaints.guarded("completing the probe set"):
+        """The default evaluation set is complete as it is; on all processes at once, at the end of the run."""
+        with self.diagnostics.guarded("completing the evaluation set"):
             self.gathering.freeze()
 
     @on_the_cpu
@@ -167,7 +167,7 @@ class Monitor:
         """Whether rows are to be drawn after `step` optimiser steps: the same on all processes, all of which ask."""
         if not self.gathering.complete and step != self._agreed_at:
             self._agreed_at = step
-            with self.stopwatch.part("watching"), self.complaints.guarded("completing the probe set"):
+            with self.stopwatch.part("watching"), self.diagnostics.guarded("completing the evaluation set"):
                 self.gathering.agree()
         ready = self.gathering.complete and bool(self.gathering.sources) and self._pending is None
         return ready and (self.last_step is None or self._next_step is None or step >= self._next_step)
@@ -183,19 +183,19 @@ class Monitor:
                 if self._group is None or self.settings.strict:
                     raise
                 windows, refused, error = [], {}, f"{type(problem).__name__}: {problem}"  # others wait for this one
-        self.gathering.probing.name_silent_layers()
+        self.gathering.eval_pass.name_silent_layers()
         about, levels = self.gathering.protocol, self.settings.levels
         protocols = {(one.source, level): about(one.source, level) for one in windows for level in levels}
         with self.stopwatch.part("drawing"):
             usages = self._codebooks.take()
         protocols |= {(one.source, one.level): one for one in [self._codebooks.protocol] if usages}
         # Asked for now: a trainer may move the model after `attach`.
-        self._beside = next((p.device.type for p in self.gathering.root.parameters()), "cpu") == "cpu"
-        now = (*self.stopwatch.times, self._beside, self._rate())
-        gathered = Gathered(step, windows, protocols, refused, error, *now, usages)
-        job = Job(functools.partial(self._evaluation.evaluate, gathered))
-        self._pending = Pending(step, step + self.settings.lag, job)
-        if self._beside and WAITS_ON_CPU:
+        self._shares_cpu = next((p.device.type for p in self.gathering.root.parameters()), "cpu") == "cpu"
+        now = (*self.stopwatch.times, self._shares_cpu, self._rate())
+        gathered = CollectedRows(step, windows, protocols, refused, error, *now, usages)
+        job = BackgroundJob(functools.partial(self._evaluation.evaluate, gathered))
+        self._pending = PendingReading(step, step + self.settings.lag, job)
+        if self._shares_cpu and WAITS_ON_CPU:
             with self.stopwatch.part("waiting"):
                 job.wait()
 
@@ -221,7 +221,7 @@ class Monitor:
             self._pending = None
             if isinstance(problem, ExchangeFailedError):  # a process is gone: no hang at every further reading
                 for source in self.gathering.sources:
-                    self.gathering.silence(source, f"the exchange between processes failed: {problem}")
+                    self.gathering.disable_source(source, f"the exchange between processes failed: {problem}")
             raise
         self._pending = None
         return self._told(evaluated, self.stopwatch.elapsed - start)
@@ -240,19 +240,19 @@ class Monitor:
         self.start(step)
         return self.outcome()
 
-    def _told(self, evaluated: Evaluated, waited: float) -> Outcome:
+    def _told(self, evaluated: EvaluationResult, waited: float) -> Outcome:
         outcome = evaluated.outcome
         self._next_step = outcome.next_step
         self.longest_interval = max(self.longest_interval, outcome.report.cost.interval)
         self.readings_taken += 1
         for subject, note in outcome.notes.items():
-            self.complaints.warn(subject, note)
+            self.diagnostics.warn(subject, note)
         for source, reason in outcome.refused.items():
-            self.gathering.silence(source, reason)
-        if self._beside and not WAITS_ON_CPU:
+            self.gathering.disable_source(source, reason)
+        if self._shares_cpu and not WAITS_ON_CPU:
             self.stopwatch.count(max(evaluated.seconds.get("decomposition", 0.0) - waited, 0.0))
         for trouble in evaluated.troubles:
-            self.complaints.fail(trouble.subject, trouble.message, trouble.error)
+            self.diagnostics.fail(trouble.subject, trouble.message, trouble.error)
         with self.stopwatch.part("reporting"):
             history = self._evaluation.tables() if self.world.rank == 0 else {}
         seconds = {**self.stopwatch.take(), **outcome.report.cost.seconds}
@@ -279,11 +279,11 @@ class Monitor:
         self.gathering.resumed()
         changed = self._evaluation.load_state_dict(state["evaluation"])
         if changed:
-            self.complaints.warn("layers", changed)
+            self.diagnostics.warn("layers", changed)
         self.last_step, self._next_step = state["last_step"], state["next_step"]
         self.readings_taken = state["readings_taken"]
         if state["pending"] is not None:
-            self._pending = Pending.from_state(state["pending"])
+            self._pending = PendingReading.from_state(state["pending"])
 
     def close(self) -> None:
         """Take every hook away, and give the process group back."""

@@ -21,7 +21,7 @@ class Outcome:
     Attributes:
         report: For the reporters. Its history is filled in where it is reported.
         summary: The episode's message as it would be told now, as long as any alarm holds.
-        healthy: Nothing that may become critical was found in the headline set's frames: a checkpoint of that step
+        healthy: Nothing that may become critical was found in the primary set's frames: a checkpoint of that step
             is a good one.
         collapsed: A critical alarm that isn't muted holds, and this reading bears it out.
         next_step: Optimiser step of the next reading.

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rankwatch.extraction.rows.row_buffer import Window
+from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.readings.codebook_usage import Usage
+from rankwatch.readings.codebook_usage import CodeUsage
 from rankwatch.readings.protocol import Protocol
-from rankwatch.runtime.background_job import Job
+from rankwatch.runtime.background_job import BackgroundJob
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingReading:
     """What is being worked on, or was when the run was interrupted.
 
     Attributes:
@@ -26,15 +26,15 @@ class Pending:
 
     step: int
     due: int
-    work: Job[Evaluated] | Evaluated
+    work: BackgroundJob[EvaluationResult] | EvaluationResult
 
-    def fetch(self) -> Evaluated:
+    def fetch(self) -> EvaluationResult:
         """Wait for it; raises what went wrong."""
-        return self.work if isinstance(self.work, Evaluated) else self.work.result()
+        return self.work if isinstance(self.work, EvaluationResult) else self.work.result()
 
     def there(self, seconds: float) -> bool:
         """Whether it is done, after at most so many seconds."""
-        return isinstance(self.work, Evaluated) or self.work.wait(seconds)
+        return isinstance(self.work, EvaluationResult) or self.work.wait(seconds)
 
     def state_dict(self) -> dict[str, Any] | None:
         """Plain values; waits for it. None where it has failed."""
@@ -45,13 +45,13 @@ class Pending:
         return {"step": self.step, "due": self.due, "outcome": outcome.to_plain()}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Pending:
+    def from_state(cls, state: Mapping[str, Any]) -> PendingReading:
         """What `state_dict` was called on, done."""
-        return cls(state["step"], state["due"], Evaluated(Outcome.from_plain(state["outcome"])))
+        return cls(state["step"], state["due"], EvaluationResult(Outcome.from_plain(state["outcome"])))
 
 
 @dataclass(frozen=True)
-class Gathered:
+class CollectedRows:
     """What one process has for a reading.
 
     Attributes:
@@ -62,21 +62,21 @@ class Gathered:
         error: What went wrong with others this time, or empty.
         elapsed: Seconds that the run has lasted.
         spent: Of these, what the callback has taken.
-        beside: Whether decompositions take time from the training: the model is on the CPU too.
+        shares_cpu_with_training: Whether decompositions take time from the training: the model is on the CPU too.
         rate: Learning rate, where it is known.
         usages: Codes used in the training pass, by quantizer.
     """
 
     step: int
-    windows: Sequence[Window] = ()
+    windows: Sequence[RowBuffer] = ()
     protocols: Mapping[tuple[str, str], Protocol] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     elapsed: float = 0.0
     spent: float = 0.0
-    beside: bool = False
+    shares_cpu_with_training: bool = False
     rate: float | None = None
-    usages: Mapping[str, Usage] = field(default_factory=dict)
+    usages: Mapping[str, CodeUsage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluationResult:
     """What came of it.
 
     Attributes:

@@ -2,7 +2,8 @@
 
 One gather and one broadcast for a reading. The rows of a window are as many whatever the number of processes, so what
 the first one is sent doesn't grow with it, and only the first one decomposes. Beside that there is one number of each
-process at an optimiser step as long as the default probe set is being collected, and a few before the first reading.
+process at an optimiser step as long as the default evaluation set is being collected, and a few before the first
+reading.
 
 A process that failed sends its reason instead of rows; it is left out and named, and the others go on.
 """
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rankwatch.extraction.rows.row_buffer import Key, Rows
-from rankwatch.readings.codebook_usage import Usage
+from rankwatch.readings.codebook_usage import CodeUsage
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack, unpack
 
@@ -39,7 +40,7 @@ class Exchanged:
     protocols: dict[tuple[str, str], Protocol]
     refused: dict[str, str]
     failed: list[str]
-    usages: Mapping[str, Sequence[Usage]] = field(default_factory=dict)
+    usages: Mapping[str, Sequence[CodeUsage]] = field(default_factory=dict)
 
 
 def pack_share(
@@ -47,7 +48,7 @@ def pack_share(
     refused: Mapping[str, str],
     error: str,
     protocols: Iterable[Protocol] = (),
-    usages: Mapping[str, Usage] | None = None,
+    usages: Mapping[str, CodeUsage] | None = None,
 ) -> Tensor:
     """One process's contribution.
 
@@ -82,7 +83,7 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
     protocols: dict[tuple[str, str], Protocol] = {}
     refused: dict[str, str] = {}
     failed = []
-    usages: dict[str, list[Usage]] = defaultdict(list)
+    usages: dict[str, list[CodeUsage]] = defaultdict(list)
     for rank, payload in enumerate(payloads):
         content, tensors = unpack(payload)
         for fields in content["protocols"]:
@@ -90,7 +91,7 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
         for source, reason in content["refused"].items():
             refused.setdefault(source, reason)
         for name, usage in content["usages"]:
-            usages[name].append(Usage(**usage))
+            usages[name].append(CodeUsage(**usage))
         if content["error"]:
             failed.append(f"process {rank}: {content['error']}")
         if not content["keys"]:

@@ -8,29 +8,29 @@ from typing import Any
 
 from torch import nn
 
-from rankwatch.extraction.eval_sets.eval_pass import Probing
-from rankwatch.extraction.eval_sets.eval_runner import ProbeForward, Runner
-from rankwatch.extraction.eval_sets.eval_set import ProbeSet
-from rankwatch.extraction.eval_sets.first_batches import HoldBack
-from rankwatch.extraction.execution.preserved_model import ChangedParameters, same_random_state
-from rankwatch.extraction.hooks.call_recorder import CallRecorder, HeldCall
-from rankwatch.extraction.hooks.replayable_calls import recorder_for, way_out
+from rankwatch.extraction.eval_sets.eval_pass import EvalPass
+from rankwatch.extraction.eval_sets.eval_runner import EvalForward, EvalRunner
+from rankwatch.extraction.eval_sets.eval_set import EvalSet
+from rankwatch.extraction.eval_sets.first_batches import FirstBatchCollector
+from rankwatch.extraction.execution.preserved_model import ChangedParameters, preserved_random_state
+from rankwatch.extraction.hooks.call_recorder import CallRecorder, RecordedCall
+from rankwatch.extraction.hooks.replayable_calls import recorder_for, replay_advice
 from rankwatch.extraction.model.compiled_modules import within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
-from rankwatch.extraction.rows.row_buffer import Window
-from rankwatch.extraction.rows.row_extraction import Observer
-from rankwatch.extraction.rows.training_rows import TrainPass
+from rankwatch.extraction.rows.row_buffer import RowBuffer
+from rankwatch.extraction.rows.row_extraction import RowExtractor
+from rankwatch.extraction.rows.training_rows import TrainingRows
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
-from rankwatch.monitor.eval_set_loading import named_probe_sets
+from rankwatch.monitor.eval_set_loading import load_eval_sets
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
-from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World, quota
 from rankwatch.runtime.import_path import import_function
 from rankwatch.runtime.stopwatch import Stopwatch
 
 
-class Gathering:
+class RowCollector:
     """The model's side of a monitor.
 
     Args:
@@ -38,14 +38,14 @@ class Gathering:
         settings: The user's arguments.
         world: This process among the others.
         group: The other processes, or None.
-        complaints: Where failures are told.
+        diagnostics: Where failures are told.
         stopwatch: Where time is counted.
         precision: The trainer's precision, for the protocol.
-        autocast: Context in which a probe forward pass runs, as a training forward pass does.
+        autocast: Context in which an evaluation forward pass runs, as a training forward pass does.
         outermost: Gives what training calls: the model or a wrapper around it, which may come later.
 
     Raises:
-        ValueError: For a layer pattern that matches nothing, or a bad probe set.
+        ValueError: For a layer pattern that matches nothing, or a bad evaluation set.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Gathering:
         *,
         world: World,
         group: Group | None,
-        complaints: Complaints,
+        diagnostics: Diagnostics,
         stopwatch: Stopwatch,
         precision: str,
         autocast: Callable[[], contextlib.AbstractContextManager[Any]],
@@ -65,10 +65,10 @@ class Gathering:
         self.root = root
         self._settings = settings
         self._group = group
-        self._complaints = complaints
+        self._complaints = diagnostics
         self._precision = precision
         self.layers: list[WatchedLayer] = find_layers(root, settings.layers)
-        self.observer = Observer(
+        self.row_extractor = RowExtractor(
             self.layers,
             root,
             levels=settings.levels,
@@ -78,43 +78,43 @@ class Gathering:
             frames=settings.frames,
         )
         forward = settings.probe_forward
-        self._forward: ProbeForward | None = import_function(forward) if isinstance(forward, str) else forward
-        self.probing = Probing(
-            root, self.layers, self.observer, complaints, self._numbers, autocast, stopwatch, settings.seed
+        self._forward: EvalForward | None = import_function(forward) if isinstance(forward, str) else forward
+        self.eval_pass = EvalPass(
+            root, self.layers, self.row_extractor, diagnostics, self._numbers, autocast, stopwatch, settings.seed
         )
         self._recorder: CallRecorder | None = None
-        with same_random_state():  # iterating a user's dataloader draws seeds from the global generator
-            self.probe_sets = named_probe_sets(settings, world)
-        self.quiet: dict[str, str] = {}
-        self.notes: list[str] = [one.describe(settings.max_seconds) for one in self.probe_sets.values()]
+        with preserved_random_state():  # iterating a user's dataloader draws seeds from the global generator
+            self.eval_sets = load_eval_sets(settings, world)
+        self.disabled_sources: dict[str, str] = {}
+        self.notes: list[str] = [one.describe(settings.max_seconds) for one in self.eval_sets.values()]
         self.quota = quota(settings.n_utterances, world.rank, world.size)
-        self._hold_back = self._start_holding_back()
+        self._first_batches = self._start_collecting()
         self._no_more, self._whole_epoch = False, True
-        self._train: TrainPass | None = None
+        self._train: TrainingRows | None = None
         whole = within_one_graph(root.modules()) if settings.watch_train else set()
         if any(id(layer.module) in whole for layer in self.layers):
             reason = "layers are compiled with fullgraph=True, and hooks would end the run; compile without it"
-            self.silence("train", reason)
+            self.disable_source("train", reason)
         elif settings.watch_train:
-            self._train = TrainPass(
+            self._train = TrainingRows(
                 self.layers,
-                self.observer,
+                self.row_extractor,
                 recorder_for(root, self.layers, device=None),
                 lambda: self._window("train"),
                 self.quota,
             )
 
-    def _runner(self, backbone: tuple[str, nn.Module] | None, template: HeldCall | None = None) -> Runner:
-        return Runner(self.root, backbone, self._forward, template, self._outermost)
+    def _runner(self, backbone: tuple[str, nn.Module] | None, template: RecordedCall | None = None) -> EvalRunner:
+        return EvalRunner(self.root, backbone, self._forward, template, self._outermost)
 
-    def _start_holding_back(self) -> HoldBack | None:
+    def _start_collecting(self) -> FirstBatchCollector | None:
         """Collect the default set if there is to be one; else one call, which tells the backbone."""
-        auto = self._settings.default_set
-        if auto is not None and auto not in self.probe_sets:
-            return HoldBack(ProbeSet(auto), self._new_recorder if self._forward is None else None, self.quota)
+        auto = self._settings.first_batches_set
+        if auto is not None and auto not in self.eval_sets:
+            return FirstBatchCollector(EvalSet(auto), self._new_recorder if self._forward is None else None, self.quota)
         if self._settings.sets and self._forward is None:
-            return HoldBack(ProbeSet(""), self._new_recorder, 1)
-        self.probing.runner = self._runner(None)
+            return FirstBatchCollector(EvalSet(""), self._new_recorder, 1)
+        self.eval_pass.runner = self._runner(None)
         return None
 
     def _new_recorder(self) -> CallRecorder:
@@ -126,19 +126,19 @@ class Gathering:
 
     @property
     def complete(self) -> bool:
-        """Whether all sources are there; before that the default probe set is being collected."""
-        return self._hold_back is None
+        """Whether all sources are there; before that the default evaluation set is being collected."""
+        return self._first_batches is None
 
     @property
     def sources(self) -> list[str]:
-        """Sources that can be read now, the headline first."""
-        known = [*self.probe_sets, *(["train"] if self._train is not None else [])]
-        return [name for name in self._settings.sources if name in known and name not in self.quiet]
+        """Sources that can be read now, the primary first."""
+        known = [*self.eval_sets, *(["train"] if self._train is not None else [])]
+        return [name for name in self._settings.sources if name in known and name not in self.disabled_sources]
 
     def batch_starts(self, batch: Any, steps_to_reading: int) -> None:
         """Before a training batch's forward pass."""
-        if self._hold_back is not None and not self._no_more:
-            self._hold_back.batch_starts()
+        if self._first_batches is not None and not self._no_more:
+            self._first_batches.batch_starts()
         if self._train is not None:
             self._train.batch_starts(batch, steps_to_reading)
 
@@ -152,10 +152,10 @@ class Gathering:
         with self._complaints.guarded("reading the training pass"):
             if self._train is not None:
                 self._train.take_rows()
-        if self._hold_back is None or self._no_more:
+        if self._first_batches is None or self._no_more:
             return
         with self._complaints.guarded("holding back a batch"):
-            self._hold_back.batch_ends(batch)
+            self._first_batches.batch_ends(batch)
 
     def epoch_ends(self) -> None:
         """No utterance will be new from here on, if this was a whole epoch."""
@@ -172,70 +172,68 @@ class Gathering:
         Not after each batch or at an epoch's end: processes may have different numbers of batches, and meet each other
         when they take a step.
         """
-        if self._hold_back is None:
+        if self._first_batches is None:
             return
-        lacking = not (self._hold_back.full or self._no_more)
+        lacking = not (self._first_batches.full or self._no_more)
         if max(self._numbers(int(lacking), "who is still collecting")) == 0:
             self.freeze()
 
     def freeze(self) -> None:
-        """The default probe set stays as it is from now on; on all processes at once."""
-        held, self._hold_back = self._hold_back, None
+        """The default evaluation set stays as it is from now on; on all processes at once."""
+        held, self._first_batches = self._first_batches, None
         if held is None:
             return
         held.close()
-        self.probing.runner = self._runner(
+        self.eval_pass.runner = self._runner(
             self._recorder.backbone if self._recorder is not None else None, held.template
         )
-        name = held.probe_set.name
-        in_all = sum(self._numbers(held.probe_set.utterances, "utterances held back"))
-        without = [
-            rank for rank, n in enumerate(self._numbers(len(held.probe_set.batches), "calls held back")) if not n
-        ]
+        name = held.eval_set.name
+        in_all = sum(self._numbers(held.eval_set.utterances, "utterances held back"))
+        without = [rank for rank, n in enumerate(self._numbers(len(held.eval_set.batches), "calls held back")) if not n]
         if name and in_all and without:
             reason = f"no call could be held back on process {without[:4]}, and all have to make as many passes"
-            self.silence(name, f"{reason}; {way_out(self.root)}")
+            self.disable_source(name, f"{reason}; {replay_advice(self.root)}")
         elif name and in_all == 0:
-            self.silence(
+            self.disable_source(
                 name,
                 "no module that contains all watched layers and what feeds them is called as a module with the "
                 "loader's audio or features, nor are the blocks given the front end's output as it is, so their "
-                f"calls can't be held back; {way_out(self.root)}",
+                f"calls can't be held back; {replay_advice(self.root)}",
             )
         elif name:
-            self.probe_sets[name] = held.probe_set
-            self.notes.append(held.probe_set.describe(self._settings.max_seconds))
+            self.eval_sets[name] = held.eval_set
+            self.notes.append(held.eval_set.describe(self._settings.max_seconds))
             asked = self._settings.n_utterances
             if in_all < asked:
                 self.notes.append(f"{name} holds {in_all} of the {asked} utterances asked for: no others came")
 
     @property
-    def default_set(self) -> ProbeSet | None:
-        """The default probe set, once it is complete."""
-        return self.probe_sets.get(self._settings.default_set or "")
+    def first_batches_set(self) -> EvalSet | None:
+        """The default evaluation set, once it is complete."""
+        return self.eval_sets.get(self._settings.first_batches_set or "")
 
-    def keep(self, probe_set: ProbeSet | None) -> bool:
-        """Use the default probe set from before a restart instead of holding a new one back.
+    def keep(self, eval_set: EvalSet | None) -> bool:
+        """Use the default evaluation set from before a restart instead of holding a new one back.
 
         Args:
-            probe_set: This process's part of it, or None where it is lost.
+            eval_set: This process's part of it, or None where it is lost.
 
         Returns:
             Whether it is used: only if no process has lost its part.
         """
-        if not self.all_have(probe_set is not None, "a kept probe set") or probe_set is None:
+        if not self.all_processes_have(eval_set is not None, "a kept evaluation set") or eval_set is None:
             return False
-        if self._hold_back is not None:
-            self._hold_back.close()
-        self.probe_sets[probe_set.name] = probe_set
-        self._hold_back = self._start_holding_back()
+        if self._first_batches is not None:
+            self._first_batches.close()
+        self.eval_sets[eval_set.name] = eval_set
+        self._first_batches = self._start_collecting()
         return True
 
     # -- a reading ---------------------------------------------------------------------------------------
 
-    def windows(self) -> tuple[list[Window], dict[str, str], str]:
+    def windows(self) -> tuple[list[RowBuffer], dict[str, str], str]:
         """One window of rows from every source, the sources that can't be read at all, and what went wrong."""
-        windows: list[Window] = []
+        windows: list[RowBuffer] = []
         refused: dict[str, str] = {}
         errors = []
         for source in self.sources:
@@ -249,13 +247,13 @@ class Gathering:
                 errors.append(reason)
         return windows, refused, "; ".join(errors)
 
-    def _window_of(self, source: str) -> Window:
+    def _window_of(self, source: str) -> RowBuffer:
         if source == "train":
             assert self._train is not None
-            self.probing.tell_failures(self._train.failures)
+            self.eval_pass.tell_failures(self._train.failures)
             return self._train.next_window()
         window = self._window(source)
-        self.probing.fill(window, self.probe_sets[source])
+        self.eval_pass.fill(window, self.eval_sets[source])
         return window
 
     # -- what is known -----------------------------------------------------------------------------------
@@ -271,18 +269,20 @@ class Gathering:
             d=0,
             k=None,
             pooling="none" if level == "frame" else "mean",
-            input="masked" if train else self.probing.inputs.get(source, "unknown"),
-            frames=self._train.frames if train and self._train is not None else self.probing.frames.get(source, "all"),
+            input="masked" if train else self.eval_pass.inputs.get(source, "unknown"),
+            frames=self._train.frames
+            if train and self._train is not None
+            else self.eval_pass.frames.get(source, "all"),
             mode="train" if train else "eval",
             precision=self._precision,
             seed=self._settings.seed,
-            probe_set=self.probing.ids.get(source, ""),
+            eval_set=self.eval_pass.ids.get(source, ""),
         )
 
-    def _window(self, source: str) -> Window:
-        return Window(source, tuple(self._settings.levels))
+    def _window(self, source: str) -> RowBuffer:
+        return RowBuffer(source, tuple(self._settings.levels))
 
-    def all_have(self, it: bool, about: str) -> bool:
+    def all_processes_have(self, it: bool, about: str) -> bool:
         """Whether all processes have something."""
         return min(self._numbers(int(it), about)) == 1
 
@@ -290,14 +290,14 @@ class Gathering:
         """One number of each process."""
         return [value] if self._group is None else self._group.numbers(value, about)
 
-    def silence(self, source: str, reason: str) -> None:
+    def disable_source(self, source: str, reason: str) -> None:
         """Go quiet about a source, on all processes at once."""
-        self.quiet[source] = f"{source} is not read: {reason}"
-        self._complaints.fail(f"quiet {source}", self.quiet[source])
+        self.disabled_sources[source] = f"{source} is not read: {reason}"
+        self._complaints.fail(f"quiet {source}", self.disabled_sources[source])
 
     def close(self) -> None:
         """Take every hook away."""
-        if self._hold_back is not None:
-            self._hold_back.close()
+        if self._first_batches is not None:
+            self._first_batches.close()
         if self._train is not None:
             self._train.close()

@@ -26,7 +26,7 @@ class Settings:
     name: str = "RankWatch"
     layers: str | Sequence[str] = "auto"
     levels: Sequence[str] = LEVELS
-    probe_sets: str | Mapping[str, Any] = "auto"
+    eval_sets: str | Mapping[str, Any] = "auto"
     probe_forward: Any = None
     watch_train: bool = False
     codebooks: bool = True
@@ -53,11 +53,11 @@ class Settings:
         _require(layers_ok, "layers", self.layers, "'auto' or a list of module paths or globs")
         levels_ok = not isinstance(self.levels, str) and len(self.levels) > 0 and set(self.levels) <= set(LEVELS)
         _require(levels_ok, "levels", self.levels, f"a list of {' and '.join(LEVELS)}")
-        sets_ok = self.probe_sets == "auto" or isinstance(self.probe_sets, Mapping)
+        sets_ok = self.eval_sets == "auto" or isinstance(self.eval_sets, Mapping)
         _require(
             sets_ok,
-            "probe_sets",
-            self.probe_sets,
+            "eval_sets",
+            self.eval_sets,
             "'auto' or a mapping from names to folders, labelled sets or dataloaders",
         )
         _require(self.every_n_steps >= 1, "every_n_steps", self.every_n_steps, "at least 1")
@@ -95,14 +95,15 @@ class Settings:
         _require(self.frames in known, "frames", self.frames, "'unmasked', 'masked' or 'all'")
         for name in self.sets:
             fits = bool(name) and "/" not in name and "@" not in name and name != "train"
-            _require(fits, "probe_sets", name, "names without '/' or '@', and 'train' is taken")
+            _require(fits, "eval_sets", name, "names without '/' or '@', and 'train' is taken")
         if self.on_collapse != "warn" and not (self.sets and "frame" in self.levels):
             raise ValueError(
-                f"RankWatch(on_collapse={self.on_collapse!r}) needs a probe set and the frame level: only they raise "
+                f"RankWatch(on_collapse={self.on_collapse!r}) needs an evaluation set and the frame level: only "
+                "they raise "
                 "critical alarms"
             )
         if not self.sets and not self.watch_train:
-            raise ValueError("probe_sets is empty and watch_train is off: there is nothing to read")
+            raise ValueError("eval_sets is empty and watch_train is off: there is nothing to read")
 
     @classmethod
     def of(cls, owner: str, arguments: Mapping[str, Any]) -> Settings:
@@ -142,19 +143,19 @@ class Settings:
 
     @property
     def sets(self) -> dict[str, Any]:
-        """Probe sets by name; the first is the headline."""
-        if isinstance(self.probe_sets, Mapping):
-            return dict(self.probe_sets)
-        return {"held_back": "auto"}
+        """Evaluation sets by name; the first is the primary."""
+        if isinstance(self.eval_sets, Mapping):
+            return dict(self.eval_sets)
+        return {"first_batches": "auto"}
 
     @property
-    def default_set(self) -> str | None:
+    def first_batches_set(self) -> str | None:
         """Name of the set that is held back from training, or None."""
         return next((name for name, where in self.sets.items() if isinstance(where, str) and where == "auto"), None)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the probe sets, then ``"train"`` if it is watched."""
+        """Names of the evaluation sets, then ``"train"`` if it is watched."""
         return (*self.sets, "train") if self.watch_train else tuple(self.sets)
 
 

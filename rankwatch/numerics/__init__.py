@@ -4,18 +4,18 @@ from rankwatch.numerics.metrics.eigenvalue_metrics import (
     alpha_req,
     dimensions_above,
     explained_variance_dimensions,
-    first_direction_share,
     participation_ratio,
     stable_rank,
+    top1_explained_variance,
 )
 from rankwatch.numerics.metrics.rank_definitions import DEFINITIONS, pool_frames
 from rankwatch.numerics.metrics.rankme import effective_rank, rankme
 from rankwatch.numerics.probes.grouped_probe import grouped_probe
 from rankwatch.numerics.probes.linear_probe import ProbeResult, linear_probe
-from rankwatch.numerics.rank.collapse_indicators import indicators
+from rankwatch.numerics.rank.collapse_indicators import collapse_indicators
 from rankwatch.numerics.rank.estimate_rank import estimate_rank
 from rankwatch.numerics.rank.rank_estimate import RankEstimate
-from rankwatch.numerics.rank.sample_estimate import analyse
+from rankwatch.numerics.rank.sample_estimate import estimate_from_sample
 from rankwatch.numerics.rank.spectrum import Spectrum
 from rankwatch.numerics.rows.projection import choose_projection
 from rankwatch.numerics.rows.sample import Sample
@@ -27,18 +27,18 @@ __all__ = [
     "Sample",
     "Spectrum",
     "alpha_req",
-    "analyse",
     "choose_projection",
+    "collapse_indicators",
     "dimensions_above",
     "effective_rank",
+    "estimate_from_sample",
     "estimate_rank",
     "explained_variance_dimensions",
-    "first_direction_share",
     "grouped_probe",
-    "indicators",
     "linear_probe",
     "participation_ratio",
     "pool_frames",
     "rankme",
     "stable_rank",
+    "top1_explained_variance",
 ]

@@ -9,10 +9,10 @@ from typing import Any
 
 from rankwatch.readings.protocol import Level
 
-NOTICE, WARNING, CRITICAL = "notice", "warning", "critical"
+INFO, WARNING, CRITICAL = "notice", "warning", "critical"
 
 
-_LEVEL = {NOTICE: 0, WARNING: 1, CRITICAL: 2}
+_LEVEL = {INFO: 0, WARNING: 1, CRITICAL: 2}
 
 
 def level_of(alarms: Iterable[Alarm]) -> int:
@@ -30,7 +30,7 @@ class Alarm:
         severity: ``"notice"``, ``"warning"`` or ``"critical"``.
         layer: The layer's path.
         level: ``"frame"`` or ``"utterance"``.
-        source: Name of the probe set, or ``"train"``.
+        source: Name of the evaluation set, or ``"train"``.
         message: The evidence in one sentence, with numbers.
         since: Step of the first reading of the breach.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from rankwatch.extraction.hooks.code_hooks import Draws
+from rankwatch.extraction.hooks.code_hooks import CodeAssignments
 from rankwatch.numerics import effective_rank
 from rankwatch.readings.protocol import CODEBOOK, Protocol
 from rankwatch.readings.reading import Reading
@@ -21,7 +21,7 @@ ENOUGH = 5
 
 
 @dataclass(frozen=True)
-class Usage:
+class CodeUsage:
     """What one quantizer has used, on one process or several.
 
     Attributes:
@@ -35,7 +35,7 @@ class Usage:
     perplexities: Sequence[float] = ()
 
     @classmethod
-    def of(cls, draws: Sequence[Draws], codes: int) -> Usage:
+    def of(cls, draws: Sequence[CodeAssignments], codes: int) -> CodeUsage:
         """Count on the CPU.
 
         Raises:
@@ -53,7 +53,7 @@ class Usage:
         return cls(codes, perplexities=perplexities)
 
     @classmethod
-    def joined(cls, parts: Sequence[Usage]) -> Usage:
+    def joined(cls, parts: Sequence[CodeUsage]) -> CodeUsage:
         """That of all processes: counts are added, perplexities stand side by side."""
         groups = max(len(part.counts) for part in parts)
         counts = [_added([part.counts[group] for part in parts if group < len(part.counts)]) for group in range(groups)]
@@ -67,7 +67,7 @@ def _added(counts: Sequence[Sequence[int]]) -> list[int]:
     return [sum(one[i] for one in counts if i < len(one)) for i in range(longest)]
 
 
-def read_usage(usage: Usage, *, step: int, quantizer: str, protocol: Protocol) -> Reading | None:
+def read_usage(usage: CodeUsage, *, step: int, quantizer: str, protocol: Protocol) -> Reading | None:
     """One reading; None where nothing was drawn.
 
     Its `effective_rank` is the perplexity, exp of the entropy of the usage, mean over groups; `d` is V and 0 where that
@@ -83,8 +83,8 @@ def read_usage(usage: Usage, *, step: int, quantizer: str, protocol: Protocol) -
     few = bool(drawn) and n < ENOUGH * size * len(drawn)
     used = sum(count > 0 for counts in drawn for count in counts)
     metrics = {
-        "coverage": used / (size * len(drawn)) if size and drawn else math.nan,
-        "perplexity_share": perplexity / size if size else math.nan,
+        "active_code_fraction": used / (size * len(drawn)) if size and drawn else math.nan,
+        "normalized_perplexity": perplexity / size if size else math.nan,
     }
     return Reading(
         step=step,
@@ -105,11 +105,11 @@ def read_usage(usage: Usage, *, step: int, quantizer: str, protocol: Protocol) -
 
 
 def codebook_readings(
-    step: int, usages: Mapping[str, Sequence[Usage]], protocols: Mapping[tuple[str, str], Protocol]
+    step: int, usages: Mapping[str, Sequence[CodeUsage]], protocols: Mapping[tuple[str, str], Protocol]
 ) -> list[Reading]:
     """Readings of all quantizers, from each process's part."""
     found = [
-        read_usage(Usage.joined(parts), step=step, quantizer=name, protocol=protocols[TRAIN, CODEBOOK])
+        read_usage(CodeUsage.joined(parts), step=step, quantizer=name, protocol=protocols[TRAIN, CODEBOOK])
         for name, parts in usages.items()
     ]
     return [reading for reading in found if reading is not None]

@@ -11,19 +11,21 @@ import numpy as np
 from rankwatch.readings.reading import Reading
 
 # Metrics of which more is worse; of all others less is.
-_WORSE_WHEN_HIGH = frozenset({"mean_share", "first_direction_share", "dead_dimensions", "non_finite_share"})
+_WORSE_WHEN_HIGH = frozenset(
+    {"mean_energy_fraction", "top1_explained_variance", "dead_dimension_fraction", "non_finite_fraction"}
+)
 
 
-def summarise(readings: Iterable[Reading], headline: str) -> dict[str, float]:
+def summarise_layers(readings: Iterable[Reading], primary: str) -> dict[str, float]:
     """Minimum, median and worst over layers of every metric.
 
     Returns:
         ``"<level>/<metric>/<min|median|worst>"``, with ``"@source"`` behind the metric's name where the
-        source isn't the headline. Layers without a number are left out.
+        source isn't the primary. Layers without a number are left out.
     """
     values: dict[str, list[float]] = defaultdict(list)
     for reading in readings:
-        at = "" if reading.source == headline else f"@{reading.source}"
+        at = "" if reading.source == primary else f"@{reading.source}"
         named = {"effective_rank": reading.effective_rank, "rankme": reading.rankme, **reading.metrics}
         for metric, value in named.items():
             if value is not None and math.isfinite(value):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rankwatch.numerics import Sample, Spectrum, analyse, indicators
+from rankwatch.numerics import Sample, Spectrum, collapse_indicators, estimate_from_sample
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 
@@ -25,11 +25,11 @@ def measure(sample: Sample, *, step: int, layer: str, protocol: Protocol) -> Rea
     Returns:
         The reading. Where nothing can be estimated its rank is NaN and its status says why.
     """
-    estimate = analyse(sample)
-    metrics = dict(indicators(sample, estimate))
+    estimate = estimate_from_sample(sample)
+    metrics = dict(collapse_indicators(sample, estimate))
     seen = estimate.n + sample.n_nonfinite
     metrics["noise_floor"] = estimate.noise_floor
-    metrics["non_finite_share"] = sample.n_nonfinite / seen if seen else 0.0
+    metrics["non_finite_fraction"] = sample.n_nonfinite / seen if seen else 0.0
     return Reading(
         step=step,
         source=protocol.source,

@@ -8,7 +8,7 @@ from rankwatch.extraction.rows.row_buffer import Rows
 from rankwatch.numerics import grouped_probe
 from rankwatch.readings.reading import Reading
 
-ACCURACY, MAJORITY, CHANCE = "probe_accuracy", "probe_majority", "probe_chance"
+ACCURACY, MAJORITY, CHANCE = "probe_accuracy", "probe_majority_accuracy", "probe_chance_accuracy"
 
 
 LABELLED = "probe_rows"

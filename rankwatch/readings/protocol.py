@@ -24,7 +24,7 @@ class Protocol:
     drawn stands in the reading (`Reading.n`): the estimate is corrected for it.
 
     Attributes:
-        source: Name of the probe set, or ``"train"``.
+        source: Name of the evaluation set, or ``"train"``.
         level: ``"frame"`` (valid frames, equally many from each utterance), ``"utterance"`` or ``"codebook"`` (codes
             of all frames that the quantizer was given, padding included).
         utterances: Utterances asked for, over all processes.
@@ -43,7 +43,7 @@ class Protocol:
         mode: ``"eval"`` or ``"train"`` (with dropout and masking).
         precision: The trainer's precision, for example ``"bf16-mixed"``.
         seed: Seed of the drawing and of the projection.
-        probe_set: Fingerprint of the probe set's content, empty for the training pass.
+        eval_set: Fingerprint of the evaluation set's content, empty for the training pass.
         version: Version of the arithmetic; raised whenever equal rows would read differently.
     """
 
@@ -61,7 +61,7 @@ class Protocol:
     mode: str = "eval"
     precision: str = "32-true"
     seed: int = 0
-    probe_set: str = ""
+    eval_set: str = ""
     version: int = 1
 
     @cached_property

@@ -17,7 +17,7 @@ class Reading:
 
     Attributes:
         step: Optimiser steps taken when the reading was made.
-        source: Name of the probe set, or ``"train"``.
+        source: Name of the evaluation set, or ``"train"``.
         level: ``"frame"``, ``"utterance"`` or ``"codebook"``; see `codebook_usage.read_usage`.
         layer: The layer's path in the model, without wrappers' parts.
         effective_rank: Corrected, centred estimate; NaN where `status` says that there is none.

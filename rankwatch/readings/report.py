@@ -43,7 +43,7 @@ class RunHeader:
         version: rankwatch's version.
         layers: One row per watched layer, in order.
         levels: ``("frame", "utterance")`` or one of them.
-        sources: Names of the probe sets, then ``"train"`` if watched. The first is the headline.
+        sources: Names of the evaluation sets, then ``"train"`` if watched. The first is the primary.
         every_n_steps: Optimiser steps between readings.
         notes: Sentences for the user about this run.
     """
@@ -88,7 +88,7 @@ class Report:
         open_alarms: All alarms that hold now, these included.
         health: One number for the run, in [0, 1]: see `rankwatch.alarms.health.health`.
         alarm_level: 0 nothing, 1 warning, 2 critical.
-        summary: Aggregates over layers: ``"<level>/<metric>/<min|median|worst>"`` of the headline source,
+        summary: Aggregates over layers: ``"<level>/<metric>/<min|median|worst>"`` of the primary source,
             and with ``"@name"`` behind the metric for others.
         history: Effective rank over steps, per (source, level): steps, and a row per layer (NaN where
             there is none), thinned to a bounded number of columns; for the heatmap.

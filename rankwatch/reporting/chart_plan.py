@@ -18,12 +18,12 @@ SMALL = 6  # Models with up to this many watched layers show everything about ea
 # What alarms look at comes first, what only describes comes last; names not listed follow by name.
 METRIC_ORDER = (
     RANK,
-    "mean_share",
-    "within_utterance_share",
-    "first_direction_share",
+    "mean_energy_fraction",
+    "within_utterance_variance_fraction",
+    "top1_explained_variance",
     "std_normalised",
-    "non_finite_share",
-    "dead_dimensions",
+    "non_finite_fraction",
+    "dead_dimension_fraction",
     "participation_ratio",
     "stable_rank",
     "rankme",
@@ -62,7 +62,7 @@ def plan_charts(
     """Fill a budget of charts in the order of their importance.
 
     Health, alarm level, cost, median effective ranks, codebooks; the median accuracy on a labelled set; each layer's
-    effective rank on the headline source; the interval of each level's last layer; in small models the same for all
+    effective rank on the primary source; the interval of each level's last layer; in small models the same for all
     layers and sources; other metrics over layers, worst first; then further sources layer by layer, and all intervals.
 
     Args:
@@ -74,8 +74,8 @@ def plan_charts(
     Example:
         >>> from rankwatch.readings.report import LayerRow
         >>> rows = [LayerRow(f"layers.{i}", f"L{i:02}", 768, "(B, T, C)", "mask") for i in range(25)]
-        >>> header = RunHeader("RankWatch", "0.1.0", rows, ["frame", "utterance"], ["held_back"], 500)
-        >>> len(plan_charts(header, ["frame/mean_share/worst"]).drawn)
+        >>> header = RunHeader("RankWatch", "0.1.0", rows, ["frame", "utterance"], ["first_batches"], 500)
+        >>> len(plan_charts(header, ["frame/mean_energy_fraction/worst"]).drawn)
         60
     """
     tags = Tags.of(header)
@@ -85,13 +85,13 @@ def plan_charts(
 
 
 def _by_importance(header: RunHeader, tags: Tags, keys: Sequence[str]) -> Iterator[str]:
-    codebooks = any(key.startswith(f"{CODEBOOK}/perplexity_share") for key in keys)
+    codebooks = any(key.startswith(f"{CODEBOOK}/normalized_perplexity") for key in keys)
     top = list(_top(header, tags, codebooks))
     core = (5 if len(header.sources) == 1 else 6) + codebooks
     yield from top[:core]
     yield from (tag for pair in list(_accuracies(header, tags, keys))[: len(header.levels)] for tag in pair)
     for level in header.levels:
-        yield from (tags.layer(level, row.layer, tags.headline) for row in header.layers)
+        yield from (tags.layer(level, row.layer, tags.primary) for row in header.layers)
     for level in header.levels:
         yield from _band(tags, level, [row.layer for row in header.layers[-1:]])
     yield from top[core:TOP_LIMIT]
@@ -105,7 +105,7 @@ def _by_importance(header: RunHeader, tags: Tags, keys: Sequence[str]) -> Iterat
 def _top(header: RunHeader, tags: Tags, codebooks: bool) -> Iterator[str]:
     yield tags.top("health")
     yield tags.top("alarm_level")
-    yield from (tags.rank(level, tags.headline) for level in header.levels)
+    yield from (tags.rank(level, tags.primary) for level in header.levels)
     yield tags.top("overhead_share")
     if codebooks:
         yield tags.top(CODEBOOK)
@@ -115,7 +115,7 @@ def _top(header: RunHeader, tags: Tags, codebooks: bool) -> Iterator[str]:
 
 def _accuracies(header: RunHeader, tags: Tags, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Median over layers of a labelled set's accuracy, and beside it that of naming the most frequent label."""
-    there = {split_summary(key, tags.headline) for key in keys}
+    there = {split_summary(key, tags.primary) for key in keys}
     for source in header.sources:
         for level in header.levels:
             if (level, ACCURACY, source, "median") in there:
@@ -133,26 +133,26 @@ def _layer_by_layer(header: RunHeader, tags: Tags) -> Iterator[str]:
 
 def _band(tags: Tags, level: str, layers: Sequence[str]) -> Iterator[str]:
     for layer in layers:
-        yield from (tags.layer(level, layer, tags.headline, end) for end in ("_low", "_high"))
+        yield from (tags.layer(level, layer, tags.primary, end) for end in ("_low", "_high"))
 
 
 def _details(tags: Tags, keys: Sequence[str], top: Sequence[str]) -> Iterator[str]:
-    """Tags of the summary: the headline before other sources, ``worst`` before the rest."""
+    """Tags of the summary: the primary before other sources, ``worst`` before the rest."""
 
     def rank(key: str) -> tuple[bool, bool, int, int]:
-        _, metric, source, statistic = split_summary(key, tags.headline)
+        _, metric, source, statistic = split_summary(key, tags.primary)
         place = METRIC_ORDER.index(metric) if metric in METRIC_ORDER else len(METRIC_ORDER)
-        return source != tags.headline, source == TRAIN, STATISTICS.index(statistic), place
+        return source != tags.primary, source == TRAIN, STATISTICS.index(statistic), place
 
     drawn = [key for key in keys if not key.startswith(f"{CODEBOOK}/") and f"/{LABELLED}" not in key]
     for key in sorted(drawn, key=rank):
-        level, metric, source, statistic = split_summary(key, tags.headline)
+        level, metric, source, statistic = split_summary(key, tags.primary)
         if (metric, statistic) != (RANK, "median") or tags.rank(level, source) not in top:
             yield tags.detail(level, metric, statistic, source)
 
 
 def further(header: RunHeader) -> list[str]:
-    """Sources beside the headline, other probe sets before the training pass."""
+    """Sources beside the primary, other evaluation sets before the training pass."""
     return sorted(header.sources[1:], key=lambda source: source == TRAIN)
 
 
@@ -177,7 +177,7 @@ def custom_scalars(header: RunHeader, drawn: Sequence[str]) -> Layout:
     bands: dict[str, list[object]] = {}
     for level in header.levels:
         of = f"effective rank, {level} level"
-        overview[f"{of}, all layers"] = [tags.layer(level, layer, tags.headline) for layer in layers]
+        overview[f"{of}, all layers"] = [tags.layer(level, layer, tags.primary) for layer in layers]
         sources = [tag for source in header.sources if (tag := tags.rank(level, source)) in have]
         if len(sources) > 1:
             overview[f"{of}, median over layers, by source"] = sources
@@ -187,7 +187,7 @@ def custom_scalars(header: RunHeader, drawn: Sequence[str]) -> Layout:
         for source in further(header):
             sides[f"{of}, all layers, on {source}"] = [tags.layer(level, layer, source) for layer in layers]
         for row in header.layers:
-            trio = [tags.layer(level, row.layer, tags.headline, end) for end in ("", "_low", "_high")]
+            trio = [tags.layer(level, row.layer, tags.primary, end) for end in ("", "_low", "_high")]
             if have.issuperset(trio):
                 bands[f"{row.label}, {level} level"] = ["Margin", trio]
     overview["codes that a quantizer uses (perplexity / codes, the least of all)"] = [tags.top(CODEBOOK)]

@@ -37,8 +37,8 @@ def alarm_line(alarm: Alarm) -> str:
     """One alarm in one line.
 
     Example:
-        >>> alarm_line(Alarm(1200, "dimensional", "critical", "layers.3", "frame", "music", "3 of 768", 900))
-        'CRITICAL step 1200: dimensional, layers.3, frame level, music (since step 900): 3 of 768'
+        >>> alarm_line(Alarm(1200, "dimensional_collapse", "critical", "layers.3", "frame", "music", "3 of 768", 900))
+        'CRITICAL step 1200: dimensional_collapse, layers.3, frame level, music (since step 900): 3 of 768'
     """
     since = f" (since step {alarm.since})" if alarm.since != alarm.step else ""
     where = f"{alarm.layer}, {alarm.level} level, {alarm.source}{since}"

@@ -36,7 +36,7 @@ _RANK_COLOURS = "viridis"
 
 
 def heatmap(report: Report, header: RunHeader, level: str, alarms: Iterable[Alarm] = ()) -> Image | None:
-    """Effective rank of every layer over steps on the headline source.
+    """Effective rank of every layer over steps on the primary source.
 
     Grey is where there is no number; a triangle is where an alarm was raised. Depth goes upwards.
 
@@ -63,7 +63,7 @@ def heatmap(report: Report, header: RunHeader, level: str, alarms: Iterable[Alar
 
 
 def spectra(report: Report, header: RunHeader, level: str) -> Image | None:
-    """Singular values of every layer at the latest reading of the headline source.
+    """Singular values of every layer at the latest reading of the primary source.
 
     Straight and flat is a space in full use, a cliff is a collapse. Dark is shallow, bright is deep.
 

@@ -41,7 +41,7 @@ def protocols_text(readings: Iterable[Reading]) -> str:
 
 
 def status_text(report: Report, tags: Tags) -> str:
-    """All is well, or what isn't; then each layer's latest numbers on the headline source."""
+    """All is well, or what isn't; then each layer's latest numbers on the primary source."""
     word = {0: "**No alarm.**", 1: "**Warning.**", 2: "**CRITICAL.**"}[report.alarm_level]
     health = f"Health {report.health:.2f} at step {report.step} (worst layer relative to its own reference)."
     lines = [f"{word} {health}"]

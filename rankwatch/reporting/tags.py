@@ -8,8 +8,8 @@
 ``RankWatch/codebook``                         perplexity as a share of the codes, of the quantizer with the least
 ``RankWatch_frame/L07``                        effective rank of one layer; ``L00`` is the front end
 ``RankWatch_frame/L07_low``, ``..._high``      its interval
-``RankWatch_frame/L07@name``                   the same layer on a further probe set, ``@train`` in training
-``RankWatch_detail/mean_share_frame_worst``    any metric over layers: ``min``, ``median``, ``worst``
+``RankWatch_frame/L07@name``                   the same layer on a further evaluation set, ``@train`` in training
+``RankWatch_detail/mean_energy_fraction_frame_worst``    any metric over layers: ``min``, ``median``, ``worst``
 ``..._detail/probe_accuracy_frame_median``     a linear probe's accuracy on a labelled set, over layers
 ``RankWatch/heatmap_frame``, ``spectra_...``   pictures; those of the second level are
                                                ``RankWatch_utterance/heatmap`` and ``.../spectra``
@@ -39,27 +39,27 @@ class Tags:
 
     Attributes:
         name: The callback's name.
-        headline: The source whose numbers carry no ``@``; the training pass always carries one.
+        primary: The source whose numbers carry no ``@``; the training pass always carries one.
         first_level: The level whose pictures stand in the first group.
         labels: Short names of layers (``"L07"``) by their path.
 
     Example:
-        >>> tags = Tags("RankWatch", "held_back", labels={"encoder.layers.6": "L07"})
-        >>> tags.layer("frame", "encoder.layers.6", "held_back"), tags.rank("utterance", "music")
+        >>> tags = Tags("RankWatch", "first_batches", labels={"encoder.layers.6": "L07"})
+        >>> tags.layer("frame", "encoder.layers.6", "first_batches"), tags.rank("utterance", "music")
         ('RankWatch_frame/L07', 'RankWatch/effective_rank_utterance@music')
     """
 
     name: str = "RankWatch"
-    headline: str = ""
+    primary: str = ""
     first_level: str = "frame"
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, header: RunHeader) -> Tags:
         """The names of the run that `header` describes."""
-        headline = header.sources[0] if header.sources else ""
+        primary = header.sources[0] if header.sources else ""
         labels = {row.layer: row.label for row in header.layers}
-        return cls(header.name, headline, header.levels[0], labels)
+        return cls(header.name, primary, header.levels[0], labels)
 
     def top(self, what: str) -> str:
         """A chart, picture or text of the first group."""
@@ -87,7 +87,7 @@ class Tags:
 
     def at(self, source: str) -> str:
         """The ending that tells sources apart."""
-        return "" if source == self.headline and source != TRAIN else f"@{source}"
+        return "" if source == self.primary and source != TRAIN else f"@{source}"
 
 
 def scalars(report: Report, tags: Tags) -> dict[str, float]:
@@ -108,9 +108,9 @@ def scalars(report: Report, tags: Tags) -> dict[str, float]:
             values[tags.layer(*where, "_low")] = reading.effective_rank_low
             values[tags.layer(*where, "_high")] = reading.effective_rank_high
     for key, value in report.summary.items():
-        level, metric, source, statistic = split_summary(key, tags.headline)
+        level, metric, source, statistic = split_summary(key, tags.primary)
         if level == CODEBOOK:
-            values |= {tags.top(CODEBOOK): value} if (metric, statistic) == ("perplexity_share", "worst") else {}
+            values |= {tags.top(CODEBOOK): value} if (metric, statistic) == ("normalized_perplexity", "worst") else {}
             continue
         values[tags.detail(level, metric, statistic, source)] = value
         if (metric, statistic) == (RANK, "median"):
@@ -118,25 +118,25 @@ def scalars(report: Report, tags: Tags) -> dict[str, float]:
     return values | {tags.extra(what): value for what, value in report.extra.items()}
 
 
-def split_summary(key: str, headline: str) -> tuple[str, str, str, str]:
+def split_summary(key: str, primary: str) -> tuple[str, str, str, str]:
     """Take a key of `Report.summary` apart: level, metric, source, statistic.
 
     Example:
-        >>> split_summary("frame/mean_share@music/worst", "held_back")
-        ('frame', 'mean_share', 'music', 'worst')
+        >>> split_summary("frame/mean_energy_fraction@music/worst", "first_batches")
+        ('frame', 'mean_energy_fraction', 'music', 'worst')
     """
     level, metric, statistic = key.split("/")
     metric, _, source = metric.partition("@")
-    return level, metric, source or headline, statistic
+    return level, metric, source or primary, statistic
 
 
 def monitored_defaults(name: str, levels: Sequence[str], sources: Sequence[str]) -> dict[str, float]:
     """What Lightning's EarlyStopping and ModelCheckpoint may monitor, as it stands before any reading.
 
-    The first source is the headline; its names carry no ``@`` here, whatever it is.
+    The first source is the primary; its names carry no ``@`` here, whatever it is.
 
     Example:
-        >>> monitored_defaults("RankWatch", ["frame"], ["held_back"])
+        >>> monitored_defaults("RankWatch", ["frame"], ["first_batches"])
         {'RankWatch/health': 1.0, 'RankWatch/alarm_level': 0.0, 'RankWatch/effective_rank_frame': 0.0}
     """
     ranks = {_monitored_rank(name, level, source, sources): 0.0 for source in sources for level in levels}

@@ -14,7 +14,7 @@ from rankwatch.alarms.mute_file import loud
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, WARNING, Alarm, level_of
-from rankwatch.runtime.diagnostics import CollapseWarning, Complaints, tell
+from rankwatch.runtime.diagnostics import CollapseWarning, Diagnostics, tell
 
 ENDED = "ended"
 
@@ -78,20 +78,20 @@ class AlarmEvent:
     checkpoint: Path | None
 
 
-class Alerts:
+class AlarmActions:
     """Decides what is told aloud, and does it on the first process.
 
     Args:
         settings: The user's arguments.
         records: The JSONL file, or None.
-        complaints: Hears of `on_alarm`'s failures. These end no run, `strict` or not.
+        diagnostics: Hears of `on_alarm`'s failures. These end no run, `strict` or not.
     """
 
-    def __init__(self, settings: Settings, records: Path | None, complaints: Complaints) -> None:
+    def __init__(self, settings: Settings, records: Path | None, diagnostics: Diagnostics) -> None:
         self._call: Callable[[AlarmEvent], Any] | None = settings.alarm_call
         self._name = settings.name
         self._records = records
-        self._complaints = complaints
+        self._complaints = diagnostics
         self._loud: tuple[Alarm, ...] = ()  # at the newest outcome
         self._muting_told: tuple[str, ...] = ()
         self._threads: list[threading.Thread] = []

@@ -15,7 +15,7 @@ def newest(paths: Iterable[str | Path]) -> Path | None:
     return max(existing, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-class LastHealthy:
+class HealthyCheckpoint:
     """Keeps one checkpoint alive under a name of its own.
 
     A link costs no space while the original is there; where links can't be made (another file system), or where the
@@ -89,7 +89,7 @@ class LastHealthy:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Know of the checkpoints that were kept and put aside before a restart, as far as they are still there."""
-        before = LastHealthy(Path(state["kept"]))
+        before = HealthyCheckpoint(Path(state["kept"]))
         if state["source"] and before._kept.exists():
             self._kept, self.step = before._kept, state["step"]
             self._source = state["source"][0], state["source"][1]

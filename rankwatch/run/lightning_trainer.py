@@ -11,7 +11,7 @@ from torch import nn
 
 
 @contextlib.contextmanager
-def as_in_training(trainer: Any, pl_module: Any) -> Iterator[None]:
+def training_context(trainer: Any, pl_module: Any) -> Iterator[None]:
     """The trainer's autocast; what a forward pass logs (`self.log`) isn't logged a second time."""
 
     def say_nothing(*_: Any, **__: Any) -> None: ...
@@ -28,7 +28,7 @@ def as_in_training(trainer: Any, pl_module: Any) -> Iterator[None]:
                 vars(module).pop(name, None)
 
 
-def what_training_calls(trainer: Any, pl_module: Any) -> nn.Module:
+def outermost_module(trainer: Any, pl_module: Any) -> nn.Module:
     """The module inside the strategy's wrappers (FSDP's, DDP's), or the module itself."""
     wrapped = getattr(trainer.strategy, "model", None)
     return wrapped if isinstance(wrapped, nn.Module) else pl_module
@@ -44,7 +44,7 @@ def checkpoints(trainer: Any) -> tuple[list[str], list[str]]:
     return [path for path in stable if path not in rewritten], rewritten
 
 
-def own_folder(trainer: Any) -> Path:
+def run_folder(trainer: Any) -> Path:
     """Where files of ours go; on all processes, since `log_dir` is a collective."""
     folder = Path(trainer.log_dir or trainer.default_root_dir)
     logger = trainer.loggers[0] if trainer.loggers else None
@@ -53,7 +53,7 @@ def own_folder(trainer: Any) -> Path:
     return folder / "rankwatch"
 
 
-def builds_late(pl_module: Any) -> bool:
+def builds_layers_late(pl_module: Any) -> bool:
     """Whether layers may be built or compiled in the module's `setup` or `configure_model`: after the callback's."""
     return any(_is_overridden(pl_module, hook) for hook in ("setup", "configure_model"))
 

@@ -12,7 +12,7 @@ def learning_rate(optimizers: Iterable[Any]) -> float | None:
     return max((float(group["lr"]) for group in groups if "lr" in group), default=None)
 
 
-class OptimiserSteps:
+class OptimizerSteps:
     """Steps of the model. `global_step` counts each optimiser's own, so with several, batches with a step count."""
 
     def __init__(self) -> None:

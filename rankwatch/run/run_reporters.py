@@ -17,7 +17,7 @@ from rankwatch.run.startup_table import run_header
 from rankwatch.runtime.diagnostics import tell
 
 
-class Books:
+class RunReporters:
     """The reporters of a run. All processes keep books; those of the first one have pages.
 
     Args:
@@ -43,11 +43,11 @@ class Books:
         self._reporters.report(report)
 
     def _open(self, report: Report) -> ReporterGroup:
-        complaints = self._monitor.complaints
+        diagnostics = self._monitor.diagnostics
         first = self._monitor.world.rank == 0
         reporters = ReporterGroup(
             reporters_for(self.loggers, self._records, tell) if first else [],
-            lambda sentence: complaints.warn(sentence, sentence),
+            lambda sentence: diagnostics.warn(sentence, sentence),
             strict=self._settings.strict,
         )
         reporters.start(run_header(self._settings, self._monitor.gathering, __version__, report.cost))
@@ -69,9 +69,9 @@ class Books:
         if reporters is None:
             return
         monitor = self._monitor
-        with monitor.stopwatch.part("reporting"), monitor.complaints.guarded("the last pictures"):
+        with monitor.stopwatch.part("reporting"), monitor.diagnostics.guarded("the last pictures"):
             reporters.settle()
-        with monitor.complaints.guarded("the summary"):
+        with monitor.diagnostics.guarded("the summary"):
             reporters.end(
                 RunEnd(
                     step=step,

@@ -12,16 +12,16 @@ from typing import Any, NoReturn
 
 from torch import nn
 
-from rankwatch.extraction.eval_sets.eval_set import ProbeSet
+from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
-from rankwatch.readings.alarm import CRITICAL, NOTICE, WARNING, Alarm
+from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.tags import monitored, monitored_defaults
-from rankwatch.run.alarm_actions import Alerts, CollapseError
-from rankwatch.run.healthy_checkpoint import LastHealthy
-from rankwatch.run.run_reporters import Books
+from rankwatch.run.alarm_actions import AlarmActions, CollapseError
+from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
+from rankwatch.run.run_reporters import RunReporters
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.diagnostics import tell
 from rankwatch.runtime.distributed import Group, World
@@ -65,10 +65,10 @@ class Session:
             mute=folder / f"{settings.name}.mute" if folder is not None else None,
             **surroundings,
         )
-        self._books = Books(settings, self.monitor, self.records)
-        self._alerts = Alerts(settings, self.records, self.monitor.complaints)
+        self._books = RunReporters(settings, self.monitor, self.records)
+        self._alerts = AlarmActions(settings, self.records, self.monitor.diagnostics)
         self._rank = self.monitor.world.rank
-        self._healthy = LastHealthy(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
+        self._healthy = HealthyCheckpoint(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
         self._stopped_at: int | None = None
         self._collapse = ""
         self._set_saved = False
@@ -91,9 +91,9 @@ class Session:
         self.monitor.stopwatch.begin()
         self._books.loggers = loggers
         if not loggers and self._folder is not None and self._rank == 0:
-            self.monitor.complaints.warn("logger", f"the trainer has no logger; readings go to {self.records} only")
+            self.monitor.diagnostics.warn("logger", f"the trainer has no logger; readings go to {self.records} only")
         if self.settings.on_collapse == "stop" and shortest:
-            self.monitor.complaints.warn("shortest", f"on_collapse='stop' can't end the run before {shortest}")
+            self.monitor.diagnostics.warn("shortest", f"on_collapse='stop' can't end the run before {shortest}")
 
     def read_if_due(self, step: int, checkpoints: Checkpoints) -> bool:
         """Hand over what has arrived, and begin a reading, where that is due after `step` optimiser steps.
@@ -179,7 +179,7 @@ class Session:
     def close(self) -> None:
         """No hook, no thread and no process group of ours outlives the run, nor what was put aside in vain."""
         if self._healthy is not None and self._rank == 0:
-            with self.monitor.complaints.guarded("keeping the last healthy checkpoint"):
+            with self.monitor.diagnostics.guarded("keeping the last healthy checkpoint"):
                 self._healthy.settle(False)
         self.monitor.close()
 
@@ -187,11 +187,11 @@ class Session:
 
     def _start(self, step: int, checkpoints: Checkpoints) -> None:
         """Draw the rows, and put the newest checkpoint aside until it is known whether they are healthy."""
-        with self.monitor.complaints.guarded("a reading"):
+        with self.monitor.diagnostics.guarded("a reading"):
             self.monitor.start(step)
         self._save_probe_set()
         if self._healthy is not None and self._rank == 0:
-            guarded = self.monitor.complaints.guarded("keeping the last healthy checkpoint")
+            guarded = self.monitor.diagnostics.guarded("keeping the last healthy checkpoint")
             with self.monitor.stopwatch.part("reporting"), guarded:
                 stable, rewritten = checkpoints()
                 self._healthy.put_aside(stable, step, rewritten)
@@ -204,26 +204,29 @@ class Session:
         if not self.monitor.pending:
             return False
         stop = False
-        with self.monitor.complaints.guarded("a reading"):
+        with self.monitor.diagnostics.guarded("a reading"):
             outcome = self.monitor.outcome()
             stop = outcome.collapsed and self.settings.on_collapse != "warn" and self._stopped_at is None
             self._collapse = outcome.report.message or outcome.summary
-            with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("reporting a reading"):
+            with self.monitor.stopwatch.part("reporting"), self.monitor.diagnostics.guarded("reporting a reading"):
                 self._tell(outcome, stop)
         return stop
 
     def _save_probe_set(self) -> None:
         """As soon as it is complete, for a run that is restarted."""
-        held = self.monitor.gathering.default_set
+        held = self.monitor.gathering.first_batches_set
         if held is not None and self._folder is not None and not self._set_saved:
             self._set_saved = True
-            with self.monitor.stopwatch.part("reporting"), self.monitor.complaints.guarded("writing the probe set"):
-                held.save(self._folder / self._probe_file)
+            with (
+                self.monitor.stopwatch.part("reporting"),
+                self.monitor.diagnostics.guarded("writing the evaluation set"),
+            ):
+                held.save(self._folder / self._eval_set_file)
 
     def _tell(self, outcome: Outcome, stop: bool) -> None:
         report, settings = outcome.report, self.settings
         self.readings.extend(report.readings)
-        self.alarms.extend(alarm for alarm in report.alarms if alarm.severity != NOTICE)
+        self.alarms.extend(alarm for alarm in report.alarms if alarm.severity != INFO)
         values = monitored(report, settings.name, settings.levels, settings.sources)
         if math.isnan(report.health):  # nothing was measured: the last value stands
             values.pop(f"{settings.name}/health")
@@ -232,7 +235,7 @@ class Session:
         aloud = severity in (WARNING, CRITICAL)
         message = outcome.summary if aloud and (outcome.muted or not report.message) else report.message
         if self._healthy is not None and self._rank == 0:
-            with self.monitor.complaints.guarded("keeping the last healthy checkpoint"):
+            with self.monitor.diagnostics.guarded("keeping the last healthy checkpoint"):
                 self._healthy.settle(outcome.healthy)
             message = f"{message} {self._healthy.describe()}" if message and report.alarm_level else message
             self._collapse = message
@@ -243,8 +246,8 @@ class Session:
     # -- state -------------------------------------------------------------------------------------------
 
     @property
-    def _probe_file(self) -> str:
-        return f"{self.settings.name}.probe_set.rank{self._rank}.pt"
+    def _eval_set_file(self) -> str:
+        return f"{self.settings.name}.eval_set.rank{self._rank}.pt"
 
     def attach(self, root: nn.Module) -> None:
         """See `Monitor.attach`."""
@@ -263,34 +266,34 @@ class Session:
         }
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
-        """Go on where another session was, after `attach`: history, alarms and the default probe set.
+        """Go on where another session was, after `attach`: history, alarms and the default evaluation set.
 
         Args:
             state: What `state_dict` gave, or None where it is lost. All processes call this, with it or without: if one
                 has none, none goes on.
         """
-        with self.monitor.complaints.guarded("taking over the state from before the restart"):
-            if self.monitor.gathering.all_have(state is not None, "a state from before the restart"):
+        with self.monitor.diagnostics.guarded("taking over the state from before the restart"):
+            if self.monitor.gathering.all_processes_have(state is not None, "a state from before the restart"):
                 assert state is not None
                 self._take_over(state)
             elif state is not None:
                 tell(f"{self.settings.name}: another process has no state from before the restart; curves start again.")
 
     def _take_over(self, state: dict[str, Any]) -> None:
-        with self.monitor.complaints.guarded("taking over the state from before the restart"):
+        with self.monitor.diagnostics.guarded("taking over the state from before the restart"):
             self.monitor.load_state_dict(state["monitor"])
             self.published.update(state["published"])
             self._alerts.load_state_dict(state["alerts"])
             if self._healthy is not None and state["healthy"] is not None:
                 self._healthy.load_state_dict(state["healthy"])
-        if self.settings.default_set is None:
+        if self.settings.first_batches_set is None:
             return
-        kept: ProbeSet | None = None
+        kept: EvalSet | None = None
         reason = f"{state.get('processes')} processes before, {self.monitor.world.size} now"
         if state.get("processes") == self.monitor.world.size:
             try:
-                kept = ProbeSet.load(Path(state["folder"]) / self._probe_file)
+                kept = EvalSet.load(Path(state["folder"]) / self._eval_set_file)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         if not self.monitor.gathering.keep(kept) and self._rank == 0:
-            tell(f"{self.settings.name}: the default probe set is made anew, its curves start again ({reason}).")
+            tell(f"{self.settings.name}: the default evaluation set is made anew, its curves start again ({reason}).")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rankwatch.extraction.model.layers import unwatched_teachers
-from rankwatch.monitor.row_collector import Gathering
+from rankwatch.monitor.row_collector import RowCollector
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.report import Cost, LayerRow, RunHeader
 
 
-def run_header(settings: Settings, gathering: Gathering, version: str, cost: Cost | None = None) -> RunHeader:
+def run_header(settings: Settings, gathering: RowCollector, version: str, cost: Cost | None = None) -> RunHeader:
     """The header of a run; complete after the first reading.
 
     Args:
@@ -31,11 +31,11 @@ def run_header(settings: Settings, gathering: Gathering, version: str, cost: Cos
     return RunHeader(settings.name, version, rows, settings.levels, settings.sources, settings.every_n_steps, notes)
 
 
-def _row(settings: Settings, gathering: Gathering, index: int) -> LayerRow:
+def _row(settings: Settings, gathering: RowCollector, index: int) -> LayerRow:
     layer = gathering.layers[index]
-    facts = gathering.observer.facts.get(layer.name)
+    facts = gathering.row_extractor.facts.get(layer.name)
     if facts is None:
-        why = "not read" if layer.name in gathering.probing.fired else "did not fire"
+        why = "not read" if layer.name in gathering.eval_pass.fired else "did not fire"
         return LayerRow(layer.name, layer.label, 0, "-", "-", None, why)
     columns, asked = settings.columns(facts.width), settings.projection
     note = f"k = {asked} >= width: unprojected" if isinstance(asked, int) and columns is None else ""
@@ -45,13 +45,13 @@ def _row(settings: Settings, gathering: Gathering, index: int) -> LayerRow:
     return replace(row, cost=f"{kept:.1f} MB")
 
 
-def _notes(gathering: Gathering) -> list[str]:
-    notes = [*gathering.notes, *gathering.quiet.values()]
-    if gathering.observer.mask_note:
-        notes.append(gathering.observer.mask_note)
+def _notes(gathering: RowCollector) -> list[str]:
+    notes = [*gathering.notes, *gathering.disabled_sources.values()]
+    if gathering.row_extractor.mask_note:
+        notes.append(gathering.row_extractor.mask_note)
     teachers = unwatched_teachers(gathering.root, gathering.layers)
     if teachers:
         notes.append(f"not watched: the teacher branch; layers=[..., '{teachers[0]}.*'] adds it")
-    if gathering.probing.runner is not None and gathering.probe_sets:
-        notes.insert(0, f"probe sets are run by {gathering.probing.runner.way}")
+    if gathering.eval_pass.runner is not None and gathering.eval_sets:
+        notes.insert(0, f"evaluation sets are run by {gathering.eval_pass.runner.way}")
     return notes

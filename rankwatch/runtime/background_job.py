@@ -44,7 +44,7 @@ class _Forks:
             self._lock.release()
 
     @contextlib.contextmanager
-    def held_off(self) -> Iterator[None]:
+    def blocked(self) -> Iterator[None]:
         """No fork within; keep it short."""
         with self._lock:
             yield
@@ -53,7 +53,7 @@ class _Forks:
 forks = _Forks()
 
 
-class Job(Generic[_Result]):
+class BackgroundJob(Generic[_Result]):
     """A function that has been started in a thread.
 
     The thread calculates on one core, without gradients. It is a daemon: one that waits for a process that is gone

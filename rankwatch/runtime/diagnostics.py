@@ -23,7 +23,7 @@ def tell(text: str) -> None:
     log.info(text)
 
 
-class Complaints:
+class Diagnostics:
     """Warns once per subject; in strict mode raises instead.
 
     Args:

@@ -16,7 +16,7 @@ _PATIENCE = 4
 of the intervals that usual ones would need."""
 
 
-class Budget:
+class ReadingSchedule:
     """Holds readings to a share of the run's time by making them less often.
 
     Readings are made at multiples of `every` optimiser steps. The next one is the first multiple at which

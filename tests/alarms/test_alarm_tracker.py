@@ -5,14 +5,14 @@ import math
 import pytest
 from readings import reading
 
-from rankwatch.alarms.alarm_tracker import Judge
-from rankwatch.alarms.detectors import Falling, default_detectors
+from rankwatch.alarms.alarm_tracker import AlarmTracker
+from rankwatch.alarms.detectors import RankDecline, default_detectors
 from rankwatch.alarms.history import History
 
 
 def run(curves, rates=None, **made):
     """Judge columns of {layer: value or reading}, at these learning rates; returns the verdicts."""
-    judge, history = Judge("held_back"), History()
+    judge, history = AlarmTracker("first_batches"), History()
     verdicts = []
     for i, column in enumerate(curves):
         readings = [
@@ -29,7 +29,7 @@ def raised(verdicts):
 
 def test_a_lasting_fall_is_critical_after_the_patience():
     verdicts = run([{"a": 60.0}] * 10 + [{"a": 30.0}] * 6)
-    assert raised(verdicts) == [(12, "dimensional", "critical", "a")]
+    assert raised(verdicts) == [(12, "dimensional_collapse", "critical", "a")]
     assert verdicts[12].raised[0].since == 100
     assert "50% of its reference 60.0" in verdicts[12].message
     assert [v.level for v in verdicts] == [0] * 12 + [2] * 4
@@ -71,7 +71,7 @@ def test_a_drop_that_lies_far_back_is_not_told_again_as_one_of_just_now():
     """It came while the learning rate rose, when drops aren't judged."""
     curve = [dict.fromkeys("abc", value) for value in [60.0] * 30 + [15.0] * 60]
     verdicts = run(curve, [min(i / 64, 1.0) for i in range(len(curve))])
-    assert "sudden_drop" not in {kind for _, kind, *_ in raised(verdicts)}
+    assert "sudden_rank_drop" not in {kind for _, kind, *_ in raised(verdicts)}
     assert verdicts[-1].level == 2
 
 
@@ -93,7 +93,7 @@ def test_the_dip_after_the_start_is_not():
 def test_a_collapse_during_the_warm_up_is_seen_against_the_start():
     """Before any reference can form: the curve of a broken run whose rank is gone by its fifth reading."""
     curve = [90.0, 88.0, 80.0, 34.0] + [9.0] * 6
-    assert raised(run([{"a": value} for value in curve]))[0] == (6, "dimensional", "critical", "a")
+    assert raised(run([{"a": value} for value in curve]))[0] == (6, "dimensional_collapse", "critical", "a")
     gentle = [90.0, 88.0, 80.0, 60.0] + [50.0] * 6
     assert not raised(run([{"a": value} for value in gentle]))
 
@@ -120,19 +120,19 @@ def test_utterance_level_train_mode_and_further_sets_alone_only_warn(made):
 
 
 def test_constant_and_shared_vector_are_seen_from_the_first_steps():
-    assert raised(run([{"a": 1.0}] * 3, mean_share=1.0))[0][:3] == (1, "constant", "critical")
+    assert raised(run([{"a": 1.0}] * 3, mean_energy_fraction=1.0))[0][:3] == (1, "complete_collapse", "critical")
     # A centred rank of 100 of 128 looks healthy; the shared vector is told all the same.
-    assert raised(run([{"a": 100.0}] * 4, mean_share=0.9999)) == [(2, "shared_vector", "critical", "a")]
-    assert not raised(run([{"a": 100.0}] * 4, mean_share=0.99))
+    assert raised(run([{"a": 100.0}] * 4, mean_energy_fraction=0.9999)) == [(2, "anisotropy", "critical", "a")]
+    assert not raised(run([{"a": 100.0}] * 4, mean_energy_fraction=0.99))
 
 
 def test_a_cloud_on_a_line_is_seen_from_the_first_steps():
-    assert raised(run([{"a": 1.02}] * 4)) == [(2, "dimensional", "critical", "a")]
+    assert raised(run([{"a": 1.02}] * 4)) == [(2, "dimensional_collapse", "critical", "a")]
 
 
 def test_nan_is_told_at_once_and_never_read_as_healthy():
-    assert raised(run([{"a": math.nan}], non_finite_share=1.0)) == [(0, "non_finite", "critical", "a")]
-    assert raised(run([{"a": 50.0}], non_finite_share=0.01)) == [(0, "non_finite", "warning", "a")]
+    assert raised(run([{"a": math.nan}], non_finite_fraction=1.0)) == [(0, "non_finite", "critical", "a")]
+    assert raised(run([{"a": 50.0}], non_finite_fraction=0.01)) == [(0, "non_finite", "warning", "a")]
 
 
 def test_one_event_is_one_message_that_names_all_layers():
@@ -167,7 +167,7 @@ def test_a_very_slow_slide_is_a_warning_in_the_end():
     """Half a percent a reading hides from a reference of the recent past; the level it once held does not move."""
     slide = [{"a": 60.0}] * 12 + [{"a": 60.0 * 0.995**i} for i in range(250)]
     found = raised(run(slide))
-    assert [(kind, severity) for _, kind, severity, _ in found] == [("slow_slide", "warning")]
+    assert [(kind, severity) for _, kind, severity, _ in found] == [("slow_rank_decline", "warning")]
     assert slide[found[0][0]]["a"] == pytest.approx(0.4 * 60.0, rel=0.03)
 
 
@@ -177,25 +177,25 @@ def test_a_collapsed_curve_does_not_become_its_own_reference():
 
 
 def test_another_protocol_is_not_compared():
-    judge, history = Judge("held_back"), History()
+    judge, history = AlarmTracker("first_batches"), History()
     for i in range(10):
         judge.judge([reading(i, 60.0)], history)
     verdicts = [judge.judge([reading(10 + i, 20.0, seed=1)], history) for i in range(6)]
     assert not any(v.raised for v in verdicts)
-    assert history.restarted == [("held_back", "frame", "layers.0")]
+    assert history.restarted == [("first_batches", "frame", "layers.0")]
 
 
 def test_state_survives_a_restart():
     def columns():
         return [60.0] * 10 + [30.0] * 6
 
-    straight, history = Judge("held_back"), History()
+    straight, history = AlarmTracker("first_batches"), History()
     expected = [straight.judge([reading(i, v)], history).raised for i, v in enumerate(columns())]
-    judge, history, seen = Judge("held_back"), History(), []
+    judge, history, seen = AlarmTracker("first_batches"), History(), []
     for i, v in enumerate(columns()):
         seen.append(judge.judge([reading(i, v)], history).raised)
-        fresh, past = Judge("held_back"), History()
-        fresh.load_state_dict(judge.state_dict(), [("held_back", "frame", "layers.0")])
+        fresh, past = AlarmTracker("first_batches"), History()
+        fresh.load_state_dict(judge.state_dict(), [("first_batches", "frame", "layers.0")])
         past.load_state_dict(history.state_dict())
         judge, history = fresh, past
     assert seen == expected
@@ -203,7 +203,7 @@ def test_state_survives_a_restart():
 
 def test_the_reference_is_a_quantile_of_sound_readings_after_the_warm_up():
     history = History()
-    judge = Judge("held_back", (Falling(warmup=3, below_start=0.0),))
+    judge = AlarmTracker("first_batches", (RankDecline(warmup=3, below_start=0.0),))
     values = [500.0, 400.0, 300.0, 10.0, 11.0, 12.0, 13.0, 14.0]
     for i, value in enumerate(values):
         judge.judge([reading(i, value)], history)
@@ -213,11 +213,11 @@ def test_the_reference_is_a_quantile_of_sound_readings_after_the_warm_up():
 
 
 def test_an_alarm_about_a_layer_that_is_gone_does_not_stay_open():
-    judge, history = Judge("held_back"), History()
+    judge, history = AlarmTracker("first_batches"), History()
     for i, value in enumerate([60.0] * 10 + [20.0] * 4):
         judge.judge([reading(i, value)], history)
-    fresh = Judge("held_back")
-    fresh.load_state_dict(judge.state_dict(), [("held_back", "frame", "layers.1")])
+    fresh = AlarmTracker("first_batches")
+    fresh.load_state_dict(judge.state_dict(), [("first_batches", "frame", "layers.1")])
     verdict = fresh.judge([reading(20, 60.0, layer="layers.1")], History())
     assert verdict.level == 0
     assert not verdict.open
@@ -225,7 +225,7 @@ def test_an_alarm_about_a_layer_that_is_gone_does_not_stay_open():
 
 def test_a_restart_of_the_learning_rate_tells_nothing_again():
     """The alarm still holds while the schedule begins anew: one event, one message."""
-    judge, history = Judge("held_back"), History()
+    judge, history = AlarmTracker("first_batches"), History()
     rates = [0.1 * (i + 1) for i in range(6)] + [0.6 - 0.05 * i for i in range(10)] + [0.1 * (i + 1) for i in range(6)]
     ranks = [60.0 + i % 2 for i in range(12)] + [20.0 + i % 2 for i in range(10)]
     verdicts = [judge.judge([reading(i, rank)], history, rates[i]) for i, rank in enumerate(ranks)]
@@ -240,13 +240,17 @@ def test_an_unconfirmed_breach_asks_for_the_next_reading_sooner():
     assert not any(v.unconfirmed for v in utterance)
 
 
-@pytest.mark.parametrize(("made", "kind"), [({}, "dimensional"), ({"within_utterance_share": 0.999}, "utterance")])
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [({}, "dimensional_collapse"), ({"within_utterance_variance_fraction": 0.999}, "utterance_collapse")],
+    [({}, "dimensional_collapse"), ({"within_utterance_variance_fraction": 0.999}, "utterance_collapse")],
+)
 def test_however_long_a_collapse_lasts_it_is_compared_with_what_was_before(made, kind):
     """A reference that is pushed out would end the alarm, and a collapsed checkpoint would become the healthy one."""
-    good = {"within_utterance_share": 0.6, "participation_ratio": 20.0}
+    good = {"within_utterance_variance_fraction": 0.6, "participation_ratio": 20.0}
     column = [reading(i, 60.0 + i % 2, **good) for i in range(20)]
     column += [reading(20 + i, 60.0 if made else 30.0, **{**good, **made}) for i in range(700)]
-    judge, history = Judge("held_back"), History()
+    judge, history = AlarmTracker("first_batches"), History()
     verdicts = [judge.judge([one], history) for one in column]
     assert verdicts[-1].level > 0
     assert kind in {alarm.kind for alarm in verdicts[-1].open}
@@ -256,12 +260,12 @@ def test_however_long_a_collapse_lasts_it_is_compared_with_what_was_before(made,
 class Raises:
     kind, patience = "mine", 1
 
-    def check(self, reading, past, moment):
+    def check(self, reading, past, context):
         raise ZeroDivisionError("mine")
 
 
 def test_a_detector_that_raises_costs_nobody_elses_findings():
-    judge, history = Judge("held_back", [Raises(), *default_detectors()]), History()
+    judge, history = AlarmTracker("first_batches", [Raises(), *default_detectors()]), History()
     verdicts = [judge.judge([reading(i, 1.2)], history) for i in range(4)]
     assert verdicts[-1].level == 2
     assert isinstance(verdicts[0].failed["mine"], ZeroDivisionError)
@@ -269,15 +273,15 @@ def test_a_detector_that_raises_costs_nobody_elses_findings():
 
 @pytest.mark.parametrize("word", ["low", "default", "high"])
 def test_what_is_certain_is_told_alike_by_all_sensitivities(word):
-    judge, history = Judge("held_back", default_detectors(word)), History()
+    judge, history = AlarmTracker("first_batches", default_detectors(word)), History()
     verdicts = [judge.judge([reading(i, 1.2)], history) for i in range(4)]
     assert [v.level for v in verdicts] == [0, 0, 2, 2]
 
 
 def test_nan_that_comes_and_goes_is_one_event():
     shares = [0.002 * (i % 2) for i in range(20)]
-    judge, history = Judge("held_back"), History()
-    verdicts = [judge.judge([reading(i, 60.0 + i % 2, non_finite_share=v)], history) for i, v in enumerate(shares)]
+    judge, history = AlarmTracker("first_batches"), History()
+    verdicts = [judge.judge([reading(i, 60.0 + i % 2, non_finite_fraction=v)], history) for i, v in enumerate(shares)]
     assert len([v for v in verdicts if v.message]) == 1
 
 
@@ -287,9 +291,9 @@ def test_readings_of_one_step_are_judged_by_what_was_before_all_of_them():
     class Spy:
         kind, patience = "spy", 1
 
-        def check(self, reading, past, moment):
-            seen.append([series.taken for series in moment.series.values()])
+        def check(self, reading, past, context):
+            seen.append([series.taken for series in context.series.values()])
 
-    judge, history = Judge("held_back", [Spy()]), History()
+    judge, history = AlarmTracker("first_batches", [Spy()]), History()
     judge.judge([reading(0, 60.0, layer="a"), reading(0, 60.0, layer="b")], history)
     assert seen == [[0, 0], [0, 0]]

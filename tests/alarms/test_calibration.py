@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from readings import reading
 
-from rankwatch.alarms.alarm_tracker import Judge
+from rankwatch.alarms.alarm_tracker import AlarmTracker
 from rankwatch.alarms.calibration import Calibration, conditions, worst
-from rankwatch.alarms.detectors import Falling, SuddenDrop
+from rankwatch.alarms.detectors import RankDecline, SuddenRankDrop
 from rankwatch.alarms.history import History
 
 
@@ -17,7 +17,7 @@ def steps_of(ranks, **made):
 
 
 def alarmed(ranks, detectors, **made):
-    judge, history = Judge("held_back", detectors), History()
+    judge, history = AlarmTracker("first_batches", detectors), History()
     return any(judge.judge(readings, history).raised for readings, _ in steps_of(ranks, **made))
 
 
@@ -25,27 +25,27 @@ DIP = [60.0] * 10 + [45.0, 44.0, 43.0, 46.0] + [60.0] * 6
 
 
 def test_the_worst_value_is_the_threshold_at_which_an_alarm_begins():
-    value = worst(steps_of(DIP), "held_back")["frame"]
+    value = worst(steps_of(DIP), "first_batches")["frame"]
     assert value == pytest.approx(45.0 / 60.0)
-    assert not alarmed(DIP, (Falling(below=value - 1e-6, start_counts=0),))
-    assert alarmed(DIP, (Falling(below=value + 1e-6, start_counts=0),))
+    assert not alarmed(DIP, (RankDecline(below=value - 1e-6, start_counts=0),))
+    assert alarmed(DIP, (RankDecline(below=value + 1e-6, start_counts=0),))
 
 
 def test_a_dip_shorter_than_the_patience_counts_by_what_lasts():
-    assert worst(steps_of([60.0] * 10 + [10.0, 10.0] + [60.0] * 6), "held_back")["frame"] > 0.9
+    assert worst(steps_of([60.0] * 10 + [10.0, 10.0] + [60.0] * 6), "first_batches")["frame"] > 0.9
 
 
 def test_levels_and_sudden_drops_have_thresholds_of_their_own():
-    found = worst(steps_of(DIP, level="utterance"), "held_back")
+    found = worst(steps_of(DIP, level="utterance"), "first_batches")
     assert found["utterance"] == pytest.approx(0.75)
     assert set(found) == {"utterance"}  # nothing was compared at frame level
-    drop = worst(steps_of([60.0] * 10 + [33.0] * 5), "held_back")["sudden"]
+    drop = worst(steps_of([60.0] * 10 + [33.0] * 5), "first_batches")["sudden"]
     assert drop == pytest.approx(0.55)
 
 
 def test_without_a_comparison_there_is_no_threshold():
-    assert worst(steps_of(DIP, source="music"), "held_back") == {}
-    assert worst([(readings, True) for readings, _ in steps_of(DIP)], "held_back") == {}  # all in the warm-up
+    assert worst(steps_of(DIP, source="music"), "first_batches") == {}
+    assert worst([(readings, True) for readings, _ in steps_of(DIP)], "first_batches") == {}  # all in the warm-up
 
 
 def made(tmp_path, **changes):
@@ -86,16 +86,16 @@ def test_thresholds_that_could_not_be_found_are_named(tmp_path, names, told):
 
 def test_thresholds_reach_their_detectors(tmp_path):
     detectors = made(tmp_path).detectors()
-    falling = next(d for d in detectors if isinstance(d, Falling))
+    falling = next(d for d in detectors if isinstance(d, RankDecline))
     assert (falling.below, falling.utterance_below) == (0.7, 0.4)
-    assert next(d for d in detectors if isinstance(d, SuddenDrop)).below == 0.6
+    assert next(d for d in detectors if isinstance(d, SuddenRankDrop)).below == 0.6
 
 
 def test_another_protocol_is_named(tmp_path):
     protocol = reading(0, 60.0).protocol
     calibration = made(tmp_path)
     assert calibration.unlike(protocol, 500) == ""
-    assert calibration.unlike(replace(protocol, seed=7, d=512, probe_set="abc"), 500) == ""
+    assert calibration.unlike(replace(protocol, seed=7, d=512, eval_set="abc"), 500) == ""
     assert calibration.unlike(replace(protocol, utterances=128), 500) == "utterances 512 there, 128 here"
     assert calibration.unlike(protocol, 1000) == "every_n_steps 500 there, 1000 here"
     assert "not in these runs" in calibration.unlike(replace(protocol, level="utterance"), 500)

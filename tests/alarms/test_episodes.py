@@ -4,7 +4,9 @@ from rankwatch.alarms.episodes import Episodes, message_about
 from rankwatch.readings.alarm import Alarm, level_of
 
 
-def alarm(severity="critical", layer="layers.1", since=10, kind="dimensional", level="frame", source="held_back"):
+def alarm(
+    severity="critical", layer="layers.1", since=10, kind="dimensional_collapse", level="frame", source="first_batches"
+):
     return Alarm(since + 20, kind, severity, layer, level, source, "effective rank 3 of 128", since)
 
 
@@ -37,12 +39,16 @@ def test_the_end_names_what_has_ended_and_since_when_it_held():
 
 
 def test_the_message_names_extent_what_falls_too_meaning_and_remedy():
-    opened = [alarm(), alarm("warning", "layers.1", level="utterance"), alarm("warning", "layers.1", kind="temporal")]
-    message, _ = tell(Episodes(), 30, opened, findings=[("held_back", "frame", "layers.2")])
+    opened = [
+        alarm(),
+        alarm("warning", "layers.1", level="utterance"),
+        alarm("warning", "layers.1", kind="temporal_collapse"),
+    ]
+    message, _ = tell(Episodes(), 30, opened, findings=[("first_batches", "frame", "layers.2")])
     assert "in layers.1 (1 of 3 layers); seen in layers.2 too." in message
     assert "What may help: " in message
     assert "With it: temporal collapse." in message
-    assert "Also at: utterance level of held_back." in message
+    assert "Also at: utterance level of first_batches." in message
     assert "(The frame level carries phone-like content.)" in message
 
 

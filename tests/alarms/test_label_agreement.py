@@ -11,23 +11,22 @@ from processes import Processes
 from readings import reading
 from toys import Encoder, Noise, collate
 
-from rankwatch.alarms import label_agreement as labelled
-from rankwatch.alarms.label_agreement import Accuracies
+from rankwatch.alarms.label_agreement import LabelAgreement
 from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
-from rankwatch.extraction.rows.row_buffer import Rows, Window
+from rankwatch.extraction.rows.row_buffer import RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import Labelled, Labels, unlabelled
-from rankwatch.extraction.rows.row_sampling import Drawn
+from rankwatch.extraction.rows.row_sampling import SampledRows
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.pending_reading import Gathered
+from rankwatch.monitor.pending_reading import CollectedRows
 from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import grouped_probe
 from rankwatch.readings.probe_accuracy import with_accuracy
 from rankwatch.readings.protocol import Protocol
 
-NAMES = ("probe_accuracy", "probe_majority", "probe_chance")
+NAMES = ("probe_accuracy", "probe_majority_accuracy", "probe_chance_accuracy")
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
@@ -83,7 +82,7 @@ def test_labels_travel_with_their_rows_beside_sources_without_any(cut):
 
 
 SETTINGS = Settings(
-    every_n_steps=10, max_overhead=None, probe_sets={"held_back": "auto", "clips": "there"}, levels=["frame"]
+    every_n_steps=10, max_overhead=None, eval_sets={"first_batches": "auto", "clips": "there"}, levels=["frame"]
 )
 
 
@@ -91,13 +90,13 @@ def _gathered(part):
     """A share of the rows of a labelled and of another source."""
     rows = _rows()
     keys, zeros = rows.groups[part], torch.zeros(len(rows.rows[part])).double()
-    drawn = Drawn(rows.rows[part], keys, rows.rows[:0], keys[:0], zeros, zeros[:0], zeros, 0)
+    drawn = SampledRows(rows.rows[part], keys, rows.rows[:0], keys[:0], zeros, zeros[:0], zeros, 0)
     known = {int(key): Labelled(0, int(key) % 5, 1.0, [(0.0, 1.0, int(key) % 2)]) for key in keys}
-    windows = [Window(name, SETTINGS.levels) for name in SETTINGS.sets]
+    windows = [RowBuffer(name, SETTINGS.levels) for name in SETTINGS.sets]
     windows[0].add({"layers.0": drawn}, 0)
     windows[1].add({"layers.0": drawn}, 0, Labels(known, whole=True, frames=True, words=""))
     protocols = {(name, "frame"): Protocol(name, "frame", 60, 4, 0, None) for name in SETTINGS.sets}
-    return Gathered(10, windows, protocols)
+    return CollectedRows(10, windows, protocols)
 
 
 def _evaluate(group, rank, part):
@@ -121,9 +120,9 @@ def test_a_probe_that_fails_is_told_and_its_reading_stays(monkeypatch):
     def explode(*_):
         raise FloatingPointError("made up")
 
-    monkeypatch.setattr(labelled, "grouped_probe", explode)
+    monkeypatch.setattr("rankwatch.readings.probe_accuracy.grouped_probe", explode)
     evaluated = _evaluate(None, 0, slice(None))
-    assert [r.source for r in evaluated.outcome.report.readings] == ["held_back", "clips"]
+    assert [r.source for r in evaluated.outcome.report.readings] == ["first_batches", "clips"]
     assert not _accuracies(evaluated)
     assert [one.message for one in evaluated.troubles] == [
         "the labelled check of layers.0 failed: FloatingPointError: made up"
@@ -154,7 +153,7 @@ def _watched(spec, name, model, **settings):
     """The readings of a labelled set beside the default one."""
     monitor = Monitor(
         Settings(
-            probe_sets={"held_back": "auto", name: spec},
+            eval_sets={"first_batches": "auto", name: spec},
             layers=["layers.*"],
             max_overhead=None,
             strict=True,
@@ -180,8 +179,8 @@ def test_a_model_that_hears_tones_is_probed_at_both_levels(tmp_path):
     readings = _watched(spec, "tones", Bands(), frames_per_utterance=8)
     assert len(readings) == 6
     for one in readings:
-        assert one.metrics["probe_chance"] == (1 / 2 if one.level == "frame" else 1 / 3)
-        assert one.metrics["probe_accuracy"] > one.metrics["probe_majority"] + 0.15
+        assert one.metrics["probe_chance_accuracy"] == (1 / 2 if one.level == "frame" else 1 / 3)
+        assert one.metrics["probe_accuracy"] > one.metrics["probe_majority_accuracy"] + 0.15
 
 
 @pytest.mark.parametrize("levels", [["frame"], ["utterance"]])
@@ -202,17 +201,17 @@ def test_phones_of_real_speech_stand_out_of_a_collapse():
         readings = _watched(spec, "emodb", Bands(collapse), levels=["frame"])
         found[collapse] = {r.layer: r.metrics for r in readings}
     healthy, collapsed = (found[kind]["layers.2"] for kind in ("none", "line"))
-    assert healthy["probe_majority"] == collapsed["probe_majority"] < 0.15
-    assert healthy["probe_accuracy"] > 2 * healthy["probe_majority"]
-    assert collapsed["probe_accuracy"] < 1.5 * collapsed["probe_majority"]
+    assert healthy["probe_majority_accuracy"] == collapsed["probe_majority_accuracy"] < 0.15
+    assert healthy["probe_accuracy"] > 2 * healthy["probe_majority_accuracy"]
+    assert collapsed["probe_accuracy"] < 1.5 * collapsed["probe_majority_accuracy"]
 
 
 def _said(accuracy, *, step=1, source="emodb", level="frame", majority=0.1):
-    return reading(step, 50.0, source=source, level=level, probe_accuracy=accuracy, probe_majority=majority)
+    return reading(step, 50.0, source=source, level=level, probe_accuracy=accuracy, probe_majority_accuracy=majority)
 
 
 def _after(values, **where):
-    past = Accuracies()
+    past = LabelAgreement()
     for value in values:
         past.add([_said(value, **where)])
     return past
@@ -273,7 +272,7 @@ def test_what_was_held_survives_a_restart_anywhere(tmp_path):
     values = [0.41, 0.44, 0.40, 0.2, 0.2]
     for cut in range(len(values)):
         torch.save(_after(values[:cut]).state_dict(), tmp_path / "state")
-        resumed = Accuracies()
+        resumed = LabelAgreement()
         resumed.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
         for value in values[cut:]:
             resumed.add([_said(value)])

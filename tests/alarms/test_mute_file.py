@@ -5,11 +5,11 @@ import pytest
 from rankwatch.alarms.mute_file import MuteFile, loud
 from rankwatch.readings.alarm import Alarm
 
-KNOWN = ["encoder.layers.1", "encoder.layers.11", "dimensional", "slow_slide"]
+KNOWN = ["encoder.layers.1", "encoder.layers.11", "dimensional_collapse", "slow_rank_decline"]
 
 
-def alarm(kind="dimensional", layer="encoder.layers.1"):
-    return Alarm(10, kind, "critical", layer, "frame", "held_back", "", 5)
+def alarm(kind="dimensional_collapse", layer="encoder.layers.1"):
+    return Alarm(10, kind, "critical", layer, "frame", "first_batches", "", 5)
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ def alarm(kind="dimensional", layer="encoder.layers.1"):
     [
         ("", ("*",)),
         ("\n  \n", ("*",)),
-        ("slow_slide", ("slow_slide",)),
-        (" encoder.layers.1 \r\n\ndimensional\n", ("encoder.layers.1", "dimensional")),
+        ("slow_rank_decline", ("slow_rank_decline",)),
+        (" encoder.layers.1 \r\n\ndimensional_collapse\n", ("encoder.layers.1", "dimensional_collapse")),
     ],
 )
 def test_lines_are_globs_and_none_is_everything(tmp_path, lines, globs):
@@ -36,7 +36,7 @@ def test_without_a_file_or_a_folder_nothing_is_muted(tmp_path):
     [
         ("encoder.layers.1", {"encoder.layers.1"}),
         ("encoder.*", {"encoder.layers.1", "encoder.layers.11"}),
-        ("dimensional", {"encoder.layers.1", "encoder.layers.11"}),
+        ("dimensional_collapse", {"encoder.layers.1", "encoder.layers.11"}),
         ("slow_*", set()),
     ],
 )
@@ -46,7 +46,7 @@ def test_a_layer_or_a_kind_is_muted_whole(glob, quiet):
 
 
 def test_a_line_that_names_nothing_is_told(tmp_path):
-    (tmp_path / "mute").write_text("L03\nslow_slide\n")
+    (tmp_path / "mute").write_text("L03\nslow_rank_decline\n")
     (note,) = MuteFile(tmp_path / "mute").read(KNOWN).notes.values()
     assert "'L03' is neither a watched layer nor a kind of alarm" in note
 

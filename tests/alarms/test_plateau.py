@@ -19,7 +19,7 @@ def notices(columns, alarmed=False, **made):
             readings.append(reading(i, rank, layer=layer, probe_accuracy=accuracy, **made))
         for one in readings:
             history.series(one).add(one, sound=True)
-        notice = plateau.look(readings, history, "held_back", alarmed=alarmed)
+        notice = plateau.look(readings, history, "first_batches", alarmed=alarmed)
         found += [notice] if notice is not None else []
     return found
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rankwatch.alarms.warm_up import WarmUp
+from rankwatch.alarms.warm_up import LearningRateWarmup
 
 
 @pytest.mark.parametrize(
@@ -18,5 +18,5 @@ from rankwatch.alarms.warm_up import WarmUp
     ],
 )
 def test_it_lasts_until_the_rate_falls_or_stands_still(rates, readings):
-    warm_up = WarmUp()
+    warm_up = LearningRateWarmup()
     assert [warm_up.goes_on(rate) for rate in rates] == [i < readings for i in range(len(rates))]

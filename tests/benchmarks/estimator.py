@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from rankwatch.numerics import Sample, analyse, effective_rank, estimate_rank
+from rankwatch.numerics import Sample, effective_rank, estimate_from_sample, estimate_rank
 
 Draw = Callable[[np.random.Generator, np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
@@ -164,7 +164,7 @@ def table_cost(seeds: int) -> None:
     for d, k, size in ((768, None, 4), (768, None, 1), (768, 256, 4), (256, None, 4), (128, None, 4)):
         x, groups = torch.randn(2048, d, generator=generator), torch.arange(2048) // size
         sample = Sample.from_rows(x, groups, k)
-        taking, reading = best(lambda: Sample.from_rows(x, groups, k)), best(lambda: analyse(sample))  # noqa: B023
+        taking, reading = best(lambda: Sample.from_rows(x, groups, k)), best(lambda: estimate_from_sample(sample))  # noqa: B023
         print(
             f"d = {d}, k = {k}, {size} rows per utterance: sample {1e3 * taking:.0f} ms, "
             f"estimate with interval {1e3 * reading:.0f} ms, together 1/{svd / (taking + reading):.0f}"

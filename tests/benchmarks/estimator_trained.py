@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from estimator_speech import draw
 
-from rankwatch.extraction.hooks.layer_hooks import Taps
+from rankwatch.extraction.hooks.layer_hooks import LayerHooks
 from rankwatch.extraction.inputs.audio_files import audio_files, read_audio
 from rankwatch.extraction.model.layers import find_layers
 from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
@@ -47,10 +47,10 @@ def frames_of(module: torch.nn.Module, waves: list[torch.Tensor]) -> dict[str, l
     run = module.model.wav2vec2.extract_features if hasattr(module, "model") else module.encoder
     frames: dict[str, list[torch.Tensor]] = {layer.name: [] for layer in layers}
     layouts: dict[str, str] = {}
-    with torch.no_grad(), Taps(layers) as taps:
+    with torch.no_grad(), LayerHooks(layers) as layer_hooks:
         for wave in waves:
             run(wave[None], torch.tensor([wave.shape[0]]))
-            outputs = taps.take()
+            outputs = layer_hooks.take()
             for layer in layers:
                 hidden = unpack(outputs[layer.name])[0]
                 hidden, layouts[layer.name] = to_btc(hidden, batch_size=1, layer=layer, known=layouts.get(layer.name))

@@ -49,7 +49,7 @@ def describe(place: Path, probe: Path | None, at: int | None) -> dict[str, Any]:
     """What a finished run's own files say."""
     records = [json.loads(line) for line in next(place.rglob("RankWatch.jsonl")).read_text().splitlines()]
     end = next(record for record in reversed(records) if record["record"] == "end")
-    readings = [r for r in records if r["record"] == "reading" and r["source"] == "held_back"]
+    readings = [r for r in records if r["record"] == "reading" and r["source"] == "first_batches"]
     last = readings[-1]["layer"]
     curve = [(r["step"], r["effective_rank"]) for r in readings if (r["level"], r["layer"]) == ("frame", last)]
     critical = [a for a in end["alarms"] if a["severity"] == "critical"]

@@ -44,11 +44,11 @@ from gloo_model import (
 from loopback import exchanges
 
 from rankwatch.alarms.mute_file import MuteFile
-from rankwatch.extraction.rows.row_buffer import Key, Rows, Window
+from rankwatch.extraction.rows.row_buffer import Key, RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
-from rankwatch.extraction.rows.row_sampling import Drawn
+from rankwatch.extraction.rows.row_sampling import SampledRows
 from rankwatch.monitor.evaluator import Evaluator
-from rankwatch.monitor.pending_reading import Gathered
+from rankwatch.monitor.pending_reading import CollectedRows
 from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
@@ -78,7 +78,7 @@ def share(width: int, layers: int, utterances: int, kind: str = "float32", seed:
         for level, count in LEVELS.items():
             n = count * utterances
             rounding = torch.zeros(n, dtype=torch.float64)
-            found["held_back", level, f"encoder.layers.{layer}"] = Rows(
+            found["first_batches", level, f"encoder.layers.{layer}"] = Rows(
                 rows[:n], keys.repeat_interleave(count), rounding, unlabelled(n)
             )
     return found
@@ -99,16 +99,16 @@ def packed_size(width: int, layers: int, utterances: int, kind: str) -> int:
 def answer(layers: int) -> torch.Tensor:
     """What process 0 tells after a reading of so many layers; made from few and narrow rows, which it doesn't hold."""
     names = [f"encoder.layers.{layer}" for layer in range(layers)]
-    window = Window("held_back", tuple(LEVELS))
+    window = RowBuffer("first_batches", tuple(LEVELS))
     keys, zeros = torch.arange(64), torch.zeros(128, dtype=torch.float64)
     for name in names:
         rows = torch.randn(128, 24)
-        drawn = Drawn(rows, keys.repeat_interleave(2), rows[::2], keys, zeros, zeros[::2], zeros, 0)
+        drawn = SampledRows(rows, keys.repeat_interleave(2), rows[::2], keys, zeros, zeros[::2], zeros, 0)
         window.add({name: drawn}, 64)
     settings = Settings(n_utterances=64, max_overhead=None)
-    protocols = {("held_back", level): Protocol("held_back", level, 64, 4, 0, None) for level in LEVELS}
+    protocols = {("first_batches", level): Protocol("first_batches", level, 64, 4, 0, None) for level in LEVELS}
     evaluator = Evaluator(settings, names, None, first=True, mute=MuteFile(None))
-    return pack(evaluator.evaluate(Gathered(500, [window], protocols)).outcome.to_plain())
+    return pack(evaluator.evaluate(CollectedRows(500, [window], protocols)).outcome.to_plain())
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/growth.py --plot growth.png [--quick] [--sweeps width layers ...]
 
-A stack of cheap blocks (a residual bottleneck and a norm) is watched with `rankwatch.Watch`, with a probe set of noise,
-and nothing is trained, so nothing runs beside the decomposition. Seconds are those that the callback tells of itself:
-``forward`` and ``drawing`` in the training's thread, ``decomposition`` in a thread of its own on one core, and
+A stack of cheap blocks (a residual bottleneck and a norm) is watched with `rankwatch.Watch`, with an evaluation set of
+noise, and nothing is trained, so nothing runs beside the decomposition. Seconds are those that the callback tells of
+itself: ``forward`` and ``drawing`` in the training's thread, ``decomposition`` in a thread of its own on one core, and
 ``reporting`` (event file, JSONL, now and then pictures). The first reading, in which things are made ready, doesn't
 count. The forward pass is this cheap stack's: a real encoder's is larger.
 
@@ -57,8 +57,8 @@ WORDS = {
     "width": "width of the layers, d (columns)",
     "layers": "watched layers",
     "length": "length of an utterance (frames)",
-    "batch": "utterances per probe pass",
-    "utterances": "utterances in the probe set",
+    "batch": "utterances per evaluation pass",
+    "utterances": "utterances in the evaluation set",
 }
 
 SWEEPS = {
@@ -120,7 +120,7 @@ def readings(setting: Setting, count: int) -> dict[str, float]:
             model,
             folder,
             layers=["blocks.*"],
-            probe_sets={"noise": probes},
+            eval_sets={"noise": probes},
             probe_forward=lambda module, batch: module(*batch),
             n_utterances=setting.utterances,
             every_n_steps=1,

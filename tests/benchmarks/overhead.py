@@ -217,7 +217,7 @@ def measured(row: Row, segments: int) -> Iterator[str]:
         warnings.simplefilter("ignore")
         plain, watched = Twin(row, None), Twin(row, Path(folder))
         assert watched.watch is not None
-        while not watched.watch.readings:  # collects its probe set, makes its first reading
+        while not watched.watch.readings:  # collects its evaluation set, makes its first reading
             watched.step()
         for _ in range(3):
             plain.step()

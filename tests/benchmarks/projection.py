@@ -23,7 +23,7 @@ import torch
 from estimator import gaussian, spectra
 from scipy.linalg import hadamard
 
-from rankwatch.numerics import RankEstimate, Sample, analyse, effective_rank, estimate_rank
+from rankwatch.numerics import RankEstimate, Sample, effective_rank, estimate_from_sample, estimate_rank
 from rankwatch.numerics.rank import spectrum_correction as correction
 from rankwatch.numerics.rows import projection as package
 
@@ -142,7 +142,7 @@ def table_auto(seeds: int) -> None:
         for k in (None, d // 2, -(-d // 3)):
             x, groups = torch.randn(n, d), torch.arange(n) // 4
             sample = Sample.from_rows(x, groups, k)
-            cost = best(lambda: Sample.from_rows(x, groups, k), 3), best(lambda: analyse(sample), 3)  # noqa: B023
+            cost = best(lambda: Sample.from_rows(x, groups, k), 3), best(lambda: estimate_from_sample(sample), 3)  # noqa: B023
             medians, rms, widths = [], [], []
             for lam in spectra(d).values() if d <= 1024 else ():
                 truth = effective_rank(np.sqrt(lam))

@@ -74,7 +74,7 @@ def audio_files(folder):
 
 def fit(kind, folder, processes):
     made = {"still": Still, "train": Module, "collapse": lambda: Module(collapse="line"), "talking": Talking}
-    asked = {"n_utterances": 33, "probe_sets": audio_files(folder / "files")} if kind == "talking" else {}
+    asked = {"n_utterances": 33, "eval_sets": audio_files(folder / "files")} if kind == "talking" else {}
     watch = RankWatch(**{"every_n_steps": 4, "n_utterances": 32, "on_collapse": "stop", "strict": True, **asked})
     callbacks = [Write(folder / f"{kind}-{processes}")] + ([watch] if kind != "train-alone" else [])
     pl.seed_everything(0)
@@ -82,8 +82,8 @@ def fit(kind, folder, processes):
     # Layer drop leaves parameters unused.
     ddp = pl.strategies.DDPStrategy(start_method="fork", find_unused_parameters=True)
     strategy = {"strategy": ddp, "devices": processes} if processes > 1 else {"devices": 1}
-    quiet = {"logger": False, "enable_checkpointing": False, "use_distributed_sampler": False}
-    run = trainer(folder / kind, *callbacks, max_steps=40 if kind == "collapse" else 8, **quiet, **strategy)
+    options = {"logger": False, "enable_checkpointing": False, "use_distributed_sampler": False}
+    run = trainer(folder / kind, *callbacks, max_steps=40 if kind == "collapse" else 8, **options, **strategy)
     run.fit(module, datamodule=Strided(16 // processes))
 
 

@@ -43,8 +43,8 @@ def fit(kind, folder):
     watch = RankWatch(every_n_steps=4, n_utterances=32, on_collapse="stop", **own)
     pl.seed_everything(0)
     ddp = DDPStrategy(start_method="fork", find_unused_parameters=True)  # layer drop leaves parameters unused
-    quiet = {"logger": False, "enable_checkpointing": False, "use_distributed_sampler": False}
-    run = trainer(folder / kind, watch, Write(folder / kind), max_steps=8, strategy=ddp, devices=2, **quiet)
+    options = {"logger": False, "enable_checkpointing": False, "use_distributed_sampler": False}
+    run = trainer(folder / kind, watch, Write(folder / kind), max_steps=8, strategy=ddp, devices=2, **options)
     run.fit(Careful(), datamodule=(Poisoned if kind == "nan" else Strided)(8))
 
 

@@ -49,7 +49,9 @@ def fit(folder, *callbacks, make=Module, data=None, **arguments):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run.fit(module, batches() if data is None else data)
-    told = [str(warning.message) for warning in caught if str(warning.message).startswith(("RankWatch: ", "probe set"))]
+    told = [
+        str(warning.message) for warning in caught if str(warning.message).startswith(("RankWatch: ", "evaluation set"))
+    ]
     return module, run, [text for text in told if "no logger" not in text]
 
 
@@ -79,7 +81,7 @@ def _plain(make):
     return fit(None, make=make, enable_checkpointing=False)[0]
 
 
-def steps(callback, source="held_back"):
+def steps(callback, source="first_batches"):
     return {reading.step for reading in callback.readings if reading.source == source}
 
 

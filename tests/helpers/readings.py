@@ -6,7 +6,7 @@ from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 
 
-def reading(step, rank, *, layer="layers.0", level="frame", source="held_back", half_width=None, **metrics):
+def reading(step, rank, *, layer="layers.0", level="frame", source="first_batches", half_width=None, **metrics):
     mode = "train" if source == "train" else "eval"
     protocol = Protocol(source, level, 512, 4, 128, None, mode=mode, seed=metrics.pop("seed", 0))
     return Reading(
@@ -18,7 +18,7 @@ def reading(step, rank, *, layer="layers.0", level="frame", source="held_back", 
         effective_rank_low=None if half_width is None else rank - half_width,
         effective_rank_high=None if half_width is None else rank + half_width,
         rankme=rank,
-        metrics={"mean_share": 0.2, "non_finite_share": 0.0, **metrics},
+        metrics={"mean_energy_fraction": 0.2, "non_finite_fraction": 0.0, **metrics},
         status="ok" if math.isfinite(rank) else "too_few_rows",
         n=2048,
         d=128,

@@ -14,35 +14,35 @@ from toys import Encoder, Module, Noise, collate, loader, trainer
 
 from rankwatch import Watch
 from rankwatch.alarms.mute_file import MuteFile
-from rankwatch.extraction.hooks.code_hooks import Draws
+from rankwatch.extraction.hooks.code_hooks import CodeAssignments
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.pending_reading import Gathered
+from rankwatch.monitor.pending_reading import CollectedRows
 from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
-from rankwatch.readings.codebook_usage import Usage, read_usage
+from rankwatch.readings.codebook_usage import CodeUsage, read_usage
 from rankwatch.readings.protocol import Protocol
 
 PROTOCOL = Protocol("train", "codebook", 512, 0, 0, None, mode="train")
 
 
 def usage(codes, known=8):
-    return Usage.of([Draws(codes=torch.tensor(codes, dtype=torch.int32).reshape(len(codes), -1))], known)
+    return CodeUsage.of([CodeAssignments(codes=torch.tensor(codes, dtype=torch.int32).reshape(len(codes), -1))], known)
 
 
 def read(*parts):
-    return read_usage(Usage.joined(parts), step=1, quantizer="quantizer", protocol=PROTOCOL)
+    return read_usage(CodeUsage.joined(parts), step=1, quantizer="quantizer", protocol=PROTOCOL)
 
 
 def test_all_codes_alike_read_v_and_one_code_reads_1():
     even = read(usage(list(range(8)) * 10))
     assert even.effective_rank == pytest.approx(8.0)
-    assert even.metrics == pytest.approx({"coverage": 1.0, "perplexity_share": 1.0})
+    assert even.metrics == pytest.approx({"active_code_fraction": 1.0, "normalized_perplexity": 1.0})
     assert (even.status, even.n, even.d, even.protocol.d, even.protocol.power) == ("ok", 80, 8, 8, "codes")
     one = read(usage([3] * 80))
     assert one.effective_rank == 1.0
-    assert one.metrics == pytest.approx({"coverage": 1 / 8, "perplexity_share": 1 / 8})
+    assert one.metrics == pytest.approx({"active_code_fraction": 1 / 8, "normalized_perplexity": 1 / 8})
     assert (one.effective_rank_low, one.effective_rank_high, one.source, one.level) == (None, None, "train", "codebook")
 
 
@@ -50,7 +50,7 @@ def test_groups_are_averaged_and_frames_that_do_not_count_are_left_out():
     codes = [[i % 8, 5] for i in range(80)] + [[-1, -1]] * 1000
     reading = read(usage(codes))
     assert reading.effective_rank == pytest.approx((8 + 1) / 2)
-    assert reading.metrics["coverage"] == pytest.approx(9 / 16)
+    assert reading.metrics["active_code_fraction"] == pytest.approx(9 / 16)
     assert reading.n == 160
 
 
@@ -59,20 +59,20 @@ def test_few_draws_and_an_unknown_number_of_codes_are_said():
     for reading in read(usage([0, 1, 2, 3] * 20, known=0)), read(usage([0, 1, 2, 9] * 20)):  # 9 of 8
         assert reading.effective_rank == pytest.approx(4.0)
         assert (reading.d, reading.status) == (0, "ok")
-        assert math.isnan(reading.metrics["coverage"])
-        assert math.isnan(reading.metrics["perplexity_share"])
+        assert math.isnan(reading.metrics["active_code_fraction"])
+        assert math.isnan(reading.metrics["normalized_perplexity"])
     assert read(usage([-1, -1])) is None
 
 
 def perplexing(*values, codes=10):
-    return Usage.of([Draws(perplexity=torch.tensor(value)) for value in values], codes)
+    return CodeUsage.of([CodeAssignments(perplexity=torch.tensor(value)) for value in values], codes)
 
 
 def test_a_perplexity_stands_for_codes_that_are_not_there():
     reading = read(perplexing(4.0, 6.0), perplexing(8.0))
     assert reading.effective_rank == pytest.approx(6.0)
-    assert reading.metrics["perplexity_share"] == pytest.approx(0.6)
-    assert math.isnan(reading.metrics["coverage"])
+    assert reading.metrics["normalized_perplexity"] == pytest.approx(0.6)
+    assert math.isnan(reading.metrics["active_code_fraction"])
     assert (reading.n, reading.protocol.power) == (0, "perplexity")
     assert read(perplexing(math.nan)).status == "non_finite"
     with pytest.raises(ValueError, match=r"0\.3 is no perplexity of 10 codes"):
@@ -93,7 +93,7 @@ def test_all_processes_are_told_of_one_reading():
     parts = [usage([0, 1, 2, 3] * 10), usage([4, 5, 6, 7] * 10)]
 
     def evaluate(group, rank):
-        gathered = Gathered(10, protocols={("train", "codebook"): PROTOCOL}, usages={"quantizer": parts[rank]})
+        gathered = CollectedRows(10, protocols={("train", "codebook"): PROTOCOL}, usages={"quantizer": parts[rank]})
         return (
             Evaluator(settings, [], group, first=rank == 0, mute=MuteFile(None), quantizers=["quantizer"])
             .evaluate(gathered)
@@ -109,7 +109,7 @@ def test_all_processes_are_told_of_one_reading():
 
 def test_the_past_of_a_quantizer_outlives_a_restart_and_that_of_one_that_is_gone_does_not():
     settings = Settings(every_n_steps=10, max_overhead=None)
-    gathered = Gathered(10, protocols={("train", "codebook"): PROTOCOL}, usages={"quantizer": usage([0, 1] * 40)})
+    gathered = CollectedRows(10, protocols={("train", "codebook"): PROTOCOL}, usages={"quantizer": usage([0, 1] * 40)})
     before = Evaluator(settings, [], None, first=True, mute=MuteFile(None), quantizers=["quantizer"])
     before.evaluate(gathered)
     for names, kept in (["quantizer"], 1), (["other"], 0):
@@ -159,7 +159,7 @@ def test_only_the_batches_before_a_reading_are_counted(accumulate):
     assert [r.n for r in readings if r.step >= 10] == [2 * 8 * frames] * 3  # 16 utterances, their padding included
     codes = model(*batch)[1]
     counts = torch.bincount(codes.flatten(), minlength=16)
-    expected = read(Usage(16, [counts.tolist()]))
+    expected = read(CodeUsage(16, [counts.tolist()]))
     assert readings[-1].effective_rank == pytest.approx(expected.effective_rank)
     assert readings[-1].layer == "quantizer"
     assert "quantizer (16 codes)" in monitor.gathering.notes[0]
@@ -244,7 +244,7 @@ def test_wav2vec2_pretrains_bit_for_bit_the_same_and_its_codes_are_read(tmp_path
     found = [r for r in watch.readings if r.level == "codebook"]
     assert {r.step for r in found} >= {3, 6}
     assert {(r.layer, r.d) for r in found} == {("quantizer", 4)}
-    assert all(1.0 <= r.effective_rank <= 4 and 0.0 < r.metrics["coverage"] <= 1.0 for r in found)
+    assert all(1.0 <= r.effective_rank <= 4 and 0.0 < r.metrics["active_code_fraction"] <= 1.0 for r in found)
     records = (tmp_path / "RankWatch.jsonl").read_text()
     assert '"level": "codebook"' in records
     (file,) = tmp_path.glob("events.out.tfevents.*")

@@ -35,19 +35,19 @@ def _train(monitor, model, steps=3):
 
 def test_a_folder_stands_beside_the_default_set(tmp_path):
     model = Encoder()
-    sets = {"held_back": "auto", "music": str(_folder(tmp_path / "music"))}
-    monitor = Monitor(Settings(probe_sets=sets, n_utterances=8, strict=True))
+    sets = {"first_batches": "auto", "music": str(_folder(tmp_path / "music"))}
+    monitor = Monitor(Settings(eval_sets=sets, n_utterances=8, strict=True))
     monitor.attach(model)
     readings = _train(monitor, model)
-    assert {r.source for r in readings} == {"held_back", "music"}
+    assert {r.source for r in readings} == {"first_batches", "music"}
     assert {r.n for r in readings if r.source == "music" and r.level == "utterance"} == {8}
-    assert len({r.protocol.probe_set for r in readings}) == 2
+    assert len({r.protocol.eval_set for r in readings}) == 2
 
 
 def test_files_of_a_few_milliseconds_are_counted_and_dropped(tmp_path):
     model = Encoder()
     sets = {"blips": str(_folder(tmp_path / "blips", seconds=(0.0005, 0.004)))}
-    monitor = Monitor(Settings(probe_sets=sets, n_utterances=12))
+    monitor = Monitor(Settings(eval_sets=sets, n_utterances=12))
     monitor.attach(model)
     with pytest.warns(RuntimeWarning, match="too short to have a single frame"):
         readings = _train(monitor, model)
@@ -59,7 +59,7 @@ def test_a_dataloader_runs_through_probe_forward(levels):
     model = Encoder()
     loader = torch.utils.data.DataLoader(Noise(20, seed=3).items, 8, collate_fn=collate)
     settings = Settings(
-        probe_sets={"other": loader}, probe_forward=lambda m, b: m(*b), n_utterances=20, levels=levels, strict=True
+        eval_sets={"other": loader}, probe_forward=lambda m, b: m(*b), n_utterances=20, levels=levels, strict=True
     )
     monitor = Monitor(settings)
     monitor.attach(model)
@@ -74,9 +74,9 @@ def _beeps(path, count=16, rate=16_000):
     path.mkdir()
     generator = np.random.default_rng(1)
     for i in range(count):
-        silence = generator.uniform(0.1, 0.9)
+        disable_source = generator.uniform(0.1, 0.9)
         tone = 0.3 * np.sin(2 * np.pi * generator.uniform(200, 4000) * np.arange(rate // 2) / rate)
-        before, after = generator.multinomial(int(len(tone) * silence / (1 - silence)), [0.5, 0.5])
+        before, after = generator.multinomial(int(len(tone) * disable_source / (1 - disable_source)), [0.5, 0.5])
         soundfile.write(path / f"{i:02d}.wav", np.concatenate([np.zeros(before), tone, np.zeros(after)]), rate)
     return path
 
@@ -92,8 +92,8 @@ def test_hard_audio_makes_no_crash_and_no_false_alarm(tmp_path, name):
     folder = _beeps(tmp_path / "beeps") if name == "beeps" else SHARED / name
     model = Encoder(dropout=0.1)
     # The toy makes a frame of 20 samples; at 2 kHz these are the usual 10 ms.
-    sets = {"held_back": "auto", name: str(folder)}
-    monitor = Monitor(Settings(probe_sets=sets, n_utterances=32, sample_rate=2000))
+    sets = {"first_batches": "auto", name: str(folder)}
+    monitor = Monitor(Settings(eval_sets=sets, n_utterances=32, sample_rate=2000))
     monitor.attach(model)
     _train(monitor, model)
     for step in range(4, 8):
@@ -101,11 +101,11 @@ def test_hard_audio_makes_no_crash_and_no_false_alarm(tmp_path, name):
         assert not report.alarms
     here = [r for r in report.readings if r.source == name]
     assert len(here) == 8
-    assert all(np.isfinite(r.effective_rank) and r.metrics["non_finite_share"] == 0.0 for r in here)
+    assert all(np.isfinite(r.effective_rank) and r.metrics["non_finite_fraction"] == 0.0 for r in here)
 
 
 def test_a_dataloader_without_probe_forward_is_refused_by_name():
-    monitor = Monitor(Settings(probe_sets={"other": [1, 2]}))
+    monitor = Monitor(Settings(eval_sets={"other": [1, 2]}))
     with pytest.raises(ValueError, match="'other' is a dataloader: pass probe_forward"):
         monitor.attach(Encoder())
 
@@ -113,9 +113,9 @@ def test_a_dataloader_without_probe_forward_is_refused_by_name():
 def test_bad_folders_and_patterns_are_refused_at_the_start(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no audio in"):
-        Monitor(Settings(probe_sets={"a": str(tmp_path / "empty")})).attach(Encoder())
+        Monitor(Settings(eval_sets={"a": str(tmp_path / "empty")})).attach(Encoder())
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        Monitor(Settings(probe_sets={"a": str(tmp_path / "nowhere")})).attach(Encoder())
+        Monitor(Settings(eval_sets={"a": str(tmp_path / "nowhere")})).attach(Encoder())
     with pytest.raises(ValueError, match=r"encoder\.blocks"):
         Monitor(Settings(layers=["encoder.blocks.*"])).attach(Encoder())
     with pytest.raises(ValueError, match="no function"):
@@ -138,7 +138,7 @@ def test_the_training_pass_is_read_only_near_a_reading_and_keeps_nothing(tmp_pat
         if monitor.due(step + 1):
             readings = monitor.read(step + 1).report.readings
     assert alive == [8] + [0] * 7 + [8, 8] + [0] * 8 + [8, 8]  # for the readings at steps 1, 10 and 20
-    assert not monitor.gathering._train._taps.take()
+    assert not monitor.gathering._train._layer_hooks.take()
     train = [r for r in readings if r.source == "train"]
     assert {r.protocol.mode for r in train} == {"train"}
     assert {r.n for r in train if r.level == "utterance"} == {8}
@@ -151,5 +151,5 @@ def test_rank_of_both_passes_agrees_without_dropout():
     readings = {(r.source, r.level, r.layer): r for r in _train(monitor, model, steps=1)}
     for (source, level, layer), reading in readings.items():
         if source == "train":
-            twin = readings["held_back", level, layer]
+            twin = readings["first_batches", level, layer]
             assert reading.effective_rank == pytest.approx(twin.effective_rank, rel=1e-5)

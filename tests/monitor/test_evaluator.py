@@ -8,11 +8,11 @@ from processes import Processes
 
 from rankwatch.alarms.detectors import Finding
 from rankwatch.alarms.mute_file import MuteFile
-from rankwatch.extraction.rows.row_buffer import Window
-from rankwatch.extraction.rows.row_sampling import Drawn
+from rankwatch.extraction.rows.row_buffer import RowBuffer
+from rankwatch.extraction.rows.row_sampling import SampledRows
 from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.pending_reading import Gathered
+from rankwatch.monitor.pending_reading import CollectedRows
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
 
@@ -22,20 +22,22 @@ LAYERS = ["layers.0", "layers.1"]
 
 def drawn(rows, keys):
     zeros = torch.zeros(len(rows), dtype=torch.float64)
-    return Drawn(rows, keys, rows[::2], keys[::2], zeros, zeros[::2], zeros, 0)
+    return SampledRows(rows, keys, rows[::2], keys[::2], zeros, zeros[::2], zeros, 0)
 
 
 def gathered(part, step=10, spoil=()):
     """Every process's share of 128 rows of two layers; `part` is a slice of them."""
-    window = Window("held_back", ("frame", "utterance"))
+    window = RowBuffer("first_batches", ("frame", "utterance"))
     generator = torch.Generator().manual_seed(step)
     for layer in LAYERS:
         rows = torch.randn(128, 24, generator=generator) * torch.arange(1, 25) ** -0.5
         keys = torch.arange(64).repeat_interleave(2)
         kept = rows[part][:, :20] if layer in spoil else rows[part]
         window.add({layer: drawn(kept, keys[part])}, 0)
-    protocols = {("held_back", level): Protocol("held_back", level, 64, 4, 0, None) for level in SETTINGS.levels}
-    return Gathered(step, [window], protocols)
+    protocols = {
+        ("first_batches", level): Protocol("first_batches", level, 64, 4, 0, None) for level in SETTINGS.levels
+    }
+    return CollectedRows(step, [window], protocols)
 
 
 def evaluator(group=None, rank=0, layers=LAYERS, mute=None):
@@ -74,11 +76,11 @@ class Once:
 
     kind: str
     step: int
-    grave: bool
+    can_be_critical: bool
     patience: int = 1
 
-    def check(self, reading, past, moment):
-        return Finding("made up", 0.5, grave=self.grave) if reading.step == self.step else None
+    def check(self, reading, past, context):
+        return Finding("made up", 0.5, can_be_critical=self.can_be_critical) if reading.step == self.step else None
 
 
 def test_a_critical_alarm_that_holds_is_not_borne_out_by_a_warning():
@@ -155,6 +157,6 @@ def test_its_state_goes_on_with_the_layers_that_there_still_are():
     told = fewer.load_state_dict(one.state_dict())
     assert "without layers.0" in told
     assert "with layers.9" in told
-    steps, ranks = fewer.tables()["held_back", "frame"]
+    steps, ranks = fewer.tables()["first_batches", "frame"]
     assert steps == [10]
-    assert ranks[0] == one.tables()["held_back", "frame"][1][1]
+    assert ranks[0] == one.tables()["first_batches", "frame"][1][1]

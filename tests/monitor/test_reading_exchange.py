@@ -11,7 +11,7 @@ from rankwatch.readings.measure import measure
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack, unpack
 
-KEY = ("held_back", "frame", "layers.0")
+KEY = ("first_batches", "frame", "layers.0")
 
 
 def _rows_of(rows, groups):
@@ -31,7 +31,7 @@ def _rows(n=400, d=48, seed=0):
 
 
 def _read(sample):
-    protocol = Protocol("held_back", "frame", 100, 4, 0, None)
+    protocol = Protocol("first_batches", "frame", 100, 4, 0, None)
     return measure(sample, step=1, layer="layers.0", protocol=protocol)
 
 
@@ -64,9 +64,12 @@ def test_a_process_that_failed_is_named_and_left_out():
 
 def test_what_one_process_refuses_is_left_out_for_all():
     rows, groups = _rows()
-    shares = [pack_share({KEY: _rows_of(rows, groups)}, {}, ""), pack_share({}, {"held_back": "ambiguous lengths"}, "")]
+    shares = [
+        pack_share({KEY: _rows_of(rows, groups)}, {}, ""),
+        pack_share({}, {"first_batches": "ambiguous lengths"}, ""),
+    ]
     exchanged = merge(shares)
-    assert exchanged.refused == {"held_back": "ambiguous lengths"}
+    assert exchanged.refused == {"first_batches": "ambiguous lengths"}
     assert not exchanged.shares
 
 

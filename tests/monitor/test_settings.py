@@ -23,13 +23,13 @@ from rankwatch.monitor.settings import Settings
         ({"on_alarm": "nowhere.post"}, "'nowhere.post' names no function that can be imported"),
         ({"name": ""}, "name"),
         ({"name": "a/b"}, "name='a/b'"),
-        ({"probe_sets": "folder"}, "probe_sets='folder'"),
-        ({"probe_sets": {"train": "auto"}}, "'train' is taken"),
-        ({"probe_sets": {}}, "nothing to read"),
-        ({"on_collapse": "stop", "levels": ["utterance"]}, "needs a probe set and the frame level"),
+        ({"eval_sets": "folder"}, "eval_sets='folder'"),
+        ({"eval_sets": {"train": "auto"}}, "'train' is taken"),
+        ({"eval_sets": {}}, "nothing to read"),
+        ({"on_collapse": "stop", "levels": ["utterance"]}, "needs an evaluation set and the frame level"),
         (
             {"on_collapse": "raise", "levels": ["utterance"]},
-            "'raise'.*needs a probe set and the frame level",
+            "'raise'.*needs an evaluation set and the frame level",
         ),
     ],
 )
@@ -46,7 +46,7 @@ def test_arguments_are_keyword_only_and_unknown_ones_refused():
 
 
 def test_the_first_probe_set_is_the_headline():
-    settings = Settings(probe_sets={"inside": "auto", "outside": "folder"}, watch_train=True)
+    settings = Settings(eval_sets={"inside": "auto", "outside": "folder"}, watch_train=True)
     assert settings.sources == ("inside", "outside", "train")
-    assert settings.default_set == "inside"
-    assert Settings().sources == ("held_back",)
+    assert settings.first_batches_set == "inside"
+    assert Settings().sources == ("first_batches",)

@@ -8,7 +8,7 @@ from rankwatch.numerics import Sample
 from rankwatch.readings.measure import measure
 from rankwatch.readings.protocol import Protocol
 
-PROTOCOL = Protocol("held_back", "frame", 100, 4, 0, None)
+PROTOCOL = Protocol("first_batches", "frame", 100, 4, 0, None)
 
 
 def _read(rows, **sample):
@@ -32,11 +32,11 @@ def test_width_and_columns_are_filled_in_and_the_curve_starts_at_one():
 def test_non_finite_rows_are_a_share_and_all_of_them_no_number():
     rows = _rows()
     rows[:100, 3] = float("nan")
-    assert _read(rows).metrics["non_finite_share"] == 0.25
+    assert _read(rows).metrics["non_finite_fraction"] == 0.25
     assert _read(rows).n == 300
     rows[:] = float("inf")
     reading = _read(rows)
-    assert reading.metrics["non_finite_share"] == 1.0
+    assert reading.metrics["non_finite_fraction"] == 1.0
     assert not reading.ok
 
 

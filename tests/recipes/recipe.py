@@ -37,7 +37,7 @@ class Run:
         return list(dict.fromkeys(r.layer for r in self.watch.readings if r.level != "codebook"))
 
     def frames(self, layer: str) -> list[int]:
-        """Valid frames of every utterance of the probe set, in the order in which they were held back."""
+        """Valid frames of every utterance of the evaluation set, in the order in which they were held back."""
         calls = [one[layer].frames.tolist() for one in self.valid if layer in one]
         return [n for call in calls[: len(calls) // self.times] for n in call]
 

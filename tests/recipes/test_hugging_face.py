@@ -105,7 +105,7 @@ def test_without_a_mask_padding_is_seen_and_refused(tmp_path: Any, monkeypatch: 
 
     run = pretrain(partial(Pretraining, *MODELS[2]), _batches(make), tmp_path, monkeypatch)
     assert not run.watch.readings
-    (said,) = [one for one in run.said if "held_back" in one]
+    (said,) = [one for one in run.said if "first_batches" in one]
     assert "no lengths were found" in said
     assert "end in zeros of different lengths" in said
     assert 'lengths="none"' in said
@@ -138,7 +138,7 @@ def test_frames_under_the_mask_stand_apart_in_the_training_pass(tmp_path: Any, m
     make = partial(Pretraining, *MODELS[0])
     read = {}
     for frames in ("unmasked", "masked", "all"):
-        watch = RankWatch(watch_train=True, probe_sets={}, frames=frames, frames_per_utterance=1000)
+        watch = RankWatch(watch_train=True, eval_sets={}, frames=frames, frames_per_utterance=1000)
         run = pretrain(make, _batches(), tmp_path / frames, monkeypatch, watch=watch)
         last = [r for r in watch.readings if r.level == "frame" and r.layer.endswith("layers.0")][-1]
         assert last.protocol.frames == frames

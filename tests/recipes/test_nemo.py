@@ -111,7 +111,7 @@ def test_lengths_above_the_features_are_refused_by_name(tmp_path: Any, monkeypat
     batches = [_tuple(samples, seed)[:2] for seed, samples in enumerate(SAMPLES)]
     run = pretrain(Wrong, [[x, n + 800] for x, n in batches], tmp_path, monkeypatch)
     assert not run.watch.readings
-    (said,) = [one for one in run.said if "held_back" in one]
+    (said,) = [one for one in run.said if "first_batches" in one]
     assert "looks like lengths but doesn't fit: argument 'length' = [160, 125, 141, 90]" in said
 
 

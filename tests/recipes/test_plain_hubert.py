@@ -129,14 +129,14 @@ def test_a_path_into_the_batch_wins(tmp_path: Any, monkeypatch: pytest.MonkeyPat
 def test_a_path_that_is_not_there_names_what_is(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = pretrain(Hubert, _batches(), tmp_path, monkeypatch, watch=RankWatch(lengths="lens"))
     assert not run.watch.readings
-    (said,) = [one for one in run.said if "held_back" in one]
+    (said,) = [one for one in run.said if "first_batches" in one]
     assert "has no 'lens'; it has: inputs, input_lengths, targets, target_lengths" in said
 
 
 def test_trimmed_by_more_than_recipes_do_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = pretrain(Hubert, _batches(partial(_batch, trim=5)), tmp_path, monkeypatch)
     assert not run.watch.readings
-    (said,) = [one for one in run.said if "held_back" in one]
+    (said,) = [one for one in run.said if "first_batches" in one]
     assert "layer 'context.0', 73 frames: looks like lengths but doesn't fit: argument 'input_lengths' = [1600" in said
 
 

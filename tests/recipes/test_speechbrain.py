@@ -133,7 +133,7 @@ def test_fractions_above_one_are_refused_by_name(tmp_path: Any, monkeypatch: pyt
     batches = [(x, 1.3 * fractions, mask) for x, fractions, mask in _batches()]
     run = pretrain(BestRq, batches, tmp_path, monkeypatch)
     assert not run.watch.readings
-    (said,) = [one for one in run.said if "held_back" in one]
+    (said,) = [one for one in run.said if "first_batches" in one]
     assert "looks like lengths but doesn't fit" in said
     assert "wav_lens'" in said
     assert "fractions outside (0, 1]" in said
@@ -146,7 +146,7 @@ def test_something_between_the_two_is_refused(tmp_path: Any, monkeypatch: pytest
 
     run = pretrain(Between, _batches(), tmp_path, monkeypatch)
     assert not run.watch.readings
-    (said,) = [one for one in run.said if "held_back" in one]
+    (said,) = [one for one in run.said if "first_batches" in one]
     assert "nor are the blocks given the front end's output as it is" in said
     assert "probe_forward=f" in said
 
@@ -165,7 +165,7 @@ def _loop(model: BestRq, folder: Any, batches: list[Any], state: Any = None) -> 
 
 
 def test_in_a_loop_of_ones_own_and_resumed(tmp_path: Any) -> None:
-    """Its own Brain is such a loop. The probe set comes back from its file, the two calls are found again."""
+    """Its own Brain is such a loop. The evaluation set comes back from its file, the two calls are found again."""
     torch.manual_seed(0)
     model = BestRq()
     first = _loop(model, tmp_path, _batches())

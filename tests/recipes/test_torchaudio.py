@@ -83,7 +83,7 @@ def test_cropped_batches(nested: bool, tmp_path: Any, monkeypatch: pytest.Monkey
         assert run.rows("frame")[layer] == {17 * 4}
         assert run.rows("utterance")[layer] == {17}
     assert {r.protocol.input for r in run.watch.readings} == {"clean"}  # its own masks are drawn in eval mode too
-    assert "probe sets are run by torchaudio's Wav2Vec2Model (unmasked, eval mode)" in run.table
+    assert "evaluation sets are run by torchaudio's Wav2Vec2Model (unmasked, eval mode)" in run.table
     assert "(B, T, C)" in run.table
 
 
@@ -99,7 +99,7 @@ def test_lengths_above_the_tensor_are_refused_by_name(tmp_path: Any, monkeypatch
     waveforms, labels, lengths = _batch([1600, 900, 1234, 400], 0)
     run = pretrain(ManualHubert, [(waveforms, labels, lengths + 800)] * 3, tmp_path, monkeypatch)
     assert not run.watch.readings
-    (said,) = [one for one in run.said if "held_back" in one]
+    (said,) = [one for one in run.said if "first_batches" in one]
     assert "looks like lengths but doesn't fit: argument 'audio_lengths' = [2400, 1700, 2034, 1200]" in said
     assert "[1] not read" in run.table
 

@@ -13,7 +13,7 @@ from rankwatch.readings.reading import Reading
 from rankwatch.readings.report import Cost, LayerRow, Report, RunEnd, RunHeader
 
 WIDTH, POINTS = 768, 64
-LEVELS, SOURCES = ("frame", "utterance"), ("held_back", "music")
+LEVELS, SOURCES = ("frame", "utterance"), ("first_batches", "music")
 
 
 def fake_header(
@@ -50,8 +50,8 @@ def fake_reading(
         effective_rank_high=rank * 1.06 if interval else None,
         rankme=None,
         metrics={
-            "mean_share": share,
-            "first_direction_share": share * 0.3,
+            "mean_energy_fraction": share,
+            "top1_explained_variance": share * 0.3,
             "participation_ratio": rank * 0.4,
             "stable_rank": rank * 0.1,
         },
@@ -114,7 +114,7 @@ def _rank(i: int, depth: int, layers: int, level: str, source: str, collapse: bo
     rise = 1.0 - 0.5 * math.exp(-i / 4) - 0.1 * math.exp(-(((i - 3) / 1.5) ** 2))
     base = (300 + 150 * math.sin(math.pi * depth / layers)) * (1.0 if level == "frame" else 0.45)
     fall = max(0.01, math.exp(-(i - 24) / 3)) if collapse and i > 24 and depth >= layers / 2 else 1.0
-    return base * rise * fall * (1.0 if source == "held_back" else 0.6)
+    return base * rise * fall * (1.0 if source == "first_batches" else 0.6)
 
 
 def _alarms(top: RunHeader, found: list[Reading], raised: list[Alarm], i: int, step: int) -> list[Alarm]:
@@ -126,15 +126,17 @@ def _alarms(top: RunHeader, found: list[Reading], raised: list[Alarm], i: int, s
             text = f"effective rank {reading.effective_rank:.1f} is 12% of its reference 405.2"
             since = step - 2 * top.every_n_steps
             alarms.append(
-                Alarm(step, "dimensional", "critical", reading.layer, reading.level, reading.source, text, since)
+                Alarm(
+                    step, "dimensional_collapse", "critical", reading.layer, reading.level, reading.source, text, since
+                )
             )
     return alarms
 
 
-def _summary(found: list[Reading], headline: str) -> dict[str, float]:
+def _summary(found: list[Reading], primary: str) -> dict[str, float]:
     columns: dict[str, list[float]] = {}
     for reading in found:
-        at = "" if reading.source == headline else f"@{reading.source}"
+        at = "" if reading.source == primary else f"@{reading.source}"
         for metric, value in {"effective_rank": reading.effective_rank, **reading.metrics}.items():
             columns.setdefault(f"{reading.level}/{metric}{at}", []).append(value)
     summary = {}

@@ -24,7 +24,7 @@ def plan(header: RunHeader, limit: int | None = 60) -> ChartPlan:
 
 
 @pytest.mark.parametrize("layers", [1, 3, 7, 13, 25, 49])
-@pytest.mark.parametrize("sources", [("held_back",), ("train",), ("held_back", "music", "noise", "train")])
+@pytest.mark.parametrize("sources", [("first_batches",), ("train",), ("first_batches", "music", "noise", "train")])
 def test_at_most_60_charts_and_8_on_top(layers: int, sources: tuple[str, ...]) -> None:
     drawn = plan(fake_header(layers, sources=sources)).drawn
     assert len(drawn) == len(set(drawn)) <= 60
@@ -36,9 +36,9 @@ def test_24_layers_and_a_front_end_show_every_layer_and_the_last_ones_interval()
     drawn = plan(header).drawn
     tags = Tags.of(header)
     for level in header.levels:
-        assert all(tags.layer(level, row.layer, "held_back") in drawn for row in header.layers)
-        assert tags.layer(level, header.layers[-1].layer, "held_back", "_high") in drawn
-        assert tags.rank(level, "held_back") in drawn
+        assert all(tags.layer(level, row.layer, "first_batches") in drawn for row in header.layers)
+        assert tags.layer(level, header.layers[-1].layer, "first_batches", "_high") in drawn
+        assert tags.rank(level, "first_batches") in drawn
     assert {"RankWatch/health", "RankWatch/alarm_level", "RankWatch/overhead_share"} <= set(drawn)
     assert "RankWatch/effective_rank_frame@music" in drawn
 
@@ -49,10 +49,10 @@ def test_three_layers_show_every_layer_source_and_interval_and_the_worst_of_metr
     for level in header.levels:
         for row in header.layers:
             wanted = [tags.layer(level, row.layer, source) for source in header.sources]
-            wanted += [tags.layer(level, row.layer, "held_back", end) for end in ("_low", "_high")]
+            wanted += [tags.layer(level, row.layer, "first_batches", end) for end in ("_low", "_high")]
             assert set(wanted) <= set(drawn)
         for metric in METRIC_ORDER:
-            assert tags.detail(level, metric, "worst", "held_back") in drawn
+            assert tags.detail(level, metric, "worst", "first_batches") in drawn
 
 
 def test_nothing_is_lost_between_drawn_and_left_out() -> None:
@@ -77,9 +77,11 @@ def test_what_is_drawn_stays_drawn_when_metrics_join_later() -> None:
 
 
 def test_more_important_metrics_come_first_and_unknown_ones_last() -> None:
-    drawn = plan_charts(fake_header(2), [f"frame/{m}/worst" for m in ("zeta", "stable_rank", "mean_share")]).drawn
+    drawn = plan_charts(
+        fake_header(2), [f"frame/{m}/worst" for m in ("zeta", "stable_rank", "mean_energy_fraction")]
+    ).drawn
     assert [tag.split("/")[1] for tag in drawn if "detail" in tag] == [
-        "mean_share_frame_worst",
+        "mean_energy_fraction_frame_worst",
         "stable_rank_frame_worst",
         "zeta_frame_worst",
     ]
@@ -136,10 +138,12 @@ def test_overview_comes_first() -> None:
     assert next(iter(first.values()))[1] == ["^RankWatch/health$", "^RankWatch/alarm_level$"]
 
 
-CODES = [f"codebook/{m}@train/{s}" for m in ("perplexity_share", "effective_rank") for s in ("min", "median", "worst")]
+CODES = [
+    f"codebook/{m}@train/{s}" for m in ("normalized_perplexity", "effective_rank") for s in ("min", "median", "worst")
+]
 
 
-@pytest.mark.parametrize("sources", [("held_back",), ("held_back", "music", "noise", "train")])
+@pytest.mark.parametrize("sources", [("first_batches",), ("first_batches", "music", "noise", "train")])
 def test_codebooks_have_one_chart_where_there_are_some(sources: tuple[str, ...]) -> None:
     header = fake_header(25, sources=sources)
     without, drawn = plan(header).drawn, plan_charts(header, [*summary_keys(header), *CODES]).drawn

@@ -76,6 +76,6 @@ def test_the_summary_says_what_it_took_what_was_found_and_where_it_is() -> None:
     assert f"{len(end.alarms)} x critical dimensional" in text
     for words in ("40 readings", "runs/version_0/rankwatch.jsonl", "runs/healthy.ckpt", "stopped"):
         assert words in text
-    quiet = end_summary(dataclasses.replace(end, alarms=(), stopped=False, records=""), "RankWatch")
-    assert "No alarms." in quiet
-    assert "stopped" not in quiet
+    summary = end_summary(dataclasses.replace(end, alarms=(), stopped=False, records=""), "RankWatch")
+    assert "No alarms." in summary
+    assert "stopped" not in summary

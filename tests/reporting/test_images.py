@@ -45,8 +45,8 @@ def test_a_collapse_darkens_the_deep_layers_and_an_alarm_is_marked() -> None:
 
 def test_missing_numbers_are_grey() -> None:
     header, reports, _ = fake_run(4, 5)
-    steps, rows = reports[-1].history["held_back", "frame"]
-    lost = {("held_back", "frame"): (steps, [*rows[:-1], [math.nan] * len(steps)])}
+    steps, rows = reports[-1].history["first_batches", "frame"]
+    lost = {("first_batches", "frame"): (steps, [*rows[:-1], [math.nan] * len(steps)])}
     grey = round(0.88 * 255)
 
     def greys(report: object) -> int:

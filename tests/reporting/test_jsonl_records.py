@@ -66,8 +66,8 @@ def test_every_kind_of_record_and_each_protocol_once(tmp_path: Path) -> None:
 def test_numbers_that_do_not_exist_are_null_and_every_line_is_strict_json(tmp_path: Path) -> None:
     header, (report,), _ = fake_run(2, 1)
     bad = dataclasses.replace(
-        fake_reading(header, 0, "frame", "held_back", 250, math.nan),
-        metrics={"mean_share": math.inf, "stable_rank": 2.0},
+        fake_reading(header, 0, "frame", "first_batches", 250, math.nan),
+        metrics={"mean_energy_fraction": math.inf, "stable_rank": 2.0},
         status="non_finite",
         spectrum=(1.0, math.nan),
     )
@@ -75,11 +75,11 @@ def test_numbers_that_do_not_exist_are_null_and_every_line_is_strict_json(tmp_pa
     records = [strict(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     (record,) = [record for record in records if record["record"] == "reading"]
     assert record["effective_rank"] is None
-    assert record["metrics"] == {"mean_share": None, "stable_rank": 2.0}
+    assert record["metrics"] == {"mean_energy_fraction": None, "stable_rank": 2.0}
     (back,) = read_jsonl(tmp_path / "a.jsonl")
     assert not back.ok
     assert back.status == "non_finite"
-    assert math.isnan(back.metrics["mean_share"])
+    assert math.isnan(back.metrics["mean_energy_fraction"])
     assert back.effective_rank_low is None
 
 

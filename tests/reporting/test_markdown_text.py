@@ -49,7 +49,7 @@ def test_the_status_names_what_is_wrong_first() -> None:
 
 def test_a_reading_without_a_number_says_why() -> None:
     header, reports, _ = fake_run(3, 1)
-    lost = dataclasses.replace(fake_reading(header, 0, "frame", "held_back", 250, math.nan), status="non_finite")
+    lost = dataclasses.replace(fake_reading(header, 0, "frame", "first_batches", 250, math.nan), status="non_finite")
     text = readings_text(dataclasses.replace(reports[0], readings=[lost]), Tags.of(header))
     assert "none (non finite)" in text
     assert "nan" not in text.replace("non", "")
@@ -58,6 +58,6 @@ def test_a_reading_without_a_number_says_why() -> None:
 def test_a_probes_accuracy_stands_beside_the_rank() -> None:
     header, reports, _ = fake_run(3, 1)
     one = reports[0].readings[0]
-    probed = dataclasses.replace(one, metrics={**one.metrics, "probe_accuracy": 0.413, "probe_majority": 0.1})
+    probed = dataclasses.replace(one, metrics={**one.metrics, "probe_accuracy": 0.413, "probe_majority_accuracy": 0.1})
     text = readings_text(dataclasses.replace(reports[0], readings=[probed, *reports[0].readings[1:]]), Tags.of(header))
     assert text.count("; probe accuracy 0.41 (majority 0.10)") == text.count("probe accuracy") == 1

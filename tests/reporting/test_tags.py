@@ -11,15 +11,18 @@ from rankwatch.reporting.tags import Tags, monitored, monitored_defaults, scalar
 
 
 def test_names_of_the_design() -> None:
-    header = fake_header(25, sources=("held_back", "music", "train"))
+    header = fake_header(25, sources=("first_batches", "music", "train"))
     tags, last = Tags.of(header), header.layers[-1].layer
     assert tags.top("health") == "RankWatch/health"
-    assert tags.layer("frame", last, "held_back") == "RankWatch_frame/L24"
+    assert tags.layer("frame", last, "first_batches") == "RankWatch_frame/L24"
     assert tags.layer("utterance", header.layers[0].layer, "music") == "RankWatch_utterance/L00@music"
     assert tags.layer("frame", last, "train") == "RankWatch_frame/L24@train"
-    assert tags.layer("frame", last, "held_back", "_low") == "RankWatch_frame/L24_low"
+    assert tags.layer("frame", last, "first_batches", "_low") == "RankWatch_frame/L24_low"
     assert tags.rank("frame", "music") == "RankWatch/effective_rank_frame@music"
-    assert tags.detail("frame", "mean_share", "worst", "held_back") == "RankWatch_detail/mean_share_frame_worst"
+    assert (
+        tags.detail("frame", "mean_energy_fraction", "worst", "first_batches")
+        == "RankWatch_detail/mean_energy_fraction_frame_worst"
+    )
 
 
 def test_the_callbacks_name_is_the_prefix_of_every_tag() -> None:
@@ -49,8 +52,8 @@ def test_values_come_from_the_report_unchanged() -> None:
     assert values["RankWatch/overhead_share"] == report.cost.share
     assert values["RankWatch/effective_rank_frame"] == report.summary["frame/effective_rank/median"]
     assert (
-        values["RankWatch_detail/mean_share_utterance_worst@music"]
-        == (report.summary["utterance/mean_share@music/worst"])
+        values["RankWatch_detail/mean_energy_fraction_utterance_worst@music"]
+        == (report.summary["utterance/mean_energy_fraction@music/worst"])
     )
     assert values["RankWatch_detail/probe_accuracy"] == 0.75
     numbers = 3 + 3 * len(report.readings) + len(report.summary) + 4 + 1
@@ -63,7 +66,7 @@ def test_an_interval_that_is_not_known_is_absent() -> None:
 
 
 def test_monitored_names_exist_before_any_reading_and_keep_their_names() -> None:
-    for sources in (("held_back", "music", "train"), ("train",)):
+    for sources in (("first_batches", "music", "train"), ("train",)):
         header, reports, _ = fake_run(3, 1, sources=sources)
         defaults = monitored_defaults(header.name, header.levels, sources)
         assert defaults["RankWatch/health"] == 1.0
@@ -95,7 +98,7 @@ def test_of_codebooks_there_is_the_share_of_the_quantizer_with_the_least() -> No
     header, reports, _ = fake_run(2, 1)
     first = reports[0].readings[0]
     reading = dataclasses.replace(first, level="codebook", source="train", layer="quantizer")
-    shares = ("coverage/worst", 0.9), ("perplexity_share/median", 0.5), ("perplexity_share/worst", 0.1)
+    shares = ("coverage/worst", 0.9), ("normalized_perplexity/median", 0.5), ("normalized_perplexity/worst", 0.1)
     summary = {"codebook/{}@train/{}".format(*name.split("/")): value for name, value in shares}
     report = dataclasses.replace(
         reports[0], readings=[*reports[0].readings, reading], summary={**reports[0].summary, **summary}

@@ -70,7 +70,7 @@ def test_curves_hold_every_reading_at_its_optimiser_step(
         (reading.step, pytest.approx(reading.effective_rank, rel=1e-6))
         for report in reports
         for reading in report.readings
-        if (reading.layer, reading.level, reading.source) == (last, "frame", "held_back")
+        if (reading.layer, reading.level, reading.source) == (last, "frame", "first_batches")
     ]
     assert [(event.step, event.value) for event in events.Scalars("RankWatch_frame/L24")] == wanted
     health = [event.value for event in events.Scalars("RankWatch/health")]

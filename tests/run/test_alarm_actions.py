@@ -14,8 +14,8 @@ from rankwatch import AlarmEvent, CollapseError, RankWatch, Watch
 from rankwatch.alarms.mute_file import loud
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
-from rankwatch.run.alarm_actions import Alerts
-from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.run.alarm_actions import AlarmActions
+from rankwatch.runtime.diagnostics import Diagnostics
 
 SETTINGS = {"every_n_steps": 1, "n_utterances": 8, "levels": ["frame"], "strict": True, "max_overhead": None}
 
@@ -241,8 +241,8 @@ def test_while_it_is_muted_all_is_written_and_nothing_else_done(tmp_path, caplog
         ("layers.1", [1], None),
         ("layers.1", [0, 1], 6),
         ("layers.*", [0, 1], None),
-        ("dimensional\nslow_slide", [0, 1], None),
-        ("slow_slide", [0, 1], 6),
+        ("dimensional_collapse\nslow_rank_decline", [0, 1], None),
+        ("slow_rank_decline", [0, 1], 6),
     ],
 )
 def test_lines_mute_only_what_they_name(tmp_path, lines, blocks, stops):
@@ -284,7 +284,7 @@ def test_a_run_that_was_muted_and_resumed_tells_what_still_holds(tmp_path):
 def outcome(*severities, muted=(), message=""):
     """With an open alarm of a layer of its own for each severity."""
     alarms = tuple(
-        Alarm(1, "dimensional", severity, f"layers.{index}", "frame", "held_back", "", 1)
+        Alarm(1, "dimensional_collapse", severity, f"layers.{index}", "frame", "first_batches", "", 1)
         for index, severity in enumerate(severities)
     )
     report = SimpleNamespace(open_alarms=alarms, message=message)
@@ -292,7 +292,7 @@ def outcome(*severities, muted=(), message=""):
 
 
 def judged(*outcomes, state=None):
-    alerts = Alerts(Settings(), None, Complaints("RankWatch"))
+    alerts = AlarmActions(Settings(), None, Diagnostics("RankWatch"))
     if state is not None:
         alerts.load_state_dict(state)
     return [alerts.severity(one, stop=False) for one in outcomes], alerts.state_dict()

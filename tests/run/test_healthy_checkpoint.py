@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rankwatch.run.healthy_checkpoint import LastHealthy
+from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
 
 
 def _save(path, text):
@@ -18,7 +18,7 @@ def note(healthy, paths, step, rewritten=()):
 
 
 def test_the_newest_is_kept_after_its_deletion(tmp_path):
-    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     assert healthy.path is None
     assert "No checkpoint" in healthy.describe()
     one = _save(tmp_path / "one.ckpt", "1")
@@ -34,7 +34,7 @@ def test_the_newest_is_kept_after_its_deletion(tmp_path):
 
 
 def test_no_new_checkpoint_keeps_the_old_one(tmp_path):
-    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
     note(healthy, [tmp_path / "one.ckpt"], step=20)
     note(healthy, [], step=30)
@@ -43,7 +43,7 @@ def test_no_new_checkpoint_keeps_the_old_one(tmp_path):
 
 def test_a_link_takes_no_space_and_a_copy_stands_in_where_links_fail(tmp_path, monkeypatch):
     original = _save(tmp_path / "one.ckpt", "1")
-    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     note(healthy, [original], step=1)
     assert healthy.path.stat().st_ino == original.stat().st_ino
 
@@ -57,7 +57,7 @@ def test_a_link_takes_no_space_and_a_copy_stands_in_where_links_fail(tmp_path, m
 
 
 def test_a_sharded_checkpoint_is_a_folder(tmp_path):
-    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     for step in (1, 2):
         folder = tmp_path / f"step{step}.ckpt"
         folder.mkdir()
@@ -68,28 +68,28 @@ def test_a_sharded_checkpoint_is_a_folder(tmp_path):
 
 def test_a_file_that_is_rewritten_in_place_is_copied(tmp_path):
     last = _save(tmp_path / "last.ckpt", "healthy")
-    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     note(healthy, [], step=1, rewritten=[last])
     last.write_text("collapsed")  # the same inode
     assert healthy.path.read_text() == "healthy"
 
 
 def test_it_is_known_after_a_restart(tmp_path):
-    healthy = LastHealthy(tmp_path / "a" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "a" / "last_healthy.ckpt")
     note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=7)
-    resumed = LastHealthy(tmp_path / "b" / "last_healthy.ckpt")
+    resumed = HealthyCheckpoint(tmp_path / "b" / "last_healthy.ckpt")
     resumed.load_state_dict(healthy.state_dict())
     assert resumed.describe() == healthy.describe()
 
 
 def test_what_was_put_aside_waits_for_the_verdict(tmp_path):
-    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
     two = _save(tmp_path / "two.ckpt", "2")
     healthy.put_aside([two], step=20)
     two.unlink()  # the trainer cleans up before it is known
     assert healthy.path.read_text() == "1"
-    resumed = LastHealthy(tmp_path / "elsewhere" / "last_healthy.ckpt")
+    resumed = HealthyCheckpoint(tmp_path / "elsewhere" / "last_healthy.ckpt")
     resumed.load_state_dict(healthy.state_dict())  # a restart in between
     resumed.settle(True)
     assert resumed.path.read_text() == "2"
@@ -97,7 +97,7 @@ def test_what_was_put_aside_waits_for_the_verdict(tmp_path):
 
 
 def test_what_was_put_aside_goes_where_the_reading_was_not_healthy(tmp_path):
-    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
     healthy.put_aside([_save(tmp_path / "two.ckpt", "2")], step=20)
     healthy.settle(False)
@@ -107,7 +107,7 @@ def test_what_was_put_aside_goes_where_the_reading_was_not_healthy(tmp_path):
 
 
 def test_a_full_disk_leaves_the_old_one_and_no_half_of_the_new_one(tmp_path, monkeypatch):
-    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
 
     def half(source, target):
@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_the_old_one_and_no_half_of_the_new_one(tmp_path, mon
 
 
 def test_one_that_was_taken_away_is_not_promised_and_is_kept_again(tmp_path):
-    healthy = LastHealthy(tmp_path / "rankwatch" / "last_healthy.ckpt")
+    healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
     healthy.path.unlink()
     assert healthy.path is None

@@ -8,12 +8,12 @@ import warnings
 import pytest
 import torch
 
-from rankwatch.runtime.background_job import Job, forks
+from rankwatch.runtime.background_job import BackgroundJob, forks
 
 
 def test_the_result_and_the_error_are_fetched_where_they_are_asked_for():
-    assert Job(lambda: 7).result() == 7
-    job = Job(lambda: 1 // 0)
+    assert BackgroundJob(lambda: 7).result() == 7
+    job = BackgroundJob(lambda: 1 // 0)
     assert job.wait(10)
     with pytest.raises(ZeroDivisionError):
         job.result()
@@ -21,7 +21,7 @@ def test_the_result_and_the_error_are_fetched_where_they_are_asked_for():
 
 def test_it_goes_on_while_the_caller_does():
     gate = threading.Event()
-    job = Job(lambda: gate.wait(30))
+    job = BackgroundJob(lambda: gate.wait(30))
     assert not job.wait(0.01)
     gate.set()
     assert job.result()
@@ -32,7 +32,7 @@ def test_it_uses_one_core_and_the_training_as_many_as_before():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        seen = Job(lambda: (torch.get_num_threads(), torch.is_grad_enabled())).result()
+        seen = BackgroundJob(lambda: (torch.get_num_threads(), torch.is_grad_enabled())).result()
         started = []
         late = threading.Thread(target=lambda: started.append(torch.get_num_threads()))
         late.start()
@@ -45,7 +45,7 @@ def test_it_uses_one_core_and_the_training_as_many_as_before():
 
 
 def test_no_thread_is_left():
-    Job(lambda: None).result()
+    BackgroundJob(lambda: None).result()
     assert not [thread for thread in threading.enumerate() if thread.name == "rankwatch"]
 
 
@@ -55,18 +55,18 @@ def test_a_fork_waits_for_the_decomposition_and_the_child_is_free():
     within, done = threading.Event(), []
 
     def work():
-        with forks.held_off():
+        with forks.blocked():
             within.set()
             time.sleep(0.3)
             done.append(1)
 
-    job = Job(work)
+    job = BackgroundJob(work)
     assert within.wait(10)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: this process has threads
         child = os.fork()
     if child == 0:
-        free = Job(lambda: forks._lock.acquire(timeout=5)).result()
+        free = BackgroundJob(lambda: forks._lock.acquire(timeout=5)).result()
         os._exit(0 if free and done else 1)
     assert done  # it had to wait
     _, status = os.waitpid(child, 0)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from rankwatch.runtime.reading_schedule import Budget
+from rankwatch.runtime.reading_schedule import ReadingSchedule
 
 
 def run(every, share, pace, cost, steps, first=3):
     """A run of `steps` optimiser steps of `pace` seconds; the steps of readings, and the share they took."""
-    budget = Budget(every, share)
+    budget = ReadingSchedule(every, share)
     budget.begin(0)
     elapsed = spent = 0.0
     due, readings = first, []
@@ -59,14 +59,14 @@ def test_one_pause_of_the_file_system_does_not_end_the_readings():
 
 
 def test_after_a_restart_steps_count_from_there():
-    budget = Budget(10, 0.01)
+    budget = ReadingSchedule(10, 0.01)
     budget.begin(100_000)
     budget.begin(100_001)  # the next batch
     assert budget.next_step(100_010, elapsed=1000.0, spent=12.0) == 100_030  # 100 s a step: 20 s more are needed
 
 
 def test_its_state_is_what_readings_cost():
-    one, other = Budget(10, 0.01), Budget(10, 0.01)
+    one, other = ReadingSchedule(10, 0.01), ReadingSchedule(10, 0.01)
     one.next_step(10, 2000.0, 7.0)
     other.load_state_dict(one.state_dict())
     assert other.state_dict() == one.state_dict() == {"costs": [7.0]}
@@ -74,4 +74,4 @@ def test_its_state_is_what_readings_cost():
 
 @pytest.mark.parametrize(("every", "lag", "later"), [(500, 50, 125), (10, 1, 2), (3, 1, 2), (1, 1, 2)])
 def test_a_breach_is_confirmed_after_a_quarter_of_the_interval_once_its_outcome_is_known(every, lag, later):
-    assert Budget(every, 0.01).sooner(1000, lag) == 1000 + later
+    assert ReadingSchedule(every, 0.01).sooner(1000, lag) == 1000 + later

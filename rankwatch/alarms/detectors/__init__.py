@@ -6,39 +6,52 @@ A detector keeps nothing and sees readings, never tensors. How often it must say
 """
 
 from rankwatch.alarms.detectors.absolute import (
-    Constant,
-    Converging,
+    Anisotropy,
+    CompleteCollapse,
     DeadDimensions,
-    FewDimensions,
+    GrowingAnisotropy,
+    LowRank,
     NonFinite,
-    SharedVector,
 )
-from rankwatch.alarms.detectors.base import Detector, Finding, Moment
-from rankwatch.alarms.detectors.comparative import Codebook, DataChanged, DomainGap, LayerApart, Temporal, Utterances
+from rankwatch.alarms.detectors.base import Detector, Finding, StepContext
+from rankwatch.alarms.detectors.comparative import (
+    CodebookCollapse,
+    DataShift,
+    DomainGap,
+    LayerOutlier,
+    TemporalCollapse,
+    UtteranceCollapse,
+)
 from rankwatch.alarms.detectors.presets import SENSITIVITIES, default_detectors
-from rankwatch.alarms.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop, Unsteady
+from rankwatch.alarms.detectors.relative import (
+    FrozenRepresentation,
+    RankDecline,
+    SlowRankDecline,
+    SuddenRankDrop,
+    UnstableRank,
+)
 
 __all__ = [
     "SENSITIVITIES",
-    "Codebook",
-    "Constant",
-    "Converging",
-    "DataChanged",
+    "Anisotropy",
+    "CodebookCollapse",
+    "CompleteCollapse",
+    "DataShift",
     "DeadDimensions",
     "Detector",
     "DomainGap",
-    "Falling",
-    "FewDimensions",
     "Finding",
-    "LayerApart",
-    "Moment",
+    "FrozenRepresentation",
+    "GrowingAnisotropy",
+    "LayerOutlier",
+    "LowRank",
     "NonFinite",
-    "SharedVector",
-    "SlowSlide",
-    "Stalled",
-    "SuddenDrop",
-    "Temporal",
-    "Unsteady",
-    "Utterances",
+    "RankDecline",
+    "SlowRankDecline",
+    "StepContext",
+    "SuddenRankDrop",
+    "TemporalCollapse",
+    "UnstableRank",
+    "UtteranceCollapse",
     "default_detectors",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rankwatch.alarms.detectors.base import Finding, Moment, upper
+from rankwatch.alarms.detectors.base import Finding, StepContext, upper
 from rankwatch.alarms.history import Series
 from rankwatch.readings.reading import Reading
 
@@ -17,26 +17,28 @@ class NonFinite:
     """NaN or Inf in the embeddings.
 
     Attributes:
-        grave_from: Share of rows from which it may be critical; fewer (one bad utterance) are a warning.
+        critical_from: Share of rows from which it may be critical; fewer (one bad utterance) are a warning.
         patience: Readings in a row before it is an alarm.
     """
 
-    grave_from: float = 0.5
+    critical_from: float = 0.5
     kind: str = "non_finite"
     patience: int = 1
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Look at ``metrics["non_finite_share"]``."""
-        share = reading.metrics.get("non_finite_share", 0.0)
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Look at ``metrics["non_finite_fraction"]``."""
+        share = reading.metrics.get("non_finite_fraction", 0.0)
         if "non_finite" in reading.status.split("+") and not share > 0.0:  # a codebook's perplexity
             return Finding("there is no finite number", 0.0)
         if not share > 0.0:
             return None
-        return Finding(f"{share:.1%} of the rows hold NaN or Inf", 1.0 - share, grave=share >= self.grave_from)
+        return Finding(
+            f"{share:.1%} of the rows hold NaN or Inf", 1.0 - share, can_be_critical=share >= self.critical_from
+        )
 
 
 @dataclass(frozen=True)
-class Constant:
+class CompleteCollapse:
     """All rows are one vector, up to the number format's rounding: complete collapse.
 
     The share of the second moment that is left around the mean is below `spread`. A centred rank can't see
@@ -44,82 +46,82 @@ class Constant:
     exactly alike count: means over many frames are naturally close to one another.
 
     Attributes:
-        spread: Largest share of the second moment around the mean, 1 - mean_share, that counts as none.
+        spread: Largest share of the second moment around the mean, 1 - mean_energy_fraction, that counts as none.
             Rounding to bfloat16 leaves about 5e-6, to float32 1e-15.
         patience: Readings in a row before it is an alarm.
     """
 
     spread: float = 1e-5
-    kind: str = "constant"
+    kind: str = "complete_collapse"
     patience: int = 2
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Look at ``metrics["mean_share"]`` and at the status."""
-        share = reading.metrics.get("mean_share", math.nan)
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Look at ``metrics["mean_energy_fraction"]`` and at the status."""
+        share = reading.metrics.get("mean_energy_fraction", math.nan)
         near = reading.level == "frame" and 1.0 - share < self.spread
         if "constant" not in reading.status.split("+") and not near:
             return None
-        return Finding(f"all {reading.n} rows are the same vector (mean_share {share:.6f})", 0.0)
+        return Finding(f"all {reading.n} rows are the same vector (mean_energy_fraction {share:.6f})", 0.0)
 
 
 @dataclass(frozen=True)
-class SharedVector:
+class Anisotropy:
     """Nearly all of every frame is one shared vector; what differs is a fiftieth of its length.
 
     The effective rank is that of the cloud around its mean, so it can't see this. Not judged at utterance level, where
     means over many frames are naturally close to one another.
 
     Attributes:
-        mean_share: Share of the second moment that the mean vector may take.
+        mean_energy_fraction: Share of the second moment that the mean vector may take.
         patience: Readings in a row before it is an alarm.
     """
 
-    mean_share: float = 0.9995
-    kind: str = "shared_vector"
+    mean_energy_fraction: float = 0.9995
+    kind: str = "anisotropy"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Look at ``metrics["mean_share"]``."""
-        share = reading.metrics.get("mean_share", math.nan)
-        if reading.level != "frame" or not share > self.mean_share:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Look at ``metrics["mean_energy_fraction"]``."""
+        share = reading.metrics.get("mean_energy_fraction", math.nan)
+        if reading.level != "frame" or not share > self.mean_energy_fraction:
             return None
         return Finding(_SHARES.format(share), 0.0)
 
 
 @dataclass(frozen=True)
-class Converging:
+class GrowingAnisotropy:
     """Frames have come closer and closer to one shared vector, whatever rank is left around it.
 
     A high share by itself says nothing: trained transformers are anisotropic by nature. Never more than a warning.
 
     Attributes:
-        mean_share: Share of the second moment that the mean vector may take.
+        mean_energy_fraction: Share of the second moment that the mean vector may take.
         below: What isn't shared, relative to the upper quartile of the sound readings that are kept (64), those of the
             learning rate's warm-up too, that counts as shrunk.
         patience: Readings in a row before it is an alarm.
     """
 
-    mean_share: float = 0.97
+    mean_energy_fraction: float = 0.97
     below: float = 0.2
-    kind: str = "converging"
+    kind: str = "growing_anisotropy"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Compare ``metrics["mean_share"]`` with what it was."""
-        share = reading.metrics.get("mean_share", math.nan)
-        if reading.level != "frame" or not share > self.mean_share:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Compare ``metrics["mean_energy_fraction"]`` with what it was."""
+        share = reading.metrics.get("mean_energy_fraction", math.nan)
+        if reading.level != "frame" or not share > self.mean_energy_fraction:
             return None
-        before = past.quantile("mean_share", 0.25)
+        before = past.quantile("mean_energy_fraction", 0.25)
         shrunk = before is not None and 1.0 - share < self.below * (1.0 - before)
         # What holds ends where the share is low again, not when the past is full of it.
-        if not shrunk and not moment.holds(self.kind, reading):
+        if not shrunk and not context.holds(self.kind, reading):
             return None
         rose = f", {before:.2%} before" if shrunk else ""
-        return Finding(f"{_SHARES.format(share)}{rose}", 1.0, grave=False)
+        return Finding(f"{_SHARES.format(share)}{rose}", 1.0, can_be_critical=False)
 
 
 @dataclass(frozen=True)
-class FewDimensions:
+class LowRank:
     """The cloud has hardly more than one dimension, whatever it had before.
 
     Attributes:
@@ -131,10 +133,10 @@ class FewDimensions:
 
     at_most: float = 2.5
     width: int = 16
-    kind: str = "dimensional"
+    kind: str = "dimensional_collapse"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at the effective rank."""
         if reading.level == "codebook" or not reading.ok or reading.d < self.width or reading.n <= self.width:
             return None
@@ -150,20 +152,22 @@ class DeadDimensions:
 
     Attributes:
         at_most: Share of dimensions that may be dead.
-        grave_from: Share from which it may be critical.
+        critical_from: Share from which it may be critical.
         patience: Readings in a row before it is an alarm.
     """
 
     at_most: float = 0.25
-    grave_from: float = 0.75
+    critical_from: float = 0.75
     kind: str = "dead_dimensions"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Look at ``metrics["dead_dimensions"]``, at frame level."""
-        share = reading.metrics.get("dead_dimensions", math.nan)
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Look at ``metrics["dead_dimension_fraction"]``, at frame level."""
+        share = reading.metrics.get("dead_dimension_fraction", math.nan)
         if reading.level != "frame" or not reading.ok or not share > self.at_most:
             return None
         return Finding(
-            f"{share:.0%} of the {reading.d} dimensions are dead", 1.0 - share, grave=share >= self.grave_from
+            f"{share:.0%} of the {reading.d} dimensions are dead",
+            1.0 - share,
+            can_be_critical=share >= self.critical_from,
         )

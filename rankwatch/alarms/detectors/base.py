@@ -18,15 +18,15 @@ class Finding:
     Attributes:
         evidence: One sentence with numbers, without the layer's name.
         ratio: How much is left of what should be there, in [0, 1]; the health of this layer.
-        grave: Whether it may become critical; otherwise it stays a warning.
-        supported: Whether it needs no other indicator that agrees before it may become critical.
+        can_be_critical: Whether it may become critical; otherwise it stays a warning.
+        corroborated: Whether it needs no other indicator that agrees before it may become critical.
         notice: Whether it is worth a line and no alarm.
     """
 
     evidence: str
     ratio: float
-    grave: bool = True
-    supported: bool = True
+    can_be_critical: bool = True
+    corroborated: bool = True
     notice: bool = False
 
     def __post_init__(self) -> None:
@@ -37,11 +37,11 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepContext:
     """What else there is at the step of a reading; for detectors that compare layers, levels and sources.
 
     Attributes:
-        headline: Name of the first probe set.
+        primary: Name of the first evaluation set.
         readings: All readings of the step, by curve.
         series: Their pasts, by curve; without these readings.
         warming: Whether the learning rate is still rising for the first time.
@@ -49,7 +49,7 @@ class Moment:
         open: Kinds and curves of the alarms that hold: an alarm ends only where its cause is clearly gone.
     """
 
-    headline: str
+    primary: str
     readings: Mapping[Key, Reading] = field(default_factory=dict)
     series: Mapping[Key, Series] = field(default_factory=dict)
     warming: bool = False
@@ -92,7 +92,7 @@ class Detector(Protocol):
     @property
     def patience(self) -> int: ...  # noqa: D102
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """A finding, or None where all is well or nothing can be said."""
         ...
 

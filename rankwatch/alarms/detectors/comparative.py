@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankwatch.alarms.detectors.base import Finding, Moment, upper, with_interval
+from rankwatch.alarms.detectors.base import Finding, StepContext, upper, with_interval
 from rankwatch.alarms.detectors.relative import changed_data
 from rankwatch.alarms.history import WARMUP, Series
 from rankwatch.readings.reading import Reading
 
-_WITHIN = "within_utterance_share"
+_WITHIN = "within_utterance_variance_fraction"
 
 
 @dataclass(frozen=True)
-class Temporal:
+class TemporalCollapse:
     """The frames of an utterance are alike: what is left of their variance is that between utterances.
 
     Attributes:
@@ -29,11 +29,11 @@ class Temporal:
     at_most: float = 0.03
     below: float = 0.25
     warmup: int = WARMUP
-    kind: str = "temporal"
+    kind: str = "temporal_collapse"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Look at ``metrics["within_utterance_share"]``, at frame level."""
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Look at ``metrics["within_utterance_variance_fraction"]``, at frame level."""
         share = reading.metrics.get(_WITHIN, math.nan)
         usual = past.usual(_WITHIN, self.warmup)
         if reading.level != "frame" or not share < self.at_most or reading.protocol.mode == "train":
@@ -44,7 +44,7 @@ class Temporal:
 
 
 @dataclass(frozen=True)
-class Utterances:
+class UtteranceCollapse:
     r"""All utterances are alike while their frames still differ: what tells speakers, words and channels apart is gone.
 
     The share between utterances has an error of its own: with U utterances of m frames each and variance in p
@@ -63,16 +63,16 @@ class Utterances:
     below: float = 0.25
     errors: float = 4.0
     warmup: int = WARMUP
-    kind: str = "utterance"
+    kind: str = "utterance_collapse"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Look at ``1 - metrics["within_utterance_share"]``, at frame level."""
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Look at ``1 - metrics["within_utterance_variance_fraction"]``, at frame level."""
         between = 1.0 - reading.metrics.get(_WITHIN, math.nan)
         usual = past.usual(_WITHIN, self.warmup)
         if reading.level != "frame" or not between < self.at_most or reading.protocol.mode == "train":
             return None
-        if usual is None or moment.warming or not between < self.below * (1.0 - usual):
+        if usual is None or context.warming or not between < self.below * (1.0 - usual):
             return None
         before = 1.0 - usual
         if before < between + self.errors * self._error(reading):
@@ -89,7 +89,7 @@ class Utterances:
 
 
 @dataclass(frozen=True)
-class LayerApart:
+class LayerOutlier:
     """One layer leaves the others: its effective rank falls where theirs hold. The first to go.
 
     Attributes:
@@ -102,22 +102,22 @@ class LayerApart:
     below: float = 0.75
     others: float = 0.95
     warmup: int = WARMUP + 2
-    kind: str = "layer_apart"
+    kind: str = "layer_outlier"
     patience: int = 4
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare with the other layers of its level and source."""
         reference = past.reference(self.warmup)
-        if reading.level != "frame" or reading.source != moment.headline or reference is None or moment.warming:
+        if reading.level != "frame" or reading.source != context.primary or reference is None or context.warming:
             return None
         if not reading.ok or not upper(reading) < self.below * reference:
             return None
-        ratios = [ratio for key in moment.others(reading) if math.isfinite(ratio := moment.ratio(key, self.warmup))]
+        ratios = [ratio for key in context.others(reading) if math.isfinite(ratio := context.ratio(key, self.warmup))]
         if len(ratios) < 2 or float(np.median(ratios)) < self.others:
             return None
         ratio = reading.effective_rank / reference
         evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of its reference {reference:.1f}"
-        return Finding(f"{evidence}, the other layers' {np.median(ratios):.0%}", ratio, grave=False)
+        return Finding(f"{evidence}, the other layers' {np.median(ratios):.0%}", ratio, can_be_critical=False)
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class DomainGap:
     """Out-of-domain input loses dimensions while in-domain input keeps them.
 
     Attributes:
-        below: Share of the layer's own reference on that probe set.
-        inside: What the same layer keeps on the headline set at least.
+        below: Share of the layer's own reference on that evaluation set.
+        inside: What the same layer keeps on the primary set at least.
         warmup: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is an alarm.
     """
@@ -137,23 +137,23 @@ class DomainGap:
     kind: str = "domain_gap"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Compare a further probe set with the headline set."""
-        if reading.source == moment.headline or reading.protocol.mode == "train" or reading.level != "frame":
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Compare a further evaluation set with the primary set."""
+        if reading.source == context.primary or reading.protocol.mode == "train" or reading.level != "frame":
             return None
         reference = past.reference(self.warmup)
-        inside = moment.ratio((moment.headline, reading.level, reading.layer), self.warmup)
-        if reference is None or not reading.ok or not inside > self.inside or moment.warming:
+        inside = context.ratio((context.primary, reading.level, reading.layer), self.warmup)
+        if reference is None or not reading.ok or not inside > self.inside or context.warming:
             return None
         if not upper(reading) < self.below * reference:
             return None
         ratio = reading.effective_rank / reference
         evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of its reference {reference:.1f}"
-        return Finding(f"{evidence}, that of {moment.headline!r} {inside:.0%}", ratio, grave=False)
+        return Finding(f"{evidence}, that of {context.primary!r} {inside:.0%}", ratio, can_be_critical=False)
 
 
 @dataclass(frozen=True)
-class Codebook:
+class CodebookCollapse:
     """The codebook is hardly used: of the perplexity that it usually has little is left, or next to nothing at all.
 
     Attributes:
@@ -166,16 +166,16 @@ class Codebook:
     at_most: float = 0.02
     below: float = 0.5
     warmup: int = WARMUP
-    kind: str = "codebook"
+    kind: str = "codebook_collapse"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at readings of the level ``"codebook"``, whose effective rank is the perplexity."""
         perplexity, reference = reading.effective_rank, past.reference(self.warmup)
         if reading.level != "codebook" or not reading.ok or (reading.status != "ok" and perplexity > 1.5):
             return None
         unused = reading.d > 0 and perplexity < max(self.at_most * reading.d, 2.0)
-        fallen = reference is not None and not moment.warming and perplexity < self.below * reference
+        fallen = reference is not None and not context.warming and perplexity < self.below * reference
         if not unused and not fallen:
             return None
         usual = f", usually {reference:.1f}" if reference is not None else ""
@@ -183,8 +183,8 @@ class Codebook:
 
 
 @dataclass(frozen=True)
-class DataChanged:
-    """The training pass has lost dimensions where the probe set keeps them: other data, not another model.
+class DataShift:
+    """The training pass has lost dimensions where the evaluation set keeps them: other data, not another model.
 
     Never more than a notice.
 
@@ -196,16 +196,16 @@ class DataChanged:
 
     below: float = 0.65
     warmup: int = WARMUP + 2
-    kind: str = "data_changed"
+    kind: str = "data_shift"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Compare the training pass with the headline set."""
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Compare the training pass with the primary set."""
         reference = past.reference(self.warmup)
-        if reading.level != "frame" or not reading.ok or reference is None or not changed_data(reading, moment):
+        if reading.level != "frame" or not reading.ok or reference is None or not changed_data(reading, context):
             return None
         if not upper(reading) < self.below * reference:
             return None
         ratio = reading.effective_rank / reference
         evidence = f"effective rank in training is {ratio:.0%} of its reference {reference:.1f}"
-        return Finding(f"{evidence}, that of {moment.headline!r} holds", ratio, grave=False, notice=True)
+        return Finding(f"{evidence}, that of {context.primary!r} holds", ratio, can_be_critical=False, notice=True)

@@ -34,35 +34,35 @@ ADVICE = {
         "overflow in half precision, a learning rate too high, broken audio in the batch",
         "bfloat16 or a gradient scaler, clipping of gradients, a check of the audio for NaN",
     ),
-    "constant": Advice(
+    "complete_collapse": Advice(
         "complete collapse",
         "targets that can be met with a constant (no stop-gradient, a teacher that follows too fast, one cluster), "
         "a layer that is dead",
         _CHECK_TARGET,
     ),
-    "shared_vector": Advice(
+    "anisotropy": Advice(
         "collapse onto a shared vector",
         "a bias or LayerNorm offset that has taken over; often the step before a complete collapse",
         "weight decay on biases and gains off, a lower learning rate",
     ),
-    "converging": Advice(
+    "growing_anisotropy": Advice(
         "embeddings that converge",
         "a loss that a constant answer meets (no variance term, one target for all, silence as data), a learning rate "
         "too high; deep layers of large models may come close to it by themselves",
         "compare with a small labelled check; check the loss term that keeps embeddings apart",
     ),
-    "dimensional": Advice("dimensional collapse", _NO_TARGET, _CHECK_TARGET),
-    "sudden_drop": Advice(
+    "dimensional_collapse": Advice("dimensional collapse", _NO_TARGET, _CHECK_TARGET),
+    "sudden_rank_drop": Advice(
         "sudden drop of the effective rank",
         "a gradient spike, a change of data, loss terms or learning rate at this step",
         "look at what changed between the two readings; clip gradients; skip the batches in between",
     ),
-    "temporal": Advice(
+    "temporal_collapse": Advice(
         "temporal collapse",
         "a loss on pooled or neighbouring frames that rewards slowness, masks longer than what can be guessed",
         "shorter masks, targets per frame",
     ),
-    "utterance": Advice(
+    "utterance_collapse": Advice(
         "utterance collapse",
         "normalisation per utterance that takes away what they differ in, one utterance again and again in the data",
         "check the loader's shuffling; compare with a speaker or keyword probe",
@@ -72,7 +72,7 @@ ADVICE = {
         "weight decay on gains, dead units after a step that was too large",
         "no weight decay on LayerNorm, a lower learning rate, a longer warm-up",
     ),
-    "codebook": Advice(
+    "codebook_collapse": Advice(
         "codebook collapse",
         "a diversity loss that is off or too weak, a temperature that falls too fast; with a frozen quantiser silence, "
         "repeated data or features that aren't normalised",
@@ -83,30 +83,30 @@ ADVICE = {
         "training data too narrow, or audio of another rate or level than the out-of-domain set",
         "mix in other data; check the set's preparation",
     ),
-    "slow_slide": Advice(
+    "slow_rank_decline": Advice(
         "slow slide of the effective rank",
         "a contraction that goes on and on; late in training it may even go with better results",
         "compare with a small labelled check",
     ),
-    "unsteady": Advice(
+    "unstable_rank": Advice(
         "unsteady representation",
         "a learning rate too high for this depth or batch size, gradients that aren't clipped",
         "a lower learning rate, a longer warm-up, gradient clipping",
     ),
-    "stalled": Advice(
+    "frozen_representation": Advice(
         "standstill",
         "targets that one constant answer meets (one cluster, an empty codebook), frozen parameters, steps that are "
         "all skipped, a gradient of zero",
         "look at the loss (is it near zero?), at the targets' usage and at the gradients' norm",
     ),
-    "layer_apart": Advice(
+    "layer_outlier": Advice(
         "one layer apart",
         "a dead layer, a gain that fades, a residual branch that takes over",
         "look at the layer's gradients and gains",
     ),
-    "data_changed": Advice(
+    "data_shift": Advice(
         "change of the training data",
-        "other data, masking or crops than before; the model itself still holds on the probe set",
+        "other data, masking or crops than before; the model itself still holds on the evaluation set",
         "check what the loader gives: silence, repetition, another corpus",
     ),
 }

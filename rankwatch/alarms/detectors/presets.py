@@ -6,64 +6,77 @@ from dataclasses import replace
 from typing import Any
 
 from rankwatch.alarms.detectors.absolute import (
-    Constant,
-    Converging,
+    Anisotropy,
+    CompleteCollapse,
     DeadDimensions,
-    FewDimensions,
+    GrowingAnisotropy,
+    LowRank,
     NonFinite,
-    SharedVector,
 )
 from rankwatch.alarms.detectors.base import Detector
-from rankwatch.alarms.detectors.comparative import Codebook, DataChanged, DomainGap, LayerApart, Temporal, Utterances
-from rankwatch.alarms.detectors.relative import Falling, SlowSlide, Stalled, SuddenDrop, Unsteady
+from rankwatch.alarms.detectors.comparative import (
+    CodebookCollapse,
+    DataShift,
+    DomainGap,
+    LayerOutlier,
+    TemporalCollapse,
+    UtteranceCollapse,
+)
+from rankwatch.alarms.detectors.relative import (
+    FrozenRepresentation,
+    RankDecline,
+    SlowRankDecline,
+    SuddenRankDrop,
+    UnstableRank,
+)
 
 SENSITIVITIES = ("low", "default", "high")
 
 # Most telling first: of several kinds about one curve the first leads the message.
 _ALL: tuple[Any, ...] = (
     NonFinite(),
-    Constant(),
-    SharedVector(),
-    SuddenDrop(),
-    FewDimensions(),
-    Falling(),
-    Temporal(),
-    Utterances(),
+    CompleteCollapse(),
+    Anisotropy(),
+    SuddenRankDrop(),
+    LowRank(),
+    RankDecline(),
+    TemporalCollapse(),
+    UtteranceCollapse(),
     DeadDimensions(),
-    Converging(),
-    Codebook(),
+    GrowingAnisotropy(),
+    CodebookCollapse(),
     DomainGap(),
-    SlowSlide(),
-    Unsteady(),
-    Stalled(),
-    LayerApart(),
-    DataChanged(),
+    SlowRankDecline(),
+    UnstableRank(),
+    FrozenRepresentation(),
+    LayerOutlier(),
+    DataShift(),
 )
 _LOW: dict[type[Any], dict[str, float]] = {
-    Converging: {"mean_share": 0.99},
-    SuddenDrop: {"below": 0.35, "patience": 3},
-    Falling: {"below": 0.45, "utterance_below": 0.35, "patience": 4},
-    Temporal: {"at_most": 0.015},
-    Utterances: {"at_most": 0.01},
+    GrowingAnisotropy: {"mean_energy_fraction": 0.99},
+    SuddenRankDrop: {"below": 0.35, "patience": 3},
+    RankDecline: {"below": 0.45, "utterance_below": 0.35, "patience": 4},
+    TemporalCollapse: {"at_most": 0.015},
+    UtteranceCollapse: {"at_most": 0.01},
     DeadDimensions: {"at_most": 0.5},
-    Codebook: {"below": 0.3},
-    SlowSlide: {"below": 0.25},
-    Unsteady: {"above": 0.2},
+    CodebookCollapse: {"below": 0.3},
+    SlowRankDecline: {"below": 0.25},
+    UnstableRank: {"above": 0.2},
     DomainGap: {"below": 0.5},
-    LayerApart: {"below": 0.6},
+    LayerOutlier: {"below": 0.6},
 }
 _HIGH: dict[type[Any], dict[str, float]] = {
-    Converging: {"mean_share": 0.95},
-    SuddenDrop: {"below": 0.65},
-    Falling: {"below": 0.75, "utterance_below": 0.65, "patience": 2},
-    Temporal: {"at_most": 0.06, "patience": 2},
-    Utterances: {"at_most": 0.04, "patience": 2},
+    GrowingAnisotropy: {"mean_energy_fraction": 0.95},
+    SuddenRankDrop: {"below": 0.65},
+    RankDecline: {"below": 0.75, "utterance_below": 0.65, "patience": 2},
+    TemporalCollapse: {"at_most": 0.06, "patience": 2},
+    UtteranceCollapse: {"at_most": 0.04, "patience": 2},
     DeadDimensions: {"at_most": 0.1},
-    Codebook: {"below": 0.7},
-    SlowSlide: {"below": 0.6},
-    Unsteady: {"above": 0.08},
+    CodebookCollapse: {"below": 0.7},
+    SlowRankDecline: {"below": 0.6},
+    UnstableRank: {"above": 0.08},
     DomainGap: {"below": 0.8},
-    LayerApart: {"below": 0.85},
+    LayerOutlier: {"below": 0.85},
 }
 
 
@@ -80,8 +93,8 @@ def default_detectors(sensitivity: str = "default") -> tuple[Detector, ...]:
         ValueError: For another word.
 
     Example:
-        >>> from rankwatch.alarms.detectors import Falling
-        >>> next(d.below for d in default_detectors("high") if isinstance(d, Falling))
+        >>> from rankwatch.alarms.detectors import RankDecline
+        >>> next(d.below for d in default_detectors("high") if isinstance(d, RankDecline))
         0.75
     """
     if sensitivity not in SENSITIVITIES:

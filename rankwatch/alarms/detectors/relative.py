@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankwatch.alarms.detectors.base import Finding, Moment, upper, with_interval
+from rankwatch.alarms.detectors.base import Finding, StepContext, upper, with_interval
 from rankwatch.alarms.history import WARMUP, Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
@@ -15,7 +15,7 @@ _AGREES = 0.8  # what is left of an indicator that agrees, at most
 
 
 @dataclass(frozen=True)
-class Falling:
+class RankDecline:
     r"""A lasting fall of the effective rank from the layer's own reference.
 
     .. math:: \text{upper end of the interval} < \text{below} \cdot \text{reference}
@@ -45,29 +45,29 @@ class Falling:
     certain: float = 0.2
     start_counts: int = 40
     recovered: float = 0.1
-    kind: str = "dimensional"
+    kind: str = "dimensional_collapse"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare with ``past.reference`` and ``past.start``."""
-        if not reading.ok or reading.level == "codebook" or changed_data(reading, moment):
+        if not reading.ok or reading.level == "codebook" or changed_data(reading, context):
             return None
         below = self.utterance_below if reading.level == "utterance" else self.below
-        below += self.recovered * moment.holds(self.kind, reading)
-        reference, start = self.before(reading, past, moment), past.start(self.warmup)
+        below += self.recovered * context.holds(self.kind, reading)
+        reference, start = self.before(reading, past, context), past.start(self.warmup)
         if reference is not None and upper(reading) < below * reference:
-            return self._finding(reading, reference, "its reference", self._since_reference(reading, past, moment))
+            return self._finding(reading, reference, "its reference", self._since_reference(reading, past, context))
         # Without a reference it goes on counting: else a collapse of the warm-up would end by itself, and become one.
-        early = past.taken < self.start_counts or moment.warming or reference is None
+        early = past.taken < self.start_counts or context.warming or reference is None
         if reading.level != "frame" or start is None or not early or not upper(reading) < self.below_start * start:
             return None
-        frames = (key for key in self._beside(reading, moment) if key[1] == "frame")
-        asked = ((_words(key), moment.ratio_to_start(key, self.warmup)) for key in frames)
+        frames = (key for key in self._shares_cpu(reading, context) if key[1] == "frame")
+        asked = ((_words(key), context.ratio_to_start(key, self.warmup)) for key in frames)
         return self._finding(reading, start, "its early readings'", asked, self.certain)
 
-    def before(self, reading: Reading, past: Series, moment: Moment) -> float | None:
+    def before(self, reading: Reading, past: Series, context: StepContext) -> float | None:
         """What the reading is compared with; None as long as there is nothing."""
-        return None if moment.warming else past.reference(self.warmup)
+        return None if context.warming else past.reference(self.warmup)
 
     @staticmethod
     def _finding(
@@ -80,19 +80,19 @@ class Falling:
             if other < _AGREES:
                 return Finding(f"{evidence} ({words})", min(ratio, 1.0))
             alone &= not np.isfinite(other)
-        return Finding(evidence, min(ratio, 1.0), supported=alone or ratio < certain)
+        return Finding(evidence, min(ratio, 1.0), corroborated=alone or ratio < certain)
 
-    def _since_reference(self, reading: Reading, past: Series, moment: Moment) -> Iterator[tuple[str, float]]:
+    def _since_reference(self, reading: Reading, past: Series, context: StepContext) -> Iterator[tuple[str, float]]:
         """What else can be asked, in words, and what is left of it."""
         usual, now = past.usual("participation_ratio", self.warmup), reading.metrics.get("participation_ratio")
         if usual is not None and now is not None:
             yield "the participation ratio has fallen too", now / usual
-        yield from ((_words(key), moment.ratio(key, self.warmup)) for key in self._beside(reading, moment))
+        yield from ((_words(key), context.ratio(key, self.warmup)) for key in self._shares_cpu(reading, context))
 
     @staticmethod
-    def _beside(reading: Reading, moment: Moment) -> Iterator[Key]:
+    def _shares_cpu(reading: Reading, context: StepContext) -> Iterator[Key]:
         """Other levels and sources of the layer, and the level's and source's other layers."""
-        for key, other in moment.readings.items():
+        for key, other in context.readings.items():
             near = key[2] == reading.layer or key[:2] == (reading.source, reading.level)
             if near and key != key_of(reading) and other.protocol.mode == "eval":
                 yield key
@@ -103,7 +103,7 @@ def _words(key: Key) -> str:
 
 
 @dataclass(frozen=True)
-class SuddenDrop:
+class SuddenRankDrop:
     """Within one interval the effective rank has come down to less than half of what it was.
 
     Attributes:
@@ -114,28 +114,28 @@ class SuddenDrop:
 
     below: float = 0.5
     warmup: int = WARMUP + 2
-    kind: str = "sudden_drop"
+    kind: str = "sudden_rank_drop"
     patience: int = 2
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare with the newest sound readings."""
-        before = self.before(reading, past, moment)
-        if before is None or not reading.ok or reading.level != "frame" or changed_data(reading, moment):
+        before = self.before(reading, past, context)
+        if before is None or not reading.ok or reading.level != "frame" or changed_data(reading, context):
             return None
         if not upper(reading) < self.below * before:
             return None
         ratio = reading.effective_rank / before
         return Finding(f"effective rank {with_interval(reading)}, {ratio:.0%} of {before:.1f} just before", ratio)
 
-    def before(self, reading: Reading, past: Series, moment: Moment) -> float | None:
+    def before(self, reading: Reading, past: Series, context: StepContext) -> float | None:
         """What the reading is compared with; None as long as there is nothing, or nothing that is recent."""
-        before = past.before(within=None if moment.holds(self.kind, reading) else self.patience + 2)
-        early = past.taken < self.warmup or moment.warming
+        before = past.before(within=None if context.holds(self.kind, reading) else self.patience + 2)
+        early = past.taken < self.warmup or context.warming
         return None if early or len(before) < 3 else float(np.median(before))
 
 
 @dataclass(frozen=True)
-class SlowSlide:
+class SlowRankDecline:
     """The effective rank has come down to less than half of a level that it once held, however slowly.
 
     Never more than a warning: a slow contraction late in training can even go with better results downstream.
@@ -146,22 +146,22 @@ class SlowSlide:
     """
 
     below: float = 0.4
-    kind: str = "slow_slide"
+    kind: str = "slow_rank_decline"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare with ``past.lasting``."""
-        if not reading.ok or reading.level == "codebook" or changed_data(reading, moment):
+        if not reading.ok or reading.level == "codebook" or changed_data(reading, context):
             return None
-        if moment.warming or not upper(reading) < self.below * past.lasting:
+        if context.warming or not upper(reading) < self.below * past.lasting:
             return None
         ratio = reading.effective_rank / past.lasting
         evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.lasting:.1f} that it once held"
-        return Finding(evidence, ratio, grave=False)
+        return Finding(evidence, ratio, can_be_critical=False)
 
 
 @dataclass(frozen=True)
-class Unsteady:
+class UnstableRank:
     r"""The effective rank jumps up and down: the same utterances are placed anew from one reading to the next.
 
     .. math:: |\log r_{i+1} - 2 \log r_i + \log r_{i-1}| > \text{above for most } i
@@ -181,12 +181,12 @@ class Unsteady:
     most: float = 0.625
     readings: int = 10
     warmup: int = WARMUP
-    kind: str = "unsteady"
+    kind: str = "unstable_rank"
     patience: int = 3
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Compare with the newest readings, at frame level of the headline set."""
-        if reading.source != moment.headline or reading.level != "frame" or moment.warming:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Compare with the newest readings, at frame level of the primary set."""
+        if reading.source != context.primary or reading.level != "frame" or context.warming:
             return None
         values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])
         if past.taken < max(self.warmup, past.warm) + self.readings or not np.all(values > 0.0):
@@ -196,11 +196,11 @@ class Unsteady:
             return None
         to_and_fro = np.expm1(np.median(jumps) / 2.0)  # up and down by x is a second difference of 2 log(1 + x)
         evidence = f"over {self.readings} readings the effective rank jumps up and down by {to_and_fro:.0%} (median)"
-        return Finding(evidence, 1.0, grave=False)
+        return Finding(evidence, 1.0, can_be_critical=False)
 
 
 @dataclass(frozen=True)
-class Stalled:
+class FrozenRepresentation:
     """No layer changes any more though the learning rate is high: there is nothing left that gives a gradient.
 
     So it is where one constant answer meets every target (one cluster for all, a loss that is zero): the representation
@@ -216,25 +216,25 @@ class Stalled:
     readings: int = 8
     within: float = 1e-3
     rate: float = 0.2
-    kind: str = "stalled"
+    kind: str = "frozen_representation"
     patience: int = 1
 
-    def check(self, reading: Reading, past: Series, moment: Moment) -> Finding | None:
-        """Compare with the newest readings, of all layers of the headline set."""
-        if reading.source != moment.headline or reading.level != "frame" or not moment.rate >= self.rate:
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Compare with the newest readings, of all layers of the primary set."""
+        if reading.source != context.primary or reading.level != "frame" or not context.rate >= self.rate:
             return None
-        curves = [key for key in moment.readings if key[:2] == (reading.source, reading.level)]
-        if not all(self._still(moment.readings[key], moment.series[key]) for key in curves):
+        curves = [key for key in context.readings if key[:2] == (reading.source, reading.level)]
+        if not all(self._still(context.readings[key], context.series[key]) for key in curves):
             return None
         evidence = f"no layer's effective rank has changed by {self.within:.1%} over {self.readings} readings"
-        return Finding(f"{evidence}, at {moment.rate:.0%} of the highest learning rate", 1.0, grave=False)
+        return Finding(f"{evidence}, at {context.rate:.0%} of the highest learning rate", 1.0, can_be_critical=False)
 
     def _still(self, reading: Reading, past: Series) -> bool:
         values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])
         return len(values) == self.readings and bool(np.ptp(values) < self.within * values[-1])
 
 
-def changed_data(reading: Reading, moment: Moment, inside: float = 0.8) -> bool:
-    """Whether a fall in the training pass is one of the data: the layer keeps its rank on the headline set."""
-    in_training = reading.protocol.mode == "train" and reading.source != moment.headline
-    return in_training and moment.ratio((moment.headline, reading.level, reading.layer), WARMUP) > inside
+def changed_data(reading: Reading, context: StepContext, inside: float = 0.8) -> bool:
+    """Whether a fall in the training pass is one of the data: the layer keeps its rank on the primary set."""
+    in_training = reading.protocol.mode == "train" and reading.source != context.primary
+    return in_training and context.ratio((context.primary, reading.level, reading.layer), WARMUP) > inside

@@ -1,4 +1,4 @@
-"""Probing: a probe set is run through the model, and its rows go into a window."""
+"""EvalPass: an evaluation set is run through the model, and its rows go into a window."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 import torch
 from torch import nn
 
-from rankwatch.extraction.eval_sets.eval_runner import Runner
-from rankwatch.extraction.eval_sets.eval_set import ProbeBatch, ProbeSet, same_number_of_passes
-from rankwatch.extraction.execution.preserved_model import same_parameters, undisturbed
-from rankwatch.extraction.hooks.layer_hooks import Taps
+from rankwatch.extraction.eval_sets.eval_runner import EvalRunner
+from rankwatch.extraction.eval_sets.eval_set import EvalBatch, EvalSet, same_number_of_passes
+from rankwatch.extraction.execution.preserved_model import preserved_model, unchanged_parameters
+from rankwatch.extraction.hooks.layer_hooks import LayerHooks
 from rankwatch.extraction.hooks.safe_hooks import eager
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.extraction.rows.row_buffer import Window
-from rankwatch.extraction.rows.row_extraction import Observer
+from rankwatch.extraction.rows.row_buffer import RowBuffer
+from rankwatch.extraction.rows.row_extraction import RowExtractor
 from rankwatch.extraction.rows.row_labels import Labels
-from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.stopwatch import Stopwatch
 
 _ONCE_MORE = "a pass once more"
 
 
-class Probing:
-    """Runs probe sets with the taps on, in eval mode, and leaves the model as it was.
+class EvalPass:
+    """Runs evaluation sets with the taps on, in eval mode, and leaves the model as it was.
 
     Args:
         root: The whole model.
         layers: Watched layers.
-        observer: Turns outputs into rows.
-        complaints: Where failures are told.
+        row_extractor: Turns outputs into rows.
+        diagnostics: Where failures are told.
         numbers: Gives one number of each process from one's own, and what it is about.
         autocast: Context in which a forward pass runs, as a training forward pass does.
         stopwatch: Where time is counted.
@@ -42,8 +42,8 @@ class Probing:
         self,
         root: nn.Module,
         layers: Sequence[WatchedLayer],
-        observer: Observer,
-        complaints: Complaints,
+        row_extractor: RowExtractor,
+        diagnostics: Diagnostics,
         numbers: Callable[[int, str], list[int]],
         autocast: Callable[[], contextlib.AbstractContextManager[Any]],
         stopwatch: Stopwatch,
@@ -51,49 +51,49 @@ class Probing:
     ) -> None:
         self._root = root
         self._layers = layers
-        self._observer = observer
-        self._complaints = complaints
+        self._observer = row_extractor
+        self._complaints = diagnostics
         self._numbers = numbers
         self._autocast = autocast
         self._stopwatch = stopwatch
         self._seed = seed
         self._passes: dict[str, int] = {}
         self._written: set[str] = set()
-        self._proven: set[str] = set()  # probe sets that were run without a change to a parameter
+        self._proven: set[str] = set()  # evaluation sets that were run without a change to a parameter
         self.fired: set[str] = set()
         """Layers that have fired in some pass."""
-        self.runner: Runner | None = None
+        self.runner: EvalRunner | None = None
         self.ids: dict[str, str] = {}
-        """Fingerprints of the probe sets over all processes, by name, once they were run."""
+        """Fingerprints of the evaluation sets over all processes, by name, once they were run."""
         self.inputs: dict[str, str] = {}
-        """What the model was given: ``"clean"``, ``"replayed"`` or ``"user"``, by probe set."""
+        """What the model was given: ``"clean"``, ``"replayed"`` or ``"user"``, by evaluation set."""
         self.frames: dict[str, str] = {}
-        """Which frames counted, by probe set, where a mask over time was seen."""
+        """Which frames counted, by evaluation set, where a mask over time was seen."""
 
-    def fill(self, window: Window, probe_set: ProbeSet) -> None:
+    def fill(self, window: RowBuffer, eval_set: EvalSet) -> None:
         """Run the whole set.
 
         Raises:
             Exception: The first that a pass raised; all passes have been made then.
         """
-        name = probe_set.name
+        name = eval_set.name
         if name not in self._passes:
-            self._passes[name] = max(self._numbers(len(probe_set.batches), f"passes over {name}"))
-            keys = self._numbers(probe_set.key_sum(), f"utterances of {name}")
+            self._passes[name] = max(self._numbers(len(eval_set.batches), f"passes over {name}"))
+            keys = self._numbers(eval_set.key_sum(), f"utterances of {name}")
             self.ids[name] = f"{sum(keys) % (1 << 63):016x}"
         first = name not in self._proven
-        proving = same_parameters(self._root) if first else contextlib.nullcontext()
-        with undisturbed(self._root, self._seed), proving, eager():
+        proving = unchanged_parameters(self._root) if first else contextlib.nullcontext()
+        with preserved_model(self._root, self._seed), proving, eager():
             self._proven.add(name)
-            self._run(probe_set, window, first)
+            self._run(eval_set, window, first)
         if window.dropped:
             reason = f"{name}: {window.dropped} utterances are too short to have a single frame"
             self._complaints.warn(f"dropped {name}", reason)
 
-    def _run(self, probe_set: ProbeSet, window: Window, first: bool) -> None:
+    def _run(self, eval_set: EvalSet, window: RowBuffer, first: bool) -> None:
         """All passes are made whatever happens in one of them: other processes make theirs."""
         trouble: Exception | None = None
-        passes = same_number_of_passes(probe_set.batches, self._passes[probe_set.name])
+        passes = same_number_of_passes(eval_set.batches, self._passes[eval_set.name])
         if first and not passes:
             self._numbers(0, _ONCE_MORE)  # others ask below
         for batch, counts in passes:
@@ -107,27 +107,27 @@ class Probing:
             if counts and batch.used and trouble is None:
                 try:
                     with self._stopwatch.part("drawing"):
-                        self._take(batch, outputs, window, probe_set.labels)
+                        self._take(batch, outputs, window, eval_set.labels)
                 except Exception as problem:
                     trouble = problem
         if trouble is not None:
             raise trouble
-        if probe_set.batches and self.runner is not None:
-            self.inputs[probe_set.name] = self.runner.input(probe_set.batches[-1])
+        if eval_set.batches and self.runner is not None:
+            self.inputs[eval_set.name] = self.runner.input(eval_set.batches[-1])
 
-    def _pass(self, batch: ProbeBatch) -> tuple[dict[str, Any], Exception | None]:
+    def _pass(self, batch: EvalBatch) -> tuple[dict[str, Any], Exception | None]:
         """What the layers gave in one forward pass, and what went wrong."""
         assert self.runner is not None
         device = next((p.device for p in self._root.parameters()), torch.device("cpu"))
         try:
-            with Taps(self._layers, written=self._written) as taps:
+            with LayerHooks(self._layers, written=self._written) as layer_hooks:
                 with self._autocast():
                     self.runner.run(batch, device)
-                return taps.take(), None
+                return layer_hooks.take(), None
         except Exception as error:
             return {}, error
 
-    def _take(self, batch: ProbeBatch, outputs: Mapping[str, Any], window: Window, labels: Labels | None) -> None:
+    def _take(self, batch: EvalBatch, outputs: Mapping[str, Any], window: RowBuffer, labels: Labels | None) -> None:
         assert self.runner is not None
         self.fired.update(outputs)
         drawn, failures = self._observer.rows(

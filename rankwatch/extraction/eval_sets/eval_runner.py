@@ -1,4 +1,4 @@
-"""How a probe batch is run through a model; never through a training or validation step."""
+"""How an evaluation batch is run through a model; never through a training or validation step."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rankwatch.extraction.eval_sets.eval_set import ProbeBatch
+from rankwatch.extraction.eval_sets.eval_set import EvalBatch
 from rankwatch.extraction.execution.audio_swap import substitute
 from rankwatch.extraction.execution.fsdp import given_back, within_shards
 from rankwatch.extraction.execution.model_families import Adapter, unmasked_call
-from rankwatch.extraction.hooks.call_recorder import HeldCall
-from rankwatch.extraction.hooks.chained_calls import Several
+from rankwatch.extraction.hooks.call_recorder import RecordedCall
+from rankwatch.extraction.hooks.chained_calls import ParallelCalls
 from rankwatch.extraction.inputs.tensor_copies import Copies
 
-ProbeForward = Callable[[nn.Module, Any], Any]
+EvalForward = Callable[[nn.Module, Any], Any]
 
 _WHOLE_MODEL = (torch.bfloat16, torch.float16, torch.float64)
 """Types other than float32 that a model's weights are trained in."""
@@ -39,13 +39,13 @@ class _Way:
     adapter: Adapter | None
     part: str | None = None
 
-    def call(self, batch: ProbeBatch | HeldCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def call(self, batch: EvalBatch | RecordedCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Its own arguments in a held-back call."""
         return (batch.args, batch.kwargs) if self.part is None else ((), batch.kwargs[self.part])
 
 
-class Runner:
-    """Runs probe batches through the model.
+class EvalRunner:
+    """Runs evaluation batches through the model.
 
     Order of ways: the user's `probe_forward`; the adapter of a known model family (unmasked); for a
     held-back call its replay as it was; for audio the held-back call with the waveforms exchanged.
@@ -63,8 +63,8 @@ class Runner:
         self,
         root: nn.Module,
         backbone: tuple[str, nn.Module] | None,
-        probe_forward: ProbeForward | None = None,
-        template: HeldCall | None = None,
+        probe_forward: EvalForward | None = None,
+        template: RecordedCall | None = None,
         outermost: Callable[[], nn.Module] | None = None,
     ) -> None:
         self._root = root
@@ -75,7 +75,7 @@ class Runner:
         self._ways = _ways(root, backbone)
         self._replayed: set[str] = set()
 
-    def input(self, batch: ProbeBatch) -> str:
+    def input(self, batch: EvalBatch) -> str:
         """The protocol's word for what the model is given: ``"clean"``, ``"replayed"`` or ``"user"``."""
         if self._probe_forward is not None:
             return "user"
@@ -94,21 +94,21 @@ class Runner:
             for way in self._ways
         )
 
-    def signature(self, batch: ProbeBatch) -> Callable[..., Any] | None:
+    def signature(self, batch: EvalBatch) -> Callable[..., Any] | None:
         """What tells the names of the batch's arguments."""
         if batch.audio:
             return _audio
         return self._backbone[1].forward if self._backbone is not None else None
 
-    def run(self, batch: ProbeBatch, device: torch.device) -> None:
+    def run(self, batch: EvalBatch, device: torch.device) -> None:
         """One forward pass; what it returns is thrown away, the taps have what matters.
 
         Raises:
             ValueError: If there is no way to run this batch, saying what to pass.
         """
         with given_back(self._outermost()):
-            held_back = self._probe_forward is None and not batch.audio
-            self._run(batch, Copies(device, None if held_back else self._precision))
+            first_batches = self._probe_forward is None and not batch.audio
+            self._run(batch, Copies(device, None if first_batches else self._precision))
 
     @property
     def _precision(self) -> torch.dtype | None:
@@ -119,7 +119,7 @@ class Runner:
         dtype = next((p.dtype for p in self._root.parameters() if p.is_floating_point()), torch.float32)
         return dtype if dtype in _WHOLE_MODEL else None
 
-    def _run(self, batch: ProbeBatch, there: Copies) -> None:
+    def _run(self, batch: EvalBatch, there: Copies) -> None:
         if self._probe_forward is not None:
             model = _undistributed(self._root)
             self._within(model, self._probe_forward)(model, there(batch.batch))
@@ -165,7 +165,7 @@ def _ways(root: nn.Module, backbone: tuple[str, nn.Module] | None) -> list[_Way]
     if backbone is None:
         return [_Way("", None, unmasked_call(root, root))]
     path, module = backbone
-    if isinstance(module, Several):
+    if isinstance(module, ParallelCalls):
         return [_Way(path, one, unmasked_call(one, root), part) for part, (path, one) in module.parts.items()]
     return [_Way(path, module, unmasked_call(module, root))]
 

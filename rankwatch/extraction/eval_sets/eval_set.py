@@ -1,4 +1,4 @@
-"""Probe sets: small fixed sets of audio."""
+"""Evaluation sets: small fixed sets of audio."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rankwatch.extraction.hooks.call_recorder import HeldCall
+from rankwatch.extraction.hooks.call_recorder import RecordedCall
 from rankwatch.extraction.inputs.containers import map_tensors
 from rankwatch.extraction.inputs.stored_batches import pack, unpack
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input
 from rankwatch.extraction.rows.row_labels import Labels
 
-_LARGE = 64_000_000  # bytes, 17 minutes of audio at 16 kHz: a smaller batch is never too large for a probe set
+_LARGE = 64_000_000  # bytes, 17 minutes of audio at 16 kHz: a smaller batch is never too large for an evaluation set
 _FAR = 16  # times the median batch: further than lengths scatter in a corpus
 
 
 @dataclass(frozen=True)
-class ProbeBatch:
-    """One forward pass of a probe set, on the CPU.
+class EvalBatch:
+    """One forward pass of an evaluation set, on the CPU.
 
     Attributes:
         args: What the backbone is called with (for a held-back call), or (waveforms, lengths).
@@ -51,7 +51,7 @@ class ProbeBatch:
 
 
 @dataclass
-class ProbeSet:
+class EvalSet:
     """A named list of batches that stays the same for the whole run.
 
     Attributes:
@@ -62,7 +62,7 @@ class ProbeSet:
     """
 
     name: str
-    batches: list[ProbeBatch] = field(default_factory=list)
+    batches: list[EvalBatch] = field(default_factory=list)
     passed_over: set[int] = field(default_factory=set)
     labels: Labels | None = None
 
@@ -96,7 +96,7 @@ class ProbeSet:
         here = {key for batch in self.batches for key in batch.keys.tolist()}
         return here | self.passed_over >= set(keys.tolist())
 
-    def hold_back(self, call: HeldCall, quota: int) -> None:
+    def add_call(self, call: RecordedCall, quota: int) -> None:
         """Add a call, counting at most as many of its utterances as are missing to `quota`.
 
         A batch that is far larger than the others (somebody's recording of half an hour among utterances) would be run
@@ -104,7 +104,7 @@ class ProbeSet:
         call that isn't ours without changing what the model sees of the rest.
         """
         used = min(len(call.keys), quota - self.utterances)
-        self.batches.append(ProbeBatch(call.args, call.kwargs, call.batch, call.keys, used))
+        self.batches.append(EvalBatch(call.args, call.kwargs, call.batch, call.keys, used))
         sizes = [batch.bytes() for batch in self.batches]
         most = max(_LARGE, _FAR * median_low(sizes))
         if max(sizes) > most:
@@ -124,7 +124,7 @@ class ProbeSet:
             fresh.unlink(missing_ok=True)  # half of it, where the disk is full
 
     @classmethod
-    def load(cls, path: Path) -> ProbeSet:
+    def load(cls, path: Path) -> EvalSet:
         """Read it back; only plain containers and tensors are taken from the file.
 
         Raises:
@@ -135,31 +135,31 @@ class ProbeSet:
         for fields in content["batches"]:
             held = bool(fields["args"] or fields["kwargs"])  # then of the loader's batch only lengths are wanted
             batch = unpack(fields.pop("batch"), lenient=held)
-            batches.append(ProbeBatch(batch=batch, **{name: unpack(value) for name, value in fields.items()}))
+            batches.append(EvalBatch(batch=batch, **{name: unpack(value) for name, value in fields.items()}))
         return cls(content["name"], batches)
 
 
-def audio_probe_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> ProbeSet:
-    """A probe set from (waveforms (B, T), lengths (B,)) pairs.
+def audio_eval_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> EvalSet:
+    """An evaluation set from (waveforms (B, T), lengths (B,)) pairs.
 
     A process that has none gets a second of silence that doesn't count, so that it can make as many passes as others.
     """
-    probe_set = ProbeSet(name)
+    eval_set = EvalSet(name)
     for waveforms, lengths in batches:
         pair = (waveforms, lengths)
-        probe_set.batches.append(ProbeBatch(pair, {}, pair, fingerprint(waveforms), len(lengths), audio=True))
-    if not probe_set.batches:
+        eval_set.batches.append(EvalBatch(pair, {}, pair, fingerprint(waveforms), len(lengths), audio=True))
+    if not eval_set.batches:
         pair = (torch.zeros(1, 16_000), torch.tensor([16_000]))
-        probe_set.batches.append(ProbeBatch(pair, {}, pair, fingerprint(pair[0]), 0, audio=True))
-    return probe_set
+        eval_set.batches.append(EvalBatch(pair, {}, pair, fingerprint(pair[0]), 0, audio=True))
+    return eval_set
 
 
-def loader_probe_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0, world_size: int = 1) -> ProbeSet:
-    """A probe set from a dataloader's first batches, dealt out to the processes; they are run by `probe_forward`.
+def loader_eval_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0, world_size: int = 1) -> EvalSet:
+    """An evaluation set from a dataloader's first batches, dealt out to the processes; they are run by `probe_forward`.
 
     A process for which there is none makes its passes with another's, which don't count.
     """
-    probe_set = ProbeSet(name)
+    eval_set = EvalSet(name)
     spare: Any = None
     for index, raw in enumerate(loader):
         if index % world_size != rank:
@@ -167,19 +167,19 @@ def loader_probe_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0
             continue
         batch = Copies("cpu")(raw)
         keys = fingerprint(primary_input(batch))
-        used = min(len(keys), quota - probe_set.utterances)
-        probe_set.batches.append(ProbeBatch((), {}, batch, keys, used))
-        if probe_set.utterances >= quota:
+        used = min(len(keys), quota - eval_set.utterances)
+        eval_set.batches.append(EvalBatch((), {}, batch, keys, used))
+        if eval_set.utterances >= quota:
             break
-    if not probe_set.batches and spare is None:
-        raise ValueError(f"probe set {name!r}: the dataloader gave no batch")
-    if not probe_set.batches:
+    if not eval_set.batches and spare is None:
+        raise ValueError(f"evaluation set {name!r}: the dataloader gave no batch")
+    if not eval_set.batches:
         batch = Copies("cpu")(spare)
-        probe_set.batches.append(ProbeBatch((), {}, batch, fingerprint(primary_input(batch)), 0))
-    return probe_set
+        eval_set.batches.append(EvalBatch((), {}, batch, fingerprint(primary_input(batch)), 0))
+    return eval_set
 
 
-def same_number_of_passes(batches: Sequence[ProbeBatch], passes: int) -> list[tuple[ProbeBatch, bool]]:
+def same_number_of_passes(batches: Sequence[EvalBatch], passes: int) -> list[tuple[EvalBatch, bool]]:
     """Each batch with whether it counts, the last repeated up to `passes`.
 
     Some encoders communicate within their forward pass, so every process makes equally many.

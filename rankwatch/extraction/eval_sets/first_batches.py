@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from rankwatch.extraction.eval_sets.eval_set import ProbeSet
-from rankwatch.extraction.hooks.call_recorder import CallRecorder, HeldCall, _raw
+from rankwatch.extraction.eval_sets.eval_set import EvalSet
+from rankwatch.extraction.hooks.call_recorder import CallRecorder, RecordedCall, _raw
 from rankwatch.extraction.inputs.containers import walk
 
 _REPEATED = 4  # batches in a row in which nothing is new, at least, before the data are taken to have begun again
@@ -17,18 +17,18 @@ _REPEATED = 4  # batches in a row in which nothing is new, at least, before the 
 _PATIENCE = 5  # training batches at the start without a firing backbone before holding back is given up
 
 
-class HoldBack:
-    """Collects the default probe set from the first training batches.
+class FirstBatchCollector:
+    """Collects the default evaluation set from the first training batches.
 
     Args:
-        probe_set: The set to fill.
+        eval_set: The set to fill.
         recorder: Makes what records the backbone's calls, when the first batch comes; None where `probe_forward` takes
             the batches themselves.
         wanted: Utterances wanted from this process.
     """
 
-    def __init__(self, probe_set: ProbeSet, recorder: Callable[[], CallRecorder] | None, wanted: int) -> None:
-        self.probe_set = probe_set
+    def __init__(self, eval_set: EvalSet, recorder: Callable[[], CallRecorder] | None, wanted: int) -> None:
+        self.eval_set = eval_set
         self._new_recorder = recorder
         self._recorder: CallRecorder | None = None
         self._wanted = wanted
@@ -38,16 +38,16 @@ class HoldBack:
     @property
     def full(self) -> bool:
         """Whether this process has all it was to hold back, or can't have more."""
-        again = self._known >= max(_REPEATED, len(self.probe_set.batches))  # the data have begun again
-        in_vain = self._missed >= _PATIENCE and not self.probe_set.batches  # what was called once will be again
-        passes = bool(self.probe_set.batches)  # one at least, also where no utterance is wanted
-        return (passes and self.probe_set.utterances >= self._wanted) or in_vain or again
+        again = self._known >= max(_REPEATED, len(self.eval_set.batches))  # the data have begun again
+        in_vain = self._missed >= _PATIENCE and not self.eval_set.batches  # what was called once will be again
+        passes = bool(self.eval_set.batches)  # one at least, also where no utterance is wanted
+        return (passes and self.eval_set.utterances >= self._wanted) or in_vain or again
 
     @property
-    def template(self) -> HeldCall | None:
+    def template(self) -> RecordedCall | None:
         """A call that was held back, to put other audio into."""
-        for batch in self.probe_set.batches:
-            return HeldCall(batch.args, batch.kwargs, batch.batch, batch.keys)
+        for batch in self.eval_set.batches:
+            return RecordedCall(batch.args, batch.kwargs, batch.batch, batch.keys)
         return None
 
     def batch_starts(self) -> None:
@@ -67,17 +67,17 @@ class HoldBack:
             return
         self._missed += not nothing  # a step that is skipped says nothing of the model
         if self._new_recorder is None:
-            call: HeldCall | None = _raw(batch)
+            call: RecordedCall | None = _raw(batch)
         else:
             call = self._recorder.take(batch) if self._recorder is not None else None
         if call is None:
             return
         self._missed = 0
-        if self.probe_set.batches and self.probe_set.holds(call.keys):
+        if self.eval_set.batches and self.eval_set.holds(call.keys):
             self._known += 1
             return
         self._known = 0
-        self.probe_set.hold_back(call, self._wanted)
+        self.eval_set.add_call(call, self._wanted)
 
     def close(self) -> None:
         """Take the hooks away."""

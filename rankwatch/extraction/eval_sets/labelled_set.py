@@ -1,4 +1,4 @@
-"""Labelled clips as a probe set, listed in a CSV file."""
+"""Labelled clips as an evaluation set, listed in a CSV file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from rankwatch.extraction.eval_sets.eval_set import ProbeSet, audio_probe_set
+from rankwatch.extraction.eval_sets.eval_set import EvalSet, audio_eval_set
 from rankwatch.extraction.inputs.audio_files import padded_batches, read_files
 from rankwatch.extraction.inputs.utterance_keys import fingerprint
 from rankwatch.extraction.rows.row_labels import NONE, Labelled, Labels
 
 
 class LabelledSet:
-    """Labelled clips: a probe set that shows the accuracy of a linear probe beside its rank.
+    """Labelled clips: an evaluation set that shows the accuracy of a linear probe beside its rank.
 
-    ``RankWatch(probe_sets={"held_back": "auto", "emodb": LabelledSet("emodb/manifest.csv")})``. The manifest is
+    ``RankWatch(eval_sets={"first_batches": "auto", "emodb": LabelledSet("emodb/manifest.csv")})``. The manifest is
     comma-separated, with a header; columns that aren't named here don't matter. It is read at once, and all that it
     names is looked for.
 
@@ -74,7 +74,7 @@ class LabelledSet:
             told.append(f"{'one speaker alone' if speakers else 'no speakers'}: utterances are left out in turn")
         self.words = ", ".join(told)
 
-    def probe_set(
+    def eval_set(
         self,
         name: str,
         *,
@@ -85,7 +85,7 @@ class LabelledSet:
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-    ) -> ProbeSet:
+    ) -> EvalSet:
         """This process's share of `count` utterances, with their labels.
 
         Args:
@@ -111,7 +111,7 @@ class LabelledSet:
         for i, audio in heard.items():
             key = int(fingerprint(audio[None]))
             known[key] = Labelled(self._labels[i], self._speakers[i], len(audio) / sample_rate, self._spans[i])
-        made = audio_probe_set(name, padded_batches(list(heard.values()), batch_size))
+        made = audio_eval_set(name, padded_batches(list(heard.values()), batch_size))
         made.labels = Labels(known, whole=self._whole, frames=self._aligned, words=self.words)
         return made
 

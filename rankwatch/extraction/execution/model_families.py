@@ -1,4 +1,4 @@
-"""How a probe batch is run through a model: unmasked in known families, else by its own captured call."""
+"""How an evaluation batch is run through a model: unmasked in known families, else by its own captured call."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _ENTRIES = 1000  # a longer list is data
 _LARGEST = 1 << 22  # bytes of a tensor in an attribute that is copied; larger ones are data
 
 
-class Kept:
+class ModelSnapshot:
     """The modes, buffers, attributes and random generators of a model's modules, as they are now.
 
     Attributes are followed through lists, dicts, sets, deques and plain objects. Of torch's own modules, wrappers among

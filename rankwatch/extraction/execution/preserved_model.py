@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from rankwatch.extraction.execution.model_snapshot import Kept, seed_generator
+from rankwatch.extraction.execution.model_snapshot import ModelSnapshot, seed_generator
 
 
 @contextlib.contextmanager
-def same_random_state(device: torch.device | None = None, seed: int | None = None) -> Iterator[None]:
+def preserved_random_state(device: torch.device | None = None, seed: int | None = None) -> Iterator[None]:
     """Restore torch's (CPU and `device`), numpy's and Python's global generators on the way out.
 
     Args:
@@ -46,7 +46,7 @@ def _seed(seed: int, devices: Sequence[torch.device]) -> None:
 
 
 @contextlib.contextmanager
-def undisturbed(root: nn.Module, seed: int | None = None) -> Iterator[None]:
+def preserved_model(root: nn.Module, seed: int | None = None) -> Iterator[None]:
     """Eval mode for a while: modes, buffers, attributes and random generators are afterwards as before.
 
     Attributes are whatever the user's own modules keep beside their parameters: counters and switches, tables and what
@@ -58,10 +58,10 @@ def undisturbed(root: nn.Module, seed: int | None = None) -> Iterator[None]:
         root: The whole model; every submodule's own mode is restored, frozen parts in eval mode stay so.
         seed: Seeds the random generators inside: masks that a model draws in eval mode are the same each time.
     """
-    kept = Kept(root)
+    kept = ModelSnapshot(root)
     device = next((p.device for p in root.parameters()), None)
     try:
-        with same_random_state(device, seed), torch.no_grad():
+        with preserved_random_state(device, seed), torch.no_grad():
             root.eval()
             for generator in kept.generators if seed is not None else []:
                 seed_generator(generator, seed or 0)
@@ -76,7 +76,7 @@ class ChangedParameters(ValueError):  # noqa: N818 - said to the user by this na
 
 
 @contextlib.contextmanager
-def same_parameters(root: nn.Module) -> Iterator[None]:
+def unchanged_parameters(root: nn.Module) -> Iterator[None]:
     """Put parameters back that a forward pass has written into (a teacher moved along, say).
 
     Costs a copy of the parameters in the host's memory, so it is for a first pass, to see whether that happens.
@@ -97,5 +97,5 @@ def same_parameters(root: nn.Module) -> Iterator[None]:
     if finite:
         raise ChangedParameters(
             f"a forward pass in eval mode changes parameters ({', '.join(finite[:3])}, {len(finite)} in all), so this "
-            "model can't be run on a probe set as it is; pass probe_forward=f with f(module, batch) that does without"
+            "model can't be run on an evaluation set; pass probe_forward=f with f(module, batch) that does without"
         )

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from rankwatch.extraction.hooks.chained_calls import RelayRecorder, Several
-from rankwatch.extraction.hooks.safe_hooks import harmless
+from rankwatch.extraction.hooks.chained_calls import ChainedCallRecorder, ParallelCalls
+from rankwatch.extraction.hooks.safe_hooks import never_raising
 from rankwatch.extraction.inputs.call_arguments import by_name, made_by_training
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input, utterance_keys
@@ -19,7 +19,7 @@ from rankwatch.extraction.model.compiled_modules import within_compiled
 
 
 @dataclass(frozen=True)
-class HeldCall:
+class RecordedCall:
     """One call of the backbone, with the batch it came from, on the CPU.
 
     Attributes:
@@ -57,7 +57,7 @@ class CallRecorder:
         self,
         candidates: Sequence[tuple[str, nn.Module]],
         device: str | None = "cpu",
-        relay: RelayRecorder | None = None,
+        relay: ChainedCallRecorder | None = None,
         branches: Mapping[str, CallRecorder] | None = None,
     ) -> None:
         self._candidates = _callable_from_outside(candidates)
@@ -73,13 +73,13 @@ class CallRecorder:
         """What went wrong in hooks, which never raise."""
 
     @property
-    def _others(self) -> list[RelayRecorder | CallRecorder]:
+    def _others(self) -> list[ChainedCallRecorder | CallRecorder]:
         return [*([self._relay] if self._relay is not None else []), *self._branches.values()]
 
     def install(self) -> None:
         """Register the pre-hooks."""
         for index, (_, module) in enumerate(self._candidates):
-            hook = harmless(self._hook(index), self.troubles)
+            hook = never_raising(self._hook(index), self.troubles)
             self._handles[index] = module.register_forward_pre_hook(hook, with_kwargs=True)
         for other in self._others:
             other.install()
@@ -123,7 +123,7 @@ class CallRecorder:
 
         return hook
 
-    def take(self, batch: Any) -> HeldCall | None:
+    def take(self, batch: Any) -> RecordedCall | None:
         """The call recorded since `arm`, or None if no candidate fired.
 
         Raises:
@@ -136,7 +136,7 @@ class CallRecorder:
         call = self.call()
         held = None
         if call is not None:
-            held = HeldCall(*call, self._copies(batch), utterance_keys(call, batch))
+            held = RecordedCall(*call, self._copies(batch), utterance_keys(call, batch))
         self.forget()
         return held
 
@@ -169,7 +169,7 @@ class CallRecorder:
         if not calls or None in calls.values():
             return None
         path = " and of ".join(path for path, _ in parts.values())
-        self.backbone = self.backbone or (path, Several(parts))
+        self.backbone = self.backbone or (path, ParallelCalls(parts))
         return (), calls
 
 
@@ -190,6 +190,6 @@ def _redirected(root: nn.Module) -> bool:
     return forward is not None and not inspect.ismethod(forward)
 
 
-def _raw(batch: Any) -> HeldCall:
+def _raw(batch: Any) -> RecordedCall:
     copied = Copies("cpu")(batch)
-    return HeldCall((), {}, copied, fingerprint(primary_input(copied)))
+    return RecordedCall((), {}, copied, fingerprint(primary_input(copied)))

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from rankwatch.extraction.hooks.safe_hooks import harmless
+from rankwatch.extraction.hooks.safe_hooks import never_raising
 from rankwatch.extraction.inputs.call_arguments import Named, by_name, made_by_training
 
 
-class Relay(nn.Module):
+class ChainedCalls(nn.Module):
     """Runs a front end, and the blocks on what it gave: one module made of two that no other calls.
 
     Args:
@@ -32,7 +32,7 @@ class Relay(nn.Module):
         return self.blocks(**blocks, **{name: given[position] for name, position in self._links.items()})
 
 
-class Several(nn.Module):
+class ParallelCalls(nn.Module):
     """Stands for modules that are called independently of each other: student and teacher.
 
     Args:
@@ -50,7 +50,7 @@ class Several(nn.Module):
             self.parts[name][1](**call)
 
 
-class RelayRecorder:
+class ChainedCallRecorder:
     """Records the calls of a front end and of the modules that contain all blocks, and how they are linked.
 
     Args:
@@ -72,11 +72,11 @@ class RelayRecorder:
     def install(self) -> None:
         """Register the hooks."""
         _, front_end = self._front_end
-        before, after = (harmless(hook, self.troubles) for hook in (self._before_front_end, self._after_front_end))
+        before, after = (never_raising(hook, self.troubles) for hook in (self._before_front_end, self._after_front_end))
         self._handles.append(front_end.register_forward_pre_hook(before, with_kwargs=True))
         self._handles.append(front_end.register_forward_hook(after))
         for index, (_, module) in enumerate(self._candidates):
-            hook = harmless(self._before_blocks(index), self.troubles)
+            hook = never_raising(self._before_blocks(index), self.troubles)
             self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def remove(self) -> None:
@@ -97,14 +97,14 @@ class RelayRecorder:
         self._copy = self._first = None
         self._given, self._found = (), {}
 
-    def take(self) -> tuple[str, Relay, Named] | None:
+    def take(self) -> tuple[str, ChainedCalls, Named] | None:
         """Paths, the two modules as one and its arguments; None where no blocks were given the front end's output."""
         if not self._found or self._first is None:
             return None
         index = min(self._found)
         second, links = self._found[index]
         path, blocks = self._candidates[index]
-        relay = Relay(self._front_end[1], blocks, links)
+        relay = ChainedCalls(self._front_end[1], blocks, links)
         return f"{self._front_end[0]} and then of {path}", relay, {"front_end": self._first, "blocks": second}
 
     def _before_front_end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

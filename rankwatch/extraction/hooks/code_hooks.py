@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from rankwatch.extraction.hooks.safe_hooks import harmless, recomputing
+from rankwatch.extraction.hooks.safe_hooks import never_raising, recomputing
 from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.model.module_paths import unwrap
 from rankwatch.extraction.model.quantizers import _GROUPS, Quantizer, _number
@@ -20,7 +20,7 @@ _PERPLEXITY = re.compile(r"(?i)perplex|ppl")
 
 
 @dataclass(frozen=True)
-class Draws:
+class CodeAssignments:
     """What one call of a quantizer has used; on the model's device.
 
     Attributes:
@@ -33,16 +33,16 @@ class Draws:
 
 
 @dataclass
-class _Heard:
+class _Buffer:
     """What one quantizer has let on since the last `take`."""
 
     likeliest: Tensor | None = None
-    draws: list[Draws] = field(default_factory=list)
+    draws: list[CodeAssignments] = field(default_factory=list)
     utterances: int = 0
     troubles: list[Exception] = field(default_factory=list)
 
 
-class CodeTaps:
+class CodeHooks:
     """Hooks on quantizers, there only while they listen. They ask nothing of the device that it has to be waited for.
 
     Args:
@@ -51,13 +51,13 @@ class CodeTaps:
 
     def __init__(self, quantizers: Sequence[Quantizer]) -> None:
         self.quantizers = list(quantizers)
-        self._heard: dict[str, _Heard] = {}
+        self._heard: dict[str, _Buffer] = {}
         self._handles: list[RemovableHandle] = []
 
     def listen(self) -> None:
         """Put the hooks in place."""
         self.stop()
-        self._heard = {one.name: _Heard() for one in self.quantizers}
+        self._heard = {one.name: _Buffer() for one in self.quantizers}
         for one in self.quantizers:
             heard = self._heard[one.name]
             projection = getattr(unwrap(one.module), "weight_proj", None)
@@ -65,8 +65,8 @@ class CodeTaps:
                 self._hook(projection, _likeliest(one.codes, heard), heard)
             self._hook(one.module, _drawn(one, heard), heard)
 
-    def _hook(self, module: nn.Module, hook: Callable[..., None], heard: _Heard) -> None:
-        guarded = harmless(hook, heard.troubles)
+    def _hook(self, module: nn.Module, hook: Callable[..., None], heard: _Buffer) -> None:
+        guarded = never_raising(hook, heard.troubles)
         self._handles.append(module.register_forward_hook(guarded, with_kwargs=True))
 
     def stop(self) -> None:
@@ -75,7 +75,7 @@ class CodeTaps:
             handle.remove()
         self._handles.clear()
 
-    def take(self) -> tuple[dict[str, list[Draws]], int, dict[str, Exception]]:
+    def take(self) -> tuple[dict[str, list[CodeAssignments]], int, dict[str, Exception]]:
         """Draws by quantizer since `listen`, of how many utterances, and what went wrong with others."""
         heard, self._heard = self._heard, {}
         draws = {name: one.draws for name, one in heard.items() if one.draws}
@@ -83,7 +83,7 @@ class CodeTaps:
         return draws, max((one.utterances for one in heard.values()), default=0), failures
 
 
-def _likeliest(codes: int, heard: _Heard) -> Callable[..., None]:
+def _likeliest(codes: int, heard: _Buffer) -> Callable[..., None]:
     """Logits (..., groups x V) of a Gumbel quantizer; which frames count is known when the quantizer itself fires."""
 
     def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -94,7 +94,7 @@ def _likeliest(codes: int, heard: _Heard) -> Callable[..., None]:
     return hook
 
 
-def _drawn(quantizer: Quantizer, heard: _Heard) -> Callable[..., None]:
+def _drawn(quantizer: Quantizer, heard: _Buffer) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
         if recomputing():
             return
@@ -102,12 +102,12 @@ def _drawn(quantizer: Quantizer, heard: _Heard) -> Callable[..., None]:
         given = [leaf for _, leaf in walk((args, dict(kwargs))) if isinstance(leaf, Tensor)]
         codes = _integers(output) if codes is None else codes
         if codes is not None:
-            heard.draws.append(Draws(codes=_counting(codes, given)))
+            heard.draws.append(CodeAssignments(codes=_counting(codes, given)))
         else:
             perplexity = _perplexity(unwrap(module), output)
             if perplexity is None:
                 return
-            heard.draws.append(Draws(perplexity=perplexity))
+            heard.draws.append(CodeAssignments(perplexity=perplexity))
         heard.utterances += next((len(tensor) for tensor in given if tensor.ndim >= 2), 1)
 
     return hook

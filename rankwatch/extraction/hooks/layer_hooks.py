@@ -14,7 +14,7 @@ from rankwatch.extraction.inputs.containers import map_tensors, walk
 from rankwatch.extraction.model.layers import WatchedLayer
 
 
-class Taps:
+class LayerHooks:
     """Hooks on the watched layers, registered on entry and removed on exit.
 
     An ordinary training step sees none of them. While they are there, the output of the first firing of
@@ -40,7 +40,7 @@ class Taps:
         self._outputs: dict[str, tuple[Any, list[tuple[Tensor, int]]]] = {}
         self._handles: list[RemovableHandle] = []
 
-    def __enter__(self) -> Taps:
+    def __enter__(self) -> LayerHooks:
         for layer in self.layers:
             hook = never_compiled(self._hook(layer.name))
             self._handles.append(layer.module.register_forward_hook(hook, with_kwargs=True))

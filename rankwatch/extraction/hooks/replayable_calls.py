@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from rankwatch.extraction.hooks.call_recorder import CallRecorder
-from rankwatch.extraction.hooks.chained_calls import RelayRecorder
+from rankwatch.extraction.hooks.chained_calls import ChainedCallRecorder
 from rankwatch.extraction.model.block_stacks import find_stacks
 from rankwatch.extraction.model.compiled_modules import compiled_in_place, in_one_graph, within_compiled
 from rankwatch.extraction.model.layers import WatchedLayer
@@ -36,7 +36,7 @@ def _recorder(
     root: nn.Module, layers: Sequence[WatchedLayer], device: str | None, parts: dict[str, CallRecorder]
 ) -> CallRecorder:
     pair = front_end_and_blocks(root, layers)
-    relay = RelayRecorder(*pair) if pair is not None else None
+    relay = ChainedCallRecorder(*pair) if pair is not None else None
     return CallRecorder(backbone_candidates(root, layers), device, relay, parts)
 
 
@@ -110,7 +110,7 @@ def front_end_and_blocks(
     return (front[0].name, front[0].module), candidates
 
 
-def way_out(root: nn.Module) -> str:
+def replay_advice(root: nn.Module) -> str:
     """What to do where no call of a model can be held back, in words."""
     if in_one_graph(root) and not compiled_in_place(root):
         return "all of it is compiled with fullgraph=True: use encoder = torch.compile(encoder) instead"

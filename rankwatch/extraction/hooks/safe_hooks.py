@@ -38,7 +38,7 @@ def never_compiled(hook: _Hook) -> _Hook:
     return disabled
 
 
-def harmless(hook: Callable[..., None], troubles: list[Exception]) -> Callable[..., None]:
+def never_raising(hook: Callable[..., None], troubles: list[Exception]) -> Callable[..., None]:
     """A hook that never raises within the user's forward pass and that `torch.compile` leaves alone.
 
     Args:

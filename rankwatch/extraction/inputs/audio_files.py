@@ -1,4 +1,4 @@
-"""Files of audio as probe sets: read, mixed to mono, resampled, cut, batched by length."""
+"""Files of audio as evaluation sets: read, mixed to mono, resampled, cut, batched by length."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def audio_files(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"probe set: there is no folder {folder}")
+        raise FileNotFoundError(f"evaluation set: there is no folder {folder}")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
-        raise ValueError(f"probe set: no audio in {folder} (looked for {', '.join(SUFFIXES)})")
+        raise ValueError(f"evaluation set: no audio in {folder} (looked for {', '.join(SUFFIXES)})")
     return files
 
 
@@ -82,9 +82,9 @@ def read_files(
             broken.append(f"{files[index]} ({error})")
     if broken:
         shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
-        warnings.warn(f"probe set: {len(broken)} files could not be read: {shown}", stacklevel=2)
+        warnings.warn(f"evaluation set: {len(broken)} files could not be read: {shown}", stacklevel=2)
         if not utterances and world_size == 1:
-            raise ValueError(f"probe set: not one audio file could be read: {shown}")
+            raise ValueError(f"evaluation set: not one audio file could be read: {shown}")
     return utterances
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rankwatch.extraction.rows.row_labels import Labels, unlabelled
-from rankwatch.extraction.rows.row_sampling import Drawn
+from rankwatch.extraction.rows.row_sampling import SampledRows
 
 Key = tuple[str, str, str]
 """(source, level, layer)."""
@@ -41,11 +41,11 @@ class Rows(NamedTuple):
         return cls(*(torch.cat(some) for some in zip(*parts, strict=True)))
 
 
-class Window:
-    """Collects `Drawn` rows.
+class RowBuffer:
+    """Collects `SampledRows` rows.
 
     Args:
-        source: Name of the probe set, or ``"train"``.
+        source: Name of the evaluation set, or ``"train"``.
         levels: Wanted levels.
     """
 
@@ -56,7 +56,7 @@ class Window:
         self.utterances = 0
         self.dropped = 0
 
-    def add(self, drawn: Mapping[str, Drawn], used: int, labels: Labels | None = None) -> None:
+    def add(self, drawn: Mapping[str, SampledRows], used: int, labels: Labels | None = None) -> None:
         """Take in the rows of one forward pass over `used` utterances, with their labels where there are any."""
         self.utterances += used
         self.dropped += max((rows.dropped for rows in drawn.values()), default=0)

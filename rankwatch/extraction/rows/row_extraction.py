@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.extraction.rows.row_sampling import Drawn, draw_frames, draw_rows
+from rankwatch.extraction.rows.row_sampling import SampledRows, sample_frames, sample_rows
 from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
 from rankwatch.extraction.valid_frames.time_masks import TimeMask, mask_of, time_masks
 from rankwatch.extraction.valid_frames.valid_lengths import LengthSpec, Observed, resolve_lengths
@@ -24,7 +24,7 @@ class LayerFacts:
     lengths: str
 
 
-class Observer:
+class RowExtractor:
     """Turns outputs into rows.
 
     Args:
@@ -73,11 +73,11 @@ class Observer:
         forward: Callable[..., Any] | None = None,
         audio: bool = False,
         masked: bool = False,
-    ) -> tuple[dict[str, Drawn], dict[str, Exception]]:
+    ) -> tuple[dict[str, SampledRows], dict[str, Exception]]:
         """Rows of every layer that could be read, and what went wrong with the others.
 
         Args:
-            outputs: From `Taps.take`.
+            outputs: From `LayerHooks.take`.
             args: Arguments of the call that led to them, for the lengths.
             kwargs: Keyword arguments, likewise.
             batch: The loader's batch, likewise.
@@ -100,7 +100,7 @@ class Observer:
         if masked and self._frames != "all":
             masks = time_masks(args, kwargs, batch, batch_size=len(keys), forward=forward)
         self.frames = "all"
-        drawn: dict[str, Drawn] = {}
+        drawn: dict[str, SampledRows] = {}
         positions: dict[tuple[int, ...], list[Tensor]] = {}  # layers with as many frames share them
         for one in observed:
             name = one.layer.name
@@ -109,8 +109,8 @@ class Observer:
                 among = self._among(masks, one.hidden.shape[1], used)
                 lengths = (one.hidden.shape[1], *frames.tolist())
                 if lengths not in positions:
-                    positions[lengths] = draw_frames(frames, keys[:used], self._per_utterance, self._seed, among)
-                drawn[name] = draw_rows(
+                    positions[lengths] = sample_frames(frames, keys[:used], self._per_utterance, self._seed, among)
+                drawn[name] = sample_rows(
                     one.hidden[:used],
                     frames,
                     keys[:used],

@@ -16,7 +16,7 @@ from rankwatch.extraction.inputs.utterance_keys import _GOLDEN, _MASK63, mix64
 from rankwatch.numerics.rows.rounding import number_format, rounding_of
 
 
-def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0, among: Tensor | None = None) -> list[Tensor]:
+def sample_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0, among: Tensor | None = None) -> list[Tensor]:
     """Positions of up to `count` frames of each utterance, uniformly without replacement.
 
     Each frame's priority is a hash of (utterance key, position, seed), and the `count` smallest of the valid
@@ -47,7 +47,7 @@ def draw_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0, among: 
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledRows:
     """Rows of one layer from one forward pass, on the CPU.
 
     Attributes:
@@ -71,7 +71,7 @@ class Drawn:
     dropped: int
 
 
-def draw_rows(
+def sample_rows(
     hidden: Tensor,
     frames: Tensor,
     keys: Tensor,
@@ -81,7 +81,7 @@ def draw_rows(
     levels: Sequence[str] = ("frame", "utterance"),
     positions: Sequence[Tensor] | None = None,
     among: Tensor | None = None,
-) -> Drawn:
+) -> SampledRows:
     """Draw both levels' rows from one layer's output.
 
     Args:
@@ -91,7 +91,7 @@ def draw_rows(
         per_utterance: Frames to draw from each utterance.
         seed: Seed of the draw.
         levels: Which levels are wanted; the other's rows stay empty.
-        positions: From `draw_frames` with the same arguments, where they are known already.
+        positions: From `sample_frames` with the same arguments, where they are known already.
         among: (B, T) boolean, the frames that count; all valid ones by default.
 
     Returns:
@@ -102,7 +102,7 @@ def draw_rows(
     width = hidden.shape[2]
     frames, keys = frames.clamp(max=hidden.shape[1]), keys.cpu()
     counts = frames.tolist()
-    indices = draw_frames(frames, keys, per_utterance, seed, among) if positions is None else positions
+    indices = sample_frames(frames, keys, per_utterance, seed, among) if positions is None else positions
     kept = [i for i, drawn in enumerate(indices) if len(drawn) > 0]
     lengths = torch.tensor([len(indices[i]) for i in kept], dtype=torch.int64)
     none = torch.zeros(0, width)
@@ -119,7 +119,7 @@ def draw_rows(
         utterance_rows = torch.stack([x.mean(dim=0) for x in whole]).float().cpu()
         rounding = torch.stack([rounding_of(x, format_).sum() / len(x) ** 2 for x in whole]).cpu()
     kept_keys = keys[kept]
-    return Drawn(
+    return SampledRows(
         frame_rows=frame_rows,
         frame_keys=kept_keys.repeat_interleave(lengths) if len(frame_rows) else kept_keys[:0],
         utterance_rows=utterance_rows,

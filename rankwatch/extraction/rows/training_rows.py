@@ -8,18 +8,18 @@ from typing import Any
 import torch
 
 from rankwatch.extraction.hooks.call_recorder import CallRecorder, _raw
-from rankwatch.extraction.hooks.layer_hooks import Taps
+from rankwatch.extraction.hooks.layer_hooks import LayerHooks
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.extraction.rows.row_buffer import Window
-from rankwatch.extraction.rows.row_extraction import Observer
+from rankwatch.extraction.rows.row_buffer import RowBuffer
+from rankwatch.extraction.rows.row_extraction import RowExtractor
 
 
-class TrainPass:
+class TrainingRows:
     """Reads the training forward pass itself, for one window before each reading.
 
     Args:
         layers: Watched layers.
-        observer: Turns outputs into rows.
+        row_extractor: Turns outputs into rows.
         recorder: Records the backbone's calls by reference; they tell utterances and lengths.
         new_window: Makes an empty window.
         wanted: Utterances wanted from this process.
@@ -28,20 +28,20 @@ class TrainPass:
     def __init__(
         self,
         layers: Sequence[WatchedLayer],
-        observer: Observer,
+        row_extractor: RowExtractor,
         recorder: CallRecorder,
-        new_window: Callable[[], Window],
+        new_window: Callable[[], RowBuffer],
         wanted: int,
     ) -> None:
-        self._observer = observer
+        self._observer = row_extractor
         self._recorder = recorder
         self._new_window = new_window
         self._wanted = wanted
         self._collecting = False
         self._batch: Any = None
         self._batch_size = 1
-        self._taps = Taps(layers, active=lambda: self._collecting and torch.is_grad_enabled())
-        self._taps.__enter__()
+        self._layer_hooks = LayerHooks(layers, active=lambda: self._collecting and torch.is_grad_enabled())
+        self._layer_hooks.__enter__()
         recorder.install()
         self.window = new_window()
         self.failures: dict[str, Exception] = {}
@@ -58,12 +58,12 @@ class TrainPass:
 
     def take_rows(self) -> None:
         """Draw from what has fired, before backward: nothing of it is kept alive."""
-        known = len(self._taps.written)
-        outputs = self._taps.take()
+        known = len(self._layer_hooks.written)
+        outputs = self._layer_hooks.take()
         if not self._collecting or not outputs:
             return
         self._collecting = False
-        if len(self._taps.written) > known:  # some are missing: the next batch counts, for all layers alike
+        if len(self._layer_hooks.written) > known:  # some are missing: the next batch counts, for all layers alike
             self._recorder.forget()
             return
         call = self._recorder.take(self._batch) or _raw(self._batch)
@@ -86,12 +86,12 @@ class TrainPass:
         self.failures.update(failures)
         self.window.add(drawn, used)
 
-    def next_window(self) -> Window:
+    def next_window(self) -> RowBuffer:
         """The window gathered; an empty one takes its place."""
         gathered, self.window = self.window, self._new_window()
         return gathered
 
     def close(self) -> None:
         """Take the hooks away."""
-        self._taps.__exit__(None, None, None)
+        self._layer_hooks.__exit__(None, None, None)
         self._recorder.remove()

@@ -43,7 +43,7 @@ def stable_rank(eigenvalues: Any) -> float:
     return float(values.sum()) if values.any() else math.nan
 
 
-def first_direction_share(eigenvalues: Any) -> float:
+def top1_explained_variance(eigenvalues: Any) -> float:
     """Share of variance along the first direction, max lambda / sum lambda; NaN where all are zero."""
     values = _descending(eigenvalues)
     return float(1.0 / values.sum()) if values.any() else math.nan

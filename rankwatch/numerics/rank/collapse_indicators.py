@@ -16,37 +16,37 @@ DEAD = 1e-6
 thousandth of the typical one) or is only the float32 rounding of its own mean."""
 
 
-def indicators(sample: Sample, estimate: RankEstimate) -> dict[str, float]:
+def collapse_indicators(sample: Sample, estimate: RankEstimate) -> dict[str, float]:
     """Indicators by name; none depends on the rows' scale.
 
     Args:
         sample: The rows.
-        estimate: What `analyse` said about them.
+        estimate: What `estimate_from_sample` said about them.
 
     Returns:
-        * ``mean_share``: |mean|^2 / mean |x|^2, in [0, 1]; 1 when all rows are one vector (and for zeros).
+        * ``mean_energy_fraction``: |mean|^2 / mean |x|^2, in [0, 1]; 1 when all rows are one vector (and for zeros).
         * ``std_normalised``: sqrt(d) times the mean over dimensions of the standard deviation of the rows
           scaled to length one (SimSiam, Chen & He 2021, section 4.1); 1 for a healthy isotropic cloud, and for +-v.
-        * ``dead_dimensions``: share of dimensions whose variance is below 1e-6 of the mean variance, or only
+        * ``dead_dimension_fraction``: share of dimensions whose variance is below 1e-6 of the mean variance, or only
           the rounding of their mean.
-        * ``within_utterance_share``: share of the variance that lies within groups, corrected for the degrees
-          of freedom of the groups' means: 1 for rows that know nothing of their group, 0 for groups of equal
-          rows; NaN where no group has two rows.
-        * ``participation_ratio``, ``stable_rank``, ``first_direction_share``, ``dimensions_above_threshold``
-          (singular values above 0.01 of the largest): of the corrected spectrum; NaN where there is none.
+        * ``within_utterance_variance_fraction``: share of the variance that lies within groups, corrected for the
+        degrees of freedom of the groups' means: 1 for rows that know nothing of their group, 0 for groups of equal
+        rows; NaN where no group has two rows. * ``participation_ratio``, ``stable_rank``, ``top1_explained_variance``,
+        ``dimensions_above_threshold`` (singular values above 0.01 of the largest): of the corrected spectrum; NaN where
+        there is none.
     """
     moments = sample.moments
     eigenvalues = estimate.spectrum.eigenvalues()
     return {
-        "mean_share": _mean_share(sample),
+        "mean_energy_fraction": _mean_share(sample),
         "std_normalised": math.sqrt(sample.d) * float(np.sqrt(moments.unit_variance).mean())
         if sample.n and sample.d
         else math.nan,
-        "dead_dimensions": _dead_dimensions(sample),
-        "within_utterance_share": _within_share(sample, "constant" in estimate.status),
+        "dead_dimension_fraction": _dead_dimensions(sample),
+        "within_utterance_variance_fraction": _within_share(sample, "constant" in estimate.status),
         "participation_ratio": metrics.participation_ratio(eigenvalues),
         "stable_rank": metrics.stable_rank(eigenvalues),
-        "first_direction_share": metrics.first_direction_share(eigenvalues),
+        "top1_explained_variance": metrics.top1_explained_variance(eigenvalues),
         "dimensions_above_threshold": metrics.dimensions_above(eigenvalues),
     }
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from rankwatch.numerics.rank.rank_estimate import RankEstimate
-from rankwatch.numerics.rank.sample_estimate import analyse
+from rankwatch.numerics.rank.sample_estimate import estimate_from_sample
 from rankwatch.numerics.rows.projection import choose_projection
 from rankwatch.numerics.rows.rounding import number_format, rounding_of
 from rankwatch.numerics.rows.sample import Sample
@@ -61,4 +61,4 @@ def estimate_rank(
         groups = np.unique(names, return_inverse=True)[1].reshape(names.shape)
     rounding = rounding_of(rows, number_format(rows))
     sample = Sample.from_rows(rows, groups, projection, seed, weights=weights, rounding=rounding)
-    return analyse(sample, center=center)
+    return estimate_from_sample(sample, center=center)

@@ -100,7 +100,7 @@ def _live(found: Directions, sample: Sample, center: bool) -> int:
     return int(live.sum()) if variance[~live].sum() <= DEAD * variance.sum() else sample.d
 
 
-def analyse(sample: Sample, *, center: bool = True) -> RankEstimate:
+def estimate_from_sample(sample: Sample, *, center: bool = True) -> RankEstimate:
     """Estimate from a sample: a pure function of it.
 
     Args:

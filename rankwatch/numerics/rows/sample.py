@@ -141,20 +141,20 @@ class Sample:
         return np.asarray(float(rounding.mean()) / squares.sum() * squares)
 
 
-def canonical_order(rows: torch.Tensor, groups: torch.Tensor, *beside: torch.Tensor) -> torch.Tensor:
+def canonical_order(rows: torch.Tensor, groups: torch.Tensor, *tie_breakers: torch.Tensor) -> torch.Tensor:
     """By group, rows of one group by their bytes: an order that hangs on nothing else.
 
     Args:
         rows: (n, d) on the CPU, without -0.0, which equals 0.0 and differs in its bytes.
         groups: (n,) group of each.
-        beside: (n,) each, what else equal rows may differ in; the last counts first.
+        tie_breakers: (n,) each, what else equal rows may differ in; the last counts first.
     """
     n, d = rows.shape
     if not n or not d:
         return torch.arange(n, device="cpu")
     array = np.ascontiguousarray(rows.numpy())
     as_bytes = array.view(np.dtype((np.void, d * array.itemsize))).ravel()
-    order = np.lexsort([column.numpy() for column in beside])
+    order = np.lexsort([column.numpy() for column in tie_breakers])
     order = order[np.argsort(as_bytes[order], kind="stable")]
     return torch.from_numpy(order[np.argsort(groups.numpy()[order], kind="stable")])
 

@@ -2,7 +2,7 @@
 
 from readings import reading
 
-from rankwatch.alarms.detectors import Moment
+from rankwatch.alarms.detectors import StepContext
 from rankwatch.alarms.history import Series
 
 
@@ -17,5 +17,5 @@ def past_of(ranks, warming=False, **made):
 def check(detector, ranks, now, warming=False, **made):
     """What a detector says about a reading after these."""
     return detector.check(
-        reading(len(ranks), now, **made), past_of(ranks, **made), Moment("held_back", warming=warming)
+        reading(len(ranks), now, **made), past_of(ranks, **made), StepContext("first_batches", warming=warming)
     )

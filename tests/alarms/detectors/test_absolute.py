@@ -6,42 +6,42 @@ import pytest
 from readings import reading
 
 from rankwatch.alarms.detectors import (
-    Constant,
-    Converging,
+    Anisotropy,
+    CompleteCollapse,
     DeadDimensions,
-    FewDimensions,
-    Moment,
+    GrowingAnisotropy,
+    LowRank,
     NonFinite,
-    SharedVector,
+    StepContext,
 )
 from rankwatch.alarms.history import Series
 from rankwatch.readings.reading import key_of
 
-HERE = Moment("held_back")
+HERE = StepContext("first_batches")
 
 
 def check(detector, rank=60.0, **made):
     return detector.check(reading(0, rank, **made), Series(""), HERE)
 
 
-@pytest.mark.parametrize(("share", "grave"), [(0.01, False), (0.49, False), (0.5, True), (1.0, True)])
-def test_nan_in_most_rows_is_grave_in_a_few_a_warning(share, grave):
-    found = check(NonFinite(), math.nan if share == 1.0 else 60.0, non_finite_share=share)
-    assert found.grave is grave
+@pytest.mark.parametrize(("share", "can_be_critical"), [(0.01, False), (0.49, False), (0.5, True), (1.0, True)])
+def test_nan_in_most_rows_is_grave_in_a_few_a_warning(share, can_be_critical):
+    found = check(NonFinite(), math.nan if share == 1.0 else 60.0, non_finite_fraction=share)
+    assert found.can_be_critical is can_be_critical
     assert found.ratio == pytest.approx(1.0 - share)
     assert check(NonFinite()) is None
 
 
 def test_rounding_to_bfloat16_still_counts_as_constant():
-    assert check(Constant(), mean_share=1.0 - 5e-6) is not None
-    assert check(Constant(), mean_share=1.0 - 5e-5) is None
-    assert check(Constant(), level="utterance", mean_share=1.0 - 5e-6) is None
+    assert check(CompleteCollapse(), mean_energy_fraction=1.0 - 5e-6) is not None
+    assert check(CompleteCollapse(), mean_energy_fraction=1.0 - 5e-5) is None
+    assert check(CompleteCollapse(), level="utterance", mean_energy_fraction=1.0 - 5e-6) is None
 
 
 def test_a_shared_vector_is_one_of_frames():
-    assert check(SharedVector(), mean_share=0.9996) is not None
-    assert check(SharedVector(), mean_share=0.9994) is None
-    assert check(SharedVector(), level="utterance", mean_share=0.9999) is None
+    assert check(Anisotropy(), mean_energy_fraction=0.9996) is not None
+    assert check(Anisotropy(), mean_energy_fraction=0.9994) is None
+    assert check(Anisotropy(), level="utterance", mean_energy_fraction=0.9999) is None
 
 
 @pytest.mark.parametrize(
@@ -51,34 +51,34 @@ def test_a_shared_vector_is_one_of_frames():
 def test_embeddings_that_converge_are_a_warning_where_a_high_share_is_not(before, now, found):
     past = Series("")
     for step in range(8):
-        past.add(reading(step, 60.0, mean_share=before), sound=True, warming=True)
-    found_now = Converging().check(reading(8, 60.0, mean_share=now), past, HERE)
+        past.add(reading(step, 60.0, mean_energy_fraction=before), sound=True, warming=True)
+    found_now = GrowingAnisotropy().check(reading(8, 60.0, mean_energy_fraction=now), past, HERE)
     assert (found_now is not None) == found
-    assert found_now is None or (not found_now.grave and f"{before:.2%} before" in found_now.evidence)
+    assert found_now is None or (not found_now.can_be_critical and f"{before:.2%} before" in found_now.evidence)
 
 
 def test_converging_ends_where_the_share_is_low_again_and_not_when_the_past_is_full_of_it():
-    past, here = Series(""), reading(80, 60.0, mean_share=0.98)
+    past, here = Series(""), reading(80, 60.0, mean_energy_fraction=0.98)
     for step in range(80):  # more than are kept
-        past.add(reading(step, 60.0, mean_share=0.5 if step < 8 else 0.98), sound=True)
-    assert Converging().check(here, past, HERE) is None
-    held = Moment("held_back", open={("converging", key_of(here))})
-    assert not Converging().check(here, past, held).grave
-    assert Converging().check(reading(80, 60.0, mean_share=0.96), past, held) is None
+        past.add(reading(step, 60.0, mean_energy_fraction=0.5 if step < 8 else 0.98), sound=True)
+    assert GrowingAnisotropy().check(here, past, HERE) is None
+    held = StepContext("first_batches", open={("growing_anisotropy", key_of(here))})
+    assert not GrowingAnisotropy().check(here, past, held).can_be_critical
+    assert GrowingAnisotropy().check(reading(80, 60.0, mean_energy_fraction=0.96), past, held) is None
 
 
 def test_converging_needs_a_past():
-    assert check(Converging(), mean_share=0.995) is None
+    assert check(GrowingAnisotropy(), mean_energy_fraction=0.995) is None
 
 
 def test_few_dimensions_are_judged_by_the_upper_end_and_not_in_a_codebook():
-    assert check(FewDimensions(), 2.4) is not None
-    assert check(FewDimensions(), 2.4, half_width=0.2) is None
-    assert check(FewDimensions(), 1.0, level="codebook") is None
+    assert check(LowRank(), 2.4) is not None
+    assert check(LowRank(), 2.4, half_width=0.2) is None
+    assert check(LowRank(), 1.0, level="codebook") is None
 
 
-@pytest.mark.parametrize(("share", "grave"), [(0.2, None), (0.3, False), (0.8, True)])
-def test_dead_dimensions_are_counted_at_frame_level(share, grave):
-    found = check(DeadDimensions(), dead_dimensions=share)
-    assert (found.grave if found else None) is grave
-    assert check(DeadDimensions(), level="utterance", dead_dimensions=share) is None
+@pytest.mark.parametrize(("share", "can_be_critical"), [(0.2, None), (0.3, False), (0.8, True)])
+def test_dead_dimensions_are_counted_at_frame_level(share, can_be_critical):
+    found = check(DeadDimensions(), dead_dimension_fraction=share)
+    assert (found.can_be_critical if found else None) is can_be_critical
+    assert check(DeadDimensions(), level="utterance", dead_dimension_fraction=share) is None

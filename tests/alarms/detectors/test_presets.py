@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from rankwatch.alarms.detectors import Constant, FewDimensions, NonFinite, SharedVector, default_detectors
+from rankwatch.alarms.detectors import Anisotropy, CompleteCollapse, LowRank, NonFinite, default_detectors
 from rankwatch.alarms.detectors.explanations import ADVICE
 
 
@@ -31,14 +31,17 @@ def test_high_speaks_where_default_does_and_default_where_low_does():
 
 
 def test_what_is_wrong_for_certain_is_told_by_all():
-    certain = (NonFinite, Constant, SharedVector, FewDimensions)
+    certain = (NonFinite, CompleteCollapse, Anisotropy, LowRank)
     sets = [[d for d in default_detectors(word) if isinstance(d, certain)] for word in ("low", "default", "high")]
     assert sets[0] == sets[1] == sets[2]
 
 
 def test_embeddings_converge_sooner_for_high():
     shares = [
-        d.mean_share for word in ("low", "default", "high") for d in default_detectors(word) if d.kind == "converging"
+        d.mean_energy_fraction
+        for word in ("low", "default", "high")
+        for d in default_detectors(word)
+        if d.kind == "growing_anisotropy"
     ]
     assert shares == sorted(shares, reverse=True)
 

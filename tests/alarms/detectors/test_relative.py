@@ -4,10 +4,17 @@ import pytest
 from curves import check, past_of
 from readings import reading
 
-from rankwatch.alarms.detectors import Falling, Moment, SlowSlide, Stalled, SuddenDrop, Unsteady
+from rankwatch.alarms.detectors import (
+    FrozenRepresentation,
+    RankDecline,
+    SlowRankDecline,
+    StepContext,
+    SuddenRankDrop,
+    UnstableRank,
+)
 from rankwatch.readings.reading import key_of
 
-FALLING = Falling(below=0.65, utterance_below=0.5, recovered=0.1)
+FALLING = RankDecline(below=0.65, utterance_below=0.5, recovered=0.1)
 
 
 @pytest.mark.parametrize(("rank", "found"), [(38.0, True), (40.0, False)])
@@ -22,8 +29,8 @@ def test_the_utterance_level_may_lose_more():
 
 
 def test_while_the_learning_rate_first_rises_only_the_start_counts():
-    assert check(Falling(), [60.0] * 10, 30.0, warming=True) is None
-    assert check(Falling(), [60.0] * 10, 20.0, warming=True) is not None
+    assert check(RankDecline(), [60.0] * 10, 30.0, warming=True) is None
+    assert check(RankDecline(), [60.0] * 10, 20.0, warming=True) is not None
 
 
 def test_readings_of_the_warm_up_are_no_reference():
@@ -36,50 +43,60 @@ def test_readings_of_the_warm_up_are_no_reference():
 
 def test_an_alarm_that_holds_ends_only_where_the_rank_has_clearly_come_back():
     now = reading(99, 42.0)
-    held = Moment("held_back", open={("dimensional", key_of(now))})
-    assert FALLING.check(now, past_of([60.0] * 10), Moment("held_back")) is None
+    held = StepContext("first_batches", open={("dimensional_collapse", key_of(now))})
+    assert FALLING.check(now, past_of([60.0] * 10), StepContext("first_batches")) is None
     assert FALLING.check(now, past_of([60.0] * 10), held) is not None
 
 
 def test_a_fall_is_supported_where_another_indicator_agrees_or_there_is_none():
-    alone = Falling().check(reading(99, 30.0), past_of([60.0] * 10), Moment("held_back"))
-    assert alone.supported
+    alone = RankDecline().check(reading(99, 30.0), past_of([60.0] * 10), StepContext("first_batches"))
+    assert alone.corroborated
     past = past_of([60.0] * 10, participation_ratio=20.0)
-    assert not Falling().check(reading(99, 30.0, participation_ratio=19.0), past, Moment("held_back")).supported
-    agreed = Falling().check(reading(99, 30.0, participation_ratio=9.0), past, Moment("held_back"))
-    assert agreed.supported
+    assert (
+        not RankDecline()
+        .check(reading(99, 30.0, participation_ratio=19.0), past, StepContext("first_batches"))
+        .corroborated
+    )
+    agreed = RankDecline().check(reading(99, 30.0, participation_ratio=9.0), past, StepContext("first_batches"))
+    assert agreed.corroborated
     assert "participation ratio has fallen too" in agreed.evidence
 
 
 def test_another_layer_of_the_same_set_agrees_and_one_of_the_training_pass_does_not():
     now = reading(99, 30.0, participation_ratio=19.0)
-    for source, supported in (("held_back", True), ("train", False)):
+    for source, corroborated in (("first_batches", True), ("train", False)):
         other = reading(99, 30.0, layer="layers.1", source=source)
         series = {key_of(other): past_of([60.0] * 10)}
-        moment = Moment("held_back", {key_of(now): now, key_of(other): other}, series)
-        found = Falling().check(now, past_of([60.0] * 10, participation_ratio=20.0), moment)
-        assert found.supported is supported
+        context = StepContext("first_batches", {key_of(now): now, key_of(other): other}, series)
+        found = RankDecline().check(now, past_of([60.0] * 10, participation_ratio=20.0), context)
+        assert found.corroborated is corroborated
 
 
-@pytest.mark.parametrize(("other", "supported"), [(30.0, True), (55.0, False)])
-def test_a_fall_from_the_start_is_borne_out_by_layers_that_fell_from_theirs(other, supported):
+@pytest.mark.parametrize(("other", "corroborated"), [(30.0, True), (55.0, False)])
+def test_a_fall_from_the_start_is_borne_out_by_layers_that_fell_from_theirs(other, corroborated):
     """Where a run collapses in its warm-up, what comes after it is no reference: all that has collapsed reads 1."""
-    now, beside = reading(99, 15.0), reading(99, other, layer="layers.1")
+    now, elsewhere = reading(99, 15.0), reading(99, other, layer="layers.1")
     pasts = [past_of([60.0] * 4 + [level] * 6, warming=True) for level in (15.0, other)]
-    series = dict(zip(map(key_of, (now, beside)), pasts, strict=True))
-    found = Falling().check(now, pasts[0], Moment("held_back", {key_of(r): r for r in (now, beside)}, series))
+    series = dict(zip(map(key_of, (now, elsewhere)), pasts, strict=True))
+    found = RankDecline().check(
+        now, pasts[0], StepContext("first_batches", {key_of(r): r for r in (now, elsewhere)}, series)
+    )
     assert "of its early readings' 60.0" in found.evidence
-    assert found.supported is supported
+    assert found.corroborated is corroborated
 
 
 def test_a_fall_from_the_start_to_nearly_nothing_speaks_for_itself_and_the_utterance_level_is_not_asked():
-    beside, mean = reading(99, 60.0, layer="layers.1"), reading(99, 20.0, level="utterance")
-    for rank, supported in ((15.0, False), (11.0, True)):
+    elsewhere, mean = reading(99, 60.0, layer="layers.1"), reading(99, 20.0, level="utterance")
+    for rank, corroborated in ((15.0, False), (11.0, True)):
         now = reading(99, rank)
         pasts = [past_of([60.0] * 6, warming=True) for _ in range(3)]
-        series = dict(zip(map(key_of, (now, beside, mean)), pasts, strict=True))
-        found = Falling().check(now, pasts[0], Moment("held_back", {key_of(r): r for r in (now, beside, mean)}, series))
-        assert found.supported is supported
+        series = dict(zip(map(key_of, (now, elsewhere, mean)), pasts, strict=True))
+        found = RankDecline().check(
+            now,
+            pasts[0],
+            StepContext("first_batches", {key_of(r): r for r in (now, elsewhere, mean)}, series),
+        )
+        assert found.corroborated is corroborated
 
 
 def test_before_there_is_a_reference_the_highest_that_was_held_counts():
@@ -98,30 +115,30 @@ def jumping(by, n=14):
 def test_a_rank_that_jumps_up_and_down_is_unsteady_and_a_steep_trend_is_not(by, n, found):
     """A second difference of log by to and fro is 2 log by: 0.117 and 0.078."""
     *before, now = jumping(by, n + 1)
-    assert (check(Unsteady(), before, now) is not None) is found
-    assert check(Unsteady(), before, now, warming=True) is None
-    assert check(Unsteady(), [60.0 * 0.8**i for i in range(14)], 60.0 * 0.8**14) is None
+    assert (check(UnstableRank(), before, now) is not None) is found
+    assert check(UnstableRank(), before, now, warming=True) is None
+    assert check(UnstableRank(), [60.0 * 0.8**i for i in range(14)], 60.0 * 0.8**14) is None
 
 
 @pytest.mark.parametrize(("rank", "found"), [(29.0, True), (31.0, False)])
 def test_a_sudden_drop_is_to_less_than_half_of_what_was_just_before(rank, found):
-    assert (check(SuddenDrop(), [60.0] * 10, rank) is not None) is found
-    assert check(SuddenDrop(), [60.0] * 4, rank) is None  # the dip after the start
-    assert check(SuddenDrop(), [60.0] * 10, rank, warming=True) is None
+    assert (check(SuddenRankDrop(), [60.0] * 10, rank) is not None) is found
+    assert check(SuddenRankDrop(), [60.0] * 4, rank) is None  # the dip after the start
+    assert check(SuddenRankDrop(), [60.0] * 10, rank, warming=True) is None
 
 
 def test_a_slow_slide_is_never_grave():
-    found = check(SlowSlide(), [60.0] * 30, 20.0)
-    assert not found.grave
-    assert check(SlowSlide(), [60.0] * 30, 25.0) is None
+    found = check(SlowRankDecline(), [60.0] * 30, 20.0)
+    assert not found.can_be_critical
+    assert check(SlowRankDecline(), [60.0] * 30, 25.0) is None
 
 
 def test_a_fall_of_the_training_pass_alone_is_one_of_the_data():
     now = reading(99, 20.0, source="train")
     for inside, found in ((60.0, False), (20.0, True)):
         probe = reading(99, inside)
-        moment = Moment("held_back", {key_of(probe): probe}, {key_of(probe): past_of([60.0] * 10)})
-        assert (Falling().check(now, past_of([60.0] * 10), moment) is not None) is found
+        context = StepContext("first_batches", {key_of(probe): probe}, {key_of(probe): past_of([60.0] * 10)})
+        assert (RankDecline().check(now, past_of([60.0] * 10), context) is not None) is found
 
 
 @pytest.mark.parametrize(
@@ -130,11 +147,16 @@ def test_a_fall_of_the_training_pass_alone_is_one_of_the_data():
 def test_a_standstill_is_one_of_all_layers_at_a_high_learning_rate(other, rate, found):
     now = {name: reading(99, 60.0, layer=name) for name in ("a", "b")}
     series = {key_of(now["a"]): past_of([60.0] * 9), key_of(now["b"]): past_of([60.0 * (1 + other)] * 9)}
-    moment = Moment("held_back", {key_of(r): r for r in now.values()}, series, rate=rate)
-    assert (Stalled().check(now["a"], series[key_of(now["a"])], moment) is not None) is found
+    context = StepContext("first_batches", {key_of(r): r for r in now.values()}, series, rate=rate)
+    assert (FrozenRepresentation().check(now["a"], series[key_of(now["a"])], context) is not None) is found
 
 
 def test_a_few_equal_readings_are_no_standstill():
     now = reading(99, 60.0)
     past = past_of([60.0] * 6)
-    assert Stalled().check(now, past, Moment("held_back", {key_of(now): now}, {key_of(now): past}, rate=1.0)) is None
+    assert (
+        FrozenRepresentation().check(
+            now, past, StepContext("first_batches", {key_of(now): now}, {key_of(now): past}, rate=1.0)
+        )
+        is None
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from record import History
 
-from rankwatch.alarms.alarm_tracker import Judge
+from rankwatch.alarms.alarm_tracker import AlarmTracker
 from rankwatch.alarms.detectors import Detector
 from rankwatch.alarms.history import History as Past
 from rankwatch.readings.alarm import Alarm
@@ -41,13 +41,13 @@ class Found:
 
 def ours(history: History, detectors: Sequence[Detector] | None = None) -> Found:
     """Judge all readings in order, as a run does."""
-    judge, past = Judge("held_back", detectors), Past()
+    judge, past = AlarmTracker("first_batches", detectors), Past()
     raised: list[Alarm] = []
     healthy = []
     for step, readings in history.readings.by_step.items():
         verdict = judge.judge([*readings, *codebook(history, step)], past, rate_at(history, step))
         raised += verdict.raised
-        if verdict.level < 2 and not any(key[:2] == ("held_back", "frame") for key in verdict.unsound):
+        if verdict.level < 2 and not any(key[:2] == ("first_batches", "frame") for key in verdict.unsound):
             healthy.append(step)
     told = {severity: tuple(a.step for a in raised if a.severity == severity) for severity in ("critical", "warning")}
     return Found(told["critical"], told["warning"], tuple(raised), tuple(healthy))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -21,15 +22,17 @@ from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 
 METRICS = (
-    "mean_share",
+    "mean_energy_fraction",
     "std_normalised",
-    "dead_dimensions",
-    "within_utterance_share",
-    "first_direction_share",
-    "non_finite_share",
+    "dead_dimension_fraction",
+    "within_utterance_variance_fraction",
+    "top1_explained_variance",
+    "non_finite_fraction",
     "participation_ratio",
-    "coverage",
+    "active_code_fraction",
 )
+_RENAMED = {"held_back": "first_batches", "probe_set": "eval_set"}
+"""Sources and fields of protocols as most of the histories name them, and as they are called now."""
 _COLUMNS = ("effective_rank", "effective_rank_low", "effective_rank_high", *METRICS)
 
 
@@ -91,13 +94,23 @@ def read(path: Path) -> History:
     """What `write` wrote."""
     with gzip.open(path, "rt") as file:
         head, kinds, *lines = [json.loads(line) for line in file]
-    protocols = {protocol.id: protocol for protocol in (Protocol(**entry) for entry in kinds["protocols"])}
-    curves = [tuple(key) for key in kinds["curves"]]
+    protocols = {_id_when_written(entry): _protocol(entry) for entry in kinds["protocols"]}
+    curves = [(_RENAMED.get(source, source), level, layer) for source, level, layer in kinds["curves"]]
     readings = Readings()
     for line in lines[:-2]:
         step = line["reading"]
         readings.by_step[step] = [_reading(step, curves, protocols, row) for row in line["rows"]]
     return History(Run(**head["run"]), readings, lines[-2]["facts"], lines[-1]["probes"])
+
+
+def _id_when_written(entry: dict[str, Any]) -> str:
+    """Rows name their protocol by the id that it had, under the names of its fields at that time."""
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _protocol(entry: dict[str, Any]) -> Protocol:
+    fields = {_RENAMED.get(name, name): value for name, value in entry.items()}
+    return Protocol(**{**fields, "source": _RENAMED.get(fields["source"], fields["source"])})
 
 
 def _reading(step: int, curves: list[Any], protocols: dict[str, Protocol], row: list[Any]) -> Reading:

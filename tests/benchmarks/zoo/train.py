@@ -46,7 +46,7 @@ def train(run: Run, data: Path, out: Path) -> None:
         folder,
         precision=run.precision,
         autocast=lambda: torch.autocast("cpu", torch.bfloat16, enabled=half),
-        probe_sets={"held_back": "auto", "music": str(data / "ood_music_cc0")},
+        eval_sets={"first_batches": "auto", "music": str(data / "ood_music_cc0")},
         watch_train=True,
         every_n_steps=EVERY,
         n_utterances=UTTERANCES,

@@ -1,4 +1,4 @@
-"""A probe set is run equally often everywhere, and asks the other processes equally often."""
+"""An evaluation set is run equally often everywhere, and asks the other processes equally often."""
 
 import contextlib
 
@@ -6,13 +6,13 @@ import pytest
 import torch
 from toys import Encoder
 
-from rankwatch.extraction.eval_sets.eval_pass import Probing
-from rankwatch.extraction.eval_sets.eval_runner import Runner
-from rankwatch.extraction.eval_sets.eval_set import ProbeSet, audio_probe_set
+from rankwatch.extraction.eval_sets.eval_pass import EvalPass
+from rankwatch.extraction.eval_sets.eval_runner import EvalRunner
+from rankwatch.extraction.eval_sets.eval_set import EvalSet, audio_eval_set
 from rankwatch.extraction.model.layers import find_layers
-from rankwatch.extraction.rows.row_buffer import Window
-from rankwatch.extraction.rows.row_extraction import Observer
-from rankwatch.runtime.diagnostics import Complaints
+from rankwatch.extraction.rows.row_buffer import RowBuffer
+from rankwatch.extraction.rows.row_extraction import RowExtractor
+from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.stopwatch import Stopwatch
 
 WAVES = torch.randn(4, 900, generator=torch.Generator().manual_seed(0))
@@ -40,15 +40,15 @@ def fill(batches, model=None, passes=None):
         asked.append(value)
         return [value, passes or value]
 
-    observer = Observer(layers, model, levels=["frame"], per_utterance=4)
-    probing = Probing(
-        model, layers, observer, Complaints("test", strict=True), numbers, contextlib.nullcontext, Stopwatch()
+    row_extractor = RowExtractor(layers, model, levels=["frame"], per_utterance=4)
+    eval_pass = EvalPass(
+        model, layers, row_extractor, Diagnostics("test", strict=True), numbers, contextlib.nullcontext, Stopwatch()
     )
-    probing.runner = Runner(model, None, lambda module, batch: module(*batch))
-    probe_set = audio_probe_set("set", batches) if batches else ProbeSet("set")
-    windows = [Window("set", ("frame",)) for _ in range(2)]
+    eval_pass.runner = EvalRunner(model, None, lambda module, batch: module(*batch))
+    eval_set = audio_eval_set("set", batches) if batches else EvalSet("set")
+    windows = [RowBuffer("set", ("frame",)) for _ in range(2)]
     for window in windows:
-        probing.fill(window, probe_set)
+        eval_pass.fill(window, eval_set)
     return asked, len(made), windows
 
 

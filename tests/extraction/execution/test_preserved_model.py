@@ -10,9 +10,9 @@ from torch import nn
 
 from rankwatch.extraction.execution.preserved_model import (
     ChangedParameters,
-    same_parameters,
-    same_random_state,
-    undisturbed,
+    preserved_model,
+    preserved_random_state,
+    unchanged_parameters,
 )
 
 
@@ -40,7 +40,7 @@ def test_random_state_is_restored_after_an_exception_too():
         state = torch.get_rng_state(), np.random.get_state(), random.getstate()
         expected = _draws()
         torch.set_rng_state(state[0]), np.random.set_state(state[1]), random.setstate(state[2])
-        with pytest.raises(KeyError), same_random_state():
+        with pytest.raises(KeyError), preserved_random_state():
             raise KeyError(_draws())
         assert _draws() == expected
 
@@ -59,7 +59,7 @@ class Replacing(nn.Module):
 def test_a_replaced_buffer_is_put_back():
     model = Replacing()
     original = model.seen
-    with undisturbed(model):
+    with preserved_model(model):
         model()
     assert model.seen is original
     assert model.seen.item() == 0
@@ -84,7 +84,7 @@ def test_a_table_that_grows_inside_still_fits_afterwards():
     model = Growing()
     model(torch.zeros(3))
     model.masked, model.cache = True, None
-    with undisturbed(model):
+    with preserved_model(model):
         model(torch.zeros(9))
     assert (model.longest, len(model.table), model.masked, model.cache) == (3, 3, True, None)
     assert len(model(torch.zeros(6))) == 6
@@ -92,14 +92,14 @@ def test_a_table_that_grows_inside_still_fits_afterwards():
 
 def test_what_is_drawn_inside_is_the_same_each_time_if_seeded():
     model = Counting()
-    with undisturbed(model, seed=3):
+    with preserved_model(model, seed=3):
         first = _draws()
     torch.rand(5), np.random.rand(5), random.random()
     state = torch.get_rng_state()
-    with undisturbed(model, seed=3):
+    with preserved_model(model, seed=3):
         assert _draws() == first
     assert torch.equal(torch.get_rng_state(), state)
-    with undisturbed(model, seed=4):
+    with preserved_model(model, seed=4):
         assert _draws() != first
 
 
@@ -107,7 +107,7 @@ def test_modes_and_buffers_are_restored_and_eval_mode_holds_inside():
     model = Counting()
     model.norm.eval()  # frozen by its owner
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with undisturbed(model):
+    with preserved_model(model):
         assert not any(module.training for module in model.modules())
         out = model(torch.randn(4, 3))
         assert not out.requires_grad
@@ -142,7 +142,7 @@ def test_what_is_cached_under_a_size_comes_back_with_it():
     model(torch.zeros(3))
     expected = model(torch.zeros(3))
     del model.added
-    with undisturbed(model):
+    with preserved_model(model):
         model(torch.zeros(9))
         model(torch.zeros(4))
     assert (model.size, len(model.table), len(model.cache["table"]), len(model.late)) == (3, 3, 3, 3)
@@ -154,7 +154,7 @@ def test_what_is_cached_under_a_size_comes_back_with_it():
 
 def test_nothing_at_all_was_cached_before():
     model = Remembering()
-    with undisturbed(model):
+    with preserved_model(model):
         model(torch.zeros(9))
     assert (model.size, model.table, model.cache, model.queue, model.late) == (0, None, {}, [], None)
     model(torch.zeros(4))
@@ -177,7 +177,7 @@ def test_a_models_own_generators_go_on_as_if_nothing_had_been():
     drawn = []
     for _ in range(3):
         assert model() == twin()
-        with undisturbed(model, seed=3):
+        with preserved_model(model, seed=3):
             drawn.append(model())
     assert drawn[0] == drawn[1] == drawn[2]
 
@@ -189,7 +189,7 @@ def test_rotary_positions_of_hugging_face_survive():
     changes = {"position_embeddings_type": "rotary", "layerdrop": 0.0}
     model = hugging_face("Wav2Vec2ConformerConfig", "Wav2Vec2ConformerModel", **changes)
     model(torch.randn(2, 800))
-    with undisturbed(model, seed=0):
+    with preserved_model(model, seed=0):
         model(torch.randn(2, 1600))
     model.train()
     model(torch.randn(2, 800)).last_hidden_state.sum().backward()
@@ -197,7 +197,7 @@ def test_rotary_positions_of_hugging_face_survive():
 
 def test_modules_on_the_meta_device_can_be_left_alone():
     model = Counting().to("meta")
-    with undisturbed(model):
+    with preserved_model(model):
         pass
     assert model.training
 
@@ -232,20 +232,20 @@ def test_what_a_modules_helpers_keep_comes_back_too():
     model, twin = Helped(), Helped()
     for _ in range(3):
         assert model() == twin()
-        with undisturbed(model, seed=3):
+        with preserved_model(model, seed=3):
             model(), model()
     assert model.helper.stats["m"]["sum"].tolist() == twin.helper.stats["m"]["sum"].tolist()
 
 
 def test_the_same_table_in_many_blocks_is_copied_once():
-    from rankwatch.extraction.execution.model_snapshot import Kept
+    from rankwatch.extraction.execution.model_snapshot import ModelSnapshot
 
     table = torch.zeros(1000)
     model = nn.ModuleList([Helped() for _ in range(24)])
-    alone = len(Kept(model)._restores)
+    alone = len(ModelSnapshot(model)._restores)
     for block in model:
         block.table = table
-    assert len(Kept(model)._restores) == alone + 1
+    assert len(ModelSnapshot(model)._restores) == alone + 1
 
 
 @pytest.mark.parametrize("odd", ["sparse", "nested", "inference_nan", "resized", "script", "meta"])
@@ -263,7 +263,7 @@ def test_modes_come_back_whatever_else_cannot_be_compared(odd):
         "meta": lambda: torch.zeros(3, device="meta"),
     }
     model.odd = made[odd]()
-    with undisturbed(model):
+    with preserved_model(model):
         if odd == "resized":
             model.odd.resize_(7).fill_(1.0)
     assert all(module.training for module in model.modules())
@@ -275,7 +275,7 @@ def test_modes_come_back_though_something_fails():
     model = Helped()
     model.helper.stats["bad"] = Unforgiving()
     model.tail = nn.Dropout(0.5)
-    with pytest.raises(RuntimeError, match="no"), undisturbed(model):
+    with pytest.raises(RuntimeError, match="no"), preserved_model(model):
         model.helper.stats["bad"].append(1)
     assert all(module.training for module in model.modules())
     assert "bad" in model.helper.stats
@@ -301,7 +301,7 @@ class Lazy(nn.Module):
 
 def test_parts_that_are_built_inside_are_built_anew():
     model = Lazy()
-    with undisturbed(model):
+    with preserved_model(model):
         model(torch.zeros(3, 4))
     assert model.proj is None
     assert not list(model.parameters())
@@ -312,18 +312,18 @@ def test_parameters_that_a_pass_writes_into_are_put_back_and_named():
     before = model.weight.detach().clone()
     with (
         pytest.raises(ChangedParameters, match=r"changes parameters \(weight, 1 in all\).*probe_forward"),
-        same_parameters(model),
+        unchanged_parameters(model),
     ):
         model.weight.data.mul_(0.5)
     assert torch.equal(model.weight, before)
     model.bias.data.fill_(float("nan"))
-    with same_parameters(model):
+    with unchanged_parameters(model):
         pass
 
 
 def test_what_other_threads_may_write_into_is_let_be():
     model = Helped()
     model.queue = queue.Queue()
-    with undisturbed(model):
+    with preserved_model(model):
         model.queue.put(3)
     assert model.queue.get_nowait() == 3

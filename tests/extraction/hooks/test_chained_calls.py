@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch.extraction.hooks.call_recorder import CallRecorder
-from rankwatch.extraction.hooks.chained_calls import Relay, RelayRecorder, Several
+from rankwatch.extraction.hooks.chained_calls import ChainedCallRecorder, ChainedCalls, ParallelCalls
 from rankwatch.extraction.hooks.replayable_calls import front_end_and_blocks
 from rankwatch.extraction.inputs.call_arguments import by_name
 from rankwatch.extraction.model.layers import find_layers
@@ -45,7 +45,7 @@ def _record(model: Model, call: Any) -> CallRecorder:
     layers = find_layers(model)
     pair = front_end_and_blocks(model, layers)
     assert pair is not None
-    recorder = CallRecorder([("", model)], relay=RelayRecorder(*pair))
+    recorder = CallRecorder([("", model)], relay=ChainedCallRecorder(*pair))
     recorder.install()
     recorder.arm()
     call(model)
@@ -67,7 +67,7 @@ def test_both_calls_become_one_that_follows_the_weights() -> None:
     assert held is not None
     path, relay = recorder.backbone  # type: ignore[misc]
     assert path == "front and then of blocks"
-    assert isinstance(relay, Relay)
+    assert isinstance(relay, ChainedCalls)
     assert held.args == ()
     assert set(held.kwargs["front_end"]) == {"audio", "lengths"}
     assert held.kwargs["blocks"] == {"scale": 2.0}  # states and frames come out of the front end
@@ -131,6 +131,6 @@ def test_several_are_called_each_with_its_own() -> None:
     front, blocks = Front(), Blocks()
     front.register_forward_hook(lambda *_: seen.append("front"))
     blocks.register_forward_hook(lambda *_: seen.append("blocks"))
-    both = Several({"student": ("a", front), "teacher": ("b", blocks)})
+    both = ParallelCalls({"student": ("a", front), "teacher": ("b", blocks)})
     both(student={"audio": AUDIO}, teacher={"x": torch.randn(2, 5, 8)})
     assert seen == ["front", "blocks"]

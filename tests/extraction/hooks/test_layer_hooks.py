@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rankwatch.extraction.hooks.layer_hooks import Taps
+from rankwatch.extraction.hooks.layer_hooks import LayerHooks
 from rankwatch.extraction.model.layers import WatchedLayer
 
 
@@ -38,25 +38,25 @@ X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize("grad", [True, False])
 def test_an_output_that_is_written_into_is_missing_once_and_then_copied(model: Model, grad: bool) -> None:
     written: set[str] = set()
-    with torch.set_grad_enabled(grad), Taps(layers(model), written=written) as taps:
+    with torch.set_grad_enabled(grad), LayerHooks(layers(model), written=written) as layer_hooks:
         model(X)
-        assert set(taps.take()) == {"second"}
+        assert set(layer_hooks.take()) == {"second"}
         assert written == {"first"}
         model(X)
-        outputs = taps.take()
+        outputs = layer_hooks.take()
         assert torch.equal(outputs["first"], model.first(X))
         assert not outputs["first"].requires_grad
 
 
 def test_the_first_firing_counts_and_hooks_are_gone_afterwards(model: Model) -> None:
-    with Taps(layers(model), written={"first"}) as taps:
+    with LayerHooks(layers(model), written={"first"}) as layer_hooks:
         model(X)
-        outputs = taps.take()
+        outputs = layer_hooks.take()
     assert torch.equal(outputs["second"], model.second(model.first(X) + 100))
     assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_nothing_is_kept_where_it_is_not_active(model: Model) -> None:
-    with Taps(layers(model), active=lambda: False) as taps:
+    with LayerHooks(layers(model), active=lambda: False) as layer_hooks:
         model(X)
-        assert taps.take() == {}
+        assert layer_hooks.take() == {}

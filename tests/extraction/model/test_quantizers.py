@@ -5,7 +5,7 @@ import torch
 from quantizer_toys import PairQuantizer, Perplexing, PerplexingQuantizer, RandomQuantizer, hooks, wav2vec2
 from torch import nn
 
-from rankwatch.extraction.hooks.code_hooks import CodeTaps
+from rankwatch.extraction.hooks.code_hooks import CodeHooks
 from rankwatch.extraction.model.quantizers import MOST, find_quantizers
 
 
@@ -18,11 +18,11 @@ class QuantizerLoss(nn.Module):
 
 def heard(module, *args, **kwargs):
     """What one call of the only quantizer of a model lets on."""
-    taps = CodeTaps(find_quantizers(nn.ModuleDict({"it": module})))
-    taps.listen()
+    layer_hooks = CodeHooks(find_quantizers(nn.ModuleDict({"it": module})))
+    layer_hooks.listen()
     module(*args, **kwargs)
-    taps.stop()
-    draws, utterances, failures = taps.take()
+    layer_hooks.stop()
+    draws, utterances, failures = layer_hooks.take()
     assert not failures
     return draws.get("it", []), utterances
 
@@ -55,20 +55,20 @@ def test_what_fails_is_kept_for_later_and_the_forward_pass_goes_on(monkeypatch):
 
     monkeypatch.setattr("rankwatch.extraction.hooks.code_hooks._integers", explode)
     quantizer = RandomQuantizer()
-    taps = CodeTaps(find_quantizers(nn.ModuleDict({"it": quantizer})))
-    taps.listen()
+    layer_hooks = CodeHooks(find_quantizers(nn.ModuleDict({"it": quantizer})))
+    layer_hooks.listen()
     assert quantizer(torch.randn(2, 3, 8)).shape == (2, 3)
-    assert str(taps.take()[2]["it"]) == "made up"
+    assert str(layer_hooks.take()[2]["it"]) == "made up"
 
 
 def test_hooks_are_there_only_while_they_listen():
     model = nn.ModuleDict({"it": RandomQuantizer()})
-    taps = CodeTaps(find_quantizers(model))
+    layer_hooks = CodeHooks(find_quantizers(model))
     assert hooks(model) == []
-    taps.listen()
-    taps.listen()  # a step that broke off did not stop them
+    layer_hooks.listen()
+    layer_hooks.listen()  # a step that broke off did not stop them
     assert [len(module._forward_hooks) for module in hooks(model)] == [1]
-    taps.stop()
+    layer_hooks.stop()
     assert hooks(model) == []
 
 

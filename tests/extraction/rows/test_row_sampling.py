@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, mix64
-from rankwatch.extraction.rows.row_sampling import draw_frames, draw_rows
+from rankwatch.extraction.rows.row_sampling import sample_frames, sample_rows
 
 
 def _batch(lengths, width=5, seed=0, longest=None, filler=0.0):
@@ -49,7 +49,7 @@ def test_key_sees_a_shift_in_time():
 @settings(max_examples=50, deadline=None)
 def test_positions_are_valid_distinct_and_as_many_as_asked(lengths, count, seed):
     keys = torch.arange(len(lengths)) * 7919
-    drawn = draw_frames(torch.tensor(lengths), keys, count, seed)
+    drawn = sample_frames(torch.tensor(lengths), keys, count, seed)
     for valid, positions in zip(lengths, drawn, strict=True):
         assert len(positions) == min(count, valid)
         assert len(set(positions.tolist())) == len(positions)
@@ -58,7 +58,7 @@ def test_positions_are_valid_distinct_and_as_many_as_asked(lengths, count, seed)
 
 def test_every_frame_is_drawn_equally_often():
     frames, keys = torch.full((4000,), 10), torch.arange(4000) * 104729
-    counts = torch.bincount(torch.cat(draw_frames(frames, keys, 3)), minlength=10).float()
+    counts = torch.bincount(torch.cat(sample_frames(frames, keys, 3)), minlength=10).float()
     expected = 4000 * 3 / 10
     assert ((counts - expected).abs() < 5 * expected**0.5).all()  # five standard deviations
 
@@ -72,7 +72,7 @@ def test_rows_do_not_change_under_padding_order_or_batching(filler):
         hidden, frames = _batch(lengths, longest=longest, filler=filler)
         parts = []
         for chunk in torch.tensor(order).split(split):
-            parts.append(draw_rows(hidden[chunk], frames[chunk], keys[chunk], per_utterance=4))
+            parts.append(sample_rows(hidden[chunk], frames[chunk], keys[chunk], per_utterance=4))
         by_key = {}
         for part in parts:
             for key in part.utterance_keys.tolist():
@@ -92,7 +92,7 @@ def test_rows_do_not_change_under_padding_order_or_batching(filler):
 
 def test_mean_is_over_valid_frames_and_short_utterances_are_used_whole():
     hidden, frames = _batch([2, 9, 0])
-    drawn = draw_rows(hidden, frames, torch.tensor([1, 2, 3]), per_utterance=4)
+    drawn = sample_rows(hidden, frames, torch.tensor([1, 2, 3]), per_utterance=4)
     assert drawn.dropped == 1
     assert drawn.frame_keys.tolist() == [1, 1, 2, 2, 2, 2]
     torch.testing.assert_close(drawn.utterance_rows[1], hidden[1, :9].mean(0))
@@ -101,7 +101,7 @@ def test_mean_is_over_valid_frames_and_short_utterances_are_used_whole():
 
 def test_only_wanted_levels_are_drawn():
     hidden, frames = _batch([5, 6])
-    drawn = draw_rows(hidden, frames, torch.tensor([1, 2]), per_utterance=4, levels=("utterance",))
+    drawn = sample_rows(hidden, frames, torch.tensor([1, 2]), per_utterance=4, levels=("utterance",))
     assert len(drawn.frame_rows) == 0
     assert drawn.utterance_rows.shape == (2, 5)
 
@@ -110,23 +110,23 @@ def test_only_wanted_levels_are_drawn():
 def test_a_mean_says_how_much_rounding_is_left_in_it(dtype):
     exact = 0.2 + torch.randn(3, 400, 2000, generator=torch.Generator().manual_seed(0))
     frames, keys = torch.tensor([400, 50, 4]), torch.tensor([1, 2, 3])
-    drawn = draw_rows(exact.to(dtype), frames, keys, per_utterance=4)
+    drawn = sample_rows(exact.to(dtype), frames, keys, per_utterance=4)
     for i, count in enumerate(frames.tolist()):
         mean = exact[i, :count].double().mean(dim=0)
         error = (drawn.utterance_rows[i].double() - mean).square().mean()
         # Means of so few frames still show the float32 rounding of the row itself.
         own = (mean * 2.0**-24).square().mean() / 3.0
         assert float(drawn.utterance_rounding[i]) == pytest.approx(2000 * float(error - own), rel=0.1)
-    frame = exact[0][draw_frames(frames, keys, 4)[0]]
+    frame = exact[0][sample_frames(frames, keys, 4)[0]]
     error = (drawn.frame_rows[:4].double() - frame.double()).square().sum(dim=1)
     torch.testing.assert_close(drawn.frame_rounding[:4].double(), error, rtol=0.2, atol=0.0)
-    assert draw_rows(exact, frames, keys, per_utterance=4).utterance_rounding.tolist() == [0.0, 0.0, 0.0]
+    assert sample_rows(exact, frames, keys, per_utterance=4).utterance_rounding.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_activations_that_were_widened_are_still_known_as_rounded():
     hidden = torch.randn(4, 50, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
     frames, keys = torch.tensor([50, 40, 30, 20]), torch.arange(4)
-    narrow, wide = (draw_rows(x, frames, keys, per_utterance=5) for x in (hidden, hidden.float()))
+    narrow, wide = (sample_rows(x, frames, keys, per_utterance=5) for x in (hidden, hidden.float()))
     assert torch.equal(narrow.frame_rounding, wide.frame_rounding)
     assert torch.equal(narrow.utterance_rounding, wide.utterance_rounding)
     assert (narrow.frame_rounding > 0).all()

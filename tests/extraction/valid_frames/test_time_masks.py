@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rankwatch.extraction.rows.row_sampling import draw_frames, draw_rows
+from rankwatch.extraction.rows.row_sampling import sample_frames, sample_rows
 from rankwatch.extraction.valid_frames.time_masks import mask_of, time_masks
 
 MASK = torch.tensor([[0, 1, 1, 0, 1, 0], [1, 0, 0, 1, 1, 0]])
@@ -67,24 +67,24 @@ def test_of_several_that_differ_none_is_taken() -> None:
 def test_only_frames_that_count_are_drawn_and_averaged() -> None:
     hidden = torch.arange(12.0).reshape(2, 6, 1)
     keys, frames, among = torch.tensor([5, 6]), torch.tensor([6, 4]), MASK == 0
-    assert [p.tolist() for p in draw_frames(frames, keys, 9, among=among)] == [[0, 3, 5], [1, 2]]
-    drawn = draw_rows(hidden, frames, keys, per_utterance=9, among=among)
+    assert [p.tolist() for p in sample_frames(frames, keys, 9, among=among)] == [[0, 3, 5], [1, 2]]
+    drawn = sample_rows(hidden, frames, keys, per_utterance=9, among=among)
     assert drawn.frame_rows.flatten().tolist() == [0, 3, 5, 7, 8]
     assert drawn.utterance_rows.flatten().tolist() == pytest.approx([8 / 3, 7.5])
-    under = draw_rows(hidden, frames, keys, per_utterance=9, among=~among)
+    under = sample_rows(hidden, frames, keys, per_utterance=9, among=~among)
     assert under.frame_rows.flatten().tolist() == [1, 2, 4, 6, 9]
 
 
 def test_an_utterance_of_which_nothing_counts_gives_no_row_and_is_not_too_short() -> None:
     among = torch.tensor([[False] * 6, [True] * 6])
-    drawn = draw_rows(torch.rand(2, 6, 3), torch.tensor([6, 6]), torch.tensor([1, 2]), per_utterance=2, among=among)
+    drawn = sample_rows(torch.rand(2, 6, 3), torch.tensor([6, 6]), torch.tensor([1, 2]), per_utterance=2, among=among)
     assert (len(drawn.frame_rows), len(drawn.utterance_rows), drawn.dropped) == (2, 1, 0)
     assert drawn.utterance_keys.tolist() == [2]
 
 
 def test_every_frame_that_counts_is_the_same_as_no_mask() -> None:
     hidden, frames, keys = torch.rand(2, 6, 3), torch.tensor([6, 4]), torch.tensor([5, 6])
-    plain = draw_rows(hidden, frames, keys, per_utterance=3)
-    masked = draw_rows(hidden, frames, keys, per_utterance=3, among=torch.ones(2, 6, dtype=torch.bool))
+    plain = sample_rows(hidden, frames, keys, per_utterance=3)
+    masked = sample_rows(hidden, frames, keys, per_utterance=3, among=torch.ones(2, 6, dtype=torch.bool))
     assert torch.equal(plain.frame_rows, masked.frame_rows)
     assert torch.equal(plain.utterance_rows, masked.utterance_rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.numerics import Sample, analyse, effective_rank, estimate_rank, indicators, rankme
+from rankwatch.numerics import Sample, collapse_indicators, effective_rank, estimate_from_sample, estimate_rank, rankme
 
 D = 256
 RANKS = np.arange(1.0, D + 1)
@@ -74,13 +74,13 @@ DEGENERATE = {
 def test_degenerate_rows_have_a_defined_answer(name: str) -> None:
     x, value, status = DEGENERATE[name]
     sample = Sample.from_rows(x)
-    estimate = analyse(sample)
+    estimate = estimate_from_sample(sample)
     assert estimate.value == pytest.approx(value, abs=1e-3, nan_ok=True)
     assert estimate.status == status
     assert (estimate.low is None) == (status != "ok")
     grouped = Sample.from_rows(x, torch.arange(x.shape[0]) // 2)
-    assert analyse(grouped).value == pytest.approx(value, abs=1e-3, nan_ok=True)
-    assert len(indicators(grouped, analyse(grouped))) == 8
+    assert estimate_from_sample(grouped).value == pytest.approx(value, abs=1e-3, nan_ok=True)
+    assert len(collapse_indicators(grouped, estimate_from_sample(grouped))) == 8
 
 
 def test_utterances_may_be_named_by_anything() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.extraction.rows.row_sampling import draw_rows
+from rankwatch.extraction.rows.row_sampling import sample_rows
 from rankwatch.numerics import effective_rank, estimate_rank
 from rankwatch.numerics.rank import sample_estimate as analysis
 from rankwatch.numerics.rank.spectrum_correction import NoFit
@@ -133,9 +133,11 @@ def test_a_fit_that_fails_has_a_status_and_no_number(monkeypatch: pytest.MonkeyP
 def test_rounding_of_means_that_nearly_vanish_stays_their_own() -> None:
     hidden = torch.randn(64, 4, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
     hidden[0, 2:] = -hidden[0, :2]
-    drawn = draw_rows(hidden, torch.full((64,), 4), torch.arange(64), per_utterance=2)
+    drawn = sample_rows(hidden, torch.full((64,), 4), torch.arange(64), per_utterance=2)
     sample = analysis.Sample.from_rows(drawn.utterance_rows, rounding=drawn.utterance_rounding)
-    assert analysis.analyse(sample).value == pytest.approx(estimate_rank(drawn.utterance_rows).value, rel=1e-3)
+    assert analysis.estimate_from_sample(sample).value == pytest.approx(
+        estimate_rank(drawn.utterance_rows).value, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1e20, -1.0])
@@ -211,10 +213,10 @@ def test_another_default_device_changes_nothing() -> None:
     x, groups = torch.from_numpy(_rows(200, 256)), torch.arange(200) // 4
     x[40:60] = 0.0  # repetitions are looked for
     sample = analysis.Sample.from_rows(x, groups)
-    wanted = analysis.analyse(sample).value
+    wanted = analysis.estimate_from_sample(sample).value
     with torch.device("meta"):
-        assert analysis.analyse(sample).value == wanted
-        assert analysis.analyse(analysis.Sample.from_rows(x, groups)).value == wanted
+        assert analysis.estimate_from_sample(sample).value == wanted
+        assert analysis.estimate_from_sample(analysis.Sample.from_rows(x, groups)).value == wanted
         assert projection_matrix(256, 31, 4).device.type == "cpu"
 
 

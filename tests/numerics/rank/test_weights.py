@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rankwatch.numerics import Sample, analyse, effective_rank, estimate_rank
+from rankwatch.numerics import Sample, effective_rank, estimate_from_sample, estimate_rank
 
 D = 192
 FIRST, SECOND = np.arange(1.0, D + 1) ** -1.0, np.roll(np.arange(1.0, D + 1) ** -0.6, 60)
@@ -74,7 +74,7 @@ def test_with_batches_as_groups_the_interval_is_by_batch() -> None:
         z[:, :, :6] *= np.exp(0.4 * rng.standard_normal((40, 1, 1)))
         x, batch = z.reshape(-1, 64), np.repeat(np.arange(40), 128)
         for name, groups in (("utterance", np.arange(len(x)) // 8), ("batch", batch)):
-            estimate = analyse(Sample.from_rows(x, groups))
+            estimate = estimate_from_sample(Sample.from_rows(x, groups))
             spread[name].append(np.log((estimate.high or 0.0) / (estimate.low or 1.0)))
             if name == "batch":
                 spread["value"].append(np.log(estimate.value))

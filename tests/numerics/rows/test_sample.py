@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch.numerics import Sample, analyse, indicators
+from rankwatch.numerics import Sample, collapse_indicators, estimate_from_sample
 
 
 def _rows(n: int = 60, d: int = 24, seed: int = 0) -> torch.Tensor:
@@ -29,8 +29,10 @@ def test_rows_in_any_order_are_one_sample(projection: int | None, grouped: bool)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
     other = Sample.from_rows(x[order], keys[order] if grouped else None, projection, seed=3)
     assert _same(whole, other)
-    assert analyse(whole).value == analyse(other).value
-    assert indicators(whole, analyse(whole)) == pytest.approx(indicators(other, analyse(other)), rel=0, nan_ok=True)
+    assert estimate_from_sample(whole).value == estimate_from_sample(other).value
+    assert collapse_indicators(whole, estimate_from_sample(whole)) == pytest.approx(
+        collapse_indicators(other, estimate_from_sample(other)), rel=0, nan_ok=True
+    )
 
 
 def test_non_finite_rows_are_left_out_and_counted() -> None:
@@ -39,7 +41,7 @@ def test_non_finite_rows_are_left_out_and_counted() -> None:
     sample = Sample.from_rows(broken)
     assert sample.n_nonfinite == 3
     assert torch.equal(sample.rows, Sample.from_rows(x).rows)
-    assert analyse(sample).status == "non_finite_rows"
+    assert estimate_from_sample(sample).status == "non_finite_rows"
 
 
 def test_moments_are_those_of_the_unprojected_rows_in_float64() -> None:
