@@ -105,7 +105,7 @@ def test_the_rank_is_that_of_the_valid_frames_in_eval_mode(tmp_path):
     assert reading.rankme == pytest.approx(expected, rel=1e-4)  # float32 forward passes, batched and alone
 
 
-@pytest.mark.parametrize(("collapse", "kind"), [("constant", "constant"), ("line", "dimensional_collapse")])
+@pytest.mark.parametrize(("collapse", "kind"), [("constant", "complete_collapse"), ("line", "dimensional_collapse")])
 def test_a_collapse_is_seen_through_dropout_and_stops_the_run(tmp_path, collapse, kind):
     callback = watch(on_collapse="stop")
     with pytest.warns(CollapseWarning, match=r"CRITICAL.*encoder\.layers"):
