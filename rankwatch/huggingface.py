@@ -118,18 +118,18 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Before the first forward pass of an optimiser step."""
         if self._session is not None:
-            self._session.monitor.batch_starts(_UNSEEN, state.global_step)
+            self._session.batch_starts(_UNSEEN, state.global_step)
 
     def on_substep_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Between the batches of one optimiser step."""
         if self._session is not None:
-            self._session.monitor.batch_ends(_UNSEEN)
-            self._session.monitor.batch_starts(_UNSEEN, state.global_step)
+            self._session.batch_ends(_UNSEEN)
+            self._session.batch_starts(_UNSEEN, state.global_step)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Make a reading when one is due."""
         if self._session is not None:
-            self._session.monitor.batch_ends(_UNSEEN)
+            self._session.batch_ends(_UNSEEN)
             self._read_if_due(state, control)
             if control.should_training_stop or state.global_step >= state.max_steps:
                 self._read_last(state)
@@ -137,7 +137,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
     def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """After one pass over the data the evaluation set can't grow any more."""
         if self._session is not None:
-            self._session.monitor.epoch_ends()
+            self._session.epoch_ends()
             self._read_if_due(state, control)
             if control.should_training_stop:
                 self._read_last(state)
@@ -158,7 +158,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
             return
         checkpoint = _folder(args, state)
         self._checkpoints.append(str(checkpoint))
-        with self._session.monitor.diagnostics.guarded("writing the state"):
+        with self._session.guarded("writing the state"):
             checkpoint.mkdir(parents=True, exist_ok=True)
             torch.save(self._session.state_dict(), checkpoint / self._state_file)
 
@@ -170,7 +170,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
                     self._read_last(state)
                 self._session.end(state.global_step)
                 if self._session.stopped:
-                    self._session.give_up(state.global_step)
+                    self._session.raise_if_asked(state.global_step)
             finally:
                 self._close()
 

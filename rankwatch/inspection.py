@@ -110,7 +110,7 @@ def _observe(monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | 
             last = error
             continue
         monitor.batch_ends(there)
-        monitor.complete()
+        monitor.complete_eval_sets()
         monitor.gathering.notes.clear()  # how many utterances there were is of no interest
         if monitor.gathering.sources:
             monitor.read(0)

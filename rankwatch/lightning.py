@@ -187,12 +187,16 @@ class RankWatch(_Base):
         if self._session is not None:
             bounds = [f"{name}={least}" for name in ("min_steps", "min_epochs") if (least := getattr(trainer, name))]
             # Some recipes attach their loggers late.
-            self._session.begin(loggers=() if trainer.fast_dev_run else trainer.loggers, shortest=" and ".join(bounds))
+            self._session.begin(
+                loggers=() if trainer.fast_dev_run else trainer.loggers, earliest_stop=" and ".join(bounds)
+            )
             if not pl_module.automatic_optimization:
                 # What only looks like an optimiser has no hooks: then `global_step` has to do.
                 registers = [getattr(optimizer, "register_step_post_hook", None) for optimizer in trainer.optimizers]
-                with self._session.monitor.diagnostics.guarded("counting optimiser steps"):
-                    self._hooks = [register(self._steps.count).remove for register in registers if register is not None]
+                with self._session.guarded("counting optimiser steps"):
+                    self._hooks = [
+                        register(self._steps.count_step).remove for register in registers if register is not None
+                    ]
             self._publish(trainer)
 
     # -- during training ---------------------------------------------------------------------------------
@@ -200,23 +204,23 @@ class RankWatch(_Base):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Hold back this batch, as long as the evaluation set isn't full."""
         if self._session is not None:
-            self._session.monitor.batch_starts(batch, self._steps.taken(trainer))
+            self._session.batch_starts(batch, self._steps.update(trainer))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         """Draw rows from the training pass, where that is watched."""
         if self._session is not None:
-            self._session.monitor.before_backward()
+            self._session.before_backward()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Make a reading when one is due."""
         if self._session is not None:
-            self._session.monitor.batch_ends(batch)
+            self._session.batch_ends(batch)
             self._read_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """After one pass over the data the evaluation set can't grow any more."""
         if self._session is not None:
-            self._session.monitor.epoch_ends()
+            self._session.epoch_ends()
             self._read_if_due(trainer)
             self._publish(trainer)
 
@@ -228,7 +232,7 @@ class RankWatch(_Base):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """The last reading, and the summary."""
         if self._session is not None:
-            self._session.end(self._steps.taken(trainer), lambda: checkpoints(trainer))
+            self._session.end(self._steps.update(trainer), lambda: checkpoints(trainer))
             self._publish(trainer)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
@@ -236,7 +240,7 @@ class RankWatch(_Base):
         if self._session is not None:
             try:
                 with contextlib.suppress(Exception):  # the user's own is on its way
-                    self._session.end(self._steps.taken(trainer), broken_off=type(exception).__name__)
+                    self._session.end(self._steps.update(trainer), interrupted_by=type(exception).__name__)
             finally:
                 self._close()  # Lightning doesn't call teardown after an exception
 
@@ -258,13 +262,13 @@ class RankWatch(_Base):
 
     def _read_if_due(self, trainer: Any) -> None:
         assert self._session is not None
-        step = self._steps.taken(trainer)
+        step = self._steps.update(trainer)
         if self._session.read_if_due(step, lambda: checkpoints(trainer)):
             trainer.should_stop = True
             if not trainer.fast_dev_run:
-                with self._session.monitor.diagnostics.guarded("writing a checkpoint of the collapse"):
+                with self._session.guarded("writing a checkpoint of the collapse"):
                     trainer.save_checkpoint(run_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
-            self._session.give_up(step)
+            self._session.raise_if_asked(step)
         if self._session.published != self._published:
             self._publish(trainer)
 

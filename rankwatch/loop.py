@@ -98,15 +98,14 @@ class Watch:
         Args:
             batch: As the loader gave it; tells the utterances' lengths where the model's own calls don't.
         """
-        monitor = self._session.monitor
         self._began = True
-        monitor.batch_starts(batch, self._steps)
+        self._session.batch_starts(batch, self._steps)
         yield
-        monitor.batch_ends(batch)
+        self._session.batch_ends(batch)
 
     def before_backward(self) -> None:
         """With `watch_train` only, and optional: draws rows now, so that no activation outlives the backward pass."""
-        self._session.monitor.before_backward()
+        self._session.before_backward()
 
     def step(self) -> bool:
         """An optimiser step was taken: make a reading if one is due.
@@ -120,18 +119,18 @@ class Watch:
         self._steps += 1
         if not self._began:
             reason = "step() without a batch: put `with watch.batch(batch):` around each forward and backward pass"
-            self._session.monitor.diagnostics.fail("batch", reason)
+            self._session.fail("batch", reason)
         return self._read_if_due()
 
     def epoch(self) -> bool:
         """One pass over the data is over: the default set is complete, however small. Returns as `step` does."""
-        self._session.monitor.epoch_ends()
+        self._session.epoch_ends()
         return self._read_if_due()
 
     def _read_if_due(self) -> bool:
         stop = self._session.read_if_due(self._steps, self._saved)
         if stop:
-            self._session.give_up(self._steps)
+            self._session.raise_if_asked(self._steps)
         return stop
 
     def saved(self, checkpoint: str | Path) -> None:
@@ -179,9 +178,9 @@ class Watch:
         if not self._open:
             return
         self._open = False
-        broken_off = type(error).__name__ if error is not None else ""
+        interrupted_by = type(error).__name__ if error is not None else ""
         try:
-            self._session.end(self._steps, None if error is not None else self._saved, broken_off=broken_off)
+            self._session.end(self._steps, None if error is not None else self._saved, interrupted_by=interrupted_by)
         finally:
             self._session.close()
             if self._own_writer:

@@ -172,7 +172,7 @@ def test_another_number_of_processes_makes_the_probe_set_anew_and_says_so(tmp_pa
     torch.save(content, tmp_path / "eight.ckpt")
     with caplog.at_level("INFO", logger="rankwatch"):
         _, told = fit(tmp_path / "b", 60, second := watch(), resume=tmp_path / "eight.ckpt")
-    assert "made anew, its curves start again (8 processes before, 1 now)" in caplog.text
+    assert "could not be restored (8 processes before, 1 now)" in caplog.text
     assert {r.step for r in second.readings} == {40, 60}
     assert any("curves start again" in one for one in told)
 
@@ -183,7 +183,7 @@ def test_a_probe_set_that_is_lost_is_made_anew(tmp_path, caplog):
         lost.unlink()
     with caplog.at_level("INFO", logger="rankwatch"):
         fit(tmp_path / "b", 60, second := watch(), resume=checkpoint)
-    assert "made anew" in caplog.text
+    assert "is copied anew" in caplog.text
     assert {r.step for r in second.readings} == {40, 60}
 
 

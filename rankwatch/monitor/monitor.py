@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from rankwatch.alarms.mute_file import MuteFile
+from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.monitor.codebook_collector import CodebookCollector
 from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
@@ -157,10 +158,29 @@ class Monitor:
         self.gathering.epoch_ends()
 
     @on_the_cpu
-    def complete(self) -> None:
-        """The default evaluation set is complete as it is; on all processes at once, at the end of the run."""
-        with self.diagnostics.guarded("completing the evaluation set"):
-            self.gathering.freeze()
+    def complete_eval_sets(self) -> bool:
+        """At the end of the run: complete the default evaluation set as it is, on all processes at once.
+
+        Returns:
+            Whether there is a source that can be read.
+        """
+        if not self.gathering.complete:
+            with self.diagnostics.guarded("completing the evaluation set"):
+                self.gathering.freeze()
+        return self.gathering.complete and bool(self.gathering.sources)
+
+    @property
+    def first_batches_set(self) -> EvalSet | None:
+        """The evaluation set that was copied from the first training batches, once it is complete."""
+        return self.gathering.first_batches_set
+
+    def restore_eval_set(self, eval_set: EvalSet | None) -> bool:
+        """Use the default evaluation set from before a restart; see `RowCollector.keep`."""
+        return self.gathering.keep(eval_set)
+
+    def all_processes_have(self, available: bool, what: str) -> bool:
+        """Whether all processes have something; each says whether it does."""
+        return self.gathering.all_processes_have(available, what)
 
     @on_the_cpu
     def due(self, step: int) -> bool:

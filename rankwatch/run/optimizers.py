@@ -1,4 +1,4 @@
-"""What optimisers tell: how many steps were taken, and the learning rate."""
+"""What a trainer's optimisers say: how many steps of the model were taken, and the learning rate."""
 
 from __future__ import annotations
 
@@ -7,34 +7,42 @@ from typing import Any
 
 
 def learning_rate(optimizers: Iterable[Any]) -> float | None:
-    """The highest of all parameter groups; None where there is none."""
+    """The highest learning rate of all parameter groups; None where there is none."""
     groups = [group for optimizer in optimizers for group in getattr(optimizer, "param_groups", ())]
     return max((float(group["lr"]) for group in groups if "lr" in group), default=None)
 
 
 class OptimizerSteps:
-    """Steps of the model. `global_step` counts each optimiser's own, so with several, batches with a step count."""
+    """Counts optimiser steps of the model under Lightning.
+
+    Lightning's `global_step` counts the steps of each optimiser, so with several optimisers a training batch in which
+    any of them has stepped counts as one.
+    """
 
     def __init__(self) -> None:
-        self._steps = self._taken = self._counted = 0
+        self._model_steps = self._all_steps = self._hooked_steps = 0
 
-    def taken(self, trainer: Any) -> int:
-        """How many there were until now; to be asked after each batch."""
-        taken = max(int(trainer.global_step), self._counted)
+    def update(self, trainer: Any) -> int:
+        """Look at the trainer's counter, after each batch.
+
+        Returns:
+            Optimiser steps of the model so far.
+        """
+        all_steps = max(int(trainer.global_step), self._hooked_steps)
         if len(trainer.optimizers) <= 1:
-            return taken
-        self._steps += taken > self._taken
-        self._taken = taken
-        return self._steps
+            return all_steps
+        self._model_steps += all_steps > self._all_steps
+        self._all_steps = all_steps
+        return self._model_steps
 
-    def count(self, *_: Any) -> None:
-        """Manual optimisation may step the optimiser itself, of which `global_step` doesn't hear."""
-        self._counted += 1
+    def count_step(self, *_: Any) -> None:
+        """A post-step hook: manual optimisation may step the optimiser itself, which `global_step` doesn't see."""
+        self._hooked_steps += 1
 
     def state_dict(self) -> list[int]:
         """Plain numbers."""
-        return [self._steps, self._taken, self._counted]
+        return [self._model_steps, self._all_steps, self._hooked_steps]
 
     def load_state_dict(self, state: Sequence[int]) -> None:
-        """Go on counting."""
-        self._steps, self._taken, self._counted = [*state, 0, 0, 0][:3]
+        """Go on counting from what `state_dict` gave."""
+        self._model_steps, self._all_steps, self._hooked_steps = [*state, 0, 0, 0][:3]

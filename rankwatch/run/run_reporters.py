@@ -1,4 +1,4 @@
-"""What a run leaves behind: the reporters, opened at its first reading and closed with its summary."""
+"""The reporters of a run: opened with its first reading, closed with its summary."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from rankwatch.runtime.diagnostics import tell
 
 
 class RunReporters:
-    """The reporters of a run. All processes keep books; those of the first one have pages.
+    """Reports readings to the terminal, the JSONL file and the trainer's loggers; on the first process only.
+
+    The other processes make the same calls, which report nothing.
 
     Args:
         settings: The user's arguments.
-        monitor: Knows what a run is like and what it has cost.
+        monitor: Knows the layers and sources that are watched, and what watching has cost.
         records: The JSONL file, or None.
 
     Attributes:
@@ -37,7 +39,7 @@ class RunReporters:
         self.loggers: Sequence[Any] = ()
 
     def report(self, report: Report) -> None:
-        """Show a reading; the first one shows the table, which is complete then."""
+        """Report a reading; before the first one the start-up table, which is complete by then."""
         if self._reporters is None:
             self._reporters = self._open(report)
         self._reporters.report(report)
@@ -54,16 +56,16 @@ class RunReporters:
         return reporters
 
     def close(
-        self, step: int, alarms: Sequence[Alarm], *, stopped: bool, checkpoint: Path | None, broken_off: str
+        self, step: int, alarms: Sequence[Alarm], *, stopped: bool, checkpoint: Path | None, interrupted_by: str
     ) -> None:
-        """Show the summary, once, if there was anything before.
+        """Report the summary, once, if there was a reading before.
 
         Args:
             step: Optimiser steps taken.
-            alarms: All that were raised.
-            stopped: Whether an alarm has ended the run.
-            checkpoint: The last healthy one.
-            broken_off: What else has, or empty.
+            alarms: All that were raised in this run.
+            stopped: Whether a collapse has ended the run.
+            checkpoint: The last healthy checkpoint, or None.
+            interrupted_by: The exception's name, where one has ended the run; else empty.
         """
         reporters, self._reporters = self._reporters, None
         if reporters is None:
@@ -82,14 +84,17 @@ class RunReporters:
                     records=str(self._records or ""),
                     stopped=stopped,
                     checkpoint=str(checkpoint or ""),
-                    notes=self._closing_notes(broken_off),
+                    notes=self._closing_notes(interrupted_by),
                 )
             )
 
-    def _closing_notes(self, broken_off: str) -> list[str]:
-        notes = [f"the run broke off: {broken_off}"] if broken_off else []
+    def _closing_notes(self, interrupted_by: str) -> list[str]:
+        notes = [f"the run was interrupted by {interrupted_by}"] if interrupted_by else []
         longest, every = self._monitor.longest_interval, self._settings.every_n_steps
         share = self._settings.max_overhead
         if share is not None and longest > every:
-            notes.append(f"up to {longest} steps lay between readings instead of {every}, for max_overhead={share:g}")
+            notes.append(
+                f"readings were up to {longest} steps apart instead of {every}, so that they take at most "
+                f"max_overhead={share:g} of the run's time"
+            )
         return notes

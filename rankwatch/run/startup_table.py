@@ -1,4 +1,4 @@
-"""The table that is told once: what was found, where it comes from, and what it costs."""
+"""The start-up table of a run: which layers were found, where their lengths come from, and what a reading costs."""
 
 from __future__ import annotations
 
@@ -10,48 +10,52 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.readings.report import Cost, LayerRow, RunHeader
 
 
-def run_header(settings: Settings, gathering: RowCollector, version: str, cost: Cost | None = None) -> RunHeader:
-    """The header of a run; complete after the first reading.
+def run_header(settings: Settings, row_collector: RowCollector, version: str, cost: Cost | None = None) -> RunHeader:
+    """What is known about a run, complete after its first reading.
 
     Args:
         settings: The user's arguments.
-        gathering: What was found.
+        row_collector: Knows the layers and evaluation sets that were found.
         version: rankwatch's own.
         cost: What the first reading took.
     """
-    notes = _notes(gathering)
+    notes = _notes(row_collector)
     if cost is not None:
         seconds = {part: s for part, s in cost.seconds.items() if part not in ("watching", "waiting", "reporting")}
         parts = ", ".join(f"{part} {s:.2f}" for part, s in seconds.items())
         notes.append(
-            f"the first reading took {sum(seconds.values()):.2f} s ({parts}); outcomes are told {settings.lag} "
-            f"optimiser {'step' if settings.lag == 1 else 'steps'} after their rows were drawn"
+            f"the first reading took {sum(seconds.values()):.2f} s ({parts}); a reading is reported "
+            f"{settings.lag} optimiser {'step' if settings.lag == 1 else 'steps'} after its rows were drawn"
         )
-    rows = [_row(settings, gathering, index) for index in range(len(gathering.layers))]
+    rows = [_row(settings, row_collector, index) for index in range(len(row_collector.layers))]
     return RunHeader(settings.name, version, rows, settings.levels, settings.sources, settings.every_n_steps, notes)
 
 
-def _row(settings: Settings, gathering: RowCollector, index: int) -> LayerRow:
-    layer = gathering.layers[index]
-    facts = gathering.row_extractor.facts.get(layer.name)
+def _row(settings: Settings, row_collector: RowCollector, index: int) -> LayerRow:
+    layer = row_collector.layers[index]
+    facts = row_collector.row_extractor.facts.get(layer.name)
     if facts is None:
-        why = "not read" if layer.name in gathering.eval_pass.fired else "did not fire"
+        why = "not read" if layer.name in row_collector.eval_pass.fired else "did not fire"
         return LayerRow(layer.name, layer.label, 0, "-", "-", None, why)
     columns, asked = settings.columns(facts.width), settings.projection
-    note = f"k = {asked} >= width: unprojected" if isinstance(asked, int) and columns is None else ""
+    note = (
+        f"not projected: {asked} columns are not fewer than its width"
+        if isinstance(asked, int) and columns is None
+        else ""
+    )
     frames = settings.frames_per_utterance if "frame" in settings.levels else 0
-    kept = gathering.quota * (frames + ("utterance" in settings.levels)) * facts.width * 4 / 1e6
+    megabytes = row_collector.quota * (frames + ("utterance" in settings.levels)) * facts.width * 4 / 1e6
     row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
-    return replace(row, cost=f"{kept:.1f} MB")
+    return replace(row, cost=f"{megabytes:.1f} MB")
 
 
-def _notes(gathering: RowCollector) -> list[str]:
-    notes = [*gathering.notes, *gathering.disabled_sources.values()]
-    if gathering.row_extractor.mask_note:
-        notes.append(gathering.row_extractor.mask_note)
-    teachers = unwatched_teachers(gathering.root, gathering.layers)
+def _notes(row_collector: RowCollector) -> list[str]:
+    notes = [*row_collector.notes, *row_collector.disabled_sources.values()]
+    if row_collector.row_extractor.mask_note:
+        notes.append(row_collector.row_extractor.mask_note)
+    teachers = unwatched_teachers(row_collector.root, row_collector.layers)
     if teachers:
-        notes.append(f"not watched: the teacher branch; layers=[..., '{teachers[0]}.*'] adds it")
-    if gathering.eval_pass.runner is not None and gathering.eval_sets:
-        notes.insert(0, f"evaluation sets are run by {gathering.eval_pass.runner.way}")
+        notes.append(f"the teacher branch is not watched; layers=[..., '{teachers[0]}.*'] adds it")
+    if row_collector.eval_pass.runner is not None and row_collector.eval_sets:
+        notes.insert(0, f"evaluation sets are run by {row_collector.eval_pass.runner.way}")
     return notes

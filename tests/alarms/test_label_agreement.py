@@ -167,7 +167,7 @@ def _watched(spec, name, model, **settings):
         model(*batch)
         monitor.before_backward()
         monitor.batch_ends(batch)
-    monitor.complete()
+    monitor.complete_eval_sets()
     readings = monitor.read(3).report.readings
     monitor.close()
     assert not any(NAMES[0] in r.metrics for r in readings if r.source != name)

@@ -91,13 +91,13 @@ def sharded(kind, rank, folder, *, watched, late):
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for step, batch in enumerate(batches(rank, 2)):
         if session is not None:
-            session.monitor.batch_starts(batch, step)
+            session.batch_starts(batch, step)
         with watch.batch(batch) if watch is not None else contextlib.nullcontext():
             model(*batch).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
         if session is not None:
-            session.monitor.batch_ends(batch)
+            session.batch_ends(batch)
             session.read_if_due(step + 1, lambda: ([], []))
         if watch is not None:
             watch.step()

@@ -29,7 +29,7 @@ def _train(monitor, model, steps=3):
         model(*batch)
         monitor.before_backward()
         monitor.batch_ends(batch)
-    monitor.complete()
+    monitor.complete_eval_sets()
     return monitor.read(steps).report.readings
 
 

@@ -39,7 +39,7 @@ def watch(model, batches, **settings):
         monitor.batch_starts(batch, step)
         model(*batch)
         monitor.batch_ends(batch)
-    monitor.complete()
+    monitor.complete_eval_sets()
     outcome = monitor.read(100)
     monitor.close()
     return outcome.report.readings
@@ -233,7 +233,10 @@ def test_a_projection_as_wide_as_the_layer_is_left_out_and_said():
     assert monitor.due(1)
     readings = monitor.read(1).report.readings
     assert {r.k for r in readings} == {None}
-    assert all("k = 40 >= width" in row.note for row in run_header(monitor.settings, monitor.gathering, "0").layers)
+    assert all(
+        "40 columns are not fewer than its width" in row.note
+        for row in run_header(monitor.settings, monitor.gathering, "0").layers
+    )
     projected = watch(Encoder(), [batch], n_utterances=32, projection=16)
     assert {r.k for r in projected} == {16}
     assert {r.rankme for r in projected} == {None}

@@ -54,7 +54,7 @@ def test_one_line(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         assert set(run.frames(layer)) == {78}
         assert run.source(layer) == "every frame (no lengths found)"
         assert run.rows("utterance")[layer] == {18}
-    assert "not watched: the teacher branch; layers=[..., 'teacher.*'] adds it" in run.table
+    assert "the teacher branch is not watched; layers=[..., 'teacher.*'] adds it" in run.table
     assert "(T, B, C)" in run.table
 
 

@@ -114,7 +114,7 @@ def test_under_gradient_accumulation_it_ends_in_the_middle_of_an_epoch_at_the_st
 )
 def test_what_holds_up_a_stop_is_told_at_the_start_and_does(tmp_path, bounds, words):
     run, _, told = fit(tmp_path, RankWatch(**SETTINGS, on_collapse="stop"), **bounds)
-    assert any(one.endswith(f"on_collapse='stop' can't end the run {words}") for one in told)
+    assert any(one.endswith(f"on_collapse='stop' can't end the run {words} is reached") for one in told)
     assert run.global_step == (24 if "min_epochs=3" in words else 20)
     _, _, unbound = fit(tmp_path / "b", RankWatch(on_collapse="stop"), max_steps=1)
     assert not any("can't end the run" in one for one in unbound)

@@ -1,0 +1,88 @@
+"""What a reading's outcome sets off on this process: scalars, the healthy checkpoint, reports, alarm actions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+
+from rankwatch.monitor.monitor import Monitor
+from rankwatch.monitor.outcome import Outcome
+from rankwatch.monitor.settings import Settings
+from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm
+from rankwatch.readings.reading import Reading
+from rankwatch.reporting.tags import monitored, monitored_defaults
+from rankwatch.run.alarm_actions import AlarmActions
+from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
+from rankwatch.run.run_reporters import RunReporters
+
+_IN_MEMORY = 20_000
+"""Readings and alarms that stay in memory; the JSONL file has all of them."""
+
+
+class OutcomeReports:
+    """Publishes and reports one outcome after the other.
+
+    Args:
+        settings: The user's arguments.
+        monitor: Says which process this is, and reports failures.
+        reporters: Show the readings.
+        actions: What an alarm sets off.
+        healthy: The last healthy checkpoint, or None where there are no files.
+
+    Attributes:
+        readings: The newest readings.
+        alarms: The newest alarms.
+        published: The newest scalars by tag.
+        collapse_message: The newest alarm's message with the last healthy checkpoint, for `CollapseError`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        monitor: Monitor,
+        reporters: RunReporters,
+        actions: AlarmActions,
+        healthy: HealthyCheckpoint | None,
+    ) -> None:
+        self._settings = settings
+        self._monitor = monitor
+        self._reporters = reporters
+        self._actions = actions
+        self._healthy = healthy
+        self.readings: deque[Reading] = deque(maxlen=_IN_MEMORY)
+        self.alarms: deque[Alarm] = deque(maxlen=_IN_MEMORY)
+        self.published = monitored_defaults(settings.name, settings.levels, settings.sources)
+        self.collapse_message = ""
+
+    def report(self, outcome: Outcome, stop: bool) -> None:
+        """Publish and report an outcome, and act on its alarms.
+
+        Args:
+            outcome: The same on all processes.
+            stop: Whether it ends the run.
+        """
+        report = outcome.report
+        first = self._monitor.world.rank == 0
+        self.collapse_message = report.message or outcome.summary
+        self.readings.extend(report.readings)
+        self.alarms.extend(alarm for alarm in report.alarms if alarm.severity != INFO)
+        self._publish(outcome)
+        severity = self._actions.severity(outcome, stop)
+        notify = severity in (WARNING, CRITICAL)
+        message = outcome.summary if notify and (outcome.muted or not report.message) else report.message
+        if self._healthy is not None and first:
+            with self._monitor.diagnostics.guarded("keeping the last healthy checkpoint"):
+                self._healthy.settle(outcome.healthy)
+            message = f"{message} {self._healthy.describe()}" if message and report.alarm_level else message
+            self.collapse_message = message
+        self._reporters.report(dataclasses.replace(report, message=message))
+        if first:
+            self._actions.give(severity, outcome, message, self._healthy.path if self._healthy is not None else None)
+
+    def _publish(self, outcome: Outcome) -> None:
+        report, settings = outcome.report, self._settings
+        values = monitored(report, settings.name, settings.levels, settings.sources)
+        if math.isnan(report.health):  # nothing was measured: the last value stands
+            values.pop(f"{settings.name}/health")
+        self.published.update(values)
