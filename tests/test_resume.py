@@ -202,7 +202,7 @@ def test_a_window_of_the_training_pass_that_was_cut_counts_what_came_since(tmp_p
     assert counts == {40: 8, 60: 24}
 
 
-def test_the_checkpoint_put_aside_is_kept_when_the_reading_was_healthy(tmp_path):
+def test_the_checkpoint_set_aside_is_kept_when_the_reading_was_healthy(tmp_path):
     """Saved at 20, where rows were drawn; cut at 21; that they were healthy is known at 22."""
     keep = ModelCheckpoint(every_n_train_steps=19, save_top_k=-1, dirpath=tmp_path / "kept")
     checkpoint = cut_at(21, tmp_path / "a", keep, watch())

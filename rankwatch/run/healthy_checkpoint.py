@@ -1,4 +1,4 @@
-"""The last healthy checkpoint: kept by a hard link, so that the trainer's own clean-up can't take it away."""
+"""The last healthy checkpoint, protected by a hard link from the trainer's own clean-up of old checkpoints."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from typing import Any
 
 
 def newest(paths: Iterable[str | Path]) -> Path | None:
-    """The most recently written of those that exist."""
+    """The most recently written of the files or folders that exist; None where none does."""
     existing = [path for path in map(Path, paths) if str(path) not in ("", ".") and path.exists()]
     return max(existing, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 class HealthyCheckpoint:
-    """Keeps one checkpoint alive under a name of its own.
+    """Preserves one checkpoint under a name of its own.
+
+    The newest checkpoint is set aside when a reading begins, and becomes the preserved one if the reading turns out
+    healthy.
 
     A link costs no space while the original is there; where links can't be made (another file system), or where the
     trainer writes into the same file again and again (``last.ckpt``), the checkpoint is copied. Sharded checkpoints are
     folders: their files are linked one by one.
 
     Args:
-        kept: Where the kept checkpoint goes.
+        path: Where the preserved checkpoint goes.
     """
 
-    def __init__(self, kept: Path) -> None:
-        self._kept = kept
+    def __init__(self, path: Path) -> None:
+        self._preserved = path
         self._source: tuple[str, int] | None = None
         self.step: int | None = None
-        self._aside: tuple[tuple[str, int], int] | None = None  # what was put aside, and at which step
+        self._aside: tuple[tuple[str, int], int] | None = None  # what was set aside, and at which step
 
-    def put_aside(self, paths: Iterable[str | Path], step: int, rewritten: Iterable[str | Path] = ()) -> None:
-        """Hold the newest checkpoint until it is known whether the reading at `step` was healthy.
+    def set_aside(self, paths: Iterable[str | Path], step: int, rewritten: Iterable[str | Path] = ()) -> None:
+        """Set the newest checkpoint aside until it is known whether the reading at `step` was healthy.
 
         Args:
             paths: Checkpoints whose files are never written into again.
@@ -48,67 +51,71 @@ class HealthyCheckpoint:
         checkpoint = stable if same_age and stable is not None else latest
         source = (checkpoint.name, checkpoint.stat().st_mtime_ns)
         if source != self._source or self.path is None:
-            self._put(checkpoint, _link if checkpoint == stable else shutil.copy2)
+            self._copy_aside(checkpoint, _link if checkpoint == stable else shutil.copy2)
         self._aside = source, step
 
     def settle(self, healthy: bool) -> None:
-        """The reading was healthy, and what was put aside is kept instead of the one before; or it wasn't."""
+        """Decide about what was set aside: preserve it instead of the one before, or drop it.
+
+        Args:
+            healthy: Whether the reading was healthy.
+        """
         aside, self._aside = self._aside, None
         if aside is None:
             return
         source, step = aside
         if not healthy:
-            _remove(self._place_aside)
+            _remove(self._aside_path)
             return
         if source != self._source or self.path is None:
-            if self._kept.is_dir():
-                _remove(self._kept)
-            self._place_aside.replace(self._kept)
+            if self._preserved.is_dir():
+                _remove(self._preserved)
+            self._aside_path.replace(self._preserved)
         self._source, self.step = source, step
 
     @property
-    def _place_aside(self) -> Path:
-        return self._kept.with_suffix(".aside")
+    def _aside_path(self) -> Path:
+        return self._preserved.with_suffix(".aside")
 
-    def _put(self, checkpoint: Path, put: Callable[[str, str], object]) -> None:
-        self._kept.parent.mkdir(parents=True, exist_ok=True)
-        _remove(self._place_aside)
+    def _copy_aside(self, checkpoint: Path, put: Callable[[str, str], object]) -> None:
+        self._preserved.parent.mkdir(parents=True, exist_ok=True)
+        _remove(self._aside_path)
         try:
             if checkpoint.is_dir():
-                shutil.copytree(checkpoint, self._place_aside, copy_function=put)
+                shutil.copytree(checkpoint, self._aside_path, copy_function=put)
             else:
-                put(str(checkpoint), str(self._place_aside))
+                put(str(checkpoint), str(self._aside_path))
         except Exception:
-            _remove(self._place_aside)  # half of it, where the disk is full
+            _remove(self._aside_path)  # half of it, where the disk is full
             raise
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
         aside = [*self._aside[0], self._aside[1]] if self._aside is not None else []
-        return {"kept": str(self._kept), "source": list(self._source or ()), "step": self.step, "aside": aside}
+        return {"path": str(self._preserved), "source": list(self._source or ()), "step": self.step, "aside": aside}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Know of the checkpoints that were kept and put aside before a restart, as far as they are still there."""
-        before = HealthyCheckpoint(Path(state["kept"]))
-        if state["source"] and before._kept.exists():
-            self._kept, self.step = before._kept, state["step"]
+        """Remember the checkpoints that were preserved and set aside before a restart, as far as they still exist."""
+        before = HealthyCheckpoint(Path(state["path"]))
+        if state["source"] and before._preserved.exists():
+            self._preserved, self.step = before._preserved, state["step"]
             self._source = state["source"][0], state["source"][1]
-        if state["aside"] and before._place_aside.exists():
+        if state["aside"] and before._aside_path.exists():
             name, when, step = state["aside"]
-            self._kept, self._aside = before._kept, ((name, when), step)
+            self._preserved, self._aside = before._preserved, ((name, when), step)
 
     @property
     def path(self) -> Path | None:
-        """Where the kept checkpoint is, or None as long as there is none (or none any more)."""
-        return self._kept if self._source is not None and self._kept.exists() else None
+        """Where the preserved checkpoint is; None as long as there is none, or where it was deleted."""
+        return self._preserved if self._source is not None and self._preserved.exists() else None
 
     def describe(self) -> str:
-        """One sentence for the alarm's message."""
+        """Say in one sentence where it is, for the alarm's message."""
         if self._source is None:
             return "No checkpoint was saved while the run was healthy."
         if self.path is None:
-            return f"The last healthy checkpoint was kept as {self._kept}, which is gone."
-        return f"Last healthy checkpoint: {self._kept} (healthy at step {self.step}; saved as {self._source[0]})."
+            return f"The last healthy checkpoint was preserved as {self._preserved}, which no longer exists."
+        return f"Last healthy checkpoint: {self._preserved} (healthy at step {self.step}; saved as {self._source[0]})."
 
 
 def _link(source: str, target: str) -> str:

@@ -1,4 +1,4 @@
-"""What Lightning's trainer and module are asked, in one place."""
+"""Everything that is asked of Lightning's trainer and module."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import nn
 
 @contextlib.contextmanager
 def training_context(trainer: Any, pl_module: Any) -> Iterator[None]:
-    """The trainer's autocast; what a forward pass logs (`self.log`) isn't logged a second time."""
+    """A forward pass of ours as in training: under the trainer's autocast, while `self.log` logs nothing."""
 
-    def say_nothing(*_: Any, **__: Any) -> None: ...
+    def log_nothing(*_: Any, **__: Any) -> None: ...
 
     modules = [module for module in pl_module.modules() if callable(getattr(module, "log_dict", None))]
     for module in modules:
-        vars(module).update(log=say_nothing, log_dict=say_nothing)
+        vars(module).update(log=log_nothing, log_dict=log_nothing)
     try:
         with trainer.precision_plugin.forward_context():
             yield
@@ -35,7 +35,11 @@ def outermost_module(trainer: Any, pl_module: Any) -> nn.Module:
 
 
 def checkpoints(trainer: Any) -> tuple[list[str], list[str]]:
-    """Paths of the checkpoints that the trainer's own callbacks have written; ``last.ckpt`` is written into again."""
+    """Paths of the checkpoints that the trainer's own callbacks have written.
+
+    Returns:
+        Those whose files never change, and those that are written into again (``last.ckpt``).
+    """
     stable: list[str] = []
     rewritten: list[str] = []
     for callback in trainer.checkpoint_callbacks:
@@ -45,7 +49,7 @@ def checkpoints(trainer: Any) -> tuple[list[str], list[str]]:
 
 
 def run_folder(trainer: Any) -> Path:
-    """Where files of ours go; on all processes, since `log_dir` is a collective."""
+    """Where rankwatch's files go; all processes must call this, since `log_dir` is a collective."""
     folder = Path(trainer.log_dir or trainer.default_root_dir)
     logger = trainer.loggers[0] if trainer.loggers else None
     if logger is not None and not hasattr(logger, "log_dir"):  # a folder for all runs: W&B, MLflow, ...

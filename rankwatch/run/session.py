@@ -158,13 +158,12 @@ class Session:
     def end(self, step: int, checkpoints: Checkpoints | None = None, *, interrupted_by: str = "") -> None:
         """The run is over: a last reading, unless it was interrupted, and the summary.
 
+        With ``on_collapse="raise"`` a collapse that these last readings confirm is raised as a `CollapseError`.
+
         Args:
             step: Optimiser steps taken.
             checkpoints: See `read_if_due`; None makes no further reading.
             interrupted_by: The exception's name, where one has ended the run.
-
-        Raises:
-            CollapseError: With ``on_collapse="raise"``, where these last readings confirm a collapse.
         """
         stop = self.last_reading(step, checkpoints) if checkpoints is not None else False
         if checkpoints is None and self._monitor.arrives_soon():
@@ -177,12 +176,10 @@ class Session:
             self._raise_collapse(step)
 
     def raise_if_asked(self, step: int) -> None:
-        """With ``on_collapse="raise"``, after `read_if_due` has returned True: write the summary, then end the run.
+        """With ``on_collapse="raise"``, after `read_if_due` has returned True: write the summary, raise `CollapseError`.
 
-        No process leaves before the first one is done: a launcher may end the others as soon as one is gone.
-
-        Raises:
-            CollapseError: The same on all processes.
+        It is the same error on all processes, and none leaves before the first one is done: a launcher may end the
+        others as soon as one is gone.
         """
         if self.settings.on_collapse != "raise":
             return
@@ -232,12 +229,13 @@ class Session:
         if self._healthy is not None and self._rank == 0:
             with self._monitor.stopwatch.part("reporting"), self.guarded("keeping the last healthy checkpoint"):
                 stable, rewritten = checkpoints()
-                self._healthy.put_aside(stable, step, rewritten)
+                self._healthy.set_aside(stable, step, rewritten)
 
     def _report_pending(self) -> bool:
         """Report the outcome of the pending reading, if there is one.
 
-        Whether it asks for a stop is decided before anything is reported, which only one process does.
+        Returns:
+            Whether it asks for a stop; decided before anything is reported, which only one process does.
         """
         if not self._monitor.pending:
             return False

@@ -18,6 +18,9 @@ def run_header(settings: Settings, row_collector: RowCollector, version: str, co
         row_collector: Knows the layers and evaluation sets that were found.
         version: rankwatch's own.
         cost: What the first reading took.
+
+    Returns:
+        The header, with one row for each layer.
     """
     notes = _notes(row_collector)
     if cost is not None:

@@ -13,7 +13,7 @@ def _save(path, text):
 
 
 def note(healthy, paths, step, rewritten=()):
-    healthy.put_aside(paths, step, rewritten)
+    healthy.set_aside(paths, step, rewritten)
     healthy.settle(True)
 
 
@@ -82,11 +82,11 @@ def test_it_is_known_after_a_restart(tmp_path):
     assert resumed.describe() == healthy.describe()
 
 
-def test_what_was_put_aside_waits_for_the_verdict(tmp_path):
+def test_what_was_set_aside_waits_for_the_verdict(tmp_path):
     healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
     two = _save(tmp_path / "two.ckpt", "2")
-    healthy.put_aside([two], step=20)
+    healthy.set_aside([two], step=20)
     two.unlink()  # the trainer cleans up before it is known
     assert healthy.path.read_text() == "1"
     resumed = HealthyCheckpoint(tmp_path / "elsewhere" / "last_healthy.ckpt")
@@ -96,10 +96,10 @@ def test_what_was_put_aside_waits_for_the_verdict(tmp_path):
     assert "healthy at step 20; saved as two.ckpt" in resumed.describe()
 
 
-def test_what_was_put_aside_goes_where_the_reading_was_not_healthy(tmp_path):
+def test_what_was_set_aside_goes_where_the_reading_was_not_healthy(tmp_path):
     healthy = HealthyCheckpoint(tmp_path / "rankwatch" / "last_healthy.ckpt")
     note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
-    healthy.put_aside([_save(tmp_path / "two.ckpt", "2")], step=20)
+    healthy.set_aside([_save(tmp_path / "two.ckpt", "2")], step=20)
     healthy.settle(False)
     assert healthy.path.read_text() == "1"
     assert healthy.step == 10
@@ -118,7 +118,7 @@ def test_a_full_disk_leaves_the_old_one_and_no_half_of_the_new_one(tmp_path, mon
     monkeypatch.setattr("shutil.copy2", half)
     _save(tmp_path / "two.ckpt", "2")
     with pytest.raises(OSError, match="No space"):
-        healthy.put_aside([tmp_path / "two.ckpt"], step=20)
+        healthy.set_aside([tmp_path / "two.ckpt"], step=20)
     healthy.settle(True)
     assert healthy.path.read_text() == "1"
     assert [p.name for p in (tmp_path / "rankwatch").iterdir()] == ["last_healthy.ckpt"]
