@@ -320,15 +320,25 @@ def test_a_full_disk_does_not_end_the_run(tmp_path, monkeypatch):
     assert run.global_step == 8
 
 
-def test_a_foreign_state_is_left_aside(tmp_path):
+@pytest.mark.parametrize("form", [99, None])
+def test_a_state_of_another_format_is_refused_once_and_clearly(tmp_path, form):
+    """None is a state of before formats had a number of their own."""
     save = ModelCheckpoint(dirpath=str(tmp_path / "c"), save_last=True, every_n_train_steps=4)
     fit(tmp_path / "a", watch(), save, max_steps=4)
     content = torch.load(tmp_path / "c/last.ckpt", weights_only=True)
-    content["callbacks"]["RankWatch[RankWatch]"]["monitor"] = {"version": 99}
+    state = content["callbacks"]["RankWatch[RankWatch]"]
+    state.pop("format")
+    state |= {"monitor": {"version": 4}} if form is None else {"format": form}
     torch.save(content, tmp_path / "c/foreign.ckpt")
     callback = watch(strict=False)
-    with pytest.warns(RuntimeWarning, match="form 99"):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         _, run = fit(tmp_path / "b", callback, max_steps=8, ckpt_path=tmp_path / "c/foreign.ckpt")
+    said = [str(one.message) for one in caught if str(one.message).startswith("RankWatch: ")]
+    (refusal,) = [one for one in said if "state" in one]
+    assert f"another format ({form or 'before 5'}; this version reads 5)" in refusal
+    assert "Curves and alarms start again" in refusal
+    assert "training itself is not affected" in refusal
     assert run.global_step == 8
     assert callback.readings
 

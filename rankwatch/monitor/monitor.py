@@ -25,9 +25,6 @@ from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World
 from rankwatch.runtime.stopwatch import Stopwatch
 
-_STATE = 4
-"""Raised when the saved state's form changes."""
-
 WAITS_ON_CPU = True
 """Training on the CPU has no core to spare: one step is longer then, instead of several being slower. Told as late."""
 
@@ -284,7 +281,6 @@ class Monitor:
         with self.stopwatch.part("waiting"):
             pending = self._pending.state_dict() if self._pending is not None else None  # what follows is as after it
         return {
-            "version": _STATE,
             "pending": pending,
             "last_step": self.last_step,
             "next_step": self._next_step,
@@ -293,9 +289,7 @@ class Monitor:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave; raises ValueError where another version wrote it in another form."""
-        if state.get("version") != _STATE:
-            raise ValueError(f"the saved state has form {state.get('version')}, this version reads {_STATE}")
+        """Go on from what `state_dict` gave."""
         self.gathering.resumed()
         changed = self._evaluation.load_state_dict(state["evaluation"])
         if changed:

@@ -12,6 +12,9 @@ from rankwatch.run.alarm_actions import AlarmActions
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
 from rankwatch.runtime.diagnostics import tell
 
+FORMAT = 5
+"""Raised whenever the form of the saved state changes: a state of another form is refused."""
+
 _RESTORING = "restoring the state from before the restart"
 
 
@@ -51,6 +54,7 @@ class RunState:
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``. Waits for a reading that is being worked on."""
         return {
+            "format": FORMAT,
             "monitor": self._monitor.state_dict(),
             "published": dict(self._published),
             "healthy": self._healthy.state_dict() if self._healthy is not None else None,
@@ -77,6 +81,14 @@ class RunState:
                 )
 
     def _restore(self, state: dict[str, Any]) -> None:
+        if state.get("format") != FORMAT:
+            self._monitor.diagnostics.fail(
+                "format of the state",
+                "the checkpoint holds a rankwatch state of another format "
+                f"({state.get('format', 'before 5')}; this version reads {FORMAT}). Curves and alarms start again, and the "
+                "default evaluation set is copied anew from the next training batches. The training itself is not affected.",
+            )
+            return
         with self._monitor.diagnostics.guarded(_RESTORING):
             self._monitor.load_state_dict(state["monitor"])
             self._published.update(state["published"])

@@ -176,9 +176,9 @@ class Session:
             self._raise_collapse(step)
 
     def raise_if_asked(self, step: int) -> None:
-        """With ``on_collapse="raise"``, after `read_if_due` has returned True: write the summary, raise `CollapseError`.
+        """With ``on_collapse="raise"``, after `read_if_due` has returned True: end the run with an error.
 
-        It is the same error on all processes, and none leaves before the first one is done: a launcher may end the
+        `CollapseError` is raised after the summary, the same on all processes, and none leaves before the first one is done: a launcher may end the
         others as soon as one is gone.
         """
         if self.settings.on_collapse != "raise":

@@ -129,6 +129,6 @@ def test_one_that_was_taken_away_is_not_promised_and_is_kept_again(tmp_path):
     note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=10)
     healthy.path.unlink()
     assert healthy.path is None
-    assert "gone" in healthy.describe()
+    assert "no longer exists" in healthy.describe()
     note(healthy, [tmp_path / "one.ckpt"], step=20)
     assert healthy.path.read_text() == "1"
