@@ -1,4 +1,8 @@
-"""The house: each floor imports only those below it, each room only those that it rests on, and nothing in a circle."""
+"""The rooms of the package: each imports only those that it rests on, nothing runs in a circle, and all have a size.
+
+A failure says which file to look at. To let one room import another, change `ROOMS`, and the table in
+.github/CONTRIBUTING.md with it; a room never imports one of a higher floor.
+"""
 
 import ast
 import subprocess
@@ -13,6 +17,8 @@ import rankwatch
 
 ROOT = Path(rankwatch.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
+MOST_LINES, FEWEST_LINES, MOST_FILES = 250, 25, 10
+_MODEL_ROOMS = ("runtime", "extraction.model", "extraction.inputs")
 ROOMS = {
     # Floor 0: nothing of rankwatch's own outside of the room, but for numerics' own order.
     "runtime": (),
@@ -22,30 +28,29 @@ ROOMS = {
     "numerics.rank": ("numerics.rows", "numerics.metrics"),
     "numerics": ("numerics.rows", "numerics.metrics", "numerics.probes", "numerics.rank"),
     # Floor 1
+    "extraction": (),
     "extraction.model": ("runtime",),
     "extraction.inputs": ("runtime", "extraction.model"),
-    "extraction.hooks": ("runtime", "extraction.model", "extraction.inputs"),
-    "extraction.valid_frames": ("runtime", "extraction.model", "extraction.inputs"),
-    "extraction.rows": (
-        "runtime",
-        "numerics",
-        "extraction.model",
-        "extraction.inputs",
-        "extraction.valid_frames",
-        "extraction.hooks",
-    ),
-    "extraction.execution": (
-        *("runtime", "extraction.model", "extraction.inputs", "extraction.valid_frames", "extraction.hooks"),
-    ),
+    "extraction.hooks": _MODEL_ROOMS,
+    "extraction.valid_frames": _MODEL_ROOMS,
+    "extraction.rows": (*_MODEL_ROOMS, "numerics", "extraction.valid_frames", "extraction.hooks"),
+    "extraction.execution": (*_MODEL_ROOMS, "extraction.valid_frames", "extraction.hooks"),
     "extraction.eval_sets": ("runtime", "numerics", "extraction"),
-    # Floors 2 to 6
+    # Floors 2 to 5
     "readings": ("runtime", "numerics", "extraction"),
     "alarms": ("runtime", "numerics", "readings"),
     "reporting": ("runtime", "readings"),
     "monitor": ("runtime", "numerics", "extraction", "readings", "alarms"),
     "run": ("runtime", "numerics", "extraction", "readings", "alarms", "reporting", "monitor"),
 }
-"""What each room may import; a floor's name stands for all of its rooms. Files at the top are the faces of all this."""
+"""What each room may import, from the ground up; a floor's name stands for all of its rooms, and a folder inside of a
+room belongs to it."""
+
+FACES = {"", "cli"}
+"""Folders that are no rooms: what users import and run. They may import everything, and no room imports them."""
+
+EVERYWHERE = {"rankwatch._version"}
+"""What every room may import."""
 
 
 def room_of(module):
@@ -67,7 +72,7 @@ def imports(path):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, f"{path}: write the import with its full name, `from rankwatch...`"
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
             found += [name for name in inner if name in MODULES] or [node.module]
     return found
@@ -76,19 +81,48 @@ def imports(path):
 MODULES = {module_name(path) for path in FILES}
 
 
+def belongs(room, to):
+    return room == to or room.startswith(to + ".")
+
+
+def test_every_folder_is_in_a_room():
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in FILES}
+    unknown = sorted(folder for folder in folders - FACES if room_of(f"rankwatch.{folder}") is None)
+    assert not unknown, f"new folders {unknown}: say in ROOMS what they may import"
+    gone = sorted(ROOMS.keys() - folders)
+    assert not gone, f"ROOMS names folders that aren't there: {gone}"
+
+
+def test_each_room_rests_on_rooms_below_it():
+    order = list(ROOMS)
+    for room, below in ROOMS.items():
+        wrong = [r for r in order[order.index(room) + 1 :] if any(belongs(r, one) for one in below)]
+        assert not wrong, f"ROOMS lets {room!r} import {wrong}, which stand above it"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_each_room_rests_on_those_below_it(path):
+def test_each_room_imports_only_those_that_it_rests_on(path):
     room = room_of(module_name(path))
     for module in imports(path):
-        top = module.split(".")[0]
-        assert top != "torchaudio", "the core never imports torchaudio"
-        assert path.stem == "lightning" or top not in ("lightning", "pytorch_lightning")
-        assert path.stem == "huggingface" or top != "transformers"
-        if top != "rankwatch" or module in ("rankwatch", "rankwatch._version") or room is None:
+        if module.split(".")[0] != "rankwatch" or module in EVERYWHERE or room is None:
             continue
         other = room_of(module)
-        allowed = other == room or any(other == below or str(other).startswith(below + ".") for below in ROOMS[room])
-        assert allowed, f"{path.relative_to(ROOT)} in {room} imports {module}"
+        allowed = other is not None and any(belongs(other, below) for below in (room, *ROOMS[room]))
+        assert allowed, (
+            f"{path.relative_to(ROOT)} is in room {room!r} and imports {module}, which is "
+            f"{f'in room {other!r}' if other else 'a face'}; {room!r} rests on {', '.join(ROOMS[room]) or 'no other'}. "
+            "Move what both need to a lower room, or hand it over as an argument."
+        )
+
+
+def test_optional_packages_are_imported_by_their_adapters_alone():
+    """So that rankwatch works with either Lightning, without transformers, and on models of any origin."""
+    adapters = {"lightning": "lightning", "pytorch_lightning": "lightning", "transformers": "huggingface"}
+    for path in FILES:
+        for top in {module.split(".")[0] for module in imports(path)}:
+            assert top != "torchaudio", f"{path.relative_to(ROOT)} imports torchaudio: only examples/ may"
+            allowed = adapters.get(top, path.stem)
+            assert path.stem == allowed, f"{path.relative_to(ROOT)} imports {top}: only {allowed}.py may"
 
 
 def test_nothing_is_imported_in_a_circle():
@@ -97,7 +131,7 @@ def test_nothing_is_imported_in_a_circle():
     done, open_ = set(), []
 
     def visit(module):
-        assert module not in open_, " -> ".join([*open_[open_.index(module) :], module])
+        assert module not in open_, "imports in a circle: " + " -> ".join([*open_[open_.index(module) :], module])
         if module not in done:
             open_.append(module)
             for other in sorted(graph[module]):
@@ -108,16 +142,24 @@ def test_nothing_is_imported_in_a_circle():
         visit(module)
 
 
-def test_files_and_rooms_have_a_size_that_one_can_hold_in_mind():
+def test_files_have_a_size_that_one_can_hold_in_mind():
+    sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in FILES}
+    long = {name: lines for name, lines in sizes.items() if lines > MOST_LINES}
+    assert not long, f"more than {MOST_LINES} lines, so they hold more than one subject: {long}"
+    # An __init__ is as long as what it exports.
+    short = {
+        name: lines for name, lines in sizes.items() if lines < FEWEST_LINES and Path(name).stem[:2] not in ("__", "_v")
+    }
+    assert not short, f"fewer than {FEWEST_LINES} lines: do they stand better in a file beside them? {short}"
+
+
+def test_rooms_have_a_size_that_one_can_hold_in_mind():
     rooms = defaultdict(list)
     for path in FILES:
-        lines = len(path.read_text().splitlines())
-        assert lines <= 250, f"{path.relative_to(ROOT)} has {lines} lines"
         if path.stem not in ("__init__", "_version"):
-            assert lines >= 25, f"{path.relative_to(ROOT)} has {lines} lines: is it a room of its own?"
-            rooms[path.parent].append(path.stem)
-    for room, names in rooms.items():
-        assert len(names) <= 10, f"{room.relative_to(ROOT)} holds {len(names)} files: {sorted(names)}"
+            rooms[str(path.parent.relative_to(ROOT))].append(path.stem)
+    full = {room: sorted(names) for room, names in rooms.items() if len(names) > MOST_FILES}
+    assert not full, f"more than {MOST_FILES} files in a folder, so it holds more than one subject: {full}"
 
 
 def test_importing_the_package_loads_nothing_heavy():

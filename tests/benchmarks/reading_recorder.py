@@ -5,9 +5,9 @@
     RANKWATCH_READINGS=FILE python -m pytest -p reading_recorder TESTS
 
 The first leaves readings.jsonl, alarms.jsonl and weights.jsonl in OUT, the second alarms.jsonl. The version's own code
-must be first on PYTHONPATH. Everything here uses only what every version has: the public classes `rankwatch.Reading` and
-(since quantizers have a type of their own) `rankwatch.CodebookReading`, the JSONL records, and the zoo's scripts. Numbers
-are written so that they come back to the last bit.
+must be first on PYTHONPATH. Everything here uses only what every version has: the public classes `rankwatch.Reading`
+and (since quantizers have a type of their own) `rankwatch.CodebookReading`, the JSONL records, and the zoo's scripts.
+Numbers are written so that they come back to the last bit.
 """
 
 from __future__ import annotations
@@ -71,6 +71,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return sorted(value) if isinstance(value, (set, frozenset)) else float(value)
+
+
+def pytest_runtest_setup(item: Any) -> None:
+    """Before each test and the fixtures that it is the first to need: tests that don't seed are repeatable, too."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 def write_lines(path: Path, records: Iterable[Any]) -> None:
