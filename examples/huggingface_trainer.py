@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import Trainer, TrainingArguments, Wav2Vec2Config, Wav2Vec2ForPreTraining
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
 
+from rankwatch import RowSampling
 from rankwatch.huggingface import RankWatchCallback
 
 SMALL: dict[str, Any] = {
@@ -80,7 +81,9 @@ def pretrain(folder: Path | None, steps: int, runs: Path, batch_size: int = 16) 
     data.prepare_data()
     data.setup("fit")
     model = Wav2Vec2ForPreTraining(Wav2Vec2Config(**SMALL))
-    callback = RankWatchCallback(every_n_steps=30, n_utterances=32, frames_per_utterance=10, on_collapse="stop")
+    callback = RankWatchCallback(
+        every_n_steps=30, rows=RowSampling(n_utterances=32, frames_per_utterance=10), on_collapse="stop"
+    )
     arguments = TrainingArguments(
         str(runs),
         max_steps=steps,

@@ -22,7 +22,7 @@ from encoder import SpeechEncoder
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rankwatch import Watch
+from rankwatch import RowSampling, Watch
 
 
 class BestRq(nn.Module):
@@ -77,7 +77,7 @@ def pretrain(folder: Path | None, steps: int, runs: Path, batch_size: int = 16) 
     data.setup("fit")
     model = BestRq()
     optimizer = torch.optim.AdamW(model.parameters(), 3e-4, (0.9, 0.98))
-    settings: dict[str, Any] = {"every_n_steps": 60, "n_utterances": 32, "frames_per_utterance": 10}
+    settings: dict[str, Any] = {"every_n_steps": 60, "rows": RowSampling(n_utterances=32, frames_per_utterance=10)}
     with Watch(model, runs, on_collapse="stop", **settings) as watch:
         for batch in epochs(data.train_dataloader(), watch):
             with watch.batch(batch):

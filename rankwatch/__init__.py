@@ -14,7 +14,11 @@ from rankwatch._version import __version__
 
 _HOMES = {
     "RankWatch": "rankwatch.lightning",
+    "AudioFolder": "rankwatch.extraction.eval_sets.eval_set_sources",
+    "FirstBatches": "rankwatch.extraction.eval_sets.eval_set_sources",
     "LabelledSet": "rankwatch.extraction.eval_sets.labelled_set",
+    "Loader": "rankwatch.extraction.eval_sets.eval_set_sources",
+    "RowSampling": "rankwatch.extraction.rows.sampling_options",
     "Watch": "rankwatch.loop",
     "RankEstimate": "rankwatch.numerics",
     "estimate_rank": "rankwatch.numerics",
@@ -30,12 +34,16 @@ _HOMES = {
 __all__ = [
     "Alarm",
     "AlarmEvent",
+    "AudioFolder",
     "CollapseError",
+    "FirstBatches",
     "LabelledSet",
+    "Loader",
     "Protocol",
     "RankEstimate",
     "RankWatch",
     "Reading",
+    "RowSampling",
     "Watch",
     "__version__",
     "estimate_rank",
@@ -44,7 +52,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from rankwatch.extraction.eval_sets.eval_set_sources import AudioFolder, FirstBatches, Loader
     from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
+    from rankwatch.extraction.rows.sampling_options import RowSampling
     from rankwatch.inspection import inspect
     from rankwatch.lightning import RankWatch
     from rankwatch.loop import Watch

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.settings import RankWatchArguments, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.run.optimizers import learning_rate
 from rankwatch.run.session import Session
 from rankwatch.runtime.diagnostics import tell
 from rankwatch.runtime.distributed import processes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _UNSEEN = ()  # the batch, which callbacks of this Trainer are not given; None would be a loader that gives nothing
 
@@ -28,7 +31,8 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
     Readings, alarms and promises are those of `rankwatch.RankWatch`; files, event files for TensorBoard among them, go
     to ``rankwatch/`` in the Trainer's `output_dir`, the state into each checkpoint's folder. The Trainer doesn't show
     its batches to callbacks, so valid lengths have to be among the arguments of the model's own calls (its
-    `attention_mask`) or come from the model, and `lengths` can't name a field of the batch. After an exception in the
+    `attention_mask`) or come from the model, `RowSampling.lengths` can't name a field of the batch, and the first
+    batches can't be run by a `forward` of your own. After an exception in the
     training loop the Trainer calls no callback: then there is no summary.
 
     Args:
@@ -40,7 +44,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         alarms: What was found, likewise.
 
     Raises:
-        TypeError: For an argument that isn't known.
+        TypeError: For an argument that isn't known, or that had another name before.
         ValueError: For a bad argument; in `on_train_begin` for layers or evaluation sets that aren't there.
 
     Example:
@@ -50,12 +54,19 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         1000
     """
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, **arguments: Unpack[RankWatchArguments]) -> None:
         self.settings = Settings.of(type(self).__name__, arguments)
-        if self.settings.lengths not in ("auto", "none"):
+        if self.settings.rows.lengths not in ("auto", "none"):
             raise ValueError(
-                f"lengths={self.settings.lengths!r}: the Trainer shows callbacks no batch; give the model an "
-                'attention_mask, or pass lengths="none"'
+                f"rows=RowSampling(lengths={self.settings.rows.lengths!r}): lengths can't be a field or a function of "
+                "the batch, since the Trainer shows its batches to no callback; give the model an attention_mask "
+                '(lengths="auto" finds it in the call), or pass lengths="none" (every frame counts)'
+            )
+        first_batches = self.settings.first_batches_set
+        if first_batches is not None and self.settings.sets[first_batches].forward is not None:
+            raise ValueError(
+                "eval_sets: FirstBatches(forward=...) can't be used here, since the Trainer shows its batches to no "
+                "callback; pass the audio as AudioFolder(path, forward=f) or Loader(loader, forward=f)"
             )
         self._session: Session | None = None
         self._writer: Any = None

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,12 @@ from rankwatch.extraction.inputs.containers import map_tensors
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.model.module_paths import can_fire
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.settings import RankWatchArguments, Settings
 from rankwatch.reporting.console import start_table
 from rankwatch.run.startup_table import run_header
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _SECONDS = (2.0, 1.25)  # two utterances, of which one is padded
 
@@ -45,7 +48,14 @@ class Inspection:
         return "\n".join([self.table, *(f"  problem: {problem}" for problem in self.problems)])
 
 
-def inspect(model: nn.Module, batch: Any = None, forward: Forward | None = None, **arguments: Any) -> Inspection:
+def inspect(
+    model: nn.Module,
+    batch: Any = None,
+    forward: Forward | None = None,
+    *,
+    sample_rate: int = 16_000,
+    **arguments: Unpack[RankWatchArguments],
+) -> Inspection:
     """Which layers of a model would be watched, their layouts, and where valid lengths come from.
 
     The model is run once in eval mode, without gradient, and left as it was.
@@ -55,13 +65,12 @@ def inspect(model: nn.Module, batch: Any = None, forward: Forward | None = None,
         batch: As the loader gives it. By default two utterances of noise, 2 s and 1.25 s.
         forward: ``f(model, batch)`` that runs the model on the batch. By default the forward pass of a known model
             family, or of the outermost module that can be called with the batch.
+        sample_rate: Samples per second of the noise.
         arguments: All arguments of `rankwatch.RankWatch`.
 
     Returns:
-        The table and the problems; printed, both.
-
-    Raises:
-        ValueError: If no layers are found, or for a bad argument.
+        The table and the problems; printed, both. A model without layers to watch, or a bad argument, raises
+        ValueError; an argument that isn't known TypeError.
 
     Example:
         >>> blocks = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
@@ -71,14 +80,14 @@ def inspect(model: nn.Module, batch: Any = None, forward: Forward | None = None,
         >>> "layers.1" in found.table
         True
     """
-    settings = Settings.of("inspect", {"eval_sets": {"batch": "auto"}, **arguments})
+    settings = Settings.of("inspect", {"eval_sets": {"batch": "first_batches"}, **arguments})
     monitor = Monitor(settings)
     problems: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             monitor.attach(model)
-            failure, ran = _observe(monitor, model, batch, forward)
+            failure, ran = _observe(monitor, model, batch, forward, sample_rate)
             problems += [failure] if failure else []
             header = run_header(settings, monitor.gathering, __version__)
         finally:
@@ -92,13 +101,15 @@ def inspect(model: nn.Module, batch: Any = None, forward: Forward | None = None,
     return Inspection(start_table(header), tuple(dict.fromkeys(problems)))
 
 
-def _observe(monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | None) -> tuple[str, bool]:
+def _observe(
+    monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | None, sample_rate: int
+) -> tuple[str, bool]:
     """One pass through the model and one reading; what stood against it, and whether there was a pass."""
     first = next(model.parameters(), torch.zeros(()))
     if first.is_meta:
         return "the model is on the meta device: give it memory first (model.to_empty(device=...))", False
     last: Exception | None = None
-    for given, run in _ways(monitor, model, batch, forward):
+    for given, run in _ways(monitor, model, batch, forward, sample_rate):
         there = Copies(first.device)(given)
         if batch is None:  # noise, in the numbers that the model calculates with
             there = map_tensors(there, lambda x: x.to(first.dtype) if x.is_floating_point() else x)
@@ -124,9 +135,8 @@ Way = tuple[Any, Callable[[Any], Any]]
 """A batch, and what runs the model on it."""
 
 
-def _ways(monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | None) -> list[Way]:
+def _ways(monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | None, sample_rate: int) -> list[Way]:
     """How the model could be run, likeliest first."""
-    sample_rate = monitor.settings.sample_rate
     given = noise(sample_rate) if batch is None else batch
     if forward is not None:
         return [(given, lambda batch: forward(model, batch))]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from pytorch_lightning import Callback
 
 from rankwatch.alarms.detectors import Detector
-from rankwatch.monitor.settings import LEVELS, Settings
+from rankwatch.extraction.rows.sampling_options import RowSampling
+from rankwatch.monitor.renamed_arguments import refusing_renamed
+from rankwatch.monitor.settings import EvalSets, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.run.alarm_actions import AlarmEvent
@@ -40,92 +43,84 @@ else:
 class RankWatch(_Base):
     """Watches the effective rank of every layer while a speech model pretrains.
 
-    At each reading a small fixed evaluation set is run through the model in eval mode; from every layer's output
-    rows are drawn at frame and at utterance level, and their effective rank (Roy & Vetterli, EUSIPCO 2007; RankMe,
-    arXiv 2210.02885), corrected for the number of rows and for the projection, is shown, judged and written down.
-    The training itself is untouched: the same seed gives the same weights with and without the callback.
+    At each reading a small fixed evaluation set is run through the model in eval mode. From every layer's output rows
+    are drawn at frame and at utterance level, and their effective rank (Roy & Vetterli, EUSIPCO 2007; RankMe,
+    arXiv 2210.02885), corrected for the number of rows and for the projection, is logged, compared with the run's past
+    and written to a file. Training is not affected: the same seed gives the same weights with and without the callback.
 
     Args:
-        name: Prefix of tags and files; two callbacks in one trainer need different ones.
-        layers: ``"auto"`` (the convolutional front end and every transformer or conformer block), or globs over
-            module paths.
-        levels: ``"frame"``, ``"utterance"`` or both.
-        eval_sets: ``"auto"`` (held back from the first training batches), or a mapping from a name to ``"auto"``, a
-            folder of audio, a `rankwatch.LabelledSet` or a dataloader. The first is the primary: only it can raise a
-            critical alarm.
-        probe_forward: ``f(module, batch)`` that runs one evaluation batch through the model, or its import path. A
-            folder's batches are ``(waveforms (B, T), lengths (B,))``. Needed only where the model family is not known
-            and its own call can't be replayed.
-        watch_train: Also read the training forward pass (with dropout and masking: evidence, never critical alone).
-        codebooks: Also count the codes that quantizers (wav2vec 2.0's, BEST-RQ's) use in the training pass.
-        every_n_steps: Optimiser steps between readings. The first comes as soon as the evaluation set is there, the
-            last at the end of the run.
-        n_utterances: Utterances per reading, over all processes.
-        frames_per_utterance: Frames drawn from each.
-        projection: ``"auto"`` (half of the columns where there are more than 512: a quarter of the time), None, or k:
-            columns that wide layers are projected to at random.
-        on_collapse: ``"warn"``; ``"stop"``: end the run at once, with a checkpoint of that moment; or ``"raise"``: the
-            same, with `rankwatch.CollapseError`, which `min_steps` and `min_epochs` don't hold up.
+        on_collapse: What a confirmed collapse leads to. ``"warn"``: a warning; ``"stop"``: the run ends at once, with a
+            checkpoint of that moment; ``"raise"``: the same, with `rankwatch.CollapseError`, which `min_steps` and
+            `min_epochs` don't delay.
         on_alarm: ``f(event)``, or its import path, called with a `rankwatch.AlarmEvent` on the first process when an
-            episode of alarms begins, grows worse or ends; in a thread of its own.
-        sensitivity: ``"low"``, ``"default"`` or ``"high"``: how soon an alarm is raised; or a file of thresholds that
-            ``rankwatch calibrate`` has chosen from healthy runs of your own.
-        detectors: What raises alarms, instead of the defaults; see `rankwatch.alarms.detectors`.
+            episode of alarms begins, gets worse or ends; in a thread of its own.
+        sensitivity: How soon an alarm is raised: ``"low"``, ``"default"`` or ``"high"``; or a file of thresholds that
+            ``rankwatch calibrate`` has chosen from healthy runs of your own (.yaml); or the detectors themselves, as
+            a list (see `rankwatch.alarms.detectors`).
+        every_n_steps: Optimiser steps between readings. The first is made as soon as the evaluation set is complete,
+            the last at the end of the run.
         max_overhead: Share of the run's wall time that watching may take. Where readings every `every_n_steps` would
-            take more they are made less often, which is said; on all processes alike. A run is taken to last ten
+            take more they are made less often, on all processes alike, with a warning. A run is taken to last ten
             minutes at least, so that short ones have readings. None: never less often, reproducible to the step.
-        lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch that gives the
-            utterances' lengths.
-        frames: Where a mask over time is seen in a call that is replayed, or in the training pass: frames without it
-            (``"unmasked"``), those under it (``"masked"``: their embeddings begin as one vector), or ``"all"``.
-        sample_rate: Samples per second that the model expects; folders of audio are resampled to it.
-        max_seconds: Files in folders are cut to this. They are decoded once and stay in memory (1 MB for 16 s).
-        seed: Seed of the drawing and of the projection.
-        strict: Raise on every failure of our own instead of warning once.
+        layers: ``"auto"`` (the convolutional front end and every transformer or conformer block), or a list of globs
+            over module paths.
+        watch: What is measured, any of ``"frame"`` (rows that are frames), ``"utterance"`` (rows that are means over
+            an utterance's frames), ``"codebook"`` (which codes quantizers such as wav2vec 2.0's or BEST-RQ's use in the
+            training pass) and ``"training_pass"`` (rows of the training forward pass as well, with its dropout and
+            masks; its source is called ``"train"``, and it never raises a critical alarm alone).
+        eval_sets: The audio of the readings: ``"first_batches"`` (copied from the first training batches), a folder,
+            one of `rankwatch.FirstBatches`, `rankwatch.AudioFolder`, `rankwatch.LabelledSet` and `rankwatch.Loader`,
+            or a mapping from names of your choice to any of these. The first is the primary set: only it can raise a
+            critical alarm.
+        rows: How rows are drawn from each forward pass; see `rankwatch.RowSampling`.
+        name: Prefix of tags and files; two callbacks in one trainer need different ones.
+        strict: Raise where rankwatch itself fails, instead of one warning while training goes on.
 
     Attributes:
-        readings: What was measured, newest last (bounded; everything is in the JSONL file beside the run).
-        alarms: What was found, likewise.
+        readings: All that was measured, newest last (bounded; everything is in the JSONL file of the run).
+        alarms: All alarms that were raised, likewise.
 
     Raises:
+        TypeError: For an argument that isn't known, or that had another name before.
         ValueError: For a bad argument here; in `setup` for layers or evaluation sets that aren't there.
 
     Example:
-        >>> from rankwatch import RankWatch
-        >>> callback = RankWatch(every_n_steps=1000, on_collapse="stop")
+        >>> from rankwatch import RankWatch, RowSampling
+        >>> callback = RankWatch(every_n_steps=1000, on_collapse="stop", rows=RowSampling(n_utterances=256))
         >>> callback.state_key
         'RankWatch[RankWatch]'
     """
 
+    @refusing_renamed
     def __init__(
         self,
         *,
-        name: str = "RankWatch",
-        layers: str | list[str] = "auto",
-        levels: list[str] | tuple[str, ...] = LEVELS,
-        eval_sets: str | dict[str, Any] = "auto",
-        probe_forward: str | Callable[[Any, Any], Any] | None = None,
-        watch_train: bool = False,
-        codebooks: bool = True,
-        every_n_steps: int = 500,
-        n_utterances: int = 512,
-        frames_per_utterance: int = 4,
-        projection: str | int | None = "auto",
-        on_collapse: str = "warn",
-        on_alarm: str | Callable[[AlarmEvent], Any] | None = None,
-        sensitivity: str = "default",
-        detectors: list[Detector] | None = None,
-        max_overhead: float | None = 0.01,
-        lengths: str | Callable[[Any], Any] = "auto",
-        frames: str = "unmasked",
-        sample_rate: int = 16_000,
-        max_seconds: float = 15.0,
-        seed: int = 0,
-        strict: bool = False,
+        on_collapse: str = Settings.on_collapse,
+        on_alarm: str | Callable[[AlarmEvent], Any] | None = Settings.on_alarm,
+        sensitivity: str | Path | Sequence[Detector] = Settings.sensitivity,
+        every_n_steps: int = Settings.every_n_steps,
+        max_overhead: float | None = Settings.max_overhead,
+        layers: str | Sequence[str] = Settings.layers,
+        watch: Sequence[str] = Settings.watch,
+        eval_sets: EvalSets = Settings.eval_sets,
+        rows: RowSampling = Settings.rows,
+        name: str = Settings.name,
+        strict: bool = Settings.strict,
     ) -> None:
-        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        self.settings = Settings(**arguments)
+        self.settings = Settings(
+            on_collapse=on_collapse,
+            on_alarm=on_alarm,
+            sensitivity=sensitivity,
+            every_n_steps=every_n_steps,
+            max_overhead=max_overhead,
+            layers=layers,
+            watch=watch,
+            eval_sets=eval_sets,
+            rows=rows,
+            name=name,
+            strict=strict,
+        )
         self._session: Session | None = None
         self._restored: dict[str, Any] = {}
         self._state: dict[str, Any] = {}

@@ -6,17 +6,20 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.settings import RankWatchArguments, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.run.optimizers import learning_rate
 from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import processes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class Watch:
@@ -36,18 +39,19 @@ class Watch:
         arguments: All arguments of `rankwatch.RankWatch`.
 
     Raises:
-        TypeError: For an argument that isn't known.
+        TypeError: For an argument that isn't known, or that had another name before.
         ValueError: For a bad argument, or layers or evaluation sets that aren't there.
 
     Example:
         >>> import logging, tempfile
         >>> logging.getLogger("rankwatch").addHandler(logging.NullHandler())  # keeps the table out of here
         >>> import torch
-        >>> from rankwatch import Watch
+        >>> from rankwatch import RowSampling, Watch
         >>> layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
         >>> model = torch.nn.TransformerEncoder(layer, 2)
         >>> optimizer = torch.optim.SGD(model.parameters(), 0.1)
-        >>> with Watch(model, tempfile.mkdtemp(), n_utterances=6, every_n_steps=2) as watch:
+        >>> rows = RowSampling(n_utterances=6)
+        >>> with Watch(model, tempfile.mkdtemp(), every_n_steps=2, rows=rows) as watch:
         ...     for _ in range(4):
         ...         x = torch.randn(3, 20, 8)
         ...         with watch.batch(x):
@@ -68,7 +72,7 @@ class Watch:
         writer: Any = None,
         precision: str = "32-true",
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
-        **arguments: Any,
+        **arguments: Unpack[RankWatchArguments],
     ) -> None:
         self.settings = Settings.of(type(self).__name__, arguments)
         self._steps = 0
@@ -104,7 +108,10 @@ class Watch:
         self._session.batch_ends(batch)
 
     def before_backward(self) -> None:
-        """With `watch_train` only, and optional: draws rows now, so that no activation outlives the backward pass."""
+        """Draw rows of the training pass now, so that no activation outlives the backward pass.
+
+        Optional, and only where "training_pass" is in `watch`.
+        """
         self._session.before_backward()
 
     def step(self) -> bool:

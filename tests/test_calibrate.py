@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import Encoder
 
-from rankwatch import Watch
+from rankwatch import RowSampling, Watch
 from rankwatch.alarms.calibration import Calibration
 from rankwatch.calibrate import calibrate
 from rankwatch.cli import main
@@ -14,7 +14,13 @@ def record(folder, seed=0, steps=13, **settings):
     """A short run of a toy; gives its records and its watch."""
     torch.manual_seed(seed)
     model = Encoder(width=16, depth=1)
-    arguments = {"every_n_steps": 1, "n_utterances": 8, "max_overhead": None, "levels": ["frame"], **settings}
+    arguments = {
+        "every_n_steps": 1,
+        "watch": ["frame"],
+        "rows": RowSampling(n_utterances=8),
+        "max_overhead": None,
+        **settings,
+    }
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     with Watch(model, folder, **arguments) as watch:
         for _ in range(steps):
@@ -44,13 +50,13 @@ def test_healthy_runs_make_thresholds_that_none_of_them_crosses(runs, tmp_path, 
 
 
 def test_readings_under_another_protocol_are_refused(runs, tmp_path, capsys):
-    other = record(tmp_path / "b", n_utterances=12, steps=15)[0]
+    other = record(tmp_path / "b", rows=RowSampling(n_utterances=12), steps=15)[0]
     assert main(["calibrate", str(runs[0]), str(other), "--out", str(tmp_path / "no.yaml")]) == 2
     assert "utterances 8 there, 12 here" in capsys.readouterr().err
     assert not (tmp_path / "no.yaml").exists()
     calibrate(runs).save(tmp_path / "team.yaml")
     with pytest.warns(RuntimeWarning, match="refused, the defaults hold: utterances 8 there, 12 here"):
-        record(tmp_path / "c", n_utterances=12, steps=5, sensitivity=str(tmp_path / "team.yaml"))
+        record(tmp_path / "c", rows=RowSampling(n_utterances=12), steps=5, sensitivity=str(tmp_path / "team.yaml"))
 
 
 def test_too_short_runs_and_those_with_alarms_are_refused(runs, tmp_path):

@@ -1,5 +1,6 @@
 """LightningCLI builds the callback from YAML, in both Lightnings, each of which insists on its own base class."""
 
+import dataclasses
 import importlib.util
 import inspect
 import shutil
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from rankwatch import RankWatch
+from rankwatch.monitor.settings import Settings
 
 SCRIPT = """
 import torch
@@ -51,11 +53,10 @@ trainer:
     - class_path: rankwatch.RankWatch
       init_args:
         {name}: 3
-        n_utterances: 8
-        levels: [frame]
+        rows: {{n_utterances: 8, projection: null}}
+        watch: [frame]
         on_collapse: stop
-        eval_sets: {{mine: auto}}
-        projection: null
+        eval_sets: {{mine: first_batches}}
 """
 
 
@@ -82,8 +83,10 @@ ANNOTATED = Path(__file__).parents[1] / "configs" / "rankwatch.yaml"
 
 def test_the_annotated_config_holds_every_argument_at_its_default():
     (callback,) = yaml.safe_load(ANNOTATED.read_text())["trainer"]["callbacks"]
-    defaults = {name: p.default for name, p in inspect.signature(RankWatch).parameters.items()}
-    assert callback["init_args"] == {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
+    defaults = {name: getattr(Settings, name) for name in inspect.signature(RankWatch).parameters}
+    defaults |= {"watch": list(Settings.watch), "rows": dataclasses.asdict(Settings.rows)}
+    assert callback["init_args"] == defaults
+    assert list(callback["init_args"]) == list(defaults)  # in the order of the signature, too
 
 
 @pytest.mark.slow

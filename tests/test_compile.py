@@ -9,11 +9,12 @@ from torch._dynamo.utils import counters
 from torch.utils.data import DataLoader
 from toys import Encoder, Module, collate, pl, trainer
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
+from rankwatch.monitor.settings import WATCH
 
 pytestmark = pytest.mark.filterwarnings("ignore:RankWatch. the trainer has no logger")
 
-SETTINGS = {"every_n_steps": 3, "n_utterances": 16, "strict": False, "max_overhead": None}
+SETTINGS = {"every_n_steps": 3, "rows": RowSampling(n_utterances=16), "strict": False, "max_overhead": None}
 needs_a_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 
 
@@ -86,7 +87,7 @@ def ranks(callback):
 @pytest.fixture(scope="module")
 def uncompiled(tmp_path_factory):
     """Readings, with those of the training pass."""
-    callback = RankWatch(watch_train=True, **SETTINGS)
+    callback = RankWatch(watch=WATCH, **SETTINGS)
     train(tmp_path_factory.mktemp("plain"), callback)
     return ranks(callback)
 
@@ -140,7 +141,7 @@ def test_an_encoder_compiled_in_place_is_told_how_it_can_be_watched(tmp_path, wh
 def test_readings_of_the_training_pass_of_a_compiled_encoder(tmp_path, uncompiled):
     """Hooks that stay on split a graph in two, once: no graph is made anew at each step."""
     plain, graphs = train(tmp_path / "a", when="init")
-    callback = RankWatch(watch_train=True, **SETTINGS)
+    callback = RankWatch(watch=WATCH, **SETTINGS)
     watched, seen = train(tmp_path / "b", callback, when="init")
     assert watched.losses == plain.losses
     assert ranks(callback) == uncompiled
@@ -213,7 +214,7 @@ def test_a_full_graph_is_never_split(tmp_path, when):
 
 
 def test_the_training_pass_of_a_full_graph_is_told_to_be_out_of_reach(tmp_path):
-    callback = RankWatch(watch_train=True, **SETTINGS)
+    callback = RankWatch(watch=WATCH, **SETTINGS)
     with pytest.warns(RuntimeWarning, match=r"train is not read: .* fullgraph=True.*compile without it"):
         assert whole(tmp_path, [callback], Whole("init")) == 4
     assert {r.source for r in callback.readings} == {"first_batches"}

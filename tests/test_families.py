@@ -9,7 +9,7 @@ import speech_models
 import torch
 from toys import Noise, collate, pl, trainer
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
 
 
 class TorchaudioHubert(pl.LightningModule):
@@ -86,7 +86,7 @@ def test_one_line_reads_the_right_frames_unmasked(tmp_path, family):
 
     pl.seed_everything(0)
     module = FAMILIES[family]()
-    callback = RankWatch(n_utterances=16, frames_per_utterance=10_000, strict=True)
+    callback = RankWatch(rows=RowSampling(n_utterances=16, frames_per_utterance=10_000), strict=True)
     data = torch.utils.data.DataLoader(Noise(16, shortest=600, longest=2000).items, 8, collate_fn=collate)
     trainer(tmp_path, callback, Keep(), max_steps=2, logger=False).fit(module, data)
     readings = {(r.step, r.level, r.layer): r for r in callback.readings}

@@ -16,6 +16,8 @@ import torch
 from faulty import STEPS, Module, fit, fit_untouched, hooks, no_thread_left, steps, watch
 from toys import Noise, pl
 
+from rankwatch import FirstBatches, RowSampling
+from rankwatch.monitor.settings import WATCH
 from rankwatch.reporting import read_jsonl
 
 ModelCheckpoint = pl.callbacks.ModelCheckpoint
@@ -220,10 +222,14 @@ def failing_after(calls, function):
 
 
 @pytest.mark.parametrize(("calls", "expected"), [(0, set()), (6, {4})])  # a reading takes 5: the first batch goes twice
-@pytest.mark.parametrize("what", ["probe_forward", "lengths"])
+@pytest.mark.parametrize("what", ["forward", "lengths"])
 def test_a_function_of_the_users_that_raises_costs_readings_only(tmp_path, what, calls, expected):
-    own = {"probe_forward": lambda module, batch: module.encoder(*batch), "lengths": lambda batch: batch[1]}[what]
-    callback = watch(**{what: failing_after(calls, own)})
+    if what == "forward":
+        forward = failing_after(calls, lambda module, batch: module.encoder(*batch))
+        callback = watch(eval_sets=FirstBatches(forward=forward))
+    else:
+        lengths = failing_after(calls, lambda batch: batch[1])
+        callback = watch(rows=RowSampling(n_utterances=32, lengths=lengths))
     _, _, told = fit_untouched(tmp_path, callback)
     assert steps(callback) <= expected
     assert len(told) == 1
@@ -242,7 +248,7 @@ def test_broken_audio_files_are_left_out_of_a_folder(tmp_path):
     (folder / "06.wav").unlink()
     (folder / "06.wav").symlink_to(folder / "nowhere.wav")
     soundfile.write(folder / "07.wav", np.full(3000, np.nan, np.float32), 16000, subtype="FLOAT")
-    callback = watch(n_utterances=40, eval_sets={"files": str(folder)})
+    callback = watch(rows=RowSampling(n_utterances=40), eval_sets={"files": str(folder)})
     _, _, told = fit_untouched(tmp_path, callback)
     assert any("3 files could not be read" in text for text in told)
     assert steps(callback, "files") >= STEPS
@@ -267,7 +273,7 @@ def test_a_run_that_breaks_off_leaves_no_hook_and_no_thread(tmp_path, error, at)
                 raise error("made up")
             return super().training_step(batch, index)
 
-    callback, module = watch(watch_train=True), Stumbling()
+    callback, module = watch(watch=WATCH), Stumbling()
     before = hooks(module)
     # Lightning turns an interrupt into an exit, or, in earlier versions, only stops.
     with no_thread_left(), contextlib.suppress(error, SystemExit):

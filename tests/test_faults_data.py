@@ -9,6 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from toys import Block, Encoder, Noise, collate
 
+from rankwatch import AudioFolder, RowSampling
+from rankwatch.monitor.settings import WATCH
 from rankwatch.reporting import read_jsonl
 
 LAYERS = ["encoder.feature_extractor", "encoder.layers.0", "encoder.layers.1"]
@@ -54,7 +56,7 @@ def disable_source(batch):
 @pytest.mark.parametrize("at", [[0, 1], [6, 7]])  # while the evaluation set is held back, and later
 @pytest.mark.parametrize("bad", [of_zero_length, of_one, nothing, empty])
 def test_a_bad_batch_costs_itself_only(tmp_path, bad, at):
-    callback = watch(watch_train=True)
+    callback = watch(watch=WATCH)
     _, _, told = fit_untouched(tmp_path, callback, make=Skipping, data=batches(bad, at, count=16))
     last = [r for r in callback.readings if (r.step, r.source, r.level) == (12, "first_batches", "utterance")]
     without_frames = len(at) if bad is of_zero_length and at != [6, 7] else 0
@@ -134,7 +136,7 @@ def test_a_layer_that_changes_its_form_is_read_as_it_is_or_named(tmp_path, how):
             self.encoder.layers[1].change = CHANGES[how] if self.global_step >= 6 else None
             return super().training_step(batch, index)
 
-    callback = watch(watch_train=True, layers=LAYERS)
+    callback = watch(watch=WATCH, layers=LAYERS)
     _, _, told = fit_untouched(tmp_path, callback, make=Model, data=batches(count=16))
     last = {r.layer: r for r in callback.readings if (r.step, r.source, r.level) == (12, "first_batches", "frame")}
     if how == "twice the frames":  # whose lengths can't be known any more; then none of this model's are believed
@@ -201,7 +203,7 @@ def with_a_long_one(at):
 @pytest.mark.parametrize(("at", "cropped"), [(0, True), (2, True), (1, False)])
 def test_a_recording_of_half_an_hour_is_no_part_of_the_probe_set(tmp_path, caplog, at, cropped):
     """Also where the training step crops it: the loader's batch would be kept whole, and written beside the run."""
-    callback, probed = watch(n_utterances=24, every_n_steps=2, layers=LAYERS), []
+    callback, probed = watch(rows=RowSampling(n_utterances=24), every_n_steps=2, layers=LAYERS), []
     with caplog.at_level("INFO", logger="rankwatch"):
         model = {"make": lambda: Cheap(probed, cropped=cropped), "data": with_a_long_one(at)}
         _, run, _ = fit(tmp_path, callback, **model, max_steps=6)
@@ -221,7 +223,8 @@ def test_a_long_file_in_a_folder_is_cut_and_not_even_decoded_whole(tmp_path):
     with soundfile.SoundFile(folder / "long.wav", "w", 16_000, 1) as file:
         for _ in range(30):
             file.write(0.1 * torch.randn(HALF_AN_HOUR // 30).numpy())
-    callback = watch(n_utterances=8, eval_sets={"files": str(folder)}, max_seconds=2.0, layers=LAYERS)
+    sets = {"files": AudioFolder(folder, max_seconds=2.0)}
+    callback = watch(rows=RowSampling(n_utterances=8), eval_sets=sets, layers=LAYERS)
     data, probed = batches(), []
     began = time.process_time()
     fit(tmp_path, callback, make=lambda: Cheap(probed), data=data, max_steps=4)
@@ -235,7 +238,7 @@ def test_a_long_file_in_a_folder_is_cut_and_not_even_decoded_whole(tmp_path):
 
 @pytest.mark.slow
 def test_a_thousand_layers_are_read_and_shown(tmp_path, caplog):
-    callback = watch(n_utterances=16, every_n_steps=100, layers=["encoder.layers.*"], levels=["frame"])
+    callback = watch(watch=["frame"], rows=RowSampling(n_utterances=16), every_n_steps=100, layers=["encoder.layers.*"])
     began = time.process_time()
     with caplog.at_level("INFO", logger="rankwatch"):
         fit(tmp_path, callback, make=lambda: Cheap([], 1000), data=batches(), max_steps=2, logger=True)

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from toys import Noise
 
-from rankwatch import CollapseError
+from rankwatch import CollapseError, FirstBatches, RowSampling
 from rankwatch.runtime.diagnostics import CollapseWarning
 
 pytest.importorskip("transformers")
@@ -24,7 +24,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from rankwatch.huggingface import RankWatchCallback
 
-SETTINGS = {"every_n_steps": 4, "n_utterances": 24, "strict": True}
+SETTINGS = {"every_n_steps": 4, "rows": RowSampling(n_utterances=24), "strict": True}
 
 
 class Pretraining(nn.Module):
@@ -113,7 +113,9 @@ class Break(TrainerCallback):
 
 
 def test_a_collapse_stops_the_trainer_with_a_checkpoint(tmp_path: Path) -> None:
-    callback = RankWatchCallback(**{**SETTINGS, "every_n_steps": 2, "n_utterances": 16}, on_collapse="stop")
+    callback = RankWatchCallback(
+        **{**SETTINGS, "every_n_steps": 2, "rows": RowSampling(n_utterances=16)}, on_collapse="stop"
+    )
     with pytest.warns(CollapseWarning, match=r"CRITICAL.*encoder\.layers\.2.*checkpoint-3"):
         train(tmp_path, Break(), callback, max_steps=60, save_strategy="steps", save_steps=3, save_total_limit=1)
     stopped = max(r.step for r in callback.readings) + 1  # what came of a reading is told a step later
@@ -125,7 +127,9 @@ def test_a_collapse_stops_the_trainer_with_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_collapse_is_raised_after_checkpoint_and_summary(tmp_path: Path) -> None:
-    callback = RankWatchCallback(**{**SETTINGS, "every_n_steps": 2, "n_utterances": 16}, on_collapse="raise")
+    callback = RankWatchCallback(
+        **{**SETTINGS, "every_n_steps": 2, "rows": RowSampling(n_utterances=16)}, on_collapse="raise"
+    )
     with pytest.warns(CollapseWarning), pytest.raises(CollapseError, match=r"CRITICAL.*encoder\.layers\.2") as caught:
         train(tmp_path, Break(), callback, max_steps=60, save_strategy="steps", save_steps=3, save_total_limit=1)
     error = caught.value
@@ -195,7 +199,13 @@ def test_epochs_instead_of_steps(tmp_path: Path) -> None:
 
 
 def test_arguments_that_mean_the_batch_are_refused() -> None:
-    with pytest.raises(ValueError, match="shows callbacks no batch"):
-        RankWatchCallback(lengths="input_lengths")
+    with pytest.raises(
+        ValueError, match="no callback; give the model an attention_mask"
+    ):
+        RankWatchCallback(rows=RowSampling(lengths="input_lengths"))
+    with pytest.raises(ValueError, match="no callback; pass the audio as AudioFolder"):
+        RankWatchCallback(eval_sets=FirstBatches(forward=lambda module, batch: module(*batch)))
+    with pytest.raises(TypeError, match=re.escape("RankWatchCallback() has no argument n_utterances (any more)")):
+        RankWatchCallback(n_utterances=32)
     with pytest.raises(TypeError, match=re.escape("RankWatchCallback() has no argument 'evry'")):
         RankWatchCallback(evry=3)

@@ -10,7 +10,7 @@ import torch
 from speech_models import FairseqLike, SpeechBrainLike, hugging_face, torchaudio_hubert
 from toys import Module, Noise, collate
 
-from rankwatch import inspect
+from rankwatch import RowSampling, inspect
 from rankwatch.cli import main
 
 HF = ("Wav2Vec2Config", "Wav2Vec2ForPreTraining")
@@ -58,7 +58,7 @@ def test_a_batch_and_a_function_of_ones_own():
 
 
 def test_arguments_are_those_of_the_callback():
-    found = inspect(Module(), layers=["encoder.layers.1"], projection=4, levels=["frame"])
+    found = inspect(Module(), layers=["encoder.layers.1"], watch=["frame"], rows=RowSampling(projection=4))
     assert "1 layer at frame level" in found.table
     assert "to 4" in row(found, "L01")
     with pytest.raises(TypeError, match=r"inspect\(\) has no argument 'layer'"):

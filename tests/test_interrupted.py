@@ -8,10 +8,11 @@ import pytest
 import torch
 from toys import Encoder, Manual, Module, loader, pl, trainer
 
-from rankwatch import RankWatch, Watch
+from rankwatch import FirstBatches, RankWatch, RowSampling, Watch
+from rankwatch.monitor.settings import WATCH
 from rankwatch.readings.measure import measure
 
-SETTINGS = {"every_n_steps": 3, "n_utterances": 16, "strict": True, "max_overhead": None}
+SETTINGS = {"every_n_steps": 3, "rows": RowSampling(n_utterances=16), "strict": True, "max_overhead": None}
 
 
 def fit(folder, callback, *others, module=None, **arguments):
@@ -105,7 +106,7 @@ def test_at_a_failing_end_all_is_closed(tmp_path, monkeypatch):
         raise FloatingPointError("made up")
 
     model = Encoder()
-    watch = Watch(model, tmp_path, **SETTINGS, watch_train=True)
+    watch = Watch(model, tmp_path, **SETTINGS, watch=WATCH)
     for batch in loader(32):
         with watch.batch(batch):
             model(*batch)
@@ -123,7 +124,7 @@ def test_warnings_that_are_errors_end_no_run(tmp_path, caplog):
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        run = fit(tmp_path, RankWatch(**{**SETTINGS, "strict": False, "probe_forward": broken}))
+        run = fit(tmp_path, RankWatch(**{**SETTINGS, "strict": False, "eval_sets": FirstBatches(forward=broken)}))
     assert run.global_step == 9
     assert "no such thing" in caplog.text
 

@@ -10,7 +10,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toys import Encoder, Manual, Module, Noise, collate, loader, pl, trainer
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
+from rankwatch.monitor.settings import WATCH
 from rankwatch.reporting import read_jsonl
 from rankwatch.reporting.tensorboard import TensorBoardReporter
 from rankwatch.runtime.diagnostics import CollapseWarning
@@ -21,7 +22,7 @@ LAYERS = ["encoder.feature_extractor", "encoder.layers.0", "encoder.layers.1", "
 
 
 def watch(**arguments):
-    return RankWatch(**{"every_n_steps": 5, "n_utterances": 24, "strict": True, **arguments})
+    return RankWatch(**{"every_n_steps": 5, "rows": RowSampling(n_utterances=24), "strict": True, **arguments})
 
 
 def fit(folder, *callbacks, seed=0, data=None, model=None, ckpt_path=None, **arguments):
@@ -34,14 +35,14 @@ def fit(folder, *callbacks, seed=0, data=None, model=None, ckpt_path=None, **arg
 
 def test_training_is_bit_identical_with_and_without_us(tmp_path):
     plain, _ = fit(tmp_path / "plain")
-    watched, _ = fit(tmp_path / "watched", watch(watch_train=True))
+    watched, _ = fit(tmp_path / "watched", watch(watch=WATCH))
     assert plain.losses == watched.losses
     for ours, theirs in zip(watched.state_dict().values(), plain.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
 
 
 def test_readings_of_every_layer_at_both_levels(tmp_path):
-    callback = watch(watch_train=True)
+    callback = watch(watch=WATCH)
     fit(tmp_path, callback)
     steps = sorted({r.step for r in callback.readings})
     assert steps == [3, 5, 10, 15, 20]  # as soon as 24 utterances are held back, then every fifth
@@ -83,7 +84,7 @@ def test_the_last_reading_is_drawn_and_its_time_counted(tmp_path, monkeypatch):
 def test_the_rank_is_that_of_the_valid_frames_in_eval_mode(tmp_path):
     """An independent reading: every valid frame of the same utterances, one by one, plain float64 SVD."""
     data = loader(count=24)
-    callback = watch(frames_per_utterance=10_000)
+    callback = watch(rows=RowSampling(n_utterances=24, frames_per_utterance=10_000))
     held = []
 
     class Keep(pl.Callback):
@@ -191,7 +192,7 @@ def test_early_stopping_and_checkpoints_can_monitor_from_the_first_step(tmp_path
 
 
 def test_two_callbacks_do_not_meet(tmp_path):
-    one, two = watch(), watch(name="Slow", every_n_steps=10, levels=["utterance"], layers=["encoder.layers.*"])
+    one, two = watch(), watch(name="Slow", every_n_steps=10, watch=["utterance"], layers=["encoder.layers.*"])
     fit(tmp_path, one, two)
     assert {r.layer for r in two.readings} == set(LAYERS[1:])
     assert {r.level for r in two.readings} == {"utterance"}
@@ -231,9 +232,9 @@ class OtherEachEpoch(pl.LightningDataModule):
 
 def test_resumed_equals_uninterrupted(tmp_path):
     """The interruption falls on an epoch's end; the evaluation set is 16 of 32 utterances, and must be the same 16."""
-    whole = watch(n_utterances=16)
+    whole = watch(rows=RowSampling(n_utterances=16))
     unbroken, _ = fit(tmp_path / "whole", SeedEachStep(), whole, data=OtherEachEpoch(), max_steps=24)
-    first, second = watch(n_utterances=16), watch(n_utterances=16)
+    first, second = watch(rows=RowSampling(n_utterances=16)), watch(rows=RowSampling(n_utterances=16))
     save = ModelCheckpoint(dirpath=str(tmp_path / "c"), every_n_train_steps=12, save_top_k=-1, save_last=True)
     fit(tmp_path / "cut", SeedEachStep(), first, save, data=OtherEachEpoch(), max_steps=12)
     checkpoint = tmp_path / "c/last.ckpt"
@@ -356,7 +357,7 @@ def test_no_hook_is_left_behind_after_an_exception(tmp_path):
                 raise ZeroDivisionError
 
     module = Module()
-    callback = watch(watch_train=True)
+    callback = watch(watch=WATCH)
     with pytest.raises(ZeroDivisionError):
         fit(tmp_path, callback, Stumble(), model=module)
     assert callback.readings

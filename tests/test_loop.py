@@ -8,11 +8,12 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toys import Encoder, Module, Noise, collate, loader, trainer
 
-from rankwatch import RankWatch, Watch
+from rankwatch import RankWatch, RowSampling, Watch
+from rankwatch.monitor.settings import WATCH
 from rankwatch.runtime.diagnostics import CollapseWarning
 
 LAYERS = ["feature_extractor", "layers.0", "layers.1", "layers.2"]
-SETTINGS = {"every_n_steps": 5, "n_utterances": 24, "strict": True}
+SETTINGS = {"every_n_steps": 5, "rows": RowSampling(n_utterances=24), "strict": True}
 
 
 def train(folder, steps=20, watched=True, model=None, accumulate=1, state=None, **settings):
@@ -49,7 +50,7 @@ def train(folder, steps=20, watched=True, model=None, accumulate=1, state=None, 
 
 def test_training_is_bit_identical(tmp_path):
     plain, theirs, _ = train(tmp_path / "a", watched=False)
-    watched, ours, _ = train(tmp_path / "b", watch_train=True)
+    watched, ours, _ = train(tmp_path / "b", watch=WATCH)
     assert watched == plain
     for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -157,7 +158,7 @@ def test_an_exception_closes_the_books(tmp_path):
 
 def test_fewer_utterances_than_asked_for_are_read_after_the_epoch(tmp_path):
     model = Encoder()
-    with Watch(model, tmp_path, every_n_steps=5, n_utterances=500) as watch:
+    with Watch(model, tmp_path, every_n_steps=5, rows=RowSampling(n_utterances=500)) as watch:
         for batch in loader():
             with watch.batch(batch):
                 model(*batch)
@@ -182,7 +183,7 @@ def test_resumed_it_goes_on_with_the_same_probe_set(tmp_path):
 
 
 def test_a_typo_is_named(tmp_path):
-    with pytest.raises(TypeError, match=re.escape("Watch() has no argument 'every_n_stepps'; besides its own")):
+    with pytest.raises(TypeError, match=re.escape("no argument 'every_n_stepps'. Did you mean every_n_steps? Besides")):
         Watch(Encoder(), tmp_path, every_n_stepps=3)
 
 
@@ -195,7 +196,7 @@ def test_a_loop_without_batches_is_told_so(tmp_path):
 
 def test_utterances_that_come_again_are_not_held_back_twice(tmp_path):
     model, batches = Encoder(), list(torch.utils.data.DataLoader(Noise(16).items, 8, collate_fn=collate))
-    with Watch(model, tmp_path, n_utterances=64, every_n_steps=5) as watch:
+    with Watch(model, tmp_path, rows=RowSampling(n_utterances=64), every_n_steps=5) as watch:
         for index in range(10):
             with watch.batch(batches[index % 2]):
                 model(*batches[index % 2])
@@ -207,7 +208,7 @@ def test_utterances_that_come_again_are_not_held_back_twice(tmp_path):
 def test_a_clip_that_comes_twice_does_not_end_the_probe_set(tmp_path):
     model, clips = Encoder(), Noise(10).items
     order = [0, 1, 0, 1, 2, 2, 3, 4, 5, 6, 7]
-    with Watch(model, tmp_path, n_utterances=8, every_n_steps=100) as watch:
+    with Watch(model, tmp_path, rows=RowSampling(n_utterances=8), every_n_steps=100) as watch:
         for index in order:
             batch = collate([clips[index]])
             with watch.batch(batch):

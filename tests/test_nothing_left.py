@@ -15,12 +15,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from toys import Encoder, Module, loader, pl, trainer
 
-from rankwatch import RankWatch, Watch
+from rankwatch import RankWatch, RowSampling, Watch
+from rankwatch.monitor.settings import WATCH
 from rankwatch.readings.measure import measure
 
 pytestmark = pytest.mark.filterwarnings("ignore:RankWatch. the trainer has no logger")
 
-SETTINGS = {"n_utterances": 16, "strict": True, "max_overhead": None}
+SETTINGS = {"rows": RowSampling(n_utterances=16), "strict": True, "max_overhead": None}
 
 knows_its_default = pytest.mark.skipif(
     not hasattr(torch, "get_default_device"), reason="torch 2.2 tells its default device by an operation only"
@@ -120,15 +121,15 @@ def operations_by_step(model, watch, count=30):
 
 
 @knows_its_default
-@pytest.mark.parametrize("watch_train", [False, True])
-def test_a_whole_ordinary_step_makes_the_same_operations_as_without_us(tmp_path, watch_train):
-    """The hooks that stay on with `watch_train` included; with it, rows are drawn in the batches before a reading."""
+@pytest.mark.parametrize("kinds", [WATCH[:-1], WATCH])
+def test_a_whole_ordinary_step_makes_the_same_operations_as_without_us(tmp_path, kinds):
+    """The hooks on the training pass included; with them, rows are drawn in the batches before a reading."""
     model = Encoder(layer_drop=0.0)
     plain = operations_by_step(model, None)
-    with Watch(model, tmp_path, every_n_steps=10, watch_train=watch_train, **SETTINGS) as watch:
+    with Watch(model, tmp_path, every_n_steps=10, watch=kinds, **SETTINGS) as watch:
         watched = operations_by_step(model, watch)
     more = [step for step, (ours, theirs) in enumerate(zip(watched, plain, strict=True), 1) if ours != theirs]
-    before = [8, 9] if watch_train else []
+    before = [8, 9] if "training_pass" in kinds else []
     assert {2, 10, 20, 30} <= set(more)
     assert set(more) <= {1, 2, 3, *(step + start for start in (0, 10, 20) for step in [*before, 10, 11])}
 
@@ -210,13 +211,13 @@ class Weak:
         (self.training if torch.is_grad_enabled() else self.eval_pass).append(weakref.ref(output))
 
 
-@pytest.mark.parametrize("watch_train", [False, True])
-def test_no_activation_outlives_its_step(tmp_path, watch_train):
+@pytest.mark.parametrize("kinds", [WATCH[:-1], WATCH])
+def test_no_activation_outlives_its_step(tmp_path, kinds):
     gc.disable()  # nothing may hang on a cycle either
     try:
         model = Encoder(layer_drop=0.0)
         weak = Weak(model)
-        with Watch(model, tmp_path, writer=NoWriter(), every_n_steps=3, watch_train=watch_train, **SETTINGS) as watch:
+        with Watch(model, tmp_path, writer=NoWriter(), every_n_steps=3, watch=kinds, **SETTINGS) as watch:
             for batch in steps(model, 7):
                 with watch.batch(batch):
                     loss = model(*batch).square().mean()
@@ -266,7 +267,7 @@ def test_no_hook_and_no_thread_outlives_the_fit(tmp_path, monkeypatch, error, sl
     if slow:
         monkeypatch.setattr("rankwatch.monitor.evaluator.measure", measured_slowly)
     module = Module()
-    callback = RankWatch(every_n_steps=3, watch_train=True, levels=["frame"], **SETTINGS)
+    callback = RankWatch(every_n_steps=3, watch=["frame", "training_pass"], **SETTINGS)
     end = BreakOff(error)
     run = trainer(tmp_path, callback, end, max_steps=4, logger=False, enable_checkpointing=False)
     # Of Ctrl-C Lightning makes an exit, older ones an ordinary end.

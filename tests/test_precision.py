@@ -9,8 +9,9 @@ import torch
 from torch.utils.data import DataLoader
 from toys import Encoder, Module, Noise, collate, pl, trainer
 
-from rankwatch import RankWatch, Watch
+from rankwatch import AudioFolder, Loader, RankWatch, RowSampling, Watch
 from rankwatch.monitor.evaluator import Evaluator
+from rankwatch.monitor.settings import WATCH
 from rankwatch.numerics import Sample
 from rankwatch.readings.measure import measure
 from rankwatch.readings.protocol import Protocol
@@ -19,7 +20,7 @@ soundfile = pytest.importorskip("soundfile")
 
 pytestmark = pytest.mark.filterwarnings("ignore:RankWatch. the trainer has no logger")
 
-SETTINGS = {"every_n_steps": 5, "n_utterances": 24, "strict": True}
+SETTINGS = {"every_n_steps": 5, "rows": RowSampling(n_utterances=24), "strict": True}
 
 NEAR = {"32-true": 0.0, "64-true": 1e-6, "bf16-mixed": 5e-3, "bf16-true": 5e-3}
 """Largest relative difference to 32-true of the same frames under the same weights. Measured over all layers: 4e-8 in
@@ -60,7 +61,7 @@ def test_training_is_bit_identical_in_every_precision(tmp_path, precision):
     On the CPU Lightning makes 16-mixed bf16-mixed; the protocol says what was really used.
     """
     plain, _ = fit(tmp_path / "a", precision, data=cropped_in_workers())
-    callback = RankWatch(watch_train=True, **SETTINGS)
+    callback = RankWatch(watch=WATCH, **SETTINGS)
     watched, run = fit(tmp_path / "b", precision, callback, data=cropped_in_workers())
     assert watched.losses == plain.losses
     for (name, ours), theirs in zip(watched.state_dict().items(), plain.state_dict().values(), strict=True):
@@ -79,7 +80,8 @@ def in_32_bits(tmp_path_factory):
 
 def _still(folder, precision):
     """All frames, since which ones are drawn hangs on the audio's bits."""
-    callback = RankWatch(frames_per_utterance=1000, **SETTINGS)
+    rows = RowSampling(n_utterances=24, frames_per_utterance=1000)
+    callback = RankWatch(**{**SETTINGS, "rows": rows})
     fit(folder, precision, callback, module=Still, max_steps=3)
     return ranks(callback.readings)
 
@@ -101,8 +103,9 @@ def test_audio_that_never_went_through_the_trainer_fits_the_weights(tmp_path, pr
     torch.manual_seed(0)
     for index in range(24):
         soundfile.write(tmp_path / f"{index}.wav", 0.1 * torch.randn(700 + 20 * index).numpy(), 16_000)
-    sets = {"files": str(tmp_path), "loader": DataLoader(Noise(24).items, 8, collate_fn=collate)}
-    callback = RankWatch(eval_sets=sets, probe_forward=forward, **SETTINGS)
+    loader = DataLoader(Noise(24).items, 8, collate_fn=collate)
+    sets = {"files": AudioFolder(tmp_path, forward=forward), "loader": Loader(loader, forward=forward)}
+    callback = RankWatch(eval_sets=sets, **SETTINGS)
     fit(tmp_path / "run", precision, callback, max_steps=1)
     assert {r.source for r in callback.readings} == set(sets)
     assert all(np.isfinite(r.effective_rank) for r in callback.readings)
@@ -178,7 +181,7 @@ def loop(folder, watched):
     watch = None
     if watched:
         halves = {"precision": "16-mixed", "autocast": lambda: torch.autocast("cpu", torch.float16)}
-        watch = Watch(model, folder, watch_train=True, **halves, **SETTINGS)
+        watch = Watch(model, folder, watch=WATCH, **halves, **SETTINGS)
     scales, losses = [], []
     for batch in [*DataLoader(Noise(64), 8, collate_fn=collate)] * 4:
         with watch.batch(batch) if watch is not None else contextlib.nullcontext():

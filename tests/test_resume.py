@@ -6,7 +6,8 @@ import pytest
 import torch
 from toys import Module, Noise, collate, pl, trainer
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
+from rankwatch.monitor.settings import WATCH
 from rankwatch.runtime.diagnostics import CollapseWarning
 
 # Older ones put a loader's own state back elsewhere, or not at all.
@@ -57,7 +58,7 @@ class Break(pl.Callback):
 
 
 def watch(**arguments):
-    settings = {"every_n_steps": 20, "n_utterances": 24, "strict": True, "max_overhead": None}
+    settings = {"every_n_steps": 20, "rows": RowSampling(n_utterances=24), "strict": True, "max_overhead": None}
     return RankWatch(**{**settings, **arguments})
 
 
@@ -195,9 +196,9 @@ def test_a_checkpoint_from_before_the_callback_was_there(tmp_path):
 
 def test_a_window_of_the_training_pass_that_was_cut_counts_what_came_since(tmp_path):
     """Its rows are no part of a checkpoint: they would be most of it."""
-    checkpoint = cut_at(39, tmp_path / "a", watch(watch_train=True))
+    checkpoint = cut_at(39, tmp_path / "a", watch(watch=WATCH))
     assert checkpoint.stat().st_size < 3e6
-    fit(tmp_path / "b", 60, second := watch(watch_train=True), resume=checkpoint)
+    fit(tmp_path / "b", 60, second := watch(watch=WATCH), resume=checkpoint)
     counts = {r.step: r.n for r in second.readings if (r.source, r.level, r.layer[-1]) == ("train", "utterance", "r")}
     assert counts == {40: 8, 60: 24}
 

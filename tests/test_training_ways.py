@@ -10,9 +10,10 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 from torch.utils.checkpoint import checkpoint
 from toys import Block, Encoder, Module, loader, pl, trainer
 
-from rankwatch import RankWatch, Watch
+from rankwatch import RankWatch, RowSampling, Watch
+from rankwatch.monitor.settings import WATCH
 
-SETTINGS = {"every_n_steps": 3, "n_utterances": 16, "strict": True, "max_overhead": None}
+SETTINGS = {"every_n_steps": 3, "rows": RowSampling(n_utterances=16), "strict": True, "max_overhead": None}
 LAYERS = {"feature_extractor", "layers.0", "layers.1", "layers.2"}
 
 
@@ -116,9 +117,9 @@ def ranks(watch):
 
 
 def untouched(folder, make, **arguments):
-    """Trains with and without us, `watch_train` included, and sees that nothing differs."""
+    """Trains with and without us, the training pass watched as well, and sees that nothing differs."""
     losses, model, _ = train(folder / "a", make, watched=False, **arguments)
-    ours, same, watch = train(folder / "b", make, watched=True, watch_train=True, **arguments)
+    ours, same, watch = train(folder / "b", make, watched=True, watch=WATCH, **arguments)
     assert ours == losses
     for a, b in zip(same.state_dict().values(), model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -139,7 +140,7 @@ WAYS = {
 @pytest.fixture(scope="module")
 def plainly(tmp_path_factory):
     """Losses and readings of the same model without checkpoints, which change neither."""
-    losses, _, watch = train(tmp_path_factory.mktemp("plain"), lambda: Encoder(layer_drop=0.0), True, watch_train=True)
+    losses, _, watch = train(tmp_path_factory.mktemp("plain"), lambda: Encoder(layer_drop=0.0), True, watch=WATCH)
     return losses, ranks(watch)
 
 
@@ -212,7 +213,7 @@ def test_several_optimisers_by_hand_and_two_passes_in_a_step(tmp_path):
         )
         return module
 
-    callback = RankWatch(watch_train=True, **SETTINGS)
+    callback = RankWatch(watch=WATCH, **SETTINGS)
     plain, watched = fit(tmp_path / "a"), fit(tmp_path / "b", callback)
     assert watched.losses == plain.losses
     for a, b in zip(watched.state_dict().values(), plain.state_dict().values(), strict=True):

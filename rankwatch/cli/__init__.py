@@ -12,7 +12,9 @@ from typing import Any
 from torch import nn
 
 from rankwatch.calibrate import calibrate
+from rankwatch.extraction.rows.sampling_options import RowSampling
 from rankwatch.inspection import inspect
+from rankwatch.monitor.settings import RankWatchArguments
 from rankwatch.runtime.import_path import import_function
 
 
@@ -69,8 +71,11 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    settings: dict[str, Any] = {"sample_rate": options.sample_rate}
-    settings |= {name: value for name in ("layers", "lengths") if (value := getattr(options, name)) is not None}
+    settings: RankWatchArguments = {}
+    if options.layers is not None:
+        settings["layers"] = options.layers
+    if options.lengths is not None:
+        settings["rows"] = RowSampling(lengths=options.lengths)
     try:
         factory: Any = import_function(options.model)
         make_batch: Any = import_function(options.batch) if options.batch else lambda: None
@@ -82,7 +87,7 @@ def _inspect(options: argparse.Namespace) -> int:
     if not isinstance(model, nn.Module):
         return _refuse(f"{options.model!r} gave a {type(model).__name__}, not a torch.nn.Module")
     try:
-        found = inspect(model, batch, forward, **settings)
+        found = inspect(model, batch, forward, sample_rate=options.sample_rate, **settings)
     except ValueError as error:
         return _refuse(error)
     print(found)

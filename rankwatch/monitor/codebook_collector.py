@@ -24,7 +24,7 @@ class CodebookCollector:
     """Listens to the model's quantizers in the batches before a reading. What fails in here goes quiet.
 
     Args:
-        settings: The user's arguments; of the training batches the newest `n_utterances` over all processes count.
+        settings: The user's arguments; of the training batches the newest `rows.n_utterances` over all processes count.
         world: This process among the others.
         precision: The trainer's precision, for the protocol.
         diagnostics: Where failures are told.
@@ -32,7 +32,7 @@ class CodebookCollector:
 
     def __init__(self, settings: Settings, world: World, precision: str, diagnostics: Diagnostics) -> None:
         self._settings = settings
-        self._wanted = quota(settings.n_utterances, world.rank, world.size)
+        self._wanted = quota(settings.rows.n_utterances, world.rank, world.size)
         self._precision = precision
         self._complaints = diagnostics
         self._layer_hooks = CodeHooks([])
@@ -44,7 +44,7 @@ class CodebookCollector:
 
     def attach(self, root: nn.Module) -> list[str]:
         """Find them; gives a sentence for the table where there are some."""
-        if self._settings.codebooks:
+        if self._settings.watches_codebooks:
             with self._complaints.guarded("looking for quantizers"):
                 self._layer_hooks = CodeHooks(find_quantizers(root))
         named = [f"{one.name} ({one.codes or 'unknown number of'} codes)" for one in self._layer_hooks.quantizers]
@@ -103,7 +103,7 @@ class CodebookCollector:
         return Protocol(
             source=TRAIN,
             level=CODEBOOK,
-            utterances=self._settings.n_utterances,
+            utterances=self._settings.rows.n_utterances,
             frames_per_utterance=0,
             d=0,
             k=None,
@@ -111,7 +111,7 @@ class CodebookCollector:
             input="masked",
             mode="train",
             precision=self._precision,
-            seed=self._settings.seed,
+            seed=self._settings.rows.seed,
         )
 
     def close(self) -> None:

@@ -71,10 +71,10 @@ class Evaluator:
         self._group = group
         self._first = first
         self._mute = mute
-        self._names = [*layers, *quantizers, "flat", *(detector.kind for detector in settings.judged_by)]
+        self._names = [*layers, *quantizers, "flat", *(detector.kind for detector in settings.detectors)]
         self._primary = settings.sources[0]
         self._history = History()
-        self._judge = AlarmTracker(self._primary, settings.judged_by)
+        self._judge = AlarmTracker(self._primary, settings.detectors)
         self._plateau = Plateau()
         self._accuracies = LabelAgreement()
         self.budget = ReadingSchedule(settings.every_n_steps, settings.max_overhead)
@@ -243,8 +243,8 @@ class Evaluator:
         return readings + codebook_readings(step, exchanged.usages, exchanged.protocols)
 
     def _sample(self, rows: Rows) -> Sample:
-        columns = self._settings.columns(rows.rows.shape[1])
-        return Sample.from_rows(rows.rows, rows.groups, columns, self._settings.seed, rounding=rows.rounding)
+        columns = self._settings.rows.columns(rows.rows.shape[1])
+        return Sample.from_rows(rows.rows, rows.groups, columns, self._settings.rows.seed, rounding=rows.rounding)
 
     def _next_step(self, gathered: CollectedRows, seconds: Mapping[str, float]) -> int:
         taken = seconds["decomposition"] if gathered.shares_cpu_with_training else 0.0

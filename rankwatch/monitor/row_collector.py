@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from rankwatch.extraction.eval_sets.eval_pass import EvalPass
-from rankwatch.extraction.eval_sets.eval_runner import EvalForward, EvalRunner
+from rankwatch.extraction.eval_sets.eval_runner import EvalRunner
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.extraction.eval_sets.first_batches import FirstBatchCollector
 from rankwatch.extraction.execution.preserved_model import ChangedParameters, preserved_random_state
-from rankwatch.extraction.hooks.call_recorder import CallRecorder, RecordedCall
 from rankwatch.extraction.hooks.replayable_calls import recorder_for, replay_advice
 from rankwatch.extraction.model.compiled_modules import within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
@@ -26,7 +26,6 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World, quota
-from rankwatch.runtime.import_path import import_function
 from rankwatch.runtime.stopwatch import Stopwatch
 
 
@@ -72,30 +71,27 @@ class RowCollector:
             self.layers,
             root,
             levels=settings.levels,
-            per_utterance=settings.frames_per_utterance,
-            lengths=settings.lengths,
-            seed=settings.seed,
-            frames=settings.frames,
+            per_utterance=settings.rows.frames_per_utterance,
+            lengths=settings.rows.lengths,
+            seed=settings.rows.seed,
+            frames=settings.rows.frame_mask,
         )
-        forward = settings.probe_forward
-        self._forward: EvalForward | None = import_function(forward) if isinstance(forward, str) else forward
         self.eval_pass = EvalPass(
-            root, self.layers, self.row_extractor, diagnostics, self._numbers, autocast, stopwatch, settings.seed
+            root, self.layers, self.row_extractor, diagnostics, self._numbers, autocast, stopwatch, settings.rows.seed
         )
-        self._recorder: CallRecorder | None = None
         with preserved_random_state():  # iterating a user's dataloader draws seeds from the global generator
             self.eval_sets = load_eval_sets(settings, world)
         self.disabled_sources: dict[str, str] = {}
-        self.notes: list[str] = [one.describe(settings.max_seconds) for one in self.eval_sets.values()]
-        self.quota = quota(settings.n_utterances, world.rank, world.size)
+        self.notes: list[str] = [one.describe() for one in self.eval_sets.values()]
+        self.quota = quota(settings.rows.n_utterances, world.rank, world.size)
         self._first_batches = self._start_collecting()
         self._no_more, self._whole_epoch = False, True
         self._train: TrainingRows | None = None
-        whole = within_one_graph(root.modules()) if settings.watch_train else set()
+        whole = within_one_graph(root.modules()) if settings.watches_training_pass else set()
         if any(id(layer.module) in whole for layer in self.layers):
             reason = "layers are compiled with fullgraph=True, and hooks would end the run; compile without it"
             self.disable_source("train", reason)
-        elif settings.watch_train:
+        elif settings.watches_training_pass:
             self._train = TrainingRows(
                 self.layers,
                 self.row_extractor,
@@ -104,23 +100,21 @@ class RowCollector:
                 self.quota,
             )
 
-    def _runner(self, backbone: tuple[str, nn.Module] | None, template: RecordedCall | None = None) -> EvalRunner:
-        return EvalRunner(self.root, backbone, self._forward, template, self._outermost)
-
     def _start_collecting(self) -> FirstBatchCollector | None:
-        """Collect the default set if there is to be one; else one call, which tells the backbone."""
-        auto = self._settings.first_batches_set
-        if auto is not None and auto not in self.eval_sets:
-            return FirstBatchCollector(EvalSet(auto), self._new_recorder if self._forward is None else None, self.quota)
-        if self._settings.sets and self._forward is None:
-            return FirstBatchCollector(EvalSet(""), self._new_recorder, 1)
-        self.eval_pass.runner = self._runner(None)
-        return None
+        """Collect the first batches if they are to be a set; else one call, to put other sets' audio into.
 
-    def _new_recorder(self) -> CallRecorder:
-        """With the first batch: what was compiled until then gets no hook inside."""
-        self._recorder = recorder_for(self.root, self.layers)
-        return self._recorder
+        Where every set has a `forward` of its own, no call is wanted.
+        """
+        name = self._settings.first_batches_set
+        recorded = any(source.forward is None for source in self._settings.sets.values())
+        new_recorder = functools.partial(recorder_for, self.root, self.layers) if recorded else None
+        if name is not None and name not in self.eval_sets:
+            eval_set = EvalSet(name, forward=self._settings.sets[name].forward)
+            return FirstBatchCollector(eval_set, self.quota, new_recorder)
+        if recorded:
+            return FirstBatchCollector(EvalSet(""), 1, new_recorder)
+        self.eval_pass.runner = EvalRunner(self.root, None, outermost=self._outermost)
+        return None
 
     # -- during training ---------------------------------------------------------------------------------
 
@@ -184,9 +178,8 @@ class RowCollector:
         if held is None:
             return
         held.close()
-        self.eval_pass.runner = self._runner(
-            self._recorder.backbone if self._recorder is not None else None, held.template
-        )
+        backbone = held.recorder.backbone if held.recorder is not None else None
+        self.eval_pass.runner = EvalRunner(self.root, backbone, held.template, self._outermost)
         name = held.eval_set.name
         in_all = sum(self._numbers(held.eval_set.utterances, "utterances held back"))
         without = [rank for rank, n in enumerate(self._numbers(len(held.eval_set.batches), "calls held back")) if not n]
@@ -202,8 +195,8 @@ class RowCollector:
             )
         elif name:
             self.eval_sets[name] = held.eval_set
-            self.notes.append(held.eval_set.describe(self._settings.max_seconds))
-            asked = self._settings.n_utterances
+            self.notes.append(held.eval_set.describe())
+            asked = self._settings.rows.n_utterances
             if in_all < asked:
                 self.notes.append(f"{name} holds {in_all} of the {asked} utterances asked for: no others came")
 
@@ -225,6 +218,8 @@ class RowCollector:
             return False
         if self._first_batches is not None:
             self._first_batches.close()
+        source = self._settings.sets.get(eval_set.name)
+        eval_set.forward = source.forward if source is not None else None
         self.eval_sets[eval_set.name] = eval_set
         self._first_batches = self._start_collecting()
         return True
@@ -264,8 +259,8 @@ class RowCollector:
         return Protocol(
             source=source,
             level=level,
-            utterances=self._settings.n_utterances,
-            frames_per_utterance=self._settings.frames_per_utterance if level == "frame" else 1,
+            utterances=self._settings.rows.n_utterances,
+            frames_per_utterance=self._settings.rows.frames_per_utterance if level == "frame" else 1,
             d=0,
             k=None,
             pooling="none" if level == "frame" else "mean",
@@ -275,12 +270,12 @@ class RowCollector:
             else self.eval_pass.frames.get(source, "all"),
             mode="train" if train else "eval",
             precision=self._precision,
-            seed=self._settings.seed,
+            seed=self._settings.rows.seed,
             eval_set=self.eval_pass.ids.get(source, ""),
         )
 
     def _window(self, source: str) -> RowBuffer:
-        return RowBuffer(source, tuple(self._settings.levels))
+        return RowBuffer(source, self._settings.levels)
 
     def all_processes_have(self, it: bool, about: str) -> bool:
         """Whether all processes have something."""

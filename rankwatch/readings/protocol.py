@@ -36,7 +36,7 @@ class Protocol:
             was used) or ``"perplexity"`` (its own).
         pooling: ``"none"`` at frame level, ``"mean"`` over valid frames at utterance level.
         input: ``"clean"`` (known to be unmasked), ``"replayed"`` (the training call in eval mode, with whatever
-            masks it was given), ``"user"`` (by `probe_forward`), ``"masked"`` (the training pass) or
+            masks it was given), ``"user"`` (by the set's own `forward`), ``"masked"`` (the training pass) or
             ``"unknown"``.
         frames: ``"all"``, or where a mask over time was seen in the call ``"unmasked"`` (frames without it) or
             ``"masked"``.

@@ -40,13 +40,13 @@ def _row(settings: Settings, row_collector: RowCollector, index: int) -> LayerRo
     if facts is None:
         why = "not read" if layer.name in row_collector.eval_pass.fired else "did not fire"
         return LayerRow(layer.name, layer.label, 0, "-", "-", None, why)
-    columns, asked = settings.columns(facts.width), settings.projection
+    columns, asked = settings.rows.columns(facts.width), settings.rows.projection
     note = (
         f"not projected: {asked} columns are not fewer than its width"
         if isinstance(asked, int) and columns is None
         else ""
     )
-    frames = settings.frames_per_utterance if "frame" in settings.levels else 0
+    frames = settings.rows.frames_per_utterance if "frame" in settings.levels else 0
     megabytes = row_collector.quota * (frames + ("utterance" in settings.levels)) * facts.width * 4 / 1e6
     row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
     return replace(row, cost=f"{megabytes:.1f} MB")
@@ -60,5 +60,5 @@ def _notes(row_collector: RowCollector) -> list[str]:
     if teachers:
         notes.append(f"the teacher branch is not watched; layers=[..., '{teachers[0]}.*'] adds it")
     if row_collector.eval_pass.runner is not None and row_collector.eval_sets:
-        notes.insert(0, f"evaluation sets are run by {row_collector.eval_pass.runner.way}")
+        notes.insert(0, row_collector.eval_pass.runner.describe(row_collector.eval_sets.values()))
     return notes

@@ -11,6 +11,7 @@ from processes import Processes
 from readings import reading
 from toys import Encoder, Noise, collate
 
+from rankwatch import RowSampling
 from rankwatch.alarms.label_agreement import LabelAgreement
 from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
@@ -82,7 +83,7 @@ def test_labels_travel_with_their_rows_beside_sources_without_any(cut):
 
 
 SETTINGS = Settings(
-    every_n_steps=10, max_overhead=None, eval_sets={"first_batches": "auto", "clips": "there"}, levels=["frame"]
+    every_n_steps=10, max_overhead=None, eval_sets={"first_batches": "first_batches", "clips": "there"}, watch=["frame"]
 )
 
 
@@ -153,7 +154,7 @@ def _watched(spec, name, model, **settings):
     """The readings of a labelled set beside the default one."""
     monitor = Monitor(
         Settings(
-            eval_sets={"first_batches": "auto", name: spec},
+            eval_sets={"first_batches": "first_batches", name: spec},
             layers=["layers.*"],
             max_overhead=None,
             strict=True,
@@ -176,7 +177,7 @@ def _watched(spec, name, model, **settings):
 
 def test_a_model_that_hears_tones_is_probed_at_both_levels(tmp_path):
     spec = LabelledSet(corpus(tmp_path), alignment="alignment")
-    readings = _watched(spec, "tones", Bands(), frames_per_utterance=8)
+    readings = _watched(spec, "tones", Bands(), rows=RowSampling(frames_per_utterance=8))
     assert len(readings) == 6
     for one in readings:
         assert one.metrics["probe_chance_accuracy"] == (1 / 2 if one.level == "frame" else 1 / 3)
@@ -185,7 +186,7 @@ def test_a_model_that_hears_tones_is_probed_at_both_levels(tmp_path):
 
 @pytest.mark.parametrize("levels", [["frame"], ["utterance"]])
 def test_without_alignments_there_is_no_accuracy_at_frame_level(tmp_path, levels):
-    readings = _watched(LabelledSet(corpus(tmp_path)), "tones", Encoder(), levels=levels)
+    readings = _watched(LabelledSet(corpus(tmp_path)), "tones", Encoder(), watch=levels)
     assert readings
     assert all((NAMES[0] in r.metrics) == (levels == ["utterance"]) for r in readings)
 
@@ -198,7 +199,7 @@ def test_phones_of_real_speech_stand_out_of_a_collapse():
     spec = LabelledSet(SHARED / "emodb" / "manifest.csv", alignment="alignment_path")
     found = {}
     for collapse in ("none", "line"):
-        readings = _watched(spec, "emodb", Bands(collapse), levels=["frame"])
+        readings = _watched(spec, "emodb", Bands(collapse), watch=["frame"])
         found[collapse] = {r.layer: r.metrics for r in readings}
     healthy, collapsed = (found[kind]["layers.2"] for kind in ("none", "line"))
     assert healthy["probe_majority_accuracy"] == collapsed["probe_majority_accuracy"] < 0.15

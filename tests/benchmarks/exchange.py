@@ -43,6 +43,7 @@ from gloo_model import (
 )
 from loopback import exchanges
 
+from rankwatch import RowSampling
 from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.rows.row_buffer import Key, RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
@@ -105,7 +106,7 @@ def answer(layers: int) -> torch.Tensor:
         rows = torch.randn(128, 24)
         drawn = SampledRows(rows, keys.repeat_interleave(2), rows[::2], keys, zeros, zeros[::2], zeros, 0)
         window.add({name: drawn}, 64)
-    settings = Settings(n_utterances=64, max_overhead=None)
+    settings = Settings(rows=RowSampling(n_utterances=64), max_overhead=None)
     protocols = {("first_batches", level): Protocol("first_batches", level, 64, 4, 0, None) for level in LEVELS}
     evaluator = Evaluator(settings, names, None, first=True, mute=MuteFile(None))
     return pack(evaluator.evaluate(CollectedRows(500, [window], protocols)).outcome.to_plain())

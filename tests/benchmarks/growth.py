@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rankwatch import Watch
+from rankwatch import Loader, RowSampling, Watch
 
 INPUTS = 32
 """Features of an input frame."""
@@ -120,9 +120,8 @@ def readings(setting: Setting, count: int) -> dict[str, float]:
             model,
             folder,
             layers=["blocks.*"],
-            eval_sets={"noise": probes},
-            probe_forward=lambda module, batch: module(*batch),
-            n_utterances=setting.utterances,
+            eval_sets={"noise": Loader(probes, forward=lambda module, batch: module(*batch))},
+            rows=RowSampling(n_utterances=setting.utterances),
             every_n_steps=1,
             max_overhead=None,
             strict=True,

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 from transformers import HubertConfig, HubertModel
 
-from rankwatch import Watch
+from rankwatch import RowSampling, Watch
 
 INTERVAL = 500
 
@@ -74,10 +74,10 @@ ROWS = {
     "cpu, 64 utterances a step": Row(accumulate=4, arguments=SMALL),
     "cpu, 64, bf16-mixed": Row(accumulate=4, precision="bf16-mixed", arguments=SMALL),
     "cpu, 64, compiled": Row(accumulate=4, compiled=True, arguments=SMALL),
-    "cpu, 64, frame level alone": Row(accumulate=4, arguments={**SMALL, "levels": ["frame"]}),
+    "cpu, 64, frame level alone": Row(accumulate=4, arguments={**SMALL, "watch": ["frame"]}),
     "cpu, 64, d = 768": Row(width=768, layers=2, accumulate=4, arguments=SMALL, steps=9),
     "cpu, 64, d = 768, unprojected": Row(
-        width=768, layers=2, accumulate=4, arguments={**SMALL, "projection": None}, steps=9
+        width=768, layers=2, accumulate=4, arguments={**SMALL, "rows": RowSampling(projection=None)}, steps=9
     ),
     "cuda, HuBERT-base": Row(768, 12, 32, precision="bf16-mixed", seconds=10.0, steps=80, device="cuda"),
     "cuda, HuBERT-base, compiled": Row(

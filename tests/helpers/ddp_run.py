@@ -9,7 +9,7 @@ import soundfile
 import torch
 from toys import Encoder, Module, Noise, collate, pl, trainer
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
 
 
 class Write(pl.Callback):
@@ -69,13 +69,17 @@ def audio_files(folder):
     folder.mkdir(exist_ok=True)
     for index, samples in enumerate(Noise(33, shortest=2000, longest=4000, seed=2).items):
         soundfile.write(folder / f"{index}.wav", 0.1 * samples.numpy(), 16000)
-    return {"inside": "auto", "files": str(folder)}
+    return {"inside": "first_batches", "files": str(folder)}
 
 
 def fit(kind, folder, processes):
     made = {"still": Still, "train": Module, "collapse": lambda: Module(collapse="line"), "talking": Talking}
-    asked = {"n_utterances": 33, "eval_sets": audio_files(folder / "files")} if kind == "talking" else {}
-    watch = RankWatch(**{"every_n_steps": 4, "n_utterances": 32, "on_collapse": "stop", "strict": True, **asked})
+    asked = (
+        {"rows": RowSampling(n_utterances=33), "eval_sets": audio_files(folder / "files")} if kind == "talking" else {}
+    )
+    watch = RankWatch(
+        **{"every_n_steps": 4, "rows": RowSampling(n_utterances=32), "on_collapse": "stop", "strict": True, **asked}
+    )
     callbacks = [Write(folder / f"{kind}-{processes}")] + ([watch] if kind != "train-alone" else [])
     pl.seed_everything(0)
     module = made["train" if kind == "train-alone" else kind]()

@@ -7,7 +7,7 @@ import torch
 from ddp_run import Still, Strided, Write
 from toys import pl, trainer
 
-from rankwatch import RankWatch
+from rankwatch import FirstBatches, RankWatch, RowSampling
 
 DDPStrategy = pl.strategies.DDPStrategy
 
@@ -39,8 +39,8 @@ def raises_on_the_second(module, batch):
 
 
 def fit(kind, folder):
-    own = {"probe_forward": raises_on_the_second} if kind == "raises" else {}
-    watch = RankWatch(every_n_steps=4, n_utterances=32, on_collapse="stop", **own)
+    own = {"eval_sets": FirstBatches(forward=raises_on_the_second)} if kind == "raises" else {}
+    watch = RankWatch(every_n_steps=4, rows=RowSampling(n_utterances=32), on_collapse="stop", **own)
     pl.seed_everything(0)
     ddp = DDPStrategy(start_method="fork", find_unused_parameters=True)  # layer drop leaves parameters unused
     options = {"logger": False, "enable_checkpointing": False, "use_distributed_sampler": False}

@@ -10,7 +10,7 @@ import torch
 import toys
 from toys import Noise, collate, pl, trainer
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
 
 
 class Module(toys.Module):
@@ -25,7 +25,7 @@ STEPS = {4, 8, 12}
 
 
 def watch(**arguments):
-    return RankWatch(**{"every_n_steps": 4, "n_utterances": 32, **arguments})
+    return RankWatch(**{"every_n_steps": 4, "rows": RowSampling(n_utterances=32), **arguments})
 
 
 def batches(change=None, at=(), count=12, size=8):

@@ -18,7 +18,7 @@ from toys import Encoder, Module, Noise, collate, pl, trainer
 
 import rankwatch.monitor.reading_exchange
 import rankwatch.runtime.reading_schedule
-from rankwatch import CollapseError, RankWatch, Watch
+from rankwatch import CollapseError, FirstBatches, RankWatch, RowSampling, Watch
 from rankwatch.monitor.settings import Settings
 from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import ProcessGroup
@@ -75,7 +75,7 @@ def digest(model):
 def sharded(kind, rank, folder, *, watched, late):
     """A model in units, watched from before it was wrapped (as by Lightning's callback) or after."""
     model = Model()
-    asked = {"every_n_steps": 4, "n_utterances": 16, "strict": True, "max_overhead": None}
+    asked = {"every_n_steps": 4, "rows": RowSampling(n_utterances=16), "strict": True, "max_overhead": None}
     session = None
     if watched and late:
         world, group = rankwatch.runtime.distributed.processes()
@@ -113,7 +113,7 @@ def sharded(kind, rank, folder, *, watched, late):
 def loop(rank, folder, model, *, micro=lambda rank: 1, leaves=None, slow=0.0, steps=STEPS, state=(), **asked):
     """DDP with gradient accumulation; `micro(rank)` batches to a step, all but the last without synchronisation."""
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    settings = {"every_n_steps": 4, "n_utterances": 16, "max_overhead": None, **asked}
+    settings = {"every_n_steps": 4, "rows": RowSampling(n_utterances=16), "max_overhead": None, **asked}
     stream = iter(batches(rank, 2, steps=100))
     with Watch(model, folder, **settings) as watch:
         if state != ():  # None: this process has lost it
@@ -156,7 +156,9 @@ def error(caught, folder):
 
 def loop_that_raises(rank, folder, model):
     """A collapse in a loop of plain torch; the healthy checkpoint is known to the first process alone."""
-    with Watch(model, folder, every_n_steps=2, n_utterances=16, on_collapse="raise", strict=True) as watch:
+    with Watch(
+        model, folder, every_n_steps=2, rows=RowSampling(n_utterances=16), on_collapse="raise", strict=True
+    ) as watch:
         try:
             for step, batch in enumerate(batches(rank, 2, steps=60)):
                 if step == 3:
@@ -176,7 +178,9 @@ def loop_that_raises(rank, folder, model):
 def trainer_that_raises(rank, folder):
     """The same under Lightning, with gradient accumulation, in processes that somebody else has started."""
     os.environ["LOCAL_RANK"] = str(rank)
-    watch = RankWatch(every_n_steps=2, n_utterances=16, on_collapse="raise", strict=True, max_overhead=None)
+    watch = RankWatch(
+        every_n_steps=2, rows=RowSampling(n_utterances=16), on_collapse="raise", strict=True, max_overhead=None
+    )
     ddp = pl.strategies.DDPStrategy(process_group_backend="gloo", find_unused_parameters=True)
     settings = {"max_steps": 60, "min_steps": 50, "accumulate_grad_batches": 2, "use_distributed_sampler": False}
     run = trainer(folder, watch, strategy=ddp, devices=2, logger=False, enable_checkpointing=False, **settings)
@@ -200,11 +204,11 @@ def job(name, rank, folder):
     if name == "uneven":
         return loop(rank, folder, model, micro=lambda rank: 2 + rank, strict=True)
     if name == "raising":
-        return loop(rank, folder, model, probe_forward=raising(rank))
+        return loop(rank, folder, model, eval_sets=FirstBatches(forward=raising(rank)))
     if name == "raising-first":
-        return loop(rank, folder, model, probe_forward=raising(rank, 0))
+        return loop(rank, folder, model, eval_sets=FirstBatches(forward=raising(rank, 0)))
     if name == "lost":
-        before = Watch(model, folder / "before", n_utterances=16)
+        before = Watch(model, folder / "before", rows=RowSampling(n_utterances=16))
         state = before.state_dict() if rank else None
         before.close(RuntimeError("cut"))
         return loop(rank, folder, model, state=state, strict=True)
@@ -215,7 +219,7 @@ def job(name, rank, folder):
     if name == "gone":  # without DDP, which would have noticed itself
         return loop(rank, folder, Encoder(), leaves=(1, 6), every_n_steps=2)
     assert name == "apart"
-    return loop(rank, folder, Encoder(), n_utterances=500, steps=STEPS if rank else 4)
+    return loop(rank, folder, Encoder(), rows=RowSampling(n_utterances=500), steps=STEPS if rank else 4)
 
 
 def run(name, rank, port, folder):

@@ -12,7 +12,7 @@ from quantizer_toys import PerplexingQuantizer, RandomQuantizer, hooks, wav2vec2
 from torch import nn
 from toys import Encoder, Module, Noise, collate, loader, trainer
 
-from rankwatch import Watch
+from rankwatch import RowSampling, Watch
 from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.hooks.code_hooks import CodeAssignments
 from rankwatch.monitor.evaluator import Evaluator
@@ -149,7 +149,7 @@ def train(monitor, model, steps, batch, accumulate=1):
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_only_the_batches_before_a_reading_are_counted(accumulate):
     model, batch = BestRq(), collate(Noise(8).items)
-    settings = Settings(n_utterances=16, every_n_steps=10, strict=True, max_overhead=None)
+    settings = Settings(rows=RowSampling(n_utterances=16), every_n_steps=10, strict=True, max_overhead=None)
     monitor = Monitor(settings)
     monitor.attach(model)
     listened, readings = train(monitor, model, 30, batch, accumulate)
@@ -171,7 +171,8 @@ def test_they_can_be_turned_off_and_a_perplexity_alone_is_read():
     for on in True, False:
         model = BestRq(PerplexingQuantizer())
         model.forward = lambda *batch, model=model: (model.encoder(*batch), model.quantizer(batch[0]))
-        monitor = Monitor(Settings(n_utterances=8, every_n_steps=5, strict=True, codebooks=on))
+        watch = ("frame", "utterance", "codebook") if on else ("frame", "utterance")
+        monitor = Monitor(Settings(watch=watch, rows=RowSampling(n_utterances=8), every_n_steps=5, strict=True))
         monitor.attach(model)
         _, readings = train(monitor, model, 5, batch)
         assert {(r.effective_rank, r.d) for r in readings} == ({(4.0, 10)} if on else set())
@@ -184,7 +185,7 @@ def test_a_failure_is_told_once_and_goes_quiet(monkeypatch):
 
     monkeypatch.setattr("rankwatch.extraction.hooks.code_hooks._integers", explode)
     model = BestRq()
-    monitor = Monitor(Settings(n_utterances=8, every_n_steps=5))
+    monitor = Monitor(Settings(rows=RowSampling(n_utterances=8), every_n_steps=5))
     monitor.attach(model)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -196,7 +197,7 @@ def test_a_failure_is_told_once_and_goes_quiet(monkeypatch):
 
 def test_a_step_that_broke_off_leaves_nothing_after_the_end():
     model, batch = BestRq(), collate(Noise(8).items)
-    monitor = Monitor(Settings(n_utterances=8))
+    monitor = Monitor(Settings(rows=RowSampling(n_utterances=8)))
     monitor.attach(model)
     monitor.batch_starts(batch, 0)
     assert hooks(model.quantizer)
@@ -209,7 +210,7 @@ def pretrained(folder, watched):
     torch.manual_seed(0)
     model = wav2vec2()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
-    watch = Watch(model, folder, every_n_steps=3, n_utterances=8, strict=True) if watched else None
+    watch = Watch(model, folder, every_n_steps=3, rows=RowSampling(n_utterances=8), strict=True) if watched else None
     losses = []
     for step in range(7):
         generator = torch.Generator().manual_seed(step)
@@ -265,7 +266,8 @@ class Targets(Module):
 def test_under_lightning_one_line_does_it(tmp_path):
     from rankwatch import RankWatch
 
-    module, callback = Targets(), RankWatch(every_n_steps=5, n_utterances=16, strict=True, max_overhead=None)
+    module = Targets()
+    callback = RankWatch(every_n_steps=5, rows=RowSampling(n_utterances=16), strict=True, max_overhead=None)
     trainer(tmp_path, callback, max_steps=12, enable_checkpointing=False).fit(module, loader())
     found = {r.step: r for r in callback.readings if r.level == "codebook"}
     assert set(found) >= {5, 10}

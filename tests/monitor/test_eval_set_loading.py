@@ -7,8 +7,9 @@ import pytest
 import torch
 from toys import Encoder, Noise, collate
 
+from rankwatch import AudioFolder, FirstBatches, Loader, RowSampling
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import Settings
+from rankwatch.monitor.settings import WATCH, Settings
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -35,8 +36,8 @@ def _train(monitor, model, steps=3):
 
 def test_a_folder_stands_beside_the_default_set(tmp_path):
     model = Encoder()
-    sets = {"first_batches": "auto", "music": str(_folder(tmp_path / "music"))}
-    monitor = Monitor(Settings(eval_sets=sets, n_utterances=8, strict=True))
+    sets = {"first_batches": "first_batches", "music": str(_folder(tmp_path / "music"))}
+    monitor = Monitor(Settings(eval_sets=sets, rows=RowSampling(n_utterances=8), strict=True))
     monitor.attach(model)
     readings = _train(monitor, model)
     assert {r.source for r in readings} == {"first_batches", "music"}
@@ -47,7 +48,7 @@ def test_a_folder_stands_beside_the_default_set(tmp_path):
 def test_files_of_a_few_milliseconds_are_counted_and_dropped(tmp_path):
     model = Encoder()
     sets = {"blips": str(_folder(tmp_path / "blips", seconds=(0.0005, 0.004)))}
-    monitor = Monitor(Settings(eval_sets=sets, n_utterances=12))
+    monitor = Monitor(Settings(eval_sets=sets, rows=RowSampling(n_utterances=12)))
     monitor.attach(model)
     with pytest.warns(RuntimeWarning, match="too short to have a single frame"):
         readings = _train(monitor, model)
@@ -55,13 +56,13 @@ def test_files_of_a_few_milliseconds_are_counted_and_dropped(tmp_path):
 
 
 @pytest.mark.parametrize("levels", [["frame"], ["utterance"], ["frame", "utterance"]])
-def test_a_dataloader_runs_through_probe_forward(levels):
+def test_a_dataloader_is_run_by_its_own_forward(levels):
     model = Encoder()
     loader = torch.utils.data.DataLoader(Noise(20, seed=3).items, 8, collate_fn=collate)
-    settings = Settings(
-        eval_sets={"other": loader}, probe_forward=lambda m, b: m(*b), n_utterances=20, levels=levels, strict=True
+    other = Loader(loader, forward=lambda module, batch: module(*batch))
+    monitor = Monitor(
+        Settings(eval_sets={"other": other}, watch=levels, rows=RowSampling(n_utterances=20), strict=True)
     )
-    monitor = Monitor(settings)
     monitor.attach(model)
     readings = _train(monitor, model)
     assert {r.level for r in readings} == set(levels)
@@ -92,8 +93,8 @@ def test_hard_audio_makes_no_crash_and_no_false_alarm(tmp_path, name):
     folder = _beeps(tmp_path / "beeps") if name == "beeps" else SHARED / name
     model = Encoder(dropout=0.1)
     # The toy makes a frame of 20 samples; at 2 kHz these are the usual 10 ms.
-    sets = {"first_batches": "auto", name: str(folder)}
-    monitor = Monitor(Settings(eval_sets=sets, n_utterances=32, sample_rate=2000))
+    sets = {"first_batches": "first_batches", name: AudioFolder(folder, sample_rate=2000)}
+    monitor = Monitor(Settings(eval_sets=sets, rows=RowSampling(n_utterances=32)))
     monitor.attach(model)
     _train(monitor, model)
     for step in range(4, 8):
@@ -104,10 +105,9 @@ def test_hard_audio_makes_no_crash_and_no_false_alarm(tmp_path, name):
     assert all(np.isfinite(r.effective_rank) and r.metrics["non_finite_fraction"] == 0.0 for r in here)
 
 
-def test_a_dataloader_without_probe_forward_is_refused_by_name():
-    monitor = Monitor(Settings(eval_sets={"other": [1, 2]}))
-    with pytest.raises(ValueError, match="'other' is a dataloader: pass probe_forward"):
-        monitor.attach(Encoder())
+def test_a_dataloader_without_a_forward_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"'other'\] is a list: wrap a dataloader as Loader\(loader, forward=f\)"):
+        Settings(eval_sets={"other": [1, 2]})
 
 
 def test_bad_folders_and_patterns_are_refused_at_the_start(tmp_path):
@@ -119,12 +119,12 @@ def test_bad_folders_and_patterns_are_refused_at_the_start(tmp_path):
     with pytest.raises(ValueError, match=r"encoder\.blocks"):
         Monitor(Settings(layers=["encoder.blocks.*"])).attach(Encoder())
     with pytest.raises(ValueError, match="no function"):
-        Monitor(Settings(probe_forward="rankwatch.nowhere:f")).attach(Encoder())
+        FirstBatches(forward="rankwatch.nowhere:f")
 
 
 def test_the_training_pass_is_read_only_near_a_reading_and_keeps_nothing(tmp_path):
     model = Encoder(layer_drop=0.0)
-    monitor = Monitor(Settings(n_utterances=8, every_n_steps=10, watch_train=True, strict=True))
+    monitor = Monitor(Settings(watch=WATCH, rows=RowSampling(n_utterances=8), every_n_steps=10, strict=True))
     monitor.attach(model)
     batch = collate(Noise(8).items)
     alive = []
@@ -146,7 +146,7 @@ def test_the_training_pass_is_read_only_near_a_reading_and_keeps_nothing(tmp_pat
 
 def test_rank_of_both_passes_agrees_without_dropout():
     model = Encoder(layer_drop=0.0, dropout=0.0)
-    monitor = Monitor(Settings(n_utterances=8, watch_train=True, strict=True))
+    monitor = Monitor(Settings(watch=WATCH, rows=RowSampling(n_utterances=8), strict=True))
     monitor.attach(model)
     readings = {(r.source, r.level, r.layer): r for r in _train(monitor, model, steps=1)}
     for (source, level, layer), reading in readings.items():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from processes import Processes
 
+from rankwatch import RowSampling
 from rankwatch.alarms.detectors import Finding
 from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.rows.row_buffer import RowBuffer
@@ -16,7 +17,7 @@ from rankwatch.monitor.pending_reading import CollectedRows
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
 
-SETTINGS = Settings(every_n_steps=10, n_utterances=64, max_overhead=None)
+SETTINGS = Settings(every_n_steps=10, rows=RowSampling(n_utterances=64), max_overhead=None)
 LAYERS = ["layers.0", "layers.1"]
 
 
@@ -84,7 +85,7 @@ class Once:
 
 
 def test_a_critical_alarm_that_holds_is_not_borne_out_by_a_warning():
-    settings = dataclasses.replace(SETTINGS, detectors=(Once("gone", 10, True), Once("odd", 20, False)))
+    settings = dataclasses.replace(SETTINGS, sensitivity=(Once("gone", 10, True), Once("odd", 20, False)))
     judging = Evaluator(settings, LAYERS, None, first=True, mute=MuteFile(None))
     now, later = (judging.evaluate(gathered(slice(None), step)).outcome for step in (10, 20))
     assert now.collapsed

@@ -6,6 +6,7 @@ import pytest
 import torch
 from toys import Encoder, Noise, collate
 
+from rankwatch import FirstBatches, RowSampling
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
@@ -56,7 +57,7 @@ def test_the_same_embeddings_read_the_same_under_padding_order_and_batching():
             chosen = [utterances[i] for i in order[start : start + size]]
             padded = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True)
             batches.append((torch.nn.functional.pad(padded, (0, 0, 0, extra)), torch.tensor([len(u) for u in chosen])))
-        return watch(Identity(), batches, layers=["layers.0"], n_utterances=40)
+        return watch(Identity(), batches, layers=["layers.0"], rows=RowSampling(n_utterances=40))
 
     plain = readings(list(range(40)), 40, 0)
     for order, size, extra in ([*range(40)], 40, 2), ([*reversed(range(40))], 7, 0), ([*range(1, 40), 0], 1, 1):
@@ -70,7 +71,7 @@ def test_a_plain_loop_works_and_training_is_not_touched():
     batches = [collate([Noise().items[i] for i in range(j, j + 8)]) for j in range(0, 32, 8)]
     before = torch.get_rng_state()
     with torch.random.fork_rng():
-        monitor = Monitor(Settings(n_utterances=32))
+        monitor = Monitor(Settings(rows=RowSampling(n_utterances=32)))
         monitor.attach(model)
         for step, batch in enumerate(batches):
             monitor.batch_starts(batch, step)
@@ -93,7 +94,7 @@ def test_a_plain_loop_works_and_training_is_not_touched():
 def test_a_handful_of_very_short_files_is_counted(length):
     """10 + 7 * 5 = 45 samples give one frame; the shortest give none."""
     batch = collate([torch.randn(n, generator=torch.Generator().manual_seed(n)) for n in (800, 900, length, 12, 700)])
-    monitor = Monitor(Settings(n_utterances=5))
+    monitor = Monitor(Settings(rows=RowSampling(n_utterances=5)))
     monitor.attach(model := Encoder())
     monitor.batch_starts(batch, 0)
     model(*batch)
@@ -115,9 +116,9 @@ def test_ambiguous_lengths_name_the_candidates_and_go_quiet():
     waveforms, lengths = collate(Noise(8).items)
     batch = (waveforms, lengths, lengths.flip(0))
     with pytest.raises((AmbiguousLengths, RuntimeError, ValueError), match=r"wave_lengths.*other_lengths"):
-        watch(TwoLengths(), [batch], n_utterances=8)
+        watch(TwoLengths(), [batch], rows=RowSampling(n_utterances=8))
     model = TwoLengths()
-    monitor = Monitor(Settings(n_utterances=8))
+    monitor = Monitor(Settings(rows=RowSampling(n_utterances=8)))
     monitor.attach(model)
     monitor.batch_starts(batch, 0)
     model(*batch)
@@ -148,7 +149,7 @@ class Gone:
 
 def test_after_a_failed_exchange_there_is_no_further_one():
     model, batch, group = Encoder(), collate(Noise(8).items), Gone()
-    monitor = Monitor(Settings(n_utterances=8, every_n_steps=1), group=group)
+    monitor = Monitor(Settings(rows=RowSampling(n_utterances=8), every_n_steps=1), group=group)
     monitor.attach(model)
     monitor.batch_starts(batch, 0)
     model(*batch)
@@ -165,7 +166,7 @@ def test_nothing_measured_is_not_healthy():
         raise OSError("no such thing")
 
     model, batch = Encoder(), collate(Noise(8).items)
-    monitor = Monitor(Settings(n_utterances=8, probe_forward=broken))
+    monitor = Monitor(Settings(eval_sets=FirstBatches(forward=broken), rows=RowSampling(n_utterances=8)))
     monitor.attach(model)
     monitor.batch_starts(batch, 0)
     monitor.batch_ends(batch)
@@ -187,7 +188,7 @@ def test_a_layer_that_never_fires_is_named():
 
     model = Skips()
     batch = collate(Noise(8).items)
-    monitor = Monitor(Settings(n_utterances=8))
+    monitor = Monitor(Settings(rows=RowSampling(n_utterances=8)))
     monitor.attach(model)
     monitor.batch_starts(batch, 0)
     model(*batch)
@@ -205,8 +206,8 @@ def test_the_teacher_branch_is_offered_and_off_by_default():
     batch = collate(Noise(8).items)
 
     def watched(**settings):
-        both = Settings(n_utterances=8, probe_forward=lambda m, b: (m.student(*b), m.teacher(*b)), **settings)
-        monitor = Monitor(both)
+        both = FirstBatches(forward=lambda module, batch: (module.student(*batch), module.teacher(*batch)))
+        monitor = Monitor(Settings(eval_sets=both, rows=RowSampling(n_utterances=8), **settings))
         monitor.attach(model)
         monitor.batch_starts(batch, 0)
         monitor.batch_ends(batch)
@@ -225,7 +226,7 @@ def test_the_teacher_branch_is_offered_and_off_by_default():
 
 def test_a_projection_as_wide_as_the_layer_is_left_out_and_said():
     model, batch = Encoder(), collate(Noise(32).items)
-    monitor = Monitor(Settings(n_utterances=32, projection=40))
+    monitor = Monitor(Settings(rows=RowSampling(n_utterances=32, projection=40)))
     monitor.attach(model)
     monitor.batch_starts(batch, 0)
     model(*batch)
@@ -237,12 +238,12 @@ def test_a_projection_as_wide_as_the_layer_is_left_out_and_said():
         "40 columns are not fewer than its width" in row.note
         for row in run_header(monitor.settings, monitor.gathering, "0").layers
     )
-    projected = watch(Encoder(), [batch], n_utterances=32, projection=16)
+    projected = watch(Encoder(), [batch], rows=RowSampling(n_utterances=32, projection=16))
     assert {r.k for r in projected} == {16}
     assert {r.rankme for r in projected} == {None}
 
 
-def test_a_model_that_is_never_called_as_a_module_needs_probe_forward():
+def test_a_model_that_is_never_called_as_a_module_needs_a_forward():
     model, batch = Encoder(), collate(Noise(8).items)
 
     def run(monitor):
@@ -253,11 +254,12 @@ def test_a_model_that_is_never_called_as_a_module_needs_probe_forward():
             monitor.batch_ends(batch)
             monitor.due(step)
 
-    silent = Monitor(Settings(n_utterances=8))
-    with pytest.warns(RuntimeWarning, match="probe_forward"):
+    silent = Monitor(Settings(rows=RowSampling(n_utterances=8)))
+    with pytest.warns(RuntimeWarning, match=r"AudioFolder\(.*forward=f"):
         run(silent)
     assert not silent.due(6)
-    told = Monitor(Settings(n_utterances=8, probe_forward=lambda module, b: module(*b), strict=True))
+    own = FirstBatches(forward=lambda module, b: module(*b))
+    told = Monitor(Settings(eval_sets=own, rows=RowSampling(n_utterances=8), strict=True))
     run(told)
     assert told.due(6)
     assert len(told.read(6).report.readings) == 8

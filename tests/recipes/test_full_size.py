@@ -10,7 +10,7 @@ import torch
 from recipe import padded
 from torch import Tensor, nn
 
-from rankwatch import Watch
+from rankwatch import RowSampling, Watch
 from rankwatch.readings.reading import Reading
 
 RAGGED = [9600, 6400, 8000, 4000, 7201, 5123]
@@ -60,7 +60,9 @@ def _call(model: nn.Module, waveforms: Tensor, lengths: Tensor) -> Any:
 
 
 def _read(model: nn.Module, batches: list[tuple[Tensor, Tensor]], folder: Any) -> list[Reading]:
-    with Watch(model, folder, n_utterances=6, frames_per_utterance=1000, projection=None, strict=True) as watch:
+    with Watch(
+        model, folder, rows=RowSampling(n_utterances=6, frames_per_utterance=1000, projection=None), strict=True
+    ) as watch:
         for batch in batches:
             with watch.batch(batch), torch.no_grad():
                 _call(model, *batch)

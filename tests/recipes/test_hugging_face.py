@@ -13,7 +13,8 @@ from speech_models import hugging_face
 from torch import Tensor
 from toys import pl
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
+from rankwatch.monitor.settings import WATCH
 
 SAMPLES = [[1600, 900, 1234, 400], [1210, 777, 1111], [1500, 1499, 640, 400, 1203]]
 
@@ -138,12 +139,13 @@ def test_frames_under_the_mask_stand_apart_in_the_training_pass(tmp_path: Any, m
     make = partial(Pretraining, *MODELS[0])
     read = {}
     for frames in ("unmasked", "masked", "all"):
-        watch = RankWatch(watch_train=True, eval_sets={}, frames=frames, frames_per_utterance=1000)
+        rows = RowSampling(frame_mask=frames, frames_per_utterance=1000)
+        watch = RankWatch(watch=WATCH, eval_sets={}, rows=rows)
         run = pretrain(make, _batches(), tmp_path / frames, monkeypatch, watch=watch)
         last = [r for r in watch.readings if r.level == "frame" and r.layer.endswith("layers.0")][-1]
         assert last.protocol.frames == frames
         assert last.protocol.input == "masked"
         read[frames] = last.n
-        assert run.watch.settings.frames == frames
+        assert run.watch.settings.rows.frame_mask == frames
     assert read["unmasked"] + read["masked"] == read["all"]
     assert 0.3 < read["masked"] / read["all"] < 0.5

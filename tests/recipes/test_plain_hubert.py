@@ -12,7 +12,7 @@ from recipe import drawn, padded, pretrain
 from torch import Tensor, nn
 from toys import pl
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
 
 WIDTH = 24
 SAMPLES = [[1600, 1580, 1555], [920, 900], [1234, 1200, 1190], [400, 390, 380, 360]]  # buckets of like duration
@@ -120,14 +120,14 @@ def test_lengths_under_a_name_that_says_nothing(tmp_path: Any, monkeypatch: pyte
 
 
 def test_a_path_into_the_batch_wins(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = RankWatch(lengths="input_lengths")
+    watch = RankWatch(rows=RowSampling(lengths="input_lengths"))
     run = pretrain(Hubert, _batches(), tmp_path, monkeypatch, watch=watch)
     assert run.frames("context.2") == TRIMMED
     assert run.source("context.2").startswith("field 'input_lengths' of the batch")
 
 
 def test_a_path_that_is_not_there_names_what_is(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = pretrain(Hubert, _batches(), tmp_path, monkeypatch, watch=RankWatch(lengths="lens"))
+    run = pretrain(Hubert, _batches(), tmp_path, monkeypatch, watch=RankWatch(rows=RowSampling(lengths="lens")))
     assert not run.watch.readings
     (said,) = [one for one in run.said if "first_batches" in one]
     assert "has no 'lens'; it has: inputs, input_lengths, targets, target_lengths" in said
@@ -150,7 +150,7 @@ def test_a_mask_in_the_replayed_call_sets_frames_apart(tmp_path: Any, monkeypatc
             hidden = self(batch.inputs, batch.input_lengths, batch.targets.shape[1], mask)
             return nn.functional.cross_entropy(self.head(hidden).flatten(0, 1), batch.targets.flatten())
 
-    watch = RankWatch(frames_per_utterance=1000)
+    watch = RankWatch(rows=RowSampling(frames_per_utterance=1000))
     run = pretrain(Told, _batches(), tmp_path, monkeypatch, watch=watch)
     assert {r.protocol.frames for r in watch.readings} == {"unmasked"}
     assert {r.protocol.input for r in watch.readings} == {"replayed"}

@@ -12,7 +12,7 @@ from recipe import drawn, padded, pretrain
 from torch import Tensor, nn
 from toys import pl
 
-from rankwatch import Watch
+from rankwatch import RowSampling, Watch
 
 BANDS, HOP, WIDTH = 16, 20, 24
 
@@ -148,12 +148,12 @@ def test_something_between_the_two_is_refused(tmp_path: Any, monkeypatch: pytest
     assert not run.watch.readings
     (said,) = [one for one in run.said if "first_batches" in one]
     assert "nor are the blocks given the front end's output as it is" in said
-    assert "probe_forward=f" in said
+    assert "forward=f" in said
 
 
 def _loop(model: BestRq, folder: Any, batches: list[Any], state: Any = None) -> Watch:
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
-    with Watch(model, folder, n_utterances=12, every_n_steps=3, strict=True) as watch:
+    with Watch(model, folder, rows=RowSampling(n_utterances=12), every_n_steps=3, strict=True) as watch:
         if state is not None:
             watch.load_state_dict(state)
         for index, batch in enumerate(batches):

@@ -12,7 +12,7 @@ from speech_models import CONV, torchaudio_hubert
 from torch import Tensor
 from toys import pl
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
 
 Batch = namedtuple("Batch", ["inputs", "labels"])
 
@@ -116,7 +116,7 @@ def test_optimisers_that_are_stepped_behind_the_trainers_back(tmp_path: Any, mon
             self.optimizer.step()
             return loss
 
-    watch = RankWatch(every_n_steps=2, n_utterances=10)
+    watch = RankWatch(every_n_steps=2, rows=RowSampling(n_utterances=10))
     run = pretrain(Raw, CROPPED, tmp_path, monkeypatch, watch=watch, max_epochs=3)
     assert sorted({r.step for r in run.watch.readings}) == [2, 4, 6, 8, 9]
     assert not run.module.optimizer._optimizer_step_post_hooks

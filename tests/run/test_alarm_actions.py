@@ -10,14 +10,20 @@ import pytest
 import torch
 from toys import Encoder, Module, loader, pl, trainer
 
-from rankwatch import AlarmEvent, CollapseError, RankWatch, Watch
+from rankwatch import AlarmEvent, CollapseError, RankWatch, RowSampling, Watch
 from rankwatch.alarms.mute_file import loud
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.run.alarm_actions import AlarmActions
 from rankwatch.runtime.diagnostics import Diagnostics
 
-SETTINGS = {"every_n_steps": 1, "n_utterances": 8, "levels": ["frame"], "strict": True, "max_overhead": None}
+SETTINGS = {
+    "every_n_steps": 1,
+    "watch": ["frame"],
+    "rows": RowSampling(n_utterances=8),
+    "strict": True,
+    "max_overhead": None,
+}
 
 
 def fit(folder, callback, model=None, **arguments):

@@ -17,7 +17,6 @@ from rankwatch.extraction.hooks.safe_hooks import eager
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_extraction import RowExtractor
-from rankwatch.extraction.rows.row_labels import Labels
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.stopwatch import Stopwatch
 
@@ -98,36 +97,36 @@ class EvalPass:
             self._numbers(0, _ONCE_MORE)  # others ask below
         for batch, counts in passes:
             known = len(self._written)
-            outputs, error = self._pass(batch)
+            outputs, error = self._pass(batch, eval_set)
             # Outputs that the model writes into are seen afterwards, and copied from then on: once more, on all alike.
             if first and max(self._numbers(int(len(self._written) > known), _ONCE_MORE)):
-                outputs, error = self._pass(batch)
+                outputs, error = self._pass(batch, eval_set)
             first = False
             trouble = trouble or error
             if counts and batch.used and trouble is None:
                 try:
                     with self._stopwatch.part("drawing"):
-                        self._take(batch, outputs, window, eval_set.labels)
+                        self._take(batch, outputs, window, eval_set)
                 except Exception as problem:
                     trouble = problem
         if trouble is not None:
             raise trouble
         if eval_set.batches and self.runner is not None:
-            self.inputs[eval_set.name] = self.runner.input(eval_set.batches[-1])
+            self.inputs[eval_set.name] = self.runner.input(eval_set.batches[-1], eval_set.forward)
 
-    def _pass(self, batch: EvalBatch) -> tuple[dict[str, Any], Exception | None]:
+    def _pass(self, batch: EvalBatch, eval_set: EvalSet) -> tuple[dict[str, Any], Exception | None]:
         """What the layers gave in one forward pass, and what went wrong."""
         assert self.runner is not None
         device = next((p.device for p in self._root.parameters()), torch.device("cpu"))
         try:
             with LayerHooks(self._layers, written=self._written) as layer_hooks:
                 with self._autocast():
-                    self.runner.run(batch, device)
+                    self.runner.run(batch, device, eval_set.forward)
                 return layer_hooks.take(), None
         except Exception as error:
             return {}, error
 
-    def _take(self, batch: EvalBatch, outputs: Mapping[str, Any], window: RowBuffer, labels: Labels | None) -> None:
+    def _take(self, batch: EvalBatch, outputs: Mapping[str, Any], window: RowBuffer, eval_set: EvalSet) -> None:
         assert self.runner is not None
         self.fired.update(outputs)
         drawn, failures = self._observer.rows(
@@ -137,14 +136,14 @@ class EvalPass:
             batch=batch.batch,
             keys=batch.keys,
             used=batch.used,
-            forward=self.runner.signature(batch),
+            forward=self.runner.signature(batch, eval_set.forward),
             audio=batch.audio,
-            masked=self.runner.input(batch) == "replayed",
+            masked=self.runner.input(batch, eval_set.forward) == "replayed",
         )
         if self._observer.frames != "all":
             self.frames[window.source] = self._observer.frames
         self.tell_failures(failures)
-        window.add(drawn, batch.used, labels)
+        window.add(drawn, batch.used, eval_set.labels)
 
     def tell_failures(self, failures: Mapping[str, Exception]) -> None:
         """Each layer that couldn't be read, once."""

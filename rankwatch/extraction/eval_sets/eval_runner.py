@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rankwatch.extraction.eval_sets.eval_set import EvalBatch
+from rankwatch.extraction.eval_sets.eval_set import EvalBatch, EvalForward, EvalSet
 from rankwatch.extraction.execution.audio_swap import substitute
 from rankwatch.extraction.execution.fsdp import given_back, within_shards
 from rankwatch.extraction.execution.model_families import Adapter, unmasked_call
 from rankwatch.extraction.hooks.call_recorder import RecordedCall
 from rankwatch.extraction.hooks.chained_calls import ParallelCalls
 from rankwatch.extraction.inputs.tensor_copies import Copies
-
-EvalForward = Callable[[nn.Module, Any], Any]
 
 _WHOLE_MODEL = (torch.bfloat16, torch.float16, torch.float64)
 """Types other than float32 that a model's weights are trained in."""
@@ -28,8 +26,8 @@ class _Way:
     """How one backbone is run.
 
     Attributes:
-        path: Of the module whose call was held back.
-        module: That module; None as long as no call was held back.
+        path: Of the module whose call was recorded.
+        module: That module; None as long as no call was recorded.
         adapter: Its unmasked forward pass, or None.
         part: The name of its arguments in a call that stands for several; None where it stands alone.
     """
@@ -40,22 +38,21 @@ class _Way:
     part: str | None = None
 
     def call(self, batch: EvalBatch | RecordedCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Its own arguments in a held-back call."""
+        """Its own arguments in a recorded call."""
         return (batch.args, batch.kwargs) if self.part is None else ((), batch.kwargs[self.part])
 
 
 class EvalRunner:
     """Runs evaluation batches through the model.
 
-    Order of ways: the user's `probe_forward`; the adapter of a known model family (unmasked); for a
-    held-back call its replay as it was; for audio the held-back call with the waveforms exchanged.
+    A set that has a `forward` of its own is run by it. Others are run, in this order, by the unmasked forward pass of
+    a known model family; for a recorded call by its replay as it was; for audio by a recorded call with its waveforms
+    exchanged.
 
     Args:
         root: The whole model.
-        backbone: (path, module) whose call was held back; None as long as none was.
-        probe_forward: The user's function of (root, batch), or None. What DDP wraps is the root for it: calling the
-            wrapper would broadcast buffers, and wait for a process on which the function fails.
-        template: A held-back call to put audio into where no adapter knows the model.
+        backbone: (path, module) whose call was recorded; None as long as none was.
+        template: A recorded call to put audio into where the model's family isn't known.
         outermost: Gives what training calls, which may be a wrapper around `root`.
     """
 
@@ -63,66 +60,94 @@ class EvalRunner:
         self,
         root: nn.Module,
         backbone: tuple[str, nn.Module] | None,
-        probe_forward: EvalForward | None = None,
         template: RecordedCall | None = None,
         outermost: Callable[[], nn.Module] | None = None,
     ) -> None:
         self._root = root
         self._outermost = outermost or (lambda: root)
         self._backbone = backbone
-        self._probe_forward = probe_forward
         self._template = template
         self._ways = _ways(root, backbone)
         self._replayed: set[str] = set()
 
-    def input(self, batch: EvalBatch) -> str:
-        """The protocol's word for what the model is given: ``"clean"``, ``"replayed"`` or ``"user"``."""
-        if self._probe_forward is not None:
+    def input(self, batch: EvalBatch, forward: EvalForward | None = None) -> str:
+        """What the model's input is, as the protocol records it.
+
+        Args:
+            batch: One batch of the set.
+            forward: The set's own.
+
+        Returns:
+            ``"clean"``, ``"replayed"`` or ``"user"``.
+        """
+        if forward is not None:
             return "user"
         replayed = any(way.adapter is None or (way.path in self._replayed and not batch.audio) for way in self._ways)
         return "replayed" if replayed else "clean"
 
-    @property
-    def way(self) -> str:
-        """How batches are run, in words, for the table."""
-        if self._probe_forward is not None:
-            return "your probe_forward"
-        return "; ".join(
+    def describe(self, eval_sets: Iterable[EvalSet]) -> str:
+        """How the sets are run, in words, for the table.
+
+        Args:
+            eval_sets: All of them.
+
+        Returns:
+            One sentence without a full stop.
+        """
+        sets = list(eval_sets)
+        own = [one.name for one in sets if one.forward is not None]
+        if len(own) == len(sets):
+            return "evaluation sets are run by your forward"
+        calls = "; ".join(
             f"{way.adapter.name} (unmasked, eval mode)"
             if way.adapter is not None and way.path not in self._replayed
             else f"replay of the call of {way.path or 'the module itself'} (eval mode)"
             for way in self._ways
         )
+        return f"evaluation sets are run by {calls}" + (f"; {', '.join(own)} by your forward" if own else "")
 
-    def signature(self, batch: EvalBatch) -> Callable[..., Any] | None:
-        """What tells the names of the batch's arguments."""
+    def signature(self, batch: EvalBatch, forward: EvalForward | None = None) -> Callable[..., Any] | None:
+        """What gives the names of the batch's arguments.
+
+        Args:
+            batch: One batch of the set.
+            forward: The set's own.
+
+        Returns:
+            A function with these parameters, or None where the batch is the user's own.
+        """
         if batch.audio:
             return _audio
-        return self._backbone[1].forward if self._backbone is not None else None
+        return self._backbone[1].forward if self._backbone is not None and forward is None else None
 
-    def run(self, batch: EvalBatch, device: torch.device) -> None:
-        """One forward pass; what it returns is thrown away, the taps have what matters.
+    def run(self, batch: EvalBatch, device: torch.device, forward: EvalForward | None = None) -> None:
+        """One forward pass; what it returns is thrown away, since the layers' hooks have what matters.
 
-        Raises:
-            ValueError: If there is no way to run this batch, saying what to pass.
+        Raises ValueError if there is no way to run this batch, with what to pass.
+
+        Args:
+            batch: One batch of the set.
+            device: Where the model is.
+            forward: The set's own function of (root, batch), or None. What DDP wraps is the root for it: calling the
+                wrapper would broadcast buffers, and wait for a process on which the function fails.
         """
         with given_back(self._outermost()):
-            first_batches = self._probe_forward is None and not batch.audio
-            self._run(batch, Copies(device, None if first_batches else self._precision))
+            recorded = forward is None and not batch.audio
+            self._run(batch, Copies(device, None if recorded else self._precision), forward)
 
     @property
     def _precision(self) -> torch.dtype | None:
         """What audio that never went through the trainer is turned into (bf16-true, 64-true), which would convert it.
 
-        A held-back call is as training made it.
+        A recorded call is as training made it.
         """
         dtype = next((p.dtype for p in self._root.parameters() if p.is_floating_point()), torch.float32)
         return dtype if dtype in _WHOLE_MODEL else None
 
-    def _run(self, batch: EvalBatch, there: Copies) -> None:
-        if self._probe_forward is not None:
+    def _run(self, batch: EvalBatch, there: Copies, forward: EvalForward | None) -> None:
+        if forward is not None:
             model = _undistributed(self._root)
-            self._within(model, self._probe_forward)(model, there(batch.batch))
+            self._within(model, forward)(model, there(batch.batch))
             return
         for way in self._ways:
             if batch.audio:
@@ -143,8 +168,9 @@ class EvalRunner:
             self._within(adapter.module, lambda *a, **k: _called(clean(*a, **k)))(*args, **kwargs)
         elif way.module is None:
             raise ValueError(
-                "no module that contains all watched layers is called as a module in training_step, so its "
-                "call can't be replayed: pass probe_forward=... or watch_train=True"
+                "no module that contains all watched layers is called as a module in the training step, so its call "
+                "can't be replayed; pass eval_sets with a set that has a forward of its own, for example "
+                'eval_sets=AudioFolder("folder", forward=f) with f(module, batch), or add "training_pass" to watch'
             )
         else:
             self._replayed.add(way.path)
@@ -158,7 +184,10 @@ class EvalRunner:
             args, kwargs = substitute(args, kwargs, waveforms, lengths, way.module.forward)
             self._within(way.module, way.module)(*args, **kwargs)
         else:
-            raise ValueError("audio can't be run through this model without probe_forward=...")
+            raise ValueError(
+                "files of audio can't be run through this model, whose family isn't known and of which no call could "
+                'be recorded; pass a function that does it: AudioFolder("folder", forward=f) with f(module, batch)'
+            )
 
 
 def _ways(root: nn.Module, backbone: tuple[str, nn.Module] | None) -> list[_Way]:

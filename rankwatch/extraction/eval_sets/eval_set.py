@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_low
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rankwatch.extraction.hooks.call_recorder import RecordedCall
 from rankwatch.extraction.inputs.containers import map_tensors
@@ -18,6 +18,9 @@ from rankwatch.extraction.inputs.stored_batches import pack, unpack
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input
 from rankwatch.extraction.rows.row_labels import Labels
+
+EvalForward = Callable[[nn.Module, Any], Any]
+"""A function of the user's that runs one evaluation batch through the whole model."""
 
 _LARGE = 64_000_000  # bytes, 17 minutes of audio at 16 kHz: a smaller batch is never too large for an evaluation set
 _FAR = 16  # times the median batch: further than lengths scatter in a corpus
@@ -59,12 +62,16 @@ class EvalSet:
         batches: Its forward passes.
         passed_over: Keys of utterances that came in batches far larger than the others, and were left out.
         labels: What is known of its utterances, of a labelled set.
+        forward: The user's function that runs its batches, or None: then the model's own call does.
+        max_seconds: Where its files of audio were cut, or None.
     """
 
     name: str
     batches: list[EvalBatch] = field(default_factory=list)
     passed_over: set[int] = field(default_factory=set)
     labels: Labels | None = None
+    forward: EvalForward | None = None
+    max_seconds: float | None = None
 
     @property
     def utterances(self) -> int:
@@ -75,13 +82,9 @@ class EvalSet:
         """Memory that the tensors of its batches take."""
         return sum(batch.bytes() for batch in self.batches) / 1e6
 
-    def describe(self, max_seconds: float) -> str:
-        """One sentence for the table.
-
-        Args:
-            max_seconds: Where the files of folders were cut.
-        """
-        cut = f", cut to {max_seconds:g} s each" if any(batch.audio for batch in self.batches) else ""
+    def describe(self) -> str:
+        """One sentence for the table."""
+        cut = f", cut to {self.max_seconds:g} s each" if self.max_seconds is not None else ""
         without = f", without {len(self.passed_over)} whose batch is far larger than others" if self.passed_over else ""
         megabytes = f"{self.megabytes():.0f} MB"
         labels = f"; {self.labels.words}" if self.labels is not None else ""
@@ -155,7 +158,7 @@ def audio_eval_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> EvalS
 
 
 def loader_eval_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0, world_size: int = 1) -> EvalSet:
-    """An evaluation set from a dataloader's first batches, dealt out to the processes; they are run by `probe_forward`.
+    """An evaluation set from a dataloader's first batches, shared out to the processes; they are run by `forward`.
 
     A process for which there is none makes its passes with another's, which don't count.
     """

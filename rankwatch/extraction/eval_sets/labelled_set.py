@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rankwatch.extraction.eval_sets.eval_set import EvalSet, audio_eval_set
+from rankwatch.extraction.eval_sets.eval_set_sources import BATCH_SIZE, checked_audio, eval_forward
 from rankwatch.extraction.inputs.audio_files import padded_batches, read_files
 from rankwatch.extraction.inputs.utterance_keys import fingerprint
 from rankwatch.extraction.rows.row_labels import NONE, Labelled, Labels
+from rankwatch.runtime.distributed import World
 
 
 class LabelledSet:
-    """Labelled clips: an evaluation set that shows the accuracy of a linear probe beside its rank.
+    """Labelled clips: an evaluation set that shows the accuracy of a linear probe next to its effective rank.
 
-    ``RankWatch(eval_sets={"first_batches": "auto", "emodb": LabelledSet("emodb/manifest.csv")})``. The manifest is
-    comma-separated, with a header; columns that aren't named here don't matter. It is read at once, and all that it
-    names is looked for.
+    The manifest is comma-separated, with a header; columns that aren't named here don't matter. It is read at once,
+    and all files that it names are looked for.
 
-    Each speaker's rows are judged by a probe that was trained on the other speakers'. Without speakers (`speaker` is
-    None, or there is only one) that is done with utterances, which the table says: a voice or a channel that is known
-    again then counts as well.
+    Each speaker's rows are classified by a probe that was trained on the other speakers' rows. Without speakers
+    (`speaker` is None, or there is only one) utterances are left out in turn instead, which the table at the start
+    says: a voice or a channel that the probe recognises then counts as well.
 
     Args:
         manifest: The CSV file.
@@ -31,11 +33,23 @@ class LabelledSet:
             ``tier``, ``start``, ``end`` (seconds) and ``label``; an empty cell is none.
         tier: Which tier of the alignments counts.
         path: Column of each clip's audio. All paths start at the manifest's folder.
+        sample_rate: Samples per second that the model expects; clips with another rate are resampled.
+        max_seconds: Longer clips are cut to this many seconds.
+        forward: ``f(module, batch)`` that runs a batch ``(waveforms (B, T), lengths (B,))`` through the model, or its
+            import path; see `rankwatch.AudioFolder`.
 
     Raises:
-        FileNotFoundError: If the manifest, or something that it names, isn't there.
-        ValueError: If a column is missing, some speakers are, or there aren't two different labels.
+        FileNotFoundError: If the manifest, or a file that it names, isn't there.
+        ValueError: If a column is missing, some speakers are, there aren't two different labels, or an argument is
+            outside of what it may be.
+
+    Example:
+        >>> from rankwatch import LabelledSet, RankWatch
+        >>> def with_emotions(manifest):
+        ...     return RankWatch(eval_sets={"first_batches": "first_batches", "emotions": LabelledSet(manifest)})
     """
+
+    default_name = "labelled_set"
 
     def __init__(
         self,
@@ -46,8 +60,13 @@ class LabelledSet:
         alignment: str | None = None,
         tier: str = "phone",
         path: str = "path",
+        sample_rate: int = 16_000,
+        max_seconds: float = 15.0,
+        forward: str | Callable[[Any, Any], Any] | None = None,
     ) -> None:
         self._manifest = Path(manifest)
+        self.sample_rate, self.max_seconds = checked_audio(type(self).__name__, sample_rate, max_seconds)
+        self.forward = eval_forward(type(self).__name__, forward)
         if label is None and alignment is None:
             raise ValueError(f"{self._manifest}: a labelled set needs a column of labels or one of alignments")
         rows = _table(self._manifest, csv.excel, [one for one in (path, label, speaker, alignment) if one is not None])
@@ -55,65 +74,57 @@ class LabelledSet:
         self._whole, self._aligned = label is not None, alignment is not None
         self._labels, self._speakers = [NONE] * len(rows), [NONE] * len(rows)
         self._spans: list[list[tuple[float, float, int]]] = [[] for _ in rows]
-        told = []
+        found = []
         if label is not None:
             names = [row[label] for row in rows]
             number = self._numbers(names, f"column {label!r}")
             self._labels = [number.get(name, NONE) for name in names]
-            told.append(f"{len(number)} labels")
+            found.append(f"{len(number)} labels")
         if alignment is not None:
             tables = self._alignments([row[alignment] for row in rows], tier)
             number = self._numbers((row["label"] for table in tables for row in table), f"tier {tier!r}")
             self._spans = [_spans(table, number) for table in tables]
-            told.append(f"{len(number)} labels of tier {tier!r}")
+            found.append(f"{len(number)} labels of tier {tier!r}")
         speakers = self._speakers_of([row[speaker] for row in rows]) if speaker is not None else {}
         if len(speakers) > 1:
             self._speakers = [speakers[row[str(speaker)]] for row in rows]
-            told.append(f"each of {len(speakers)} speakers is left out in turn")
+            found.append(f"each of {len(speakers)} speakers is left out in turn")
         else:
-            told.append(f"{'one speaker alone' if speakers else 'no speakers'}: utterances are left out in turn")
-        self.words = ", ".join(told)
+            found.append(f"{'one speaker alone' if speakers else 'no speakers'}: utterances are left out in turn")
+        self.words = ", ".join(found)
 
-    def eval_set(
-        self,
-        name: str,
-        *,
-        batch_size: int,
-        count: int,
-        sample_rate: int = 16_000,
-        max_seconds: float = 15.0,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> EvalSet:
-        """This process's share of `count` utterances, with their labels.
+    def load(self, name: str, *, count: int, seed: int, world: World) -> EvalSet:
+        """Read this process's share of the clips, with their labels.
 
         Args:
-            name: What the user calls it.
-            batch_size: Utterances in a forward pass.
-            count: Utterances over all processes, chosen at random with a fixed seed.
-            sample_rate: See `read_files`, as for the rest.
-            max_seconds: Likewise.
-            seed: Likewise.
-            rank: Likewise.
-            world_size: Likewise.
+            name: What the user calls the set.
+            count: Utterances over all processes.
+            seed: Seed of the choice among the clips.
+            world: This process among the others.
+
+        Returns:
+            The set, with clips of like length in one batch.
         """
-        heard = read_files(
+        clips = read_files(
             self._files,
             count=count,
-            sample_rate=sample_rate,
-            max_seconds=max_seconds,
+            sample_rate=self.sample_rate,
+            max_seconds=self.max_seconds,
             seed=seed,
-            rank=rank,
-            world_size=world_size,
+            rank=world.rank,
+            world_size=world.size,
         )
         known = {}
-        for i, audio in heard.items():
+        for i, audio in clips.items():
             key = int(fingerprint(audio[None]))
-            known[key] = Labelled(self._labels[i], self._speakers[i], len(audio) / sample_rate, self._spans[i])
-        made = audio_eval_set(name, padded_batches(list(heard.values()), batch_size))
-        made.labels = Labels(known, whole=self._whole, frames=self._aligned, words=self.words)
-        return made
+            known[key] = Labelled(self._labels[i], self._speakers[i], len(audio) / self.sample_rate, self._spans[i])
+        eval_set = audio_eval_set(name, padded_batches(list(clips.values()), BATCH_SIZE))
+        eval_set.labels = Labels(known, whole=self._whole, frames=self._aligned, words=self.words)
+        eval_set.forward, eval_set.max_seconds = self.forward, self.max_seconds
+        return eval_set
+
+    def __repr__(self) -> str:
+        return f"LabelledSet({str(self._manifest)!r})"
 
     def _there(self, names: Iterable[str]) -> list[Path]:
         files = [self._manifest.parent / name for name in names]

@@ -78,7 +78,7 @@ def substitute(
     return made
 
 
-_ADVICE = "Pass probe_forward=..., a function of (module, batch)."
+_ADVICE = 'Pass a function of (module, batch) that runs it as the set\'s forward: AudioFolder("folder", forward=f).'
 
 
 def _is_tensor(leaf: Any) -> bool:

@@ -97,5 +97,6 @@ def unchanged_parameters(root: nn.Module) -> Iterator[None]:
     if finite:
         raise ChangedParameters(
             f"a forward pass in eval mode changes parameters ({', '.join(finite[:3])}, {len(finite)} in all), so this "
-            "model can't be run on an evaluation set; pass probe_forward=f with f(module, batch) that does without"
+            "model can't be run on an evaluation set; pass a forward that changes none together with the set, for "
+            'example AudioFolder("folder", forward=f) with f(module, batch)'
         )

@@ -111,7 +111,7 @@ def front_end_and_blocks(
 
 
 def replay_advice(root: nn.Module) -> str:
-    """What to do where no call of a model can be held back, in words."""
+    """What to do where no call of a model can be recorded, in words."""
     if in_one_graph(root) and not compiled_in_place(root):
         return "all of it is compiled with fullgraph=True: use encoder = torch.compile(encoder) instead"
     if any(compiled_in_place(module) for module in root.modules()):
@@ -119,4 +119,7 @@ def replay_advice(root: nn.Module) -> str:
             "the model or its encoder is compiled in place, where hooks break its graph: use torch.compile(model) "
             "or encoder = torch.compile(encoder) instead"
         )
-    return "pass probe_forward=f with f(module, batch), or watch_train=True"
+    return (
+        'pass a set with a forward of its own, for example eval_sets=AudioFolder("folder", forward=f) with f(module, '
+        'batch), or add "training_pass" to watch'
+    )

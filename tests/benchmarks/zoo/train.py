@@ -18,7 +18,7 @@ from methods import METHODS, Method
 from record import Readings, write
 from torch import Tensor
 
-from rankwatch import Watch
+from rankwatch import AudioFolder, RowSampling, Watch
 from rankwatch.numerics import linear_probe
 from rankwatch.reporting.jsonl_records import read_jsonl
 
@@ -46,11 +46,13 @@ def train(run: Run, data: Path, out: Path) -> None:
         folder,
         precision=run.precision,
         autocast=lambda: torch.autocast("cpu", torch.bfloat16, enabled=half),
-        eval_sets={"first_batches": "auto", "music": str(data / "ood_music_cc0")},
-        watch_train=True,
+        watch=("frame", "utterance", "codebook", "training_pass"),
+        eval_sets={
+            "first_batches": "first_batches",
+            "music": AudioFolder(data / "ood_music_cc0", max_seconds=0.8),
+        },
+        rows=RowSampling(n_utterances=UTTERANCES),
         every_n_steps=EVERY,
-        n_utterances=UTTERANCES,
-        max_seconds=0.8,
         max_overhead=None,
     )
     with watch:

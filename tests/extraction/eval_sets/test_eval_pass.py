@@ -44,8 +44,9 @@ def fill(batches, model=None, passes=None):
     eval_pass = EvalPass(
         model, layers, row_extractor, Diagnostics("test", strict=True), numbers, contextlib.nullcontext, Stopwatch()
     )
-    eval_pass.runner = EvalRunner(model, None, lambda module, batch: module(*batch))
+    eval_pass.runner = EvalRunner(model, None)
     eval_set = audio_eval_set("set", batches) if batches else EvalSet("set")
+    eval_set.forward = lambda module, batch: module(*batch)
     windows = [RowBuffer("set", ("frame",)) for _ in range(2)]
     for window in windows:
         eval_pass.fill(window, eval_set)

@@ -9,6 +9,7 @@ from clips import LABELS, RATE, corpus, read, write
 import rankwatch
 from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.row_labels import Labelled, Labels
+from rankwatch.runtime.distributed import World
 
 
 def _edit(path, change):
@@ -38,18 +39,18 @@ def _known(eval_set):
 
 
 def test_each_utterance_has_its_own_label_however_it_is_batched(tmp_path):
-    made = LabelledSet(corpus(tmp_path)).eval_set("tones", batch_size=5, count=100)
+    made = LabelledSet(corpus(tmp_path)).load("tones", count=100, seed=0, world=World())
     known = _known(made)
     assert len(known) == 24
     assert {(heard, number) for heard, number, _ in known.values()} == {("high", 0), ("low", 1), ("middle", 2)}
     assert sorted(speaker for _, _, speaker in known.values()) == sorted([0, 1, 2, 3] * 6)
-    assert "3 labels, each of 4 speakers is left out in turn" in made.describe(15.0)
+    assert "3 labels, each of 4 speakers is left out in turn" in made.describe()
 
 
 def test_processes_share_the_same_choice_and_the_same_numbers(tmp_path):
     spec = LabelledSet(corpus(tmp_path))
-    whole = _known(spec.eval_set("tones", batch_size=4, count=15))
-    parts = [_known(spec.eval_set("tones", batch_size=4, count=15, rank=r, world_size=2)) for r in range(2)]
+    whole = _known(spec.load("tones", count=15, seed=0, world=World()))
+    parts = [_known(spec.load("tones", count=15, seed=0, world=World(r, 2))) for r in range(2)]
     assert len(whole) == 15
     assert parts[0] | parts[1] == whole
     assert not parts[0].keys() & parts[1].keys()
@@ -57,16 +58,16 @@ def test_processes_share_the_same_choice_and_the_same_numbers(tmp_path):
 
 def test_frames_have_the_label_that_is_spoken_where_they_lie(tmp_path):
     spec = LabelledSet(corpus(tmp_path), label=None, alignment="alignment")
-    labels = spec.eval_set("tones", batch_size=1, count=100).labels
-    batch = spec.eval_set("tones", batch_size=1, count=100).batches[0]
+    made = spec.load("tones", count=100, seed=0, world=World())
+    labels, batch = made.labels, made.batches[0]
     wave, places = batch.args[0][0, : batch.args[1][0]], torch.linspace(0, 1, 201, dtype=torch.float64)[:-1] + 0.0025
-    found = labels.of_frames(batch.keys.repeat(200), places)
+    found = labels.of_frames(batch.keys[:1].repeat(200), places)
     loud = torch.tensor([float(part.abs().max()) for part in wave.tensor_split(200)]) > 0.09
     assert (found[:, 0] == 1)[loud].float().mean() > 0.95  # "noise" is 0, "tone" 1
     assert set(found[:40, 0].tolist()) <= {-1, 1}
     assert set(found[-30:, 0].tolist()) == {0}
     assert len(set(found[:, 1].tolist())) == 1
-    assert labels.of_utterances(batch.keys).shape == (1, 0)
+    assert labels.of_utterances(batch.keys[:1]).shape == (1, 0)
 
 
 def test_spans_end_where_they_end_and_utterances_do_not_meet():
@@ -85,7 +86,7 @@ def test_spans_end_where_they_end_and_utterances_do_not_meet():
 
 def test_an_empty_label_is_none_and_an_empty_alignment_too(tmp_path):
     path = _edit(corpus(tmp_path), lambda i, row: row.update(label="", alignment="") if i % 6 == 0 else None)
-    made = LabelledSet(path, alignment="alignment").eval_set("tones", batch_size=6, count=100)
+    made = LabelledSet(path, alignment="alignment").load("tones", count=100, seed=0, world=World())
     assert sum(label == -1 for _, label, _ in _known(made).values()) == 4
     places = torch.full((24,), 0.95, dtype=torch.float64)
     keys = torch.cat([batch.keys for batch in made.batches])
@@ -103,7 +104,7 @@ def test_an_empty_label_is_none_and_an_empty_alignment_too(tmp_path):
 def test_without_speakers_it_says_how_the_split_is_made(tmp_path, change, speaker, words):
     spec = LabelledSet(_edit(corpus(tmp_path), change), speaker=speaker)
     assert spec.words == f"3 labels, {words}"
-    assert {speaker for *_, speaker in _known(spec.eval_set("tones", batch_size=8, count=100)).values()} == {-1}
+    assert {speaker for *_, speaker in _known(spec.load("tones", count=100, seed=0, world=World())).values()} == {-1}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_a_manifest_that_is_not_there_or_empty_is_named(tmp_path):
 
 def test_it_is_imported_from_the_top_and_goes_to_other_processes(tmp_path):
     spec = pickle.loads(pickle.dumps(rankwatch.LabelledSet(corpus(tmp_path))))
-    assert len(_known(spec.eval_set("tones", batch_size=8, count=100))) == 24
+    assert len(_known(spec.load("tones", count=100, seed=0, world=World()))) == 24
 
 
 def test_a_config_file_names_it_by_its_class(tmp_path):
@@ -158,6 +159,6 @@ def test_a_config_file_names_it_by_its_class(tmp_path):
     parser = jsonargparse.ArgumentParser()
     parser.add_class_arguments(rankwatch.RankWatch, "callback")
     spec = {"class_path": "rankwatch.LabelledSet", "init_args": {"manifest": str(corpus(tmp_path))}}
-    config = parser.parse_object({"callback": {"eval_sets": {"inside": "auto", "labelled": spec}}})
+    config = parser.parse_object({"callback": {"eval_sets": {"inside": "first_batches", "labelled": spec}}})
     sets = parser.instantiate_classes(config).callback.settings.sets
     assert isinstance(sets["labelled"], LabelledSet)

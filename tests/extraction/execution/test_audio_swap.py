@@ -61,7 +61,7 @@ class TestSubstitute:
 
     def test_further_batch_sized_tensors_are_named(self) -> None:
         call = {"waveforms": WAVEFORMS, "labels": torch.zeros(3, 79, dtype=torch.int64), "speaker": torch.arange(3)}
-        with pytest.raises(ValueError, match=r"labels \(3, 79\), speaker \(3,\).*probe_forward"):
+        with pytest.raises(ValueError, match=r"labels \(3, 79\), speaker \(3,\).*forward=f"):
             substitute((), call, self.NEW, self.NEW_LENGTHS, None)
         args = (WAVEFORMS, torch.zeros(3, 79, dtype=torch.int64))
         with pytest.raises(ValueError, match=r"labels \(3, 79\)"):

@@ -311,7 +311,7 @@ def test_parameters_that_a_pass_writes_into_are_put_back_and_named():
     model = nn.Linear(2, 2)
     before = model.weight.detach().clone()
     with (
-        pytest.raises(ChangedParameters, match=r"changes parameters \(weight, 1 in all\).*probe_forward"),
+        pytest.raises(ChangedParameters, match=r"changes parameters \(weight, 1 in all\).*pass a forward"),
         unchanged_parameters(model),
     ):
         model.weight.data.mul_(0.5)

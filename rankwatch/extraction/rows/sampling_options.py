@@ -1,0 +1,76 @@
+"""How rows are drawn from a forward pass: one frozen set of options, most of what makes two readings comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rankwatch.numerics import choose_projection
+
+FRAME_MASKS = ("unmasked", "masked", "all")
+
+
+@dataclass(frozen=True)
+class RowSampling:
+    """How the rows (n, d) of each layer are drawn, and how wide they are when their spectrum is taken.
+
+    Readings can be compared only where all of this is the same, so it is recorded with each of them
+    (`rankwatch.Protocol`).
+
+    Args:
+        n_utterances: Utterances of a reading, over all processes.
+        frames_per_utterance: Valid frames drawn from each of them, at random with a fixed seed.
+        frame_mask: Which frames may be drawn where a mask over time is seen, that is in a recorded call that is
+            replayed and in the training pass: those without the mask (``"unmasked"``), those under it (``"masked"``:
+            their embeddings begin as one vector), or ``"all"``.
+        lengths: How many frames of each utterance are valid: ``"auto"`` (found in the call and in the batch),
+            ``"none"`` (every frame counts), a dotted path into the batch, or a function of the batch that returns one
+            length per utterance.
+        projection: Columns that layers are projected to at random before the spectrum is taken: ``"auto"`` (half of
+            the columns where there are more than 512, which takes a quarter of the time), None for no projection, or
+            a number of columns for all layers wider than it.
+        seed: Seed of the frames that are drawn and of the projection.
+
+    Raises:
+        ValueError: If an option is outside of what it may be; the message names it.
+
+    Example:
+        >>> from rankwatch import RowSampling
+        >>> RowSampling(n_utterances=256).frames_per_utterance
+        4
+    """
+
+    n_utterances: int = 512
+    frames_per_utterance: int = 4
+    frame_mask: str = "unmasked"
+    lengths: str | Callable[[Any], Any] = "auto"
+    projection: str | int | None = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._require(self.n_utterances >= 2, "n_utterances", "at least 2, since one utterance spans no space")
+        self._require(self.frames_per_utterance >= 1, "frames_per_utterance", "at least 1")
+        self._require(self.frame_mask in FRAME_MASKS, "frame_mask", "'unmasked', 'masked' or 'all'")
+        named = callable(self.lengths) or (isinstance(self.lengths, str) and bool(self.lengths))
+        self._require(named, "lengths", "'auto', 'none', a dotted path into the batch, or a function of the batch")
+        columns = isinstance(self.projection, int) and self.projection >= 2
+        known = columns or self.projection in ("auto", None)
+        self._require(known, "projection", "'auto', None or a number of columns, at least 2")
+
+    def _require(self, condition: bool, name: str, wanted: str) -> None:
+        if not condition:
+            raise ValueError(f"RowSampling({name}={getattr(self, name)!r}): {name} must be {wanted}")
+
+    def columns(self, width: int) -> int | None:
+        """Columns that a layer is projected to.
+
+        Args:
+            width: Columns of the layer's output.
+
+        Returns:
+            Their number, or None where the layer is not projected.
+        """
+        if self.projection == "auto":
+            return choose_projection(width, self.n_utterances * self.frames_per_utterance)
+        return self.projection if isinstance(self.projection, int) and self.projection < width else None
