@@ -199,9 +199,7 @@ def test_epochs_instead_of_steps(tmp_path: Path) -> None:
 
 
 def test_arguments_that_mean_the_batch_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match="no callback; give the model an attention_mask"
-    ):
+    with pytest.raises(ValueError, match="no callback; give the model an attention_mask"):
         RankWatchCallback(rows=RowSampling(lengths="input_lengths"))
     with pytest.raises(ValueError, match="no callback; pass the audio as AudioFolder"):
         RankWatchCallback(eval_sets=FirstBatches(forward=lambda module, batch: module(*batch)))
