@@ -50,7 +50,7 @@ class Outcome:
         return {
             "report": {
                 "step": report.step,
-                "readings": [dataclasses.asdict(reading) for reading in report.readings],
+                "readings": [{**dataclasses.asdict(one), "status": sorted(one.status)} for one in report.readings],
                 "alarms": [alarm.to_dict() for alarm in report.alarms],
                 "open_alarms": [alarm.to_dict() for alarm in report.open_alarms],
                 "health": report.health,
@@ -84,7 +84,8 @@ class Outcome:
 
 
 def _reading(plain: Mapping[str, Any]) -> Reading:
-    made = {"protocol": Protocol(**plain["protocol"]), "spectrum": tuple(plain["spectrum"])}
+    made: dict[str, Any] = {"protocol": Protocol(**plain["protocol"]), "spectrum": tuple(plain["spectrum"])}
+    made["status"] = frozenset(plain["status"])
     return Reading(**{**plain, **made})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 
@@ -18,6 +19,12 @@ TRAIN = "train"
 
 ENOUGH = 5
 """Draws per code below which the perplexity is too low by more than a tenth: (V - 1) / 2n (Miller 1955)."""
+
+NON_FINITE: Final = "non_finite"
+"""Flag of a quantizer's status: the quantizer gave NaN or Inf for its perplexity."""
+
+TOO_FEW_ASSIGNMENTS: Final = "too_few_assignments"
+"""Flag of a quantizer's status: fewer than `ENOUGH` assignments for each code, so the perplexity reads too low."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,8 @@ def read_usage(usage: CodeUsage, *, step: int, quantizer: str, protocol: Protoco
     """One reading; None where nothing was drawn.
 
     Its `effective_rank` is the perplexity, exp of the entropy of the usage, mean over groups; `d` is V and 0 where that
-    isn't known; `n` counts draws of codes, 0 where the quantizer gave a perplexity and no codes. Its status is
-    ``"few_draws"`` below `ENOUGH` draws for each code, and ``"non_finite"`` where the quantizer gave no number.
+    isn't known; `n` counts draws of codes, 0 where the quantizer gave a perplexity and no codes. Its status holds
+    `TOO_FEW_ASSIGNMENTS` below `ENOUGH` for each code, and `NON_FINITE` where the quantizer gave no number.
     """
     drawn = [counts for counts in usage.counts if sum(counts)]
     n, size = sum(map(sum, drawn)), usage.codes
@@ -96,7 +103,7 @@ def read_usage(usage: CodeUsage, *, step: int, quantizer: str, protocol: Protoco
         effective_rank_high=None,
         rankme=None,
         metrics=metrics,
-        status="non_finite" if not math.isfinite(perplexity) else "few_draws" if few else "ok",
+        status=frozenset({NON_FINITE} if not math.isfinite(perplexity) else {TOO_FEW_ASSIGNMENTS} if few else ()),
         n=n,
         d=size,
         k=None,

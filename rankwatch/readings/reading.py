@@ -25,8 +25,8 @@ class Reading:
         effective_rank_high: Upper end, likewise.
         rankme: The paper's plain, uncentred value of the rows at hand; None where rows were projected.
         metrics: Further values from the same rows, by name.
-        status: ``"ok"``, or what stands against trusting the number (``"too_few_rows"``, ...);
-            several are joined by ``"+"``.
+        status: What stands against the number, as flags of `rankwatch.numerics.rank.status_flags` (a quantizer's:
+            of `rankwatch.readings.codebook_usage`); empty when nothing does.
         n: Rows used.
         d: Width of the layer.
         k: Columns after projection, or None.
@@ -44,7 +44,7 @@ class Reading:
     effective_rank_high: float | None
     rankme: float | None
     metrics: Mapping[str, float]
-    status: str
+    status: frozenset[str]
     n: int
     d: int
     k: int | None
@@ -53,13 +53,13 @@ class Reading:
 
     @property
     def ok(self) -> bool:
-        """Whether there is a number at all (it may still carry a status)."""
+        """Whether there is a number at all (flags of `status` may still stand against it)."""
         return math.isfinite(self.effective_rank)
 
     def to_dict(self) -> dict[str, Any]:
         """One JSON record; the protocol by its id."""
         record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**record, "metrics": dict(self.metrics), "protocol": self.protocol.id}
+        return {**record, "metrics": dict(self.metrics), "status": sorted(self.status), "protocol": self.protocol.id}
 
 
 Key = tuple[str, str, str]

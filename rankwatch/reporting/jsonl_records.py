@@ -14,7 +14,7 @@
 =============  ===========================================================================
 
 A number that doesn't exist (NaN, Inf) is ``null``, so that every line is valid JSON; a reading's
-``status`` says why.
+``status``, a sorted list of flags that is empty when nothing stands against the number, says why.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def read_jsonl(path: str | Path) -> list[Reading]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a reading names a protocol that the file doesn't hold.
+        ValueError: If a reading names a protocol that the file doesn't hold, or an earlier version wrote it.
     """
     protocols: dict[str, Protocol] = {}
     readings: dict[tuple[int, str, str, str], Reading] = {}
@@ -167,6 +167,8 @@ def read_jsonl(path: str | Path) -> list[Reading]:
             key = (record["step"], record["source"], record["level"], record["layer"])
             if record["protocol"] not in protocols:
                 raise ValueError(f"{path}: the reading {key} names the unknown protocol {record['protocol']}")
+            if isinstance(record["status"], str):
+                raise ValueError(f"{path} was written by an earlier version of rankwatch; read it with that version")
             readings[key] = _reading(record, protocols[record["protocol"]])
     return sorted(readings.values(), key=lambda reading: reading.step)
 
@@ -176,6 +178,7 @@ def _reading(record: dict[str, Any], protocol: Protocol) -> Reading:
         **_fields_of(Reading, record),
         "protocol": protocol,
         "effective_rank": _number(record["effective_rank"]),
+        "status": frozenset(record["status"]),
         "metrics": {name: _number(value) for name, value in record["metrics"].items()},
         "spectrum": tuple(_number(value) for value in record["spectrum"]),
     }

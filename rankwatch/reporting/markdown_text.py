@@ -106,7 +106,7 @@ def _value(reading: Reading) -> str:
     number = f"{reading.effective_rank:.1f}" if reading.ok else "none"
     if reading.ok and reading.effective_rank_low is not None and reading.effective_rank_high is not None:
         number += f" [{reading.effective_rank_low:.1f}, {reading.effective_rank_high:.1f}]"
-    number += "" if reading.status == "ok" else f" ({reading.status.replace('_', ' ')})"
+    number += f" ({', '.join(sorted(reading.status)).replace('_', ' ')})" if reading.status else ""
     accuracy, majority = (reading.metrics.get(metric, math.nan) for metric in (ACCURACY, MAJORITY))
     return number if math.isnan(accuracy) else f"{number}; probe accuracy {accuracy:.2f} (majority {majority:.2f})"
 

@@ -94,7 +94,10 @@ def line(title: str, found: list[RankEstimate], truth: float) -> str:
     held = np.mean([(e.low or 0.0) <= truth <= (e.high or np.inf) for e in found])
     width = np.median([100.0 * np.log(e.high / e.low) for e in found if e.low and e.high])
     worst = errors[np.argmax(np.abs(errors))]
-    worth, status = np.median([e.n_eff for e in found]), ", ".join(sorted({e.status for e in found}))
+    worth, status = (
+        np.median([e.n_eff for e in found]),
+        ", ".join(sorted({flag for e in found for flag in e.status})) or "ok",
+    )
     return (
         f"  {title:34}{plain:8.1f}{np.median(errors):+8.2f}{np.median(np.abs(errors)):9.2f}{worst:+8.1f}"
         f"{100 * held:7.0f}{width:7.1f}{worth:7.0f}  {status}"

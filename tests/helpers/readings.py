@@ -19,7 +19,7 @@ def reading(step, rank, *, layer="layers.0", level="frame", source="first_batche
         effective_rank_high=None if half_width is None else rank + half_width,
         rankme=rank,
         metrics={"mean_energy_fraction": 0.2, "non_finite_fraction": 0.0, **metrics},
-        status="ok" if math.isfinite(rank) else "too_few_rows",
+        status=frozenset(() if math.isfinite(rank) else {"too_few_rows"}),
         n=2048,
         d=128,
         k=None,

@@ -126,7 +126,7 @@ def test_the_reading_follows_both_parts(tmp_path: Any, monkeypatch: pytest.Monke
 
     run = pretrain(Dying, _batches(), tmp_path, monkeypatch)
     last = {r.layer: r for r in run.watch.readings if r.level == "frame"}
-    assert last["CNN"].status == "constant"
+    assert last["CNN"].status == {"constant"}
 
 
 def test_fractions_above_one_are_refused_by_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

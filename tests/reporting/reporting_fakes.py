@@ -55,7 +55,7 @@ def fake_reading(
             "participation_ratio": rank * 0.4,
             "stable_rank": rank * 0.1,
         },
-        status="ok" if math.isfinite(rank) else "too_few_rows",
+        status=frozenset(() if math.isfinite(rank) else {"too_few_rows"}),
         n=512 * each,
         d=row.width,
         k=256,

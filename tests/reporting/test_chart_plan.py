@@ -87,7 +87,11 @@ def test_more_important_metrics_come_first_and_unknown_ones_last() -> None:
     ]
 
 
-PROBED = [f"{level}/probe_{what}@music/median" for level in ("frame", "utterance") for what in ("accuracy", "majority")]
+PROBED = [
+    f"{level}/probe_{what}@music/median"
+    for level in ("frame", "utterance")
+    for what in ("accuracy", "majority_accuracy")
+]
 
 
 @pytest.mark.parametrize("layers", [3, 13, 25, 49])
@@ -99,7 +103,7 @@ def test_a_labelled_sets_accuracy_is_drawn_beside_its_majority_whatever_else_the
     assert wanted >= {
         f"RankWatch_detail/probe_{what}_{level}_median@music"
         for level in header.levels
-        for what in ("accuracy", "majority")
+        for what in ("accuracy", "majority_accuracy")
     }
     layout = custom_scalars(header, drawn)
     charts = next(iter(layout.values()))

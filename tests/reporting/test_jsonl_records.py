@@ -68,7 +68,7 @@ def test_numbers_that_do_not_exist_are_null_and_every_line_is_strict_json(tmp_pa
     bad = dataclasses.replace(
         fake_reading(header, 0, "frame", "first_batches", 250, math.nan),
         metrics={"mean_energy_fraction": math.inf, "stable_rank": 2.0},
-        status="non_finite",
+        status=frozenset({"too_few_rows", "non_finite_rows"}),
         spectrum=(1.0, math.nan),
     )
     write(tmp_path / "a.jsonl", header, [dataclasses.replace(report, readings=[bad], health=math.nan)])
@@ -78,7 +78,8 @@ def test_numbers_that_do_not_exist_are_null_and_every_line_is_strict_json(tmp_pa
     assert record["metrics"] == {"mean_energy_fraction": None, "stable_rank": 2.0}
     (back,) = read_jsonl(tmp_path / "a.jsonl")
     assert not back.ok
-    assert back.status == "non_finite"
+    assert record["status"] == ["non_finite_rows", "too_few_rows"]
+    assert back.status == bad.status
     assert math.isnan(back.metrics["mean_energy_fraction"])
     assert back.effective_rank_low is None
 

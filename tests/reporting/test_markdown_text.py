@@ -49,9 +49,10 @@ def test_the_status_names_what_is_wrong_first() -> None:
 
 def test_a_reading_without_a_number_says_why() -> None:
     header, reports, _ = fake_run(3, 1)
-    lost = dataclasses.replace(fake_reading(header, 0, "frame", "first_batches", 250, math.nan), status="non_finite")
+    lost = fake_reading(header, 0, "frame", "first_batches", 250, math.nan)
+    lost = dataclasses.replace(lost, status=frozenset({"non_finite_rows", "too_few_rows"}))
     text = readings_text(dataclasses.replace(reports[0], readings=[lost]), Tags.of(header))
-    assert "none (non finite)" in text
+    assert "none (non finite rows, too few rows)" in text
     assert "nan" not in text.replace("non", "")
 
 

@@ -28,7 +28,7 @@ class NonFinite:
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at ``metrics["non_finite_fraction"]``."""
         share = reading.metrics.get("non_finite_fraction", 0.0)
-        if "non_finite" in reading.status.split("+") and not share > 0.0:  # a codebook's perplexity
+        if "non_finite" in reading.status and not share > 0.0:  # a codebook's perplexity
             return Finding("there is no finite number", 0.0)
         if not share > 0.0:
             return None
@@ -59,7 +59,7 @@ class CompleteCollapse:
         """Look at ``metrics["mean_energy_fraction"]`` and at the status."""
         share = reading.metrics.get("mean_energy_fraction", math.nan)
         near = reading.level == "frame" and 1.0 - share < self.spread
-        if "constant" not in reading.status.split("+") and not near:
+        if "constant" not in reading.status and not near:
             return None
         return Finding(f"all {reading.n} rows are the same vector (mean_energy_fraction {share:.6f})", 0.0)
 

@@ -172,7 +172,7 @@ class CodebookCollapse:
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at readings of the level ``"codebook"``, whose effective rank is the perplexity."""
         perplexity, reference = reading.effective_rank, past.reference(self.warmup)
-        if reading.level != "codebook" or not reading.ok or (reading.status != "ok" and perplexity > 1.5):
+        if reading.level != "codebook" or not reading.ok or (reading.status and perplexity > 1.5):
             return None
         unused = reading.d > 0 and perplexity < max(self.at_most * reading.d, 2.0)
         fallen = reference is not None and not context.warming and perplexity < self.below * reference

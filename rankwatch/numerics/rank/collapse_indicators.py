@@ -9,6 +9,7 @@ import torch
 
 from rankwatch.numerics.metrics import eigenvalue_metrics as metrics
 from rankwatch.numerics.rank.rank_estimate import RankEstimate
+from rankwatch.numerics.rank.status_flags import CONSTANT
 from rankwatch.numerics.rows.sample import NO_GROUP, Sample
 
 DEAD = 1e-6
@@ -43,7 +44,7 @@ def collapse_indicators(sample: Sample, estimate: RankEstimate) -> dict[str, flo
         if sample.n and sample.d
         else math.nan,
         "dead_dimension_fraction": _dead_dimensions(sample),
-        "within_utterance_variance_fraction": _within_share(sample, "constant" in estimate.status),
+        "within_utterance_variance_fraction": _within_share(sample, CONSTANT in estimate.status),
         "participation_ratio": metrics.participation_ratio(eigenvalues),
         "stable_rank": metrics.stable_rank(eigenvalues),
         "top1_explained_variance": metrics.top1_explained_variance(eigenvalues),

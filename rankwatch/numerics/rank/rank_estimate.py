@@ -23,14 +23,8 @@ class RankEstimate:
         n_eff: Independent rows that they are worth.
         noise_floor: Singular values below this share of the largest are rounding of a narrow number format (bfloat16,
             float16; in wider types told from the rows' bits) and were left out; 0 for float32.
-        status: ``"ok"``, or reasons joined by ``"+"``: ``"too_few_rows"`` (NaN below three rows; a value not
-            to be trusted below 32 or d / 8; uncentred NaN below two), ``"constant"`` (one vector up to rounding; the
-            value is 1),
-            ``"too_few_groups"`` (below 16 utterances: rows taken for independent), ``"dependent_rows"`` (rows
-            that are worth less than 3/4 of their number, from fewer than 96 utterances), ``"non_finite_rows"``
-            (some were left out), ``"projected_too_far"`` (k < d / 3 and k < n), ``"rounded"`` (the number format's
-            rounding would have added more than 1 %), ``"no_fit"`` (NaN: no spectrum explains the rows). Rows and
-            groups of unequal weight count as (sum w)^2 / sum w^2.
+        status: What stands against the number, as flags of `rankwatch.numerics.rank.status_flags`; empty when
+            nothing does. Rows and groups of unequal weight count as (sum w)^2 / sum w^2.
         spectrum: The corrected spectrum, in squared units of the rows.
     """
 
@@ -44,5 +38,5 @@ class RankEstimate:
     k: int | None
     n_eff: float
     noise_floor: float
-    status: str
+    status: frozenset[str]
     spectrum: Spectrum = field(repr=False, compare=False)  # arrays have no one truth value

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rankwatch.numerics.metrics.rankme import rankme
+from rankwatch.numerics.rank import status_flags as flags
 from rankwatch.numerics.rank.centred_rows import Rows
 from rankwatch.numerics.rank.confidence_interval import half_width, rank_variance
 from rankwatch.numerics.rank.leave_utterances_out import Directions, Parts, directions, equal_masses
@@ -111,20 +112,20 @@ def estimate_from_sample(sample: Sample, *, center: bool = True) -> RankEstimate
         See `RankEstimate`.
     """
     n, d, moments = sample.n, sample.d, sample.moments
-    reasons = ["non_finite_rows"] if sample.n_nonfinite else []
+    reasons = {flags.NON_FINITE_ROWS} if sample.n_nonfinite else set()
     independent = n - 1 if center else n
     if independent < 2 or d == 0:
-        return _nothing(sample, math.nan, [*reasons, "too_few_rows"])
+        return _nothing(sample, math.nan, {*reasons, flags.TOO_FEW_ROWS})
     energy, variance = float(moments.second_moment().sum()), float(moments.variance.sum())
     if energy == 0.0 or variance <= CONSTANT * energy:
-        return _nothing(sample, 1.0, [*reasons, "constant"])
+        return _nothing(sample, 1.0, {*reasons, flags.CONSTANT})
     rows = Rows.of(sample, center)
     found = directions(rows)
     if not found.eigenvalues.size:
-        return _nothing(sample, 1.0, [*reasons, "constant"])
+        return _nothing(sample, 1.0, {*reasons, flags.CONSTANT})
     parts = Parts.of(sample.groups, sample.weights)
-    reasons += _thin(sample, parts)
-    if "too_few_groups" in reasons:
+    reasons |= _thin(sample, parts)
+    if flags.TOO_FEW_GROUPS in reasons:
         parts = Parts.of(torch.full((n,), NO_GROUP, device="cpu"), sample.weights)
     extent = Extent.of(found, sample, center)
     if extent.known:  # further directions are the float32 rounding of projected constants
@@ -133,17 +134,17 @@ def estimate_from_sample(sample: Sample, *, center: bool = True) -> RankEstimate
     try:
         curve, fit, second = _fitted(found, found.eigenvalues / trace, parts, sample, extent)
     except NoFit:
-        return _nothing(sample, math.nan, [*reasons, "no_fit"])
+        return _nothing(sample, math.nan, {*reasons, flags.NO_FIT})
     whole = to_spectrum(fit, trace, d, extent.dimensions)
     noise = sample.noise()
     spectrum = whole.above(noise) if noise.any() else whole
     value, n_eff = min(spectrum.effective_rank(), float(d)), _worth(curve, n)
     if value < (1.0 - ROUNDED) * whole.effective_rank():
-        reasons.append("rounded")
+        reasons.add(flags.ROUNDED)
     if parts.sizes.max() > 1 and n_eff < DEPENDENT * n and parts.groups < ENOUGH_GROUPS:
-        reasons.append("dependent_rows")
+        reasons.add(flags.DEPENDENT_ROWS)
     half = math.nan
-    if "too_few_groups" not in reasons and _count(sample) >= FEW_ROWS:
+    if flags.TOO_FEW_GROUPS not in reasons and _count(sample) >= FEW_ROWS:
         energies = parts.sums(rows.energies().numpy() / trace)
         spread = rank_variance(curve, fit, min(n_eff, independent), d, sample.k, energies, parts)
         if second is not None:
@@ -161,7 +162,7 @@ def estimate_from_sample(sample: Sample, *, center: bool = True) -> RankEstimate
         k=sample.k,
         n_eff=n_eff,
         noise_floor=math.sqrt(typical_noise(noise) / float(found.eigenvalues[0])),
-        status="+".join(reasons) or "ok",
+        status=frozenset(reasons),
         spectrum=spectrum,
     )
 
@@ -187,16 +188,16 @@ def _count(sample: Sample) -> float:
     return float(sample.n) if sample.weights is None else equal_masses(sample.weights.numpy())
 
 
-def _thin(sample: Sample, parts: Parts) -> list[str]:
+def _thin(sample: Sample, parts: Parts) -> set[str]:
     """What there is too little of."""
     rows, k = _count(sample), sample.k
-    reasons = []
+    reasons = set()
     if rows < FEW_ROWS or rows < sample.d / 8:
-        reasons.append("too_few_rows")
+        reasons.add(flags.TOO_FEW_ROWS)
     if k is not None and k < sample.d / NARROW and k < sample.n:
-        reasons.append("projected_too_far")
+        reasons.add(flags.PROJECTED_TOO_FAR)
     if parts.groups < min(FEW_GROUPS, rows) * (1.0 - 1e-9):
-        reasons.append("too_few_groups")
+        reasons.add(flags.TOO_FEW_GROUPS)
     return reasons
 
 
@@ -233,11 +234,11 @@ def _worth(curve: Curve, n: int) -> float:
     return float(min(curve.df[middle] / lost, n)) if lost > 0.0 else float(n)
 
 
-def _nothing(sample: Sample, value: float, reasons: list[str]) -> RankEstimate:
+def _nothing(sample: Sample, value: float, reasons: set[str]) -> RankEstimate:
     """The answer where there is no spectrum: NaN for too few rows and where nothing fits, 1 for a single vector."""
     plain = rankme(sample.rows) if sample.k is None and sample.weights is None and sample.n else None
     empty = Spectrum(np.zeros(1), np.full(1, float(sample.d)))
-    status = "+".join(reasons)
+    status = frozenset(reasons)
     return RankEstimate(
         value, None, None, value, plain, sample.n, sample.d, sample.k, float(sample.n), 0.0, status, empty
     )

@@ -67,7 +67,7 @@ def codebook(history: History, step: int) -> list[Reading]:
         return []
     protocol = Protocol("train", "codebook", 0, 0, CODES, None, mode="train", power="perplexity")
     values = (share * CODES, None, None, None)
-    return [Reading(step, "train", "codebook", "quantizer", *values, {}, "ok", 0, CODES, None, protocol)]
+    return [Reading(step, "train", "codebook", "quantizer", *values, {}, frozenset(), 0, CODES, None, protocol)]
 
 
 def early_stopping(history: History, patience: int = 3) -> Found:

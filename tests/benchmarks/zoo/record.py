@@ -73,7 +73,7 @@ def write(folder: Path, run: Run, readings: Readings, facts: Sequence[Any], prob
             protocols[reading.protocol.id] = reading.protocol
             key = (reading.source, reading.level, reading.layer)
             numbers = [_short(_value(reading, name)) for name in _COLUMNS]
-            facts_ = [curves.setdefault(key, len(curves)), reading.protocol.id, reading.n, reading.status]
+            facts_ = [curves.setdefault(key, len(curves)), reading.protocol.id, reading.n, sorted(reading.status)]
             rows.append([*facts_, *numbers])
         lines.append({"reading": step, "rows": rows})
     head = [
@@ -127,12 +127,17 @@ def _reading(step: int, curves: list[Any], protocols: dict[str, Protocol], row: 
         effective_rank_high=high,
         rankme=None,
         metrics={k: math.nan if v is None else v for k, v in zip(METRICS, metrics, strict=True)},
-        status=status,
+        status=_flags(status),
         n=n,
         d=protocol.d,
         k=protocol.k,
         protocol=protocol,
     )
+
+
+def _flags(status: str | list[str]) -> frozenset[str]:
+    """Most of the histories join flags by ``"+"``, and write ``"ok"`` where there is none."""
+    return frozenset(status.split("+") if isinstance(status, str) else status) - {"ok"}
 
 
 def _value(reading: Reading, name: str) -> float | None:

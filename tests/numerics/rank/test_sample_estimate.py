@@ -85,7 +85,7 @@ def test_weights_are_relative_to_the_rows_that_are_left() -> None:
     broken[:40] = np.nan
     found = estimate_rank(broken, weights=weights)
     assert found.value == pytest.approx(estimate_rank(x[40:]).value, rel=1e-6)
-    assert found.status == "non_finite_rows"
+    assert found.status == {"non_finite_rows"}
     nothing = estimate_rank(broken, weights=np.r_[np.ones(40), np.zeros(360)])
     assert math.isnan(nothing.value)
 
@@ -94,8 +94,8 @@ def test_one_vector_is_constant_whatever_its_weights() -> None:
     vector = np.linspace(-2.0, 3.0, 12)
     for seed in range(6):
         weights = np.random.default_rng(seed).integers(1, 500, 300)
-        assert estimate_rank(np.tile(vector, (300, 1)), weights=weights).status == "constant"
-        assert estimate_rank(np.ones((300, 1)), weights=weights).status == "constant"
+        assert estimate_rank(np.tile(vector, (300, 1)), weights=weights).status == {"constant"}
+        assert estimate_rank(np.ones((300, 1)), weights=weights).status == {"constant"}
     x = _rows(400, 64)
     weights = np.random.default_rng(0).random(400)
     assert estimate_rank(x + 1000.0, weights=weights).value == pytest.approx(
@@ -127,7 +127,7 @@ def test_a_fit_that_fails_has_a_status_and_no_number(monkeypatch: pytest.MonkeyP
         for x in (torch.randn(100, 16), torch.randn(100, 16).bfloat16(), torch.randn(100, 16) * torch.arange(16)):
             found = estimate_rank(x)
             assert math.isnan(found.value)
-            assert (found.status, found.low, found.high) == ("no_fit", None, None)
+            assert (found.status, found.low, found.high) == ({"no_fit"}, None, None)
 
 
 def test_rounding_of_means_that_nearly_vanish_stays_their_own() -> None:
@@ -194,7 +194,8 @@ def test_the_order_of_weighted_and_rounded_rows_changes_no_bit() -> None:
 def test_unequal_weights_are_not_taken_for_few_groups() -> None:
     rng = np.random.default_rng(0)
     assert not any(
-        "groups" in estimate_rank(rng.standard_normal((10, 4)), weights=rng.random(10)).status for _ in range(50)
+        "too_few_groups" in estimate_rank(rng.standard_normal((10, 4)), weights=rng.random(10)).status
+        for _ in range(50)
     )
 
 

@@ -36,8 +36,8 @@ def test_a_narrow_cloud_stays_narrow(rank: int, projection: int | None, dtype: t
 
 
 def test_the_status_says_when_rounding_would_have_counted() -> None:
-    assert estimate_rank(_cloud(1).bfloat16()).status == "rounded"
-    assert estimate_rank(_cloud(1)).status == "ok"
+    assert estimate_rank(_cloud(1).bfloat16()).status == {"rounded"}
+    assert not estimate_rank(_cloud(1)).status
     assert estimate_rank(_cloud(1)).noise_floor == 0.0
 
 
