@@ -152,7 +152,7 @@ class Monitor:
 
     def epoch_ends(self) -> None:
         """No utterance will be new from here on: the default set is complete, as of the next optimiser step."""
-        self.gathering.epoch_ends()
+        self.gathering.collection.epoch_ends()
 
     @on_the_cpu
     def complete_eval_sets(self) -> bool:
@@ -163,17 +163,17 @@ class Monitor:
         """
         if not self.gathering.complete:
             with self.diagnostics.guarded("completing the evaluation set"):
-                self.gathering.freeze()
+                self.gathering.collection.finish()
         return self.gathering.complete and bool(self.gathering.sources)
 
     @property
     def first_batches_set(self) -> EvalSet | None:
         """The evaluation set that was copied from the first training batches, once it is complete."""
-        return self.gathering.first_batches_set
+        return self.gathering.collection.first_batches
 
     def restore_eval_set(self, eval_set: EvalSet | None) -> bool:
-        """Use the default evaluation set from before a restart; see `RowCollector.keep`."""
-        return self.gathering.keep(eval_set)
+        """Use the first batches from before a restart; see `EvalSetCollection.restore`."""
+        return self.gathering.collection.restore(eval_set)
 
     def all_processes_have(self, available: bool, what: str) -> bool:
         """Whether all processes have something; each says whether it does."""
@@ -185,7 +185,7 @@ class Monitor:
         if not self.gathering.complete and step != self._agreed_at:
             self._agreed_at = step
             with self.stopwatch.part("watching"), self.diagnostics.guarded("completing the evaluation set"):
-                self.gathering.agree()
+                self.gathering.collection.finish_together()
         ready = self.gathering.complete and bool(self.gathering.sources) and self._pending is None
         return ready and (self.last_step is None or self._next_step is None or step >= self._next_step)
 
@@ -290,7 +290,7 @@ class Monitor:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        self.gathering.resumed()
+        self.gathering.collection.mark_epoch_incomplete()
         changed = self._evaluation.load_state_dict(state["evaluation"])
         if changed:
             self.diagnostics.warn("layers", changed)
