@@ -1,12 +1,27 @@
-"""Shared by all tests: helpers beside the tests can be imported by name; loggers and threads stay calm."""
+"""Shared by all tests: one thread each, helpers that can be imported by name, and nothing that the machine's speed decides."""
 
+import importlib
+import math
+import os
 import sys
 from pathlib import Path
 
+# Before torch is imported, and for the processes that tests start: models are so small that threads only wait for
+# each other, and pytest-xdist runs as many tests at a time as there are cores to share.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_name] = "1"
+
 import pytest
+from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "helpers"))  # imported by name
+
+# The same examples on every run and machine, however long one takes.
+settings.register_profile(
+    "reproducible", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("reproducible")
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +34,32 @@ def _keep_random_state():
 
 
 @pytest.fixture(autouse=True)
-def _beside_the_training(monkeypatch):
-    """Tests train on the CPU, where the callback waits for the work; here it goes on beside, as with a GPU.
+def _modules_that_can_be_looked_at(request, monkeypatch):
+    """Hypothesis looks at every module there is while it draws; lazy ones import something then, or raise."""
+    if hasattr(getattr(request, "function", None), "hypothesis"):
+        for name, module in list(sys.modules.items()):
+            if type(module).__name__ in ("LazyModule", "DeprecatedModuleRedirect"):  # SpeechBrain's
+                monkeypatch.delitem(sys.modules, name)
 
-    Those in processes of their own and the fixtures of whole modules see it wait.
+
+@pytest.fixture(autouse=True)
+def _background_evaluation(monkeypatch):
+    """Tests train on the CPU, where the callback waits for the evaluation; here it runs in the background, as on a GPU.
+
+    Fixtures of whole modules and tests in processes of their own see it wait.
     """
     monkeypatch.setattr("rankwatch.monitor.monitor.WAITS_ON_CPU", False)
+
+
+@pytest.fixture(scope="session")
+def real_allowance():
+    """Seconds that a run is taken to last at least, as `ReadingSchedule` has it outside of the tests."""
+    return importlib.import_module("rankwatch.runtime.reading_schedule")._ALLOWANCE
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _readings_are_made_when_due(real_allowance):
+    """On a slow machine readings would be made less often than asked for: `max_overhead` counts real seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rankwatch.runtime.reading_schedule._ALLOWANCE", math.inf)
+        yield

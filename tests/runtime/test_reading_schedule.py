@@ -5,6 +5,12 @@ import pytest
 from rankwatch.runtime.reading_schedule import ReadingSchedule
 
 
+@pytest.fixture(autouse=True)
+def _time_counts(monkeypatch, real_allowance):
+    """In other tests it doesn't."""
+    monkeypatch.setattr("rankwatch.runtime.reading_schedule._ALLOWANCE", real_allowance)
+
+
 def run(every, share, pace, cost, steps, first=3):
     """A run of `steps` optimiser steps of `pace` seconds; the steps of readings, and the share they took."""
     budget = ReadingSchedule(every, share)
