@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread each, helpers that can be imported by name, and nothing that the machine's speed decides."""
+"""Shared by all tests: one thread each, helpers that can be imported by name, and no result that depends on speed."""
 
 import importlib
 import math
@@ -6,13 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+from hypothesis import HealthCheck, settings
+
 # Before torch is imported, and for the processes that tests start: models are so small that threads only wait for
 # each other, and pytest-xdist runs as many tests at a time as there are cores to share.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
-
-import pytest
-from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "helpers"))  # imported by name
@@ -22,6 +22,37 @@ settings.register_profile(
     "reproducible", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("reproducible")
+
+SCRIPTS = ("tests/test_ddp.py", "tests/test_faults_ddp.py", "tests/test_processes.py", "tests/test_inspection.py")
+"""Files whose tests run scripts: on one worker, whose `run_script` has imported once what all of them need."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Whole files for each worker, since their fixtures train what their tests share; those that run scripts first.
+
+    With `--dist loadfile`, which is the default here; any other way is xdist's own.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "scripts" if file in SCRIPTS else file
+
+    return ByFile(config, log)
+
+
+@pytest.fixture(scope="session")
+def run_script():
+    """Runs a script in a process of its own: `run_script([path, *arguments])`, see `script_server`."""
+    from script_server import ScriptServer
+
+    server = ScriptServer()
+    yield server.run
+    server.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,6 @@
 """Two processes on CPU: the reading of one, the same decision at the same step, an untouched training."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +10,12 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, run_script):
     pytest.importorskip("soundfile")
     folder = tmp_path_factory.mktemp("ddp")
     jobs = ["still:1", "still:2", "collapse:2", "train:2", "train-alone:2", "talking:2"]
     script = Path(__file__).parent / "helpers" / "ddp_run.py"
-    done = subprocess.run([sys.executable, script, folder, *jobs], capture_output=True, text=True, timeout=280)
+    done = run_script([script, folder, *jobs])
     assert done.returncode == 0, done.stderr[-4000:]
 
     def read(name, rank):

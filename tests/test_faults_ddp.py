@@ -1,8 +1,6 @@
 """Two processes, one of which has the trouble: both go on alike, and nobody waits for anybody."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,11 +10,10 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, run_script):
     folder = tmp_path_factory.mktemp("faults")
     script = Path(__file__).parent / "helpers" / "faults_ddp_run.py"
-    command = [sys.executable, script, folder, "nan", "raises"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = run_script([script, folder, "nan", "raises"])
     assert done.returncode == 0, done.stderr[-4000:]
 
     def read(name):

@@ -1,6 +1,5 @@
 """What would be watched, without training; from Python and from the command line."""
 
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -137,8 +136,8 @@ def test_what_is_wrong_in_a_command_is_named(script, capsys, words, said):
     assert said in capsys.readouterr().err
 
 
-def test_the_command_is_installed(script):
+def test_the_command_is_installed(script, run_script):
     command = Path(sys.executable).with_name("rankwatch")
-    done = subprocess.run([command, "inspect", "my_models:Encoder"], capture_output=True, text=True, timeout=120)
+    done = run_script([command, "inspect", "my_models:Encoder"], cwd=script)
     assert done.returncode == 1
     assert "blocks.0" in done.stdout

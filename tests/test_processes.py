@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,11 +19,11 @@ FAULTS = ["uneven", "raising", "raising-first", "lost", "stretched", "gone", "ap
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory):
+def seen(tmp_path_factory, run_script):
     folder = tmp_path_factory.mktemp("processes")
     script = Path(__file__).parent / "helpers" / "processes_run.py"
     jobs = ["ddp", *ENDS, *FAULTS, *(f"{kind}{how}" for kind in SHARDED for how in ("", "+alone", "+late"))]
-    done = subprocess.run([sys.executable, script, folder, *jobs], capture_output=True, text=True, timeout=280)
+    done = run_script([script, folder, *jobs])
     assert done.returncode == 0, done.stderr[-4000:]
     return lambda name, rank: json.loads((folder / f"{name}.{rank}.json").read_text())
 
@@ -101,10 +99,10 @@ def test_a_state_that_one_process_lacks_is_left_aside_by_all(seen):
 
 
 def test_one_process_decides_when_to_read(seen):
-    """The second one is slower, and by its own clock readings would cost less."""
+    """The second one is slower, and by its own clock each step could have a reading."""
     first, second = seen("stretched", 0), seen("stretched", 1)
     assert _steps(first) == _steps(second)
-    assert 2 < len(_steps(first)) < 50
+    assert 10 < len(_steps(first)) < 40  # by the first one's clock, every other step can: a reading takes two seconds
     assert any("max_overhead=0.5" in one for one in first["told"])
 
 

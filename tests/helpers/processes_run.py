@@ -5,11 +5,10 @@ import functools
 import hashlib
 import json
 import os
-import socket
 import sys
-import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -18,6 +17,7 @@ from toys import Encoder, Module, Noise, collate, pl, trainer
 
 import rankwatch.monitor.reading_exchange
 import rankwatch.runtime.reading_schedule
+import rankwatch.runtime.stopwatch
 from rankwatch import CollapseError, FirstBatches, RankWatch, RowSampling, Watch
 from rankwatch.monitor.settings import Settings
 from rankwatch.run.session import Session
@@ -110,7 +110,24 @@ def sharded(kind, rank, folder, *, watched, late):
     return {"weights": digest(model), "readings": [r.to_dict() for r in seen.readings] if seen is not None else []}
 
 
-def loop(rank, folder, model, *, micro=lambda rank: 1, leaves=None, slow=0.0, steps=STEPS, state=(), **asked):
+class Clock:
+    """Seconds of this process's own, whatever the machine's speed: steps and evaluation passes take some."""
+
+    def __init__(self, step):
+        self.now, self.step = 0.0, step
+
+    def perf_counter(self):
+        return self.now
+
+    def advance(self):
+        self.now += self.step
+
+    def evaluate(self, module, batch):
+        self.now += 1.0
+        return module(*batch)
+
+
+def loop(rank, folder, model, *, micro=lambda rank: 1, leaves=None, clock=None, steps=STEPS, state=(), **asked):
     """DDP with gradient accumulation; `micro(rank)` batches to a step, all but the last without synchronisation."""
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     settings = {"every_n_steps": 4, "rows": RowSampling(n_utterances=16), "max_overhead": None, **asked}
@@ -128,7 +145,8 @@ def loop(rank, folder, model, *, micro=lambda rank: 1, leaves=None, slow=0.0, st
             optimizer.step()
             optimizer.zero_grad()
             watch.step()
-            time.sleep(slow)
+            if clock is not None:
+                clock.advance()
             if leaves == (rank, step):
                 os._exit(0)
     return {"readings": [r.to_dict() for r in watch.readings], "steps": watch.steps}
@@ -214,18 +232,22 @@ def job(name, rank, folder):
         return loop(rank, folder, model, state=state, strict=True)
     if name == "stretched":
         rankwatch.runtime.reading_schedule._ALLOWANCE = 0.0
-        return loop(rank, folder, model, slow=0.01 * rank, max_overhead=0.5, every_n_steps=1, steps=60, strict=True)
-    rankwatch.runtime.distributed.ProcessGroup = functools.partial(ProcessGroup, 3.0)
+        clock = Clock(step=100.0 if rank else 1.0)
+        rankwatch.runtime.stopwatch.time = SimpleNamespace(perf_counter=clock.perf_counter)
+        asked = {"max_overhead": 0.5, "every_n_steps": 1, "eval_sets": FirstBatches(forward=clock.evaluate)}
+        return loop(rank, folder, model, clock=clock, steps=60, strict=True, **asked)
+    rankwatch.runtime.distributed.ProcessGroup = functools.partial(ProcessGroup, 60.0)
     if name == "gone":  # without DDP, which would have noticed itself
         return loop(rank, folder, Encoder(), leaves=(1, 6), every_n_steps=2)
     assert name == "apart"
     return loop(rank, folder, Encoder(), rows=RowSampling(n_utterances=500), steps=STEPS if rank else 4)
 
 
-def run(name, rank, port, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2")
+def run(name, rank, folder):
+    # Lightning wants to know an address; the processes meet by way of a file, as a free port may be taken meanwhile.
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29500", RANK=str(rank), WORLD_SIZE="2")
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{folder.resolve()}/{name}.store", rank=rank, world_size=2)
     torch.manual_seed(0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -236,19 +258,12 @@ def run(name, rank, port, folder):
         dist.destroy_process_group()
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 if __name__ == "__main__":
     context = mp.get_context("fork")
     for name in sys.argv[2:]:
-        port = free_port()
-        both = [context.Process(target=run, args=(name, rank, port, Path(sys.argv[1]))) for rank in range(2)]
+        both = [context.Process(target=run, args=(name, rank, Path(sys.argv[1]))) for rank in range(2)]
         for process in both:
             process.start()
         for process in both:
-            process.join(90)
+            process.join()  # whoever started this ends it, if it hangs
         assert [process.exitcode for process in both] == [0, 0], (name, [process.exitcode for process in both])
