@@ -40,6 +40,9 @@ def find_audio(folder: Path, min_seconds: float) -> tuple[list[Path], float]:
     Files whose header can't be read are named in a warning and left out; shorter ones than `min_seconds` are
     counted and left out.
 
+    Returns:
+        The files, and the seconds of all of them together.
+
     Raises:
         FileNotFoundError: If the folder doesn't exist.
         ValueError: If nothing usable is in it.
@@ -70,11 +73,7 @@ def find_audio(folder: Path, min_seconds: float) -> tuple[list[Path], float]:
 
 
 def read_audio(path: Path) -> Tensor:
-    """Waveform (n,) float32 at 16 kHz, channels averaged.
-
-    Raises:
-        soundfile.LibsndfileError: If the file can't be decoded.
-    """
+    """Waveform (n,) float32 at 16 kHz, channels averaged; a broken file raises ``soundfile.LibsndfileError``."""
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     waveform = torch.from_numpy(np.ascontiguousarray(samples.mean(axis=1)))
     return waveform if rate == SAMPLE_RATE else resample(waveform, rate, SAMPLE_RATE)
@@ -82,6 +81,9 @@ def read_audio(path: Path) -> Tensor:
 
 def standardise(waveform: Tensor) -> Tensor:
     """Zero mean and unit variance.
+
+    Returns:
+        The waveform (n,), scaled.
 
     Raises:
         ValueError: If there are no samples, or some are not finite.
@@ -113,6 +115,9 @@ class AudioFolder(Dataset[Tensor]):
 
     def waveform(self, index: int) -> Tensor:
         """Whole utterance (n,), zero mean and unit variance as wav2vec 2.0 wants it.
+
+        Returns:
+            Of this utterance, or of the next one that can be decoded.
 
         Raises:
             RuntimeError: If not one file can be decoded.

@@ -26,6 +26,9 @@ def instance_norm(x: Tensor, valid: Tensor) -> Tensor:
     Args:
         x: (B, T, C).
         valid: (B, T, 1), 1 for valid frames and 0 for padding, of the same dtype.
+
+    Returns:
+        (B, T, C), with zeros at the padding.
     """
     count = valid.sum(1, keepdim=True)
     centred = (x - (x * valid).sum(1, keepdim=True) / count) * valid

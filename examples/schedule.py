@@ -15,6 +15,9 @@ def warm_up_and_decay(optimizer: torch.optim.Optimizer, warm_up: float, total_st
         warm_up: Share of `total_steps`, in [0, 1).
         total_steps: Optimiser steps of the whole run.
 
+    Returns:
+        Optimizer and scheduler, as Lightning takes them.
+
     Raises:
         ValueError: If `warm_up` lies outside [0, 1).
     """

@@ -118,6 +118,9 @@ def script(n_utterances: int, seed: int) -> Iterator[tuple[Utterance, str, tuple
 
     Each speaker is a language, a variant of its voice, and its own rate, pitch and liveliness; the rate varies a
     little from sentence to sentence, as with people.
+
+    Yields:
+        For each utterance its row, its voice, and how it is spoken.
     """
     rng = np.random.default_rng(seed)
     speakers = [(language, variant) for variant in VARIANTS for language in LANGUAGES]
@@ -165,8 +168,12 @@ def synthetic_speech(n_utterances: int = 600, seed: int = 0) -> Path:
 
     About 600 x real time on one core: some seconds for the default.
 
+    Returns:
+        The folder.
+
     Raises:
         RuntimeError: With espeak-ng's own message, if the synthesis fails.
+        OSError: If the cache can't be written.
     """
     key = hashlib.sha256(repr((VERSION, n_utterances, seed, LANGUAGES, VARIANTS)).encode()).hexdigest()[:12]
     folder = cache_folder() / f"speech-{key}"

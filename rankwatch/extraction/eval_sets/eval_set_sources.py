@@ -87,6 +87,10 @@ class AudioFolder:
             f"forward={self.forward!r})"
         )
 
+    def files(self) -> list[Path]:
+        """The audio files among which is chosen, in the same order on all processes; a subclass may list others."""
+        return audio_files(self.path)
+
     def load(self, name: str, *, count: int, seed: int, world: World) -> EvalSet:
         """Read this process's share of the files.
 
@@ -102,7 +106,7 @@ class AudioFolder:
             The set, with utterances of like length in one batch.
         """
         utterances = read_files(
-            audio_files(self.path),
+            self.files(),
             count=count,
             sample_rate=self.sample_rate,
             max_seconds=self.max_seconds,
