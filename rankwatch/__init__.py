@@ -24,6 +24,7 @@ _HOMES = {
     "estimate_rank": "rankwatch.numerics",
     "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
+    "register_family": "rankwatch.extraction.execution.model_families",
     "Alarm": "rankwatch.readings.alarm",
     "AlarmEvent": "rankwatch.run.alarm_actions",
     "CollapseError": "rankwatch.run.alarm_actions",
@@ -49,11 +50,13 @@ __all__ = [
     "estimate_rank",
     "inspect",
     "rankme",
+    "register_family",
 ]
 
 if TYPE_CHECKING:
     from rankwatch.extraction.eval_sets.eval_set_sources import AudioFolder, FirstBatches, Loader
     from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
+    from rankwatch.extraction.execution.model_families import register_family
     from rankwatch.extraction.rows.sampling_options import RowSampling
     from rankwatch.inspection import inspect
     from rankwatch.lightning import RankWatch

@@ -1,4 +1,4 @@
-"""How an evaluation batch is run through a model: unmasked in known families, else by its own captured call."""
+"""The unmasked forward pass of a model of a known family, and the three families that are known from the start."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.execution.family_registry import FAMILIES, ModelFamily, register_family
 from rankwatch.extraction.inputs.call_arguments import named_arguments
 from rankwatch.extraction.model.block_stacks import is_teacher_path
+from rankwatch.extraction.model.conventions import NEMO, TORCHAUDIO, TRANSFORMERS, output_length_formula
 from rankwatch.extraction.model.module_paths import clean_modules, comes_from, within
 
-_TORCHAUDIO = "torchaudio.models.wav2vec2"
-_TRANSFORMERS = "transformers."
+__all__ = ["Adapter", "register_family", "unmasked_call"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Adapter:
         name: What is called, for the table.
         module: The module of the family.
         run: Takes waveforms (B, T) and lengths (B,) int64 in samples, or None.
-        transform: Takes a captured call of the backbone (args, kwargs) and the batch behind it, and gives the same
+        transform: Takes a recorded call of the backbone (args, kwargs) and the batch behind it, and returns the same
             audio's unmasked forward pass as a function without arguments, or None where the audio isn't there.
     """
 
@@ -37,21 +38,37 @@ class Adapter:
 
 
 def unmasked_call(backbone: nn.Module, root: nn.Module) -> Adapter | None:
-    """The unmasked forward pass of torchaudio's and Hugging Face's wav2vec2 families, and of NVIDIA NeMo's models.
+    """The unmasked forward pass of the one model of a known family in or around a module.
 
-    torchaudio's `HuBERTPretrainModel` masks in eval mode too, so its `wav2vec2`, which doesn't, is called
-    instead; Hugging Face's base model is called without `mask_time_indices`; of NeMo's models the preprocessor and
-    the encoder. All as modules, so that FSDP's hooks fire, and in the mode that the caller has set: in train mode
-    Hugging Face masks by its config.
+    All families call modules, so that FSDP's hooks fire, in the mode that the caller has set: in train mode Hugging
+    Face's models mask by their config.
 
     Args:
-        backbone: The module whose calls are captured.
+        backbone: The module whose calls are recorded.
         root: The whole model, searched where the backbone lies inside a known model.
 
     Returns:
         None for unknown families, and where there are several such models (a teacher apart).
     """
-    return _torchaudio(backbone, root) or _transformers(backbone, root) or _nemo(backbone, root)
+    for family in FAMILIES:
+        model = _only(backbone, root, family.belongs)
+        module = family.part(model) if model is not None else None
+        if module is not None:
+            return _adapter(family, module, backbone)
+    return None
+
+
+def _adapter(family: ModelFamily, module: nn.Module, backbone: nn.Module) -> Adapter:
+    def run(waveforms: Tensor, lengths: Tensor | None = None) -> Any:
+        return family.run(module, waveforms, lengths)
+
+    def transform(args: Sequence[Any], kwargs: Mapping[str, Any], batch: Any) -> Callable[[], Any] | None:
+        # Of a module of the user's own the names of the arguments say nothing.
+        known = not family.package or comes_from(backbone, family.package)
+        arguments = named_arguments(args, kwargs, backbone.forward) if known else {}
+        return family.replay(module, arguments, batch)
+
+    return Adapter(f"{family.name} {type(module).__name__.removeprefix('FSDP')}", module, run, transform)
 
 
 def _only(backbone: nn.Module, root: nn.Module, belongs: Callable[[nn.Module], bool]) -> nn.Module | None:
@@ -71,71 +88,59 @@ def _only(backbone: nn.Module, root: nn.Module, belongs: Callable[[nn.Module], b
     return around[0] if around else None
 
 
-def _class_name(module: nn.Module) -> str:
-    return type(module).__name__.removeprefix("FSDP")
+# -- torchaudio: `HuBERTPretrainModel` masks in eval mode too, so its `wav2vec2`, which doesn't, is called instead ---
 
 
 def _is_torchaudio(module: nn.Module) -> bool:
     return (
-        comes_from(module, _TORCHAUDIO)
+        comes_from(module, TORCHAUDIO)
         and callable(getattr(module, "extract_features", None))
         and hasattr(module, "feature_extractor")
     )
 
 
-def _torchaudio(backbone: nn.Module, root: nn.Module) -> Adapter | None:
-    model: Any = _only(backbone, root, _is_torchaudio)
-    if model is None:
-        return None
-
+def _run_torchaudio(model: Any, waveforms: Tensor, lengths: Tensor | None) -> Any:
     # torchaudio's WavLM asserts that there is no attention mask, so it sees the padding.
-    takes_lengths = not any(type(m).__name__ == "WavLMSelfAttention" for m in model.modules())
+    takes_lengths = not any(type(module).__name__ == "WavLMSelfAttention" for module in model.modules())
+    return model(waveforms, lengths if takes_lengths else None)
 
-    def run(waveforms: Tensor, lengths: Tensor | None = None) -> Any:
-        return model(waveforms, lengths if takes_lengths else None)
 
-    def transform(args: Sequence[Any], kwargs: Mapping[str, Any], batch: Any) -> Callable[[], Any] | None:
-        if not comes_from(backbone, _TORCHAUDIO):
-            return None
-        call = named_arguments(args, kwargs, backbone.forward)
-        waveforms = call.get("waveforms")
-        lengths = call.get("audio_lengths", call.get("lengths"))
-        return (lambda: run(waveforms, lengths)) if isinstance(waveforms, Tensor) else None
+def _replay_torchaudio(model: Any, arguments: Mapping[str, Any], batch: Any) -> Callable[[], Any] | None:
+    waveforms = arguments.get("waveforms")
+    lengths = arguments.get("audio_lengths", arguments.get("lengths"))
+    return (lambda: _run_torchaudio(model, waveforms, lengths)) if isinstance(waveforms, Tensor) else None
 
-    return Adapter(f"torchaudio's {_class_name(model)}", model, run, transform)
+
+# -- Hugging Face: the base model without `mask_time_indices` ---------------------------------------------------------
 
 
 def _is_transformers(module: nn.Module) -> bool:
-    return (
-        comes_from(module, _TRANSFORMERS)
-        and hasattr(module, "base_model")
-        and hasattr(module, "_get_feat_extract_output_lengths")
-    )
+    known = output_length_formula(module) is not None and hasattr(module, "base_model")
+    return known and comes_from(module, TRANSFORMERS)
 
 
-def _transformers(backbone: nn.Module, root: nn.Module) -> Adapter | None:
-    model = _only(backbone, root, _is_transformers)
+def _transformers_base(model: Any) -> nn.Module | None:
     base: Any = getattr(model, "base_model", None)
-    if base is None or "input_values" not in inspect.signature(base.forward).parameters:
+    takes_audio = base is not None and "input_values" in inspect.signature(base.forward).parameters
+    return base if takes_audio else None
+
+
+def _run_transformers(base: Any, waveforms: Tensor, lengths: Tensor | None) -> Any:
+    mask = None
+    if lengths is not None:
+        positions = torch.arange(waveforms.shape[1], device=waveforms.device)
+        mask = (positions < lengths.to(waveforms.device)[:, None]).long()
+    return base(input_values=waveforms, attention_mask=mask)
+
+
+def _replay_transformers(base: Any, arguments: Mapping[str, Any], batch: Any) -> Callable[[], Any] | None:
+    waveforms, mask = arguments.get("input_values"), arguments.get("attention_mask")
+    if not isinstance(waveforms, Tensor):
         return None
+    return lambda: base(input_values=waveforms, attention_mask=mask)
 
-    def run(waveforms: Tensor, lengths: Tensor | None = None) -> Any:
-        mask = None
-        if lengths is not None:
-            positions = torch.arange(waveforms.shape[1], device=waveforms.device)
-            mask = (positions < lengths.to(waveforms.device)[:, None]).long()
-        return base(input_values=waveforms, attention_mask=mask)
 
-    def transform(args: Sequence[Any], kwargs: Mapping[str, Any], batch: Any) -> Callable[[], Any] | None:
-        if not comes_from(backbone, _TRANSFORMERS):
-            return None
-        call = named_arguments(args, kwargs, backbone.forward)
-        waveforms, mask = call.get("input_values"), call.get("attention_mask")
-        if not isinstance(waveforms, Tensor):
-            return None
-        return lambda: base(input_values=waveforms, attention_mask=mask)
-
-    return Adapter(f"Hugging Face's {_class_name(base)}", base, run, transform)
+# -- NVIDIA NeMo: the preprocessor and the encoder --------------------------------------------------------------------
 
 
 def _is_nemo(module: nn.Module) -> bool:
@@ -150,31 +155,27 @@ def _argument_names(module: Any) -> set[str]:
     return set(inspect.signature(module.forward).parameters) if isinstance(module, nn.Module) else set()
 
 
-def _nemo(backbone: nn.Module, root: nn.Module) -> Adapter | None:
-    model: Any = _only(backbone, root, _is_nemo)
-    if model is None:
+def _encode_nemo(model: Any, features: Tensor, frames: Tensor) -> Any:
+    # Masks are put on between the two, or behind the subsampling; whoever runs this restores the switch.
+    masking: Any = getattr(model, "pre_encoder", None)
+    if hasattr(masking, "set_masking_enabled"):
+        masking.set_masking_enabled(apply_mask=False)
+    return model.encoder(audio_signal=features, length=frames)
+
+
+def _run_nemo(model: Any, waveforms: Tensor, lengths: Tensor | None) -> Any:
+    if lengths is None:
+        lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
+    return _encode_nemo(model, *model.preprocessor(input_signal=waveforms, length=lengths))
+
+
+def _replay_nemo(model: Any, arguments: Mapping[str, Any], batch: Any) -> Callable[[], Any] | None:
+    signal, lengths = _nemo_signal(batch)
+    if not isinstance(signal, Tensor) or not isinstance(lengths, Tensor) or not _are_lengths(lengths, signal):
         return None
-
-    def encode(features: Tensor, frames: Tensor) -> Any:
-        # Masks are put on between the two, or behind the subsampling; whoever runs this restores the switch.
-        masking: Any = getattr(model, "pre_encoder", None)
-        if hasattr(masking, "set_masking_enabled"):
-            masking.set_masking_enabled(apply_mask=False)
-        return model.encoder(audio_signal=features, length=frames)
-
-    def run(waveforms: Tensor, lengths: Tensor | None = None) -> Any:
-        if lengths is None:
-            lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
-        return encode(*model.preprocessor(input_signal=waveforms, length=lengths))
-
-    def transform(args: Sequence[Any], kwargs: Mapping[str, Any], batch: Any) -> Callable[[], Any] | None:
-        signal, lengths = _nemo_signal(batch)
-        if not isinstance(signal, Tensor) or not isinstance(lengths, Tensor) or not _are_lengths(lengths, signal):
-            return None
-        # Three axes are features: the loader has preprocessed already.
-        return (lambda: encode(signal, lengths)) if signal.ndim == 3 else (lambda: run(signal, lengths))
-
-    return Adapter(f"NeMo's {_class_name(model)}", model, run, transform)
+    # Three axes are features: the loader has preprocessed already.
+    run = _encode_nemo if signal.ndim == 3 else _run_nemo
+    return lambda: run(model, signal, lengths)
 
 
 def _nemo_signal(batch: Any) -> tuple[Any, Any]:
@@ -193,3 +194,17 @@ def _are_lengths(lengths: Tensor, signal: Tensor) -> bool:
 
 def _field(batch: Any, name: str) -> Any:
     return batch.get(name) if isinstance(batch, Mapping) else getattr(batch, name, None)
+
+
+register_family("NeMo's", belongs=_is_nemo, run=_run_nemo, replay=_replay_nemo, package=NEMO)
+register_family(
+    "Hugging Face's",
+    belongs=_is_transformers,
+    run=_run_transformers,
+    replay=_replay_transformers,
+    part=_transformers_base,
+    package=TRANSFORMERS,
+)
+register_family(
+    "torchaudio's", belongs=_is_torchaudio, run=_run_torchaudio, replay=_replay_torchaudio, package=TORCHAUDIO
+)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.block_stacks import find_stacks
+from rankwatch.extraction.model.conventions import output_length_formula
 from rankwatch.extraction.model.module_paths import clean_modules, unwrap
 
 TRIM = 2
@@ -68,7 +69,7 @@ def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> list[Chai
     """Ways in which the model may shorten the time axis, likeliest first.
 
     The convolutions of each front end in order (of two-dimensional ones either axis), all and then only the
-    strided ones; what a Hugging Face model says itself; a spectrogram, alone and before those convolutions.
+    strided ones; the model's own formula (Hugging Face's have one); a spectrogram, alone and before those convolutions.
     """
     ways: list[Chain] = []
     for front_end in front_ends:
@@ -80,8 +81,8 @@ def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> list[Chai
             ways += [chain for chain in found if chain is not None]
     spectrograms: list[Chain] = []
     for module in root.modules() if root is not None else ():
-        own = getattr(module, "_get_feat_extract_output_lengths", None)
-        if callable(own):
+        own = output_length_formula(module)
+        if own is not None:
             ways.append(Chain(partial(_by_own_formula, own), "through the model's own formula"))
         spectrograms += _spectrogram(module)
     return ways + [both for first in spectrograms for both in (first, *(_then(first, way) for way in ways))]

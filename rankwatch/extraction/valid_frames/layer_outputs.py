@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.model.conventions import front_end_layouts, has_batch_first
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.extraction.model.module_paths import comes_from, unwrap
+from rankwatch.extraction.model.module_paths import unwrap
 
 _HIDDEN_KEYS = ("last_hidden_state", "encoder_out", "hidden_states", "x", "features", "output")
-_BATCH_FIRST_HOMES = ("transformers.", "torchaudio.models.wav2vec2")
 
 
 class OutputError(ValueError):
@@ -220,14 +220,10 @@ def _by_habit(layouts: list[str], module: nn.Module, kind: str) -> list[str]:
     """Narrow down by what is known of the family, of attention inside, and of the module's last step."""
     if kind == "frontend":
         layouts = [name for name in layouts if name.startswith("(B")] or layouts
-        usual = {"transformers.": "(B, C, T)", "torchaudio.models.wav2vec2": "(B, T, C)"}
-        layouts = [
-            name
-            for name in layouts
-            if all(name == layout for family, layout in usual.items() if comes_from(module, family))
-        ] or layouts
+        usual = front_end_layouts(module)
+        layouts = [name for name in layouts if all(name == layout for layout in usual)] or layouts
     first = {m.batch_first for m in module.modules() if isinstance(m, nn.MultiheadAttention)}
-    first = {True} if comes_from(module, _BATCH_FIRST_HOMES) else first
+    first = {True} if has_batch_first(module) else first
     if len(first) == 1:
         layouts = [name for name in layouts if name.startswith("(B" if True in first else "(T")] or layouts
     leaves = [m for m in module.modules() if not list(m.children()) and list(m.parameters())]
