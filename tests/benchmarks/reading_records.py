@@ -40,7 +40,8 @@ RENAMED_METRICS = {
 }
 """Names of 0.1.0 while it was being written, and what they are called now. A rename adds a line here, and only here."""
 
-_CODEBOOK_FIELDS = {"quantizer": "layer", "perplexity": "effective_rank"}
+_CODEBOOK_FIELDS = {"quantizer": "layer", "perplexity": "effective_rank", "n_codes": "d", "n_assignments": "n"}
+_CODEBOOK_METRICS = ("active_code_fraction", "normalized_perplexity")
 """A quantizer's reading was once a `Reading` at level "codebook", whose effective rank was the perplexity."""
 
 
@@ -60,17 +61,18 @@ def canonical_reading(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields = {name: value for name, value in record.items() if name != "type"}
     if record.get("type") == "CodebookReading":
+        fields["metrics"] = {name: fields.pop(name) for name in _CODEBOOK_METRICS if name in fields}
         fields = {_CODEBOOK_FIELDS.get(name, name): value for name, value in fields.items()}
         fields["level"] = "codebook"
     status = fields.get("status", "ok")
     flags = status.split("+") if isinstance(status, str) else status
     fields["status"] = sorted(flag for flag in flags if flag != "ok")
     fields["source"] = RENAMED_SOURCES.get(fields["source"], fields["source"])
-    metrics = fields.pop("metrics", {})
-    fields["metrics"] = {RENAMED_METRICS.get(name, name): value for name, value in metrics.items()}
+    fields["metrics"] = {RENAMED_METRICS.get(name, name): value for name, value in fields.get("metrics", {}).items()}
     if fields["level"] == "codebook":
-        shared = ("test", "step", "source", "level", "layer", "effective_rank", "status")
-        fields = {name: fields[name] for name in shared if name in fields}
+        shared = ("test", "step", "source", "level", *_CODEBOOK_FIELDS.values(), "status")
+        known = {name: value for name, value in fields["metrics"].items() if value == value}  # not NaN
+        fields = {name: fields[name] for name in shared if name in fields} | {"metrics": known}
     return fields
 
 

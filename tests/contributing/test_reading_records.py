@@ -63,9 +63,10 @@ def test_old_names_are_those_of_today():
 
 
 def test_a_quantizers_reading_is_found_in_either_type():
-    old = _recorded(12.5, level="codebook", source="train", layer="quantizer", metrics={"coverage": 0.5})
+    old = _recorded(12.5, level="codebook", source="train", layer="quantizer", metrics={"coverage": 0.5}, n=640, d=64)
     new = {"type": "CodebookReading", "test": "", "step": 10, "source": "train", "quantizer": "quantizer"}
-    new |= {"perplexity": 12.5, "status": []}
+    new |= {"perplexity": 12.5, "status": [], "n_codes": 64, "n_assignments": 640}
+    new |= {"active_code_fraction": 0.5, "normalized_perplexity": float("nan")}
     assert _compare([old], [new]).examples == []
     assert len(_compare([old], [new | {"perplexity": 12.500000000000002}]).examples) == 1
 
