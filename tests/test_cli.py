@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 import pytest
 import yaml
 
-from rankwatch import RankWatch
+from rankwatch import RankWatch, RowSampling
+from rankwatch.alarms.detectors import RankDecline, default_detectors
 from rankwatch.monitor.settings import Settings
 
 SCRIPT = """
@@ -125,3 +127,59 @@ def test_a_typo_in_the_yaml_is_named(tmp_path):
     done = _run(tmp_path, "lightning.pytorch", name="every_n_stepps")
     assert done.returncode != 0
     assert "every_n_stepps" in done.stderr
+
+
+def _built(**arguments):
+    """The callback that LightningCLI's parser makes of `init_args`, and the warnings on the way."""
+    jsonargparse = pytest.importorskip("jsonargparse")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(RankWatch, "callback")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config = parser.parse_object({"callback": {"class_path": "rankwatch.RankWatch", "init_args": arguments}})
+        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
+        return instantiate(config).callback.settings, [str(one.message) for one in caught]
+
+
+SETS = {
+    "'first_batches'": "first_batches",
+    "a folder": "clips",
+    "by name": {"inside": "first_batches", "outside": "clips"},
+    "AudioFolder": {"class_path": "rankwatch.AudioFolder", "init_args": {"path": "clips", "sample_rate": 8000}},
+    "FirstBatches": {"mine": {"class_path": "rankwatch.FirstBatches", "init_args": {"forward": "shutil.move"}}},
+    "Loader": {
+        "dev": {"class_path": "rankwatch.Loader", "init_args": {"loader": "os.getcwd", "forward": "shutil.move"}}
+    },
+}
+
+
+@pytest.mark.parametrize("how", SETS)
+def test_yaml_builds_every_kind_of_evaluation_set(how):
+    settings, warned = _built(eval_sets=SETS[how])
+    assert warned == []
+    (name, *more), (one, *_) = settings.sets, settings.sets.values()
+    if how == "by name":
+        assert [name, *more] == ["inside", "outside"]
+        assert settings.sets["outside"].path == Path("clips")
+    elif how == "AudioFolder":
+        assert (name, one.path, one.sample_rate) == ("audio_folder", Path("clips"), 8000)
+    elif how in ("FirstBatches", "Loader"):
+        assert (type(one).__name__, one.forward) == (how, shutil.move)
+    else:
+        assert type(one).__name__ == ("AudioFolder" if how == "a folder" else "FirstBatches")
+
+
+def test_yaml_builds_rows_and_detectors():
+    rows = {"n_utterances": 32, "projection": None, "lengths": "net_input.lengths"}
+    detector = {"class_path": "rankwatch.alarms.detectors.RankDecline", "init_args": {"below": 0.4}}
+    settings, warned = _built(rows=rows, sensitivity=[detector], watch=["frame", "training_pass"])
+    assert warned == []
+    assert settings.rows == RowSampling(n_utterances=32, projection=None, lengths="net_input.lengths")
+    assert list(settings.detectors) == [RankDecline(below=0.4)]
+    assert settings.sources == ("first_batches", "train")
+    assert _built(sensitivity="low")[0].detectors == default_detectors("low")
+
+
+def test_yaml_with_an_argument_of_before_is_refused_by_its_name():
+    with pytest.raises(Exception, match="n_utterances"):
+        _built(n_utterances=32)

@@ -160,5 +160,6 @@ def test_a_config_file_names_it_by_its_class(tmp_path):
     parser.add_class_arguments(rankwatch.RankWatch, "callback")
     spec = {"class_path": "rankwatch.LabelledSet", "init_args": {"manifest": str(corpus(tmp_path))}}
     config = parser.parse_object({"callback": {"eval_sets": {"inside": "first_batches", "labelled": spec}}})
-    sets = parser.instantiate_classes(config).callback.settings.sets
+    instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
+    sets = instantiate(config).callback.settings.sets
     assert isinstance(sets["labelled"], LabelledSet)
