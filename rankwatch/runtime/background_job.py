@@ -90,10 +90,10 @@ class BackgroundJob(Generic[_Result]):
         return not self._thread.is_alive()
 
     def result(self) -> _Result:
-        """Wait for it.
+        """Wait for the function; what it raised is raised here.
 
-        Raises:
-            Exception: What the function raised.
+        Returns:
+            What it returned.
         """
         self.wait()
         if self._error is not None:

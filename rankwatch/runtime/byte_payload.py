@@ -15,6 +15,9 @@ def pack(content: Any, tensors: Sequence[Tensor] = ()) -> Tensor:
 
     JSON takes floats there and back to the last bit, NaN and infinities too. The header is some thirty bytes a tensor,
     where `torch.save` takes some hundreds: with a thousand processes these would be most of what is sent.
+
+    Returns:
+        (bytes,) uint8 on the CPU, which `unpack` reads.
     """
     flat = [tensor.detach().cpu().contiguous() for tensor in tensors]
     described = [[str(tensor.dtype).removeprefix("torch."), list(tensor.shape)] for tensor in flat]

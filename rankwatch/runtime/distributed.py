@@ -67,10 +67,10 @@ class ProcessGroup:
         self._broken = ""
 
     def numbers(self, value: int, about: str) -> list[int]:
-        """One number of each process.
+        """One number of each process; `OutOfStepError` if others ask about something else, or have before.
 
-        Raises:
-            OutOfStepError: If others ask about something else, or have before.
+        Returns:
+            The numbers, in the order of the processes' ranks.
         """
         mine = torch.tensor([zlib.crc32(about.encode()), value], dtype=torch.int64)
         parts = [torch.empty_like(mine) for _ in range(self._size)]

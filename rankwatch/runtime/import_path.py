@@ -10,6 +10,9 @@ from typing import Any
 def import_function(path: str) -> Callable[..., Any]:
     """The function that a dotted path such as ``"my_project.probes:forward"`` or ``"a.b.f"`` names.
 
+    Returns:
+        The function or class.
+
     Raises:
         ValueError: If the module or the function isn't there.
     """

@@ -50,6 +50,9 @@ class ReadingSchedule:
         """When a breach is to be confirmed: after a quarter of the user's interval, and once its outcome is known.
 
         Whatever was spent: a collapse is no time to save on readings. A breach is confirmed, then an alarm, or gone.
+
+        Returns:
+            The optimiser step of that reading.
         """
         return step + max(self._every // 4, lag + 1)
 

@@ -70,11 +70,7 @@ class EvalPass:
         """Which frames counted, by evaluation set, where a mask over time was seen."""
 
     def fill(self, window: RowBuffer, eval_set: EvalSet) -> None:
-        """Run the whole set.
-
-        Raises:
-            Exception: The first that a pass raised; all passes have been made then.
-        """
+        """Run the whole set. All passes are made; then the first exception that one of them raised is raised."""
         name = eval_set.name
         if name not in self._passes:
             self._passes[name] = max(self._numbers(len(eval_set.batches), f"passes over {name}"))

@@ -130,8 +130,11 @@ class EvalSet:
     def load(cls, path: Path) -> EvalSet:
         """Read it back; only plain containers and tensors are taken from the file.
 
-        Raises:
-            Exception: Whatever `torch.load` has against the file, or a class of one's own that isn't there any more.
+        What `torch.load` has against the file is raised as it is, and ValueError where the set holds objects of a class
+        that can't be imported any more.
+
+        Returns:
+            The set as it was saved.
         """
         content = torch.load(path, weights_only=True)
         batches = []
@@ -146,6 +149,9 @@ def audio_eval_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> EvalS
     """An evaluation set from (waveforms (B, T), lengths (B,)) pairs.
 
     A process that has none gets a second of silence that doesn't count, so that it can make as many passes as others.
+
+    Returns:
+        The set; each batch is called with its waveforms and lengths.
     """
     eval_set = EvalSet(name)
     for waveforms, lengths in batches:
@@ -161,6 +167,12 @@ def loader_eval_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0,
     """An evaluation set from a dataloader's first batches, shared out to the processes; they are run by `forward`.
 
     A process for which there is none makes its passes with another's, which don't count.
+
+    Returns:
+        The set; its batches are copies on the CPU.
+
+    Raises:
+        ValueError: If the loader gives no batch.
     """
     eval_set = EvalSet(name)
     spare: Any = None
@@ -186,6 +198,9 @@ def same_number_of_passes(batches: Sequence[EvalBatch], passes: int) -> list[tup
     """Each batch with whether it counts, the last repeated up to `passes`.
 
     Some encoders communicate within their forward pass, so every process makes equally many.
+
+    Returns:
+        Pairs of a batch and whether it counts, `passes` of them; none where there are no batches.
     """
     padded = [(batch, True) for batch in batches]
     padded += [(batches[-1], False)] * (passes - len(batches)) if batches else []

@@ -75,6 +75,9 @@ def _only(backbone: nn.Module, root: nn.Module, belongs: Callable[[nn.Module], b
     """The one outermost module of a family within the backbone or around it.
 
     Not a teacher, nor a frozen model that only makes targets.
+
+    Returns:
+        The module, or None where there is none or several.
     """
     modules = clean_modules(backbone)
     paths = [path for path, module in modules.items() if belongs(module)]

@@ -124,10 +124,10 @@ class CallRecorder:
         return hook
 
     def take(self, batch: Any) -> RecordedCall | None:
-        """The call recorded since `arm`, or None if no candidate fired.
+        """The call recorded since `arm`; what went wrong while it was recorded is raised here.
 
-        Raises:
-            Exception: What went wrong while it was recorded.
+        Returns:
+            The call, or None if no candidate fired.
         """
         troubles = [error for one in (self, *self._others) for error in one.troubles]
         if troubles:
@@ -183,6 +183,9 @@ def _redirected(root: nn.Module) -> bool:
     """Whether this call of a LightningModule is really its training_step on the way through DDP.
 
     Lightning sends `training_step` through the wrapper's forward by replacing `root.forward` for a moment.
+
+    Returns:
+        False where `root` is no LightningModule, or is called as itself.
     """
     if not hasattr(type(root), "training_step"):  # a compiled module's own forward pass is a function as well
         return False

@@ -69,6 +69,9 @@ class LayerHooks:
         """The outputs since the last call, by layer name, in the order in which they fired.
 
         Those that were written into after their layer had fired are missing: they are no longer what it gave.
+
+        Returns:
+            Outputs as the layers returned them, tuples included.
         """
         fired, self._outputs = self._outputs, {}
         changed = {name for name, (_, versions) in fired.items() if any(t._version != v for t, v in versions)}

@@ -21,6 +21,9 @@ def recorder_for(root: nn.Module, layers: Sequence[WatchedLayer], device: str | 
         root: The model that `find_layers` was given.
         layers: What it returned.
         device: Where recorded tensors are copied to; None records by reference.
+
+    Returns:
+        The recorder, which is not armed yet.
     """
     fed = with_front_ends(root, layers)
     branches = sorted({layer.branch for layer in fed})
@@ -73,6 +76,9 @@ def with_front_ends(root: nn.Module, layers: Sequence[WatchedLayer]) -> list[Wat
     Args:
         root: The model that `find_layers` was given.
         layers: What it returned.
+
+    Returns:
+        The watched layers, and then the front ends that are not among them.
     """
     modules = clean_modules(root)
     watched = {layer.name for layer in layers}
@@ -99,6 +105,9 @@ def front_end_and_blocks(
 
     None where there isn't one front end beside other layers, or where it is part of a compiled module. For training
     code that calls them one after the other.
+
+    Returns:
+        Path and module of the front end, and those of the candidates.
     """
     front = [layer for layer in layers if layer.kind == "frontend"]
     others = [layer for layer in layers if layer.kind != "frontend"]

@@ -44,6 +44,9 @@ def never_raising(hook: Callable[..., None], troubles: list[Exception]) -> Calla
     Args:
         hook: What it does.
         troubles: Where an exception goes instead.
+
+    Returns:
+        The guarded hook.
     """
 
     def guarded(*args: object) -> None:

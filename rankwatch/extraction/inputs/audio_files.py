@@ -19,6 +19,9 @@ _SHORTEST = 1600  # samples a batch is padded to at least: front ends refuse inp
 def audio_files(folder: str | Path) -> list[Path]:
     """All audio files below `folder`, sorted.
 
+    Returns:
+        Paths, those in folders inside of it as well.
+
     Raises:
         FileNotFoundError: If the folder isn't there.
         ValueError: If it holds no file with one of the known endings.
@@ -36,6 +39,12 @@ def read_audio(path: Path, sample_rate: int, max_seconds: float) -> Tensor:
     """One file as (T,) float32 in [-1, 1] at `sample_rate`, mono, its first `max_seconds` only.
 
     Resampling is scipy's polyphase filter. Needs `soundfile` (the extra ``rankwatch[audio]``).
+
+    Returns:
+        The waveform on the CPU; empty for a file without samples.
+
+    Raises:
+        ImportError: If soundfile isn't installed.
     """
     try:
         import soundfile  # an extra, needed by files of audio alone
@@ -68,6 +77,7 @@ def read_files(
         (T_i,) float32 on the CPU, by their place among the files.
 
     Raises:
+        ImportError: If soundfile isn't installed.
         ValueError: If no file could be read.
     """
     order = np.random.default_rng(seed).permutation(len(files))[:count]

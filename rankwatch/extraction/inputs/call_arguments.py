@@ -49,6 +49,9 @@ def waveform_like(*things: Any) -> list[tuple[str, Tensor]]:
 def look_up(batch: Any, path: str) -> Any:
     """The field of a batch that a dotted path names: keys, attributes and positions.
 
+    Returns:
+        The field, as it is in the batch.
+
     Raises:
         ValueError: Naming the part that isn't there, and what is.
 

@@ -69,6 +69,9 @@ def map_tensors(thing: Any, function: Callable[[Tensor], Any]) -> Any:
         thing: Anything; what contains itself is kept as it is there.
         function: Of one tensor.
 
+    Returns:
+        The new containers; `thing` itself is not changed.
+
     Example:
         >>> map_tensors({"a": [torch.ones(2), "word"]}, lambda x: x.sum().item())
         {'a': [2.0, 'word']}

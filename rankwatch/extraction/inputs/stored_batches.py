@@ -52,6 +52,9 @@ def unpack(thing: Any, lenient: bool = False) -> Any:
         thing: From `pack`.
         lenient: A class that isn't there any more leaves a dict, and what no file may hold leaves None.
 
+    Returns:
+        The same containers, with the objects that `pack` took apart made anew.
+
     Raises:
         ValueError: For a class that isn't there, or isn't what it was.
     """

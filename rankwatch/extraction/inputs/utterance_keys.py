@@ -87,6 +87,9 @@ def _weighted_sum(x: Tensor, start: int) -> Tensor:
 def primary_input(*things: Any) -> Tensor:
     """The tensor that holds the audio: the largest of at least two dimensions, floating ones first.
 
+    Returns:
+        The tensor itself, not a copy.
+
     Raises:
         ValueError: If there is none.
     """
@@ -103,6 +106,9 @@ def utterance_keys(call: Any, batch: Any) -> Tensor:
     """One key for each utterance, from what the backbone was called with.
 
     Some backbones are called with time first, (T, B, C); the loader's batch tells how many utterances there are.
+
+    Returns:
+        (B,) int64 keys on the CPU.
     """
     audio = primary_input(call, batch)
     try:

@@ -60,6 +60,9 @@ def _matrices_outside_attention(block: nn.Module) -> int:
 
     A norm over two axes has a matrix of gains, which isn't one. Once FSDP has sharded a model its parameters have lost
     their shapes, so what is a matrix by its class counts as well.
+
+    Returns:
+        How many there are.
     """
     inside: set[int] = set()
     for name, module in block.named_modules():
@@ -87,6 +90,9 @@ def _is_repeated_block(module: nn.Module) -> bool:
     """Without a module called attention: layer norms and at least two weight matrices, or recurrence.
 
     The repeated part of a projector or of a convolutional front end has one.
+
+    Returns:
+        Whether the module looks like one block of a stack.
     """
     norms = any(_NORM.search(type(m).__name__) for m in module.modules())
     recurrent = any(isinstance(m, nn.RNNBase) for m in module.modules())

@@ -37,6 +37,9 @@ def in_one_graph(module: nn.Module) -> bool:
 
     Then a hook inside, which would split the graph, ends the run. Of a whole LightningModule that was compiled
     Lightning takes the wrapper off and keeps its context.
+
+    Returns:
+        False also where nothing is compiled.
     """
     call = getattr(module, "_compiled_call_impl", None)
     kept = getattr(module, "_compiler_ctx", None)

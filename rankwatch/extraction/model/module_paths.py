@@ -34,6 +34,9 @@ def unwrap(module: nn.Module) -> nn.Module:
 
     ``module`` as an attribute is a wrapper's only where it is the sole child of a class from torch (a user's
     own ``Residual(module=...)`` is a block in its own right).
+
+    Returns:
+        The innermost module that is not a wrapper.
     """
     while True:
         children = dict(module.named_children())
@@ -61,6 +64,9 @@ def clean_modules(root: nn.Module) -> dict[str, nn.Module]:
 
     Of a wrapper and what it wraps, which share a path, the wrapper is kept: it is what the model calls, its
     hooks fire once under activation checkpointing and are not traced by the compiler.
+
+    Returns:
+        Modules by path; the root's path is "".
     """
     found: dict[str, nn.Module] = {}
     for path, module in root.named_modules():

@@ -50,6 +50,9 @@ def find_quantizers(root: nn.Module) -> list[Quantizer]:
 
     Left out are those of a teacher branch, and those inside a compiled module, where a hook would break the graph.
 
+    Returns:
+        The quantizers, in model order.
+
     Example:
         >>> class RandomQuantizer(nn.Linear):
         ...     codebook_size = 16

@@ -33,11 +33,7 @@ class Rows(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
-        """All of them together.
-
-        Raises:
-            RuntimeError: If they are of different widths.
-        """
+        """All of them together; RuntimeError, from torch, where they are of different widths."""
         return cls(*(torch.cat(some) for some in zip(*parts, strict=True)))
 
 
@@ -76,9 +72,5 @@ class RowBuffer:
         return list(self._rows)
 
     def take(self, level: str, layer: str) -> Rows:
-        """The rows of one level and layer, which are given up; maybe none.
-
-        Raises:
-            RuntimeError: If the layer's width has changed within the window.
-        """
+        """Remove and return the rows of one level and layer; RuntimeError where the layer's width has changed."""
         return Rows.joined(self._rows.pop((level, layer)))

@@ -87,8 +87,10 @@ class RowExtractor:
             audio: The batch is (waveforms, lengths) of our own: the user's `lengths` means other batches.
             masked: The masks in the call, if there are any, were used.
 
-        Raises:
-            AmbiguousLengths: Where lengths can't be known: that concerns all layers.
+        Where lengths can't be known, which concerns all layers, `AmbiguousLengths` is raised.
+
+        Returns:
+            Sampled rows, and the exceptions of the layers that could not be read, both by layer name.
         """
         failures: dict[str, Exception] = {}
         observed, layouts = self._observed(outputs, len(keys), failures)
@@ -141,6 +143,9 @@ class RowExtractor:
         """Outputs as (B, T, C); what can't be read goes into `failures`.
 
         Four-dimensional front ends come last: how many frames the blocks have tells their time axis.
+
+        Returns:
+            The outputs, and the layout of each by layer name.
         """
         observed: list[Observed] = []
         layouts: dict[str, str] = {}

@@ -23,6 +23,9 @@ def conv_length(length: Tensor, kernel: int, stride: int, padding: int = 0, dila
 
     L' = floor((L + 2 p - dilation (k - 1) - 1) / stride + 1), at least 0 (torch.nn.Conv1d).
 
+    Returns:
+        Frames, of the same shape as `length`.
+
     Example:
         >>> conv_length(torch.tensor([400, 16000, 3]), kernel=10, stride=5).tolist()
         [79, 3199, 0]
@@ -70,6 +73,9 @@ def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> list[Chai
 
     The convolutions of each front end in order (of two-dimensional ones either axis), all and then only the
     strided ones; the model's own formula (Hugging Face's have one); a spectrogram, alone and before those convolutions.
+
+    Returns:
+        One for each way; none where there is nothing to go by.
     """
     ways: list[Chain] = []
     for front_end in front_ends:

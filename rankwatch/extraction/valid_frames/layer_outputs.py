@@ -183,6 +183,9 @@ def _widths(module: nn.Module, kind: str) -> tuple[set[int], set[int]]:
     """Widths that the output has likely, and possibly, by the module's parameters.
 
     A block is as wide as its norms and its attention, a front end as its last convolution.
+
+    Returns:
+        The likely ones and the possible ones.
     """
     norms: set[int] = set()
     matrices: set[int] = set()

@@ -156,6 +156,9 @@ def _mask(value: Tensor, place: str, path: str, name: str, named: bool) -> Candi
 
     A row that changes once starts with its valid part, which tells the polarity; so does a row that doesn't
     change at all if it is the only kind there is. Otherwise the name has to tell.
+
+    Returns:
+        The lengths that the mask says, or None where it is no padding mask.
     """
     if value.is_floating_point() and bool(((value[0] != 0) & (value[0] != 1)).any()):
         return None  # a waveform: one row is enough to see it

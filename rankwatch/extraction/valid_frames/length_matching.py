@@ -87,6 +87,9 @@ def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) 
         frames: T of the layer.
         inputs: From `inputs_of`.
         asked: The user named it: then the batch may be padded further than the longest utterance.
+
+    Returns:
+        The candidate's valid frames, and how they were found.
     """
     if candidate.problem:
         return None
@@ -152,6 +155,9 @@ def visibly_padded(audio: Sequence[Tensor], frames: int) -> bool:
     """Whether the audio ends in exact zeros of different lengths, in at least half of its utterances.
 
     Zeros count from more than one frame of the layer on, along either axis of features.
+
+    Returns:
+        False also where there is no audio.
     """
     if not audio:
         return False

@@ -81,6 +81,9 @@ def mask_of(masks: Sequence[TimeMask], frames: int) -> TimeMask | None:
     """The mask over a layer's frames: as long as it, or at most `TRIM` longer (then cut off behind).
 
     None where there are several that differ: which of them was used isn't known.
+
+    Returns:
+        The mask, `frames` long.
     """
     fits = [TimeMask(m.path, m.masked[:, :frames]) for m in masks if frames <= m.masked.shape[1] <= frames + TRIM]
     same = all(torch.equal(fit.masked, fits[0].masked) for fit in fits)

@@ -74,6 +74,10 @@ def resolve_lengths(
     (every frame). Lengths on the input's axis go through the model's own downsampling (`to_frames`). They are
     checked against T: none above, the longest within two frames of it.
 
+    `AmbiguousLengths` is raised where candidates fit and disagree, where one that is named like lengths does not, and
+    where none is there though most waveforms end in zeros of different lengths; ValueError where `spec` names nothing,
+    or something that can't be the lengths of this batch.
+
     Args:
         observed: Layers of one forward pass, all with the same B.
         args: Positional arguments of the backbone's call.
@@ -87,11 +91,6 @@ def resolve_lengths(
 
     Returns:
         Per layer name (B,) int64 lengths on the CPU and where they come from.
-
-    Raises:
-        AmbiguousLengths: Candidates fit and disagree; one that is named like lengths doesn't fit; or none is
-            there though most waveforms end in zeros of different lengths.
-        ValueError: `spec` names nothing, or something that can't be the lengths of this batch.
 
     Example:
         >>> from rankwatch.extraction.model.layers import find_layers
@@ -152,6 +151,9 @@ def _given(one: Observed, own: Sequence[Observed], above: int | None = None) -> 
     """Lengths from this module's output or from another's with as many frames, up to `above` more.
 
     With None from the other that is nearest in its number of frames, in proportion.
+
+    Returns:
+        The lengths and where they come from, or None where no module returned any.
     """
     frames = one.hidden.shape[1]
     for giver in sorted(own, key=lambda other: (other is not one, abs(other.hidden.shape[1] - frames))):

@@ -24,6 +24,9 @@ def _descending(eigenvalues: Any) -> Array:
 def participation_ratio(eigenvalues: Any) -> float:
     """(sum lambda)^2 / sum lambda^2, in [1, d]; NaN where all are zero.
 
+    Returns:
+        The participation ratio.
+
     Example:
         >>> participation_ratio([1.0, 1.0, 0.0])
         2.0
@@ -34,6 +37,9 @@ def participation_ratio(eigenvalues: Any) -> float:
 
 def stable_rank(eigenvalues: Any) -> float:
     """Sum of lambda over the largest (Rudelson & Vershynin 2007), in [1, d]; NaN where all are zero.
+
+    Returns:
+        The stable rank.
 
     Example:
         >>> stable_rank([4.0, 2.0, 2.0])
@@ -52,6 +58,9 @@ def top1_explained_variance(eigenvalues: Any) -> float:
 def dimensions_above(eigenvalues: Any, threshold: float = THRESHOLD) -> float:
     """Number of singular values above `threshold` times the largest; NaN where all are zero.
 
+    Returns:
+        The number, as a float.
+
     Example:
         >>> dimensions_above([1.0, 0.5, 1e-6])
         2.0
@@ -62,6 +71,9 @@ def dimensions_above(eigenvalues: Any, threshold: float = THRESHOLD) -> float:
 
 def explained_variance_dimensions(eigenvalues: Any, share: float = 0.9) -> float:
     """Smallest number of directions that carry `share` of the variance; NaN where all are zero.
+
+    Returns:
+        The number, as a float.
 
     Example:
         >>> explained_variance_dimensions([5.0, 4.0, 1.0], 0.9)

@@ -43,6 +43,9 @@ def epsilon_rank(x: Any, epsilon: float = EPSILON) -> float:
     """RankMe as its paper's equation (2) is often coded: epsilon added to every p, not renormalised.
 
     It can exceed d: a flat spectrum of 768 dimensions reads 802, a single direction among them 1.09.
+
+    Returns:
+        The rank; NaN where there are no rows or some are not finite.
     """
     rows = _rows(x)
     if rows.numel() == 0 or not bool(torch.isfinite(rows).all()):

@@ -34,6 +34,9 @@ def two_point(ridge: Array, df: Array) -> Array:
     """Sum of lambda^2 / ((lambda + a)(lambda + b)) for all pairs of ridges, from df alone.
 
     It is (a df(a) - b df(b)) / (a - b); on the diagonal its limit.
+
+    Returns:
+        (r, r), symmetric.
     """
     product = ridge * df
     gap = ridge[:, None] - ridge

@@ -207,6 +207,9 @@ def _distinct(sample: Sample) -> int:
     Within an utterance they span no more than one does. Equal rows of different utterances are evidence, too, of a
     representation that knows only a few points; but not where most rows occur once, since then most are still to
     be seen (Good-Turing): a silent frame, a recording that is there twice.
+
+    Returns:
+        Their number.
     """
     points, groups = _points(sample.rows), sample.groups.numpy()
     keys = np.where(groups == NO_GROUP, -1 - np.arange(sample.n), groups)

@@ -87,6 +87,9 @@ class Spectrum:
 
         Args:
             noise: (d,) variance of each column's noise.
+
+        Returns:
+            The spectrum that is left.
         """
         ascending = self.eigenvalues()[::-1]
         hidden = np.flatnonzero(np.cumsum(ascending) <= VISIBLE * np.cumsum(np.sort(noise)))

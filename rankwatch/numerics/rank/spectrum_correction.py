@@ -116,6 +116,9 @@ def read_curve(found: Directions, eigenvalues: Array, parts: Parts, d: int, k: i
         d: Columns before the projection.
         k: Columns after it, or None.
 
+    Returns:
+        The curve, from which the spectrum is fitted.
+
     Raises:
         NoFit: If the rows give no rising curve.
     """
@@ -147,6 +150,9 @@ def _one_group_more(t: Array, inner: Array, df: Array, parts: Parts) -> Array:
 
     For n independent rows ln b falls by (c / (1 - c)) dn / n when dn rows are added, with c = df2 / n and
     df2 = d(kappa df) / d kappa; here n is what the rows are worth at this ridge, df / (1 - t / kappa).
+
+    Returns:
+        Factors, one for each t.
     """
     share = float(np.square(parts.masses / parts.masses.sum()).sum())
     df2 = np.clip(np.gradient(inner * df, inner), 0.0, df)

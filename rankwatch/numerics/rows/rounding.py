@@ -26,6 +26,9 @@ _FIRST = 16  # rows that are looked at before all others
 def rounding_share(dtype: torch.dtype) -> float:
     """Variance of a number's rounding relative to its square, r above; 0.0 for float32 and wider.
 
+    Returns:
+        The share r.
+
     Example:
         >>> rounding_share(torch.float32), round(rounding_share(torch.bfloat16) * 1e6, 2)
         (0.0, 2.75)

@@ -148,6 +148,9 @@ def canonical_order(rows: torch.Tensor, groups: torch.Tensor, *tie_breakers: tor
         rows: (n, d) on the CPU, without -0.0, which equals 0.0 and differs in its bytes.
         groups: (n,) group of each.
         tie_breakers: (n,) each, what else equal rows may differ in; the last counts first.
+
+    Returns:
+        (n,) int64 positions of the rows in that order.
     """
     n, d = rows.shape
     if not n or not d:
