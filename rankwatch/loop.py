@@ -117,11 +117,10 @@ class Watch:
     def step(self) -> bool:
         """An optimiser step was taken: make a reading if one is due.
 
+        With ``on_collapse="raise"`` a confirmed collapse raises `CollapseError` here.
+
         Returns:
             Whether to stop: with ``on_collapse="stop"``, once, on all processes alike.
-
-        Raises:
-            CollapseError: With ``on_collapse="raise"``, at that moment instead.
         """
         self._steps += 1
         if not self._began:

@@ -69,6 +69,9 @@ class EvalSetCollection:
         """Collects the first batches if they are to be a set; else one call, to put other sets' audio into.
 
         Where every set has a `forward` of its own, no call is wanted.
+
+        Returns:
+            The collector, or None where neither is wanted.
         """
         name = self._settings.first_batches_set
         calls_wanted = any(source.forward is None for source in self._settings.sets.values())

@@ -18,6 +18,9 @@ def start_table(header: RunHeader, width: int = WIDTH) -> str:
     Args:
         header: The run.
         width: Longest line.
+
+    Returns:
+        The table, with line breaks.
     """
     notes: dict[str, int] = {}
     for row in header.layers:
@@ -35,6 +38,9 @@ def start_table(header: RunHeader, width: int = WIDTH) -> str:
 
 def alarm_line(alarm: Alarm) -> str:
     """One alarm in one line.
+
+    Returns:
+        The line, without a line break.
 
     Example:
         >>> alarm_line(Alarm(1200, "dimensional_collapse", "critical", "layers.3", "frame", "music", "3 of 768", 900))
@@ -73,6 +79,9 @@ def end_summary(end: RunEnd, name: str, width: int = WIDTH) -> str:
 
 def shorten(text: str, width: int) -> str:
     """Keep both ends of a text that is too long.
+
+    Returns:
+        The text, or its two ends with dots between them, `width` characters long.
 
     Example:
         >>> shorten("wav2vec2.encoder.layers.11.final", 20)

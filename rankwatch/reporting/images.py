@@ -99,6 +99,9 @@ def _figure(title: str) -> Iterator[tuple[Any, Any]]:
 
     As large as TensorBoard shows it. The margins are given, in inches: letting matplotlib find them takes
     three times as long as the drawing.
+
+    Yields:
+        The figure and its axes.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -49,6 +49,9 @@ def reporters_for(loggers: Iterable[Any], records: Path | None, tell: Callable[[
         loggers: Lightning's, or SummaryWriters; TensorBoard gets pictures and layouts, all others scalars.
         records: Where everything goes in full, or None.
         tell: Prints a text.
+
+    Returns:
+        One for the console, one for the records, one for each logger.
     """
     reporters: list[Reporter] = [ConsoleReporter(tell)]
     if records is not None:
