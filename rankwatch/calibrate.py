@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch.alarms.calibration import Calibration, Worst, conditions, unlike, worst
-from rankwatch.alarms.warm_up import LearningRateWarmup
+from rankwatch.alarms.learning_rate_warmup import LearningRateWarmup
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.jsonl_records import read_jsonl, read_records
 
@@ -96,7 +96,7 @@ def _read(path: Path, with_alarms: bool) -> _Run:
         if differs:
             raise ValueError(f"{path}: its protocol changes at step {reading.step}: {differs}")
     warm_up = LearningRateWarmup()
-    steps = [(readings, warm_up.goes_on(rates.get(step))) for step, readings in by_step.items()]
+    steps = [(readings, warm_up.update(rates.get(step))) for step, readings in by_step.items()]
     return _Run(path, found, int(header["every_n_steps"]), worst(steps, primary))
 
 

@@ -14,7 +14,7 @@ from rankwatch.alarms.detectors import Detector, RankDecline, StepContext, Sudde
 from rankwatch.alarms.detectors.base import upper
 from rankwatch.alarms.history import History
 from rankwatch.readings.protocol import Protocol
-from rankwatch.readings.reading import Key, Reading, key_of
+from rankwatch.readings.reading import Key, Reading
 
 _FORM = 1
 _CONDITIONS = (
@@ -161,15 +161,15 @@ def worst(steps: Iterable[tuple[Sequence[Reading], bool]], primary: str) -> Wors
     }
     history = History()
     ratios: dict[tuple[str, Key], list[float]] = {}
-    for readings, warming in steps:
-        context = StepContext(primary, warming=warming)
-        for reading in (reading for reading in readings if reading.source == primary):
-            past = history.series(reading)
+    for readings, lr_warming_up in steps:
+        context = StepContext(primary, lr_warming_up=lr_warming_up)
+        ours = [reading for reading in readings if reading.source == primary]
+        for (key, past), reading in zip(history.open_series(ours).items(), ours, strict=True):
             for name, detector in detectors.items():
                 before = detector.before(reading, past, context) if _LEVELS[name] == reading.level else None
                 if before is not None and reading.ok:
-                    ratios.setdefault((name, key_of(reading)), []).append(upper(reading) / before)
-            past.add(reading, sound=True, warming=warming)
+                    ratios.setdefault((name, key), []).append(upper(reading) / before)
+            past.add(reading, clean=True, lr_warming_up=lr_warming_up)
     found: Worst = {}
     for (name, _), values in ratios.items():
         p = detectors[name].patience

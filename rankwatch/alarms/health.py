@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rankwatch.alarms.detectors import Finding
-from rankwatch.alarms.history import WARMUP, History, Series
+from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
 
-def health(readings: Sequence[Reading], history: History, findings: Mapping[Key, Finding], *, primary: str) -> float:
+def health(readings: Sequence[Reading], series: Mapping[Key, Series], findings: Mapping[Key, Finding], *, primary: str) -> float:
     r"""One number for the run: several indicators, of the worst layer, at frame level of the primary set, in [0, 1].
 
     .. math:: \min_{layers} \; \text{finite} \cdot \text{alive} \cdot
@@ -25,14 +25,14 @@ def health(readings: Sequence[Reading], history: History, findings: Mapping[Key,
     levels = {reading.level for reading in readings}
     level = "frame" if "frame" in levels else "utterance"
     judged = [reading for reading in readings if (reading.source, reading.level) == (primary, level)]
-    return min((_health(r, history.series(r), findings.get(key_of(r))) for r in judged), default=math.nan)
+    return min((_health(r, series[key_of(r)], findings.get(key_of(r))) for r in judged), default=math.nan)
 
 
 def _health(reading: Reading, past: Series, finding: Finding | None) -> float:
     ratios = []
     for value, usual in (
-        (reading.effective_rank, past.reference(WARMUP)),
-        (reading.metrics.get("participation_ratio", math.nan), past.usual("participation_ratio", WARMUP)),
+        (reading.effective_rank, past.reference(IGNORED_READINGS)),
+        (reading.metrics.get("participation_ratio", math.nan), past.usual("participation_ratio", IGNORED_READINGS)),
     ):
         if usual is not None and math.isfinite(value):
             ratios.append(min(value / usual, 1.0))

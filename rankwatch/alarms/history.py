@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import numpy as np
 
+from rankwatch.readings.probe_accuracy import ACCURACY
 from rankwatch.readings.reading import Key, Reading, key_of
 
-WARMUP = 4
-"""Readings at the start that serve as no reference: a short dip (or a high value of the initialisation) is normal."""
-_AFTER = 1.5
-"""Of readings in the learning rate's warm-up, how many are no reference: layers go on settling after its peak."""
-_FIRST = 8  # readings from the very start that are kept for good
-_HELD = 8  # readings that a level must last to count as held
-_LONGEST = 512  # readings kept of each curve: bounded memory and a small checkpoint
-_RECENT = 64  # sound readings that a reference is made of
+IGNORED_READINGS = 4
+"""Readings at the start that are no reference: a short dip (or a high value of the initialisation) is normal."""
+_SETTLING = 1.5
+"""Multiple of the readings in the learning rate's warm-up that are no reference: layers settle after its peak."""
+_INITIAL = 8  # readings from the very start that are remembered for good
+_SUSTAINED = 8  # readings that a level must last to count as sustained
+_MOST_READINGS = 512  # readings remembered of each curve: bounded memory and a small checkpoint
+_MOST_CLEAN = 64  # clean readings that a reference is made of
+_ACCURACIES = 3  # probe accuracies whose median counts: one high value doesn't
 TRACKED = ("participation_ratio", "within_utterance_variance_fraction", "probe_accuracy", "mean_energy_fraction")
 """Metrics that detectors compare with their own past."""
 
@@ -27,119 +30,160 @@ TRACKED = ("participation_ratio", "within_utterance_variance_fraction", "probe_a
 class Series:
     """One curve under one protocol.
 
+    A reading is *clean* where no detector found anything in it that can become critical.
+
     Attributes:
         protocol: Id of the protocol; a reading under another one starts the series anew.
-        steps: Optimiser steps, ascending, the newest `_LONGEST`.
+        steps: Optimiser steps, ascending, the newest 512.
         values: Effective ranks at them; NaN where there was none.
-        taken: Readings ever taken under this protocol.
-        first: The first `_FIRST` effective ranks.
-        lasting: The highest level that was held: maximum over time of the median of the newest `_HELD` sound
-            readings.
-        warm: Readings taken while the learning rate rose for the first time; they are no reference.
-        kept: The newest `_RECENT` sound readings: how many came before, the effective rank, the `TRACKED` metrics.
+        n_readings: Readings ever taken under this protocol.
+        initial_ranks: The first 8 effective ranks.
+        best_sustained: The highest level that lasted: maximum over time of the median of the newest 8 clean readings.
+        n_lr_warmup: Readings taken in the learning rate's first warm-up; they are no reference.
+        recent_clean: The newest 64 clean readings: how many readings came before, the effective rank, the `TRACKED`
+            metrics.
+        accuracies: The newest 3 accuracies of a linear probe, clean or not.
+        best_accuracy: The highest median that three accuracies in a row had; None before there were three.
     """
 
     protocol: str
     steps: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
-    taken: int = 0
-    first: list[float] = field(default_factory=list)
-    lasting: float = 0.0
-    warm: int = 0
-    kept: list[list[float]] = field(default_factory=list)
-    _known: dict[Any, float | None] = field(default_factory=dict, repr=False, compare=False)  # until the next reading
+    n_readings: int = 0
+    initial_ranks: list[float] = field(default_factory=list)
+    best_sustained: float = 0.0
+    n_lr_warmup: int = 0
+    recent_clean: list[list[float]] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
+    best_accuracy: float | None = None
+    _cache: dict[Any, float | None] = field(default_factory=dict, repr=False, compare=False)  # until the next reading
 
-    def add(self, reading: Reading, *, sound: bool, warming: bool = False) -> None:
-        """Append one reading, `sound` where nothing grave was found in it, and forget the oldest beyond the bound."""
-        self._known.clear()
+    def add(self, reading: Reading, *, clean: bool, lr_warming_up: bool = False) -> None:
+        """Append one reading, and forget the oldest beyond the bounds."""
+        self._cache.clear()
         step, value = reading.step, reading.effective_rank
-        if sound and math.isfinite(value):
+        if clean and math.isfinite(value):
             tracked = [reading.metrics.get(name, math.nan) for name in TRACKED]
-            self.kept.append([self.taken, value, *tracked])
-            del self.kept[:-_RECENT]
-        self.taken += 1
-        self.warm += warming
-        if len(self.first) < _FIRST:
-            self.first.append(value)
+            self.recent_clean.append([self.n_readings, value, *tracked])
+            del self.recent_clean[:-_MOST_CLEAN]
+        self.n_readings += 1
+        self.n_lr_warmup += lr_warming_up
+        if len(self.initial_ranks) < _INITIAL:
+            self.initial_ranks.append(value)
         self.steps.append(step)
         self.values.append(value)
         for column in (self.steps, self.values):
-            del column[:-_LONGEST]
-        held = [row[1] for row in self.kept[-_HELD:] if row[0] >= self.taken - _HELD and row[0] >= self.warm]
-        if len(held) == _HELD and self.taken >= 2 * _HELD - _HELD // 2:
-            self.lasting = max(self.lasting, float(np.median(held)))
+            del column[:-_MOST_READINGS]
+        self._sustain()
+        self._add_accuracy(reading.metrics.get(ACCURACY, math.nan))
 
-    def start(self, readings: int, quantile: float = 0.8) -> float | None:
+    def _sustain(self) -> None:
+        oldest = max(self.n_readings - _SUSTAINED, self.n_lr_warmup)
+        level = [row[1] for row in self.recent_clean[-_SUSTAINED:] if row[0] >= oldest]
+        if len(level) == _SUSTAINED and self.n_readings >= 2 * _SUSTAINED - _SUSTAINED // 2:
+            self.best_sustained = max(self.best_sustained, float(np.median(level)))
+
+    def _add_accuracy(self, accuracy: float) -> None:
+        if math.isfinite(accuracy):
+            self.accuracies = [*self.accuracies, accuracy][-_ACCURACIES:]
+            if len(self.accuracies) == _ACCURACIES:
+                self.best_accuracy = max(self.best_accuracy or 0.0, median(self.accuracies))
+
+    def initial_level(self, readings: int, quantile: float = 0.8) -> float | None:
         """What it read before there is a reference; None as long as there are fewer than two readings.
 
-        The higher of the median of the first `readings` (at most `_FIRST`), and of a high quantile of all sound ones,
-        those of the learning rate's warm-up too: a layer may rise before it falls.
+        The higher of the median of the first `readings` (at most 8), and of a high quantile of all clean ones, those of
+        the learning rate's warm-up too: a layer may rise before it falls.
         """
-        about = ("start", readings, quantile)
-        if about not in self._known:  # of all layers, for each that has fallen
-            usable = [value for value in self.first[:readings] if np.isfinite(value)]
-            sound = [row[1] for row in self.kept]
-            high = float(np.quantile(sound, quantile)) if len(sound) >= readings else 0.0
-            self._known[about] = max(float(np.median(usable)), high) if len(usable) >= 2 else None
-        return self._known[about]
+        about = ("initial", readings, quantile)
+        if about not in self._cache:  # of all layers, for each that has fallen
+            usable = [value for value in self.initial_ranks[:readings] if np.isfinite(value)]
+            clean = [row[1] for row in self.recent_clean]
+            high = float(np.quantile(clean, quantile)) if len(clean) >= readings else 0.0
+            self._cache[about] = max(float(np.median(usable)), high) if len(usable) >= 2 else None
+        return self._cache[about]
 
-    def reference(self, warmup: int, recent: int = 60, quantile: float = 0.8) -> float | None:
-        """What the layer usually reads: a high quantile of its own sound readings.
+    def reference(self, ignored_readings: int, recent: int = 60, quantile: float = 0.8) -> float | None:
+        """What the layer usually reads: a high quantile of its own clean readings.
 
         A quantile and not the maximum, which one lucky reading decides; of the last `recent` only, since a
-        slow contraction late in training is normal; without the first `warmup` readings and those taken while the
-        learning rate first rose, since a short dip (or a high value of the random initialisation) is normal there.
-        Readings that aren't sound push nothing out: however long a collapse lasts, it is compared with what was before.
+        slow contraction late in training is normal; without the first `ignored_readings` and those of the learning
+        rate's first warm-up, since a short dip (or a high value of the random initialisation) is normal there.
+        Readings that aren't clean push nothing out: however long a collapse lasts, it is compared with what was before.
 
         Returns:
             The reference, or None as long as fewer than two readings after the warm-up are there.
         """
-        about = (warmup, recent, quantile)
-        if about not in self._known:  # several detectors ask, also for other layers' curves
-            usable = self._usable(0, warmup)[-recent:]
-            self._known[about] = float(np.quantile(usable, quantile)) if len(usable) >= 2 else None
-        return self._known[about]
+        about = (ignored_readings, recent, quantile)
+        if about not in self._cache:  # several detectors ask, also for other layers' curves
+            usable = self._usable(0, ignored_readings)[-recent:]
+            self._cache[about] = float(np.quantile(usable, quantile)) if len(usable) >= 2 else None
+        return self._cache[about]
 
-    def usual(self, name: str, warmup: int) -> float | None:
-        """Median of a tracked metric over sound readings, as `reference` is of the effective rank."""
-        if (name, warmup) not in self._known:
-            usable = self._usable(1 + TRACKED.index(name), warmup)
-            self._known[name, warmup] = float(np.median(usable)) if len(usable) >= 2 else None
-        return self._known[name, warmup]
+    def usual(self, name: str, ignored_readings: int) -> float | None:
+        """Median of a tracked metric over clean readings, as `reference` is of the effective rank."""
+        if (name, ignored_readings) not in self._cache:
+            usable = self._usable(1 + TRACKED.index(name), ignored_readings)
+            self._cache[name, ignored_readings] = float(np.median(usable)) if len(usable) >= 2 else None
+        return self._cache[name, ignored_readings]
 
-    def quantile(self, name: str, share: float) -> float | None:
-        """Quantile of a tracked metric over all sound readings that are kept; None where there are few.
+    def clean_quantile(self, name: str, quantile: float) -> float | None:
+        """Quantile of a tracked metric over all clean readings that are remembered; None where there are few.
 
         Those of the start too, unlike `usual`: for what a collapse moves while the learning rate still rises.
         """
-        known = [row[2 + TRACKED.index(name)] for row in self.kept]
+        known = [row[2 + TRACKED.index(name)] for row in self.recent_clean]
         usable = [value for value in known if math.isfinite(value)]
-        return float(np.quantile(usable, share)) if len(usable) >= WARMUP else None
+        return float(np.quantile(usable, quantile)) if len(usable) >= IGNORED_READINGS else None
 
-    def before(self, readings: int = 3, within: int | None = None) -> list[float]:
-        """The newest sound effective ranks; none where the newest is not among the last `within` readings."""
-        if within is not None and self.kept and self.kept[-1][0] < self.taken - within:
+    def latest_clean(self, readings: int = 3, within: int | None = None) -> list[float]:
+        """The newest clean effective ranks; none where the newest is not among the last `within` readings."""
+        if within is not None and self.recent_clean and self.recent_clean[-1][0] < self.n_readings - within:
             return []
-        return [row[1] for row in self.kept[-readings:]]
+        return [row[1] for row in self.recent_clean[-readings:]]
 
-    def _usable(self, column: int, warmup: int) -> list[float]:
-        first = max(warmup, int(_AFTER * self.warm))
-        return [row[1 + column] for row in self.kept if row[0] >= first and math.isfinite(row[1 + column])]
+    def _usable(self, column: int, ignored_readings: int) -> list[float]:
+        first = max(ignored_readings, int(_SETTLING * self.n_lr_warmup))
+        return [row[1 + column] for row in self.recent_clean if row[0] >= first and math.isfinite(row[1 + column])]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings."""
+        names = [name for name in vars(self) if not name.startswith("_")]
+        return {name: _copied(getattr(self, name)) for name in names}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Series:
+        """What `to_plain` was called on."""
+        return cls(**{name: _copied(value) for name, value in plain.items()})
+
+
+def _copied(value: Any) -> Any:
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 class History:
-    """All curves of a run."""
+    """All curves of a run.
+
+    Attributes:
+        restarted: Curves whose protocol has changed, so that they have started again.
+    """
 
     def __init__(self) -> None:
         self._series: dict[Key, Series] = {}
         self.restarted: list[Key] = []
 
-    def series(self, reading: Reading) -> Series:
-        """The past of the reading's curve under the reading's own protocol, without the reading itself.
+    def open_series(self, readings: Iterable[Reading]) -> dict[Key, Series]:
+        """The past of each reading's curve under the reading's own protocol, without the reading itself.
 
-        Where the protocol has changed the past can't be compared: the series starts anew, and the key is
-        listed in `restarted`.
+        Where the protocol has changed the past can't be compared: the series starts again, and its curve is listed in
+        `restarted`.
+
+        Returns:
+            Series by curve, to which the caller adds the readings.
         """
+        return {key_of(reading): self._open(reading) for reading in readings}
+
+    def _open(self, reading: Reading) -> Series:
         key = key_of(reading)
         known = self._series.get(key)
         if known is None or known.protocol != reading.protocol.id:
@@ -148,7 +192,7 @@ class History:
             self._series[key] = Series(reading.protocol.id)
         return self._series[key]
 
-    def table(self, source: str, level: str, layers: Iterable[str]) -> tuple[list[int], list[list[float]]]:
+    def table(self, source: str, level: str, layers: Sequence[str]) -> tuple[list[int], list[list[float]]]:
         """Steps and one row of effective ranks per layer, NaN where a layer has none, at most 200 columns."""
         rows = {layer: self._series.get((source, level, layer)) for layer in layers}
         steps = sorted({step for series in rows.values() if series is not None for step in series.steps})
@@ -162,27 +206,12 @@ class History:
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Plain lists, numbers and strings."""
-        return [
-            {
-                "key": list(key),
-                "protocol": series.protocol,
-                "steps": list(series.steps),
-                "values": list(series.values),
-                "taken": series.taken,
-                "first": list(series.first),
-                "lasting": series.lasting,
-                "warm": series.warm,
-                "kept": [list(row) for row in series.kept],
-            }
-            for key, series in self._series.items()
-        ]
+        return [{"key": list(key), **series.to_plain()} for key, series in self._series.items()]
 
     def load_state_dict(self, state: Iterable[dict[str, Any]]) -> None:
-        """Take over what `state_dict` gave."""
+        """Go on from what `state_dict` gave."""
         self._series = {}
         for entry in state:
             source, level, layer = entry["key"]
-            columns: dict[str, Any] = {name: list(entry[name]) for name in ("steps", "values", "first")}
-            numbers = {name: entry[name] for name in ("taken", "lasting", "warm")}
-            columns["kept"] = [list(row) for row in entry["kept"]]
-            self._series[source, level, layer] = Series(entry["protocol"], **numbers, **columns)
+            plain = {name: value for name, value in entry.items() if name != "key"}
+            self._series[source, level, layer] = Series.from_plain(plain)

@@ -1,22 +1,25 @@
-"""A notice that is no alarm: nothing has changed for long."""
+"""A piece of information that is no alarm: nothing has changed for a long time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rankwatch.alarms.history import TRACKED, History
-from rankwatch.readings.alarm import Alarm
-from rankwatch.readings.reading import Reading
+from rankwatch.alarms.history import TRACKED, Series
+from rankwatch.readings.alarm import INFO, Alarm
+from rankwatch.readings.reading import Key, Reading, key_of
 
 
 @dataclass
 class Plateau:
-    """Tells once when all layers have been flat for a while: "when may I stop?".
+    """Says once that all layers have been flat for a while: "when may I stop?".
+
+    This is no detector: it looks at all layers of the primary set together once the reading is part of their past, has
+    no curve of its own, and is reported once, not as long as it lasts.
 
     A curve is flat where the medians of the older and of the newer half of its last readings differ by less than
     `within`, and so do those of a probe's accuracy where there is one. Flat rank says that the representation no longer
@@ -25,40 +28,45 @@ class Plateau:
     Attributes:
         readings: How many are looked at.
         within: Relative difference that counts as none.
-        told: Whether this plateau was told.
+        reported: Whether this plateau was reported.
     """
 
     readings: int = 40
     within: float = 0.02
-    told: bool = False
+    reported: bool = False
 
-    def look(self, readings: Sequence[Reading], history: History, primary: str, *, alarmed: bool) -> Alarm | None:
-        """A notice at the first reading from which on all of the primary set's curves are flat.
+    def check(
+        self, readings: Sequence[Reading], series: Mapping[Key, Series], primary: str, *, alarmed: bool
+    ) -> Alarm | None:
+        """Look whether all of the primary set's curves are flat.
 
         Args:
             readings: Of this step; already part of the history.
-            history: The past.
+            series: Their pasts, of which these readings are a part already.
             primary: Name of the first evaluation set.
             alarmed: Whether an alarm holds: then a flat curve is no good sign.
+
+        Returns:
+            An alarm of severity ``"info"`` at the first reading at which they are; else None.
         """
         level = "frame" if any(reading.level == "frame" for reading in readings) else "utterance"
         ours = [r for r in readings if (r.source, r.level) == (primary, level)]
-        curves = [history.series(reading).values[-self.readings :] for reading in ours]
-        probed = [history.series(r) for r in readings if math.isfinite(r.metrics.get("probe_accuracy", math.nan))]
+        curves = [series[key_of(reading)].values[-self.readings :] for reading in ours]
+        probed = [series[key_of(r)] for r in readings if math.isfinite(r.metrics.get("probe_accuracy", math.nan))]
         column = 2 + TRACKED.index("probe_accuracy")
-        curves += [[row[column] for row in series.kept[-self.readings :]] for series in probed]
+        curves += [[row[column] for row in past.recent_clean[-self.readings :]] for past in probed]
         changes = [self._change(np.array(curve)) for curve in curves] if ours else [math.inf]
         if max(changes) >= 2 * self.within:
-            self.told = False
-        if max(changes) >= self.within or self.told or alarmed:
+            self.reported = False
+        if max(changes) >= self.within or self.reported or alarmed:
             return None
-        self.told = True
-        first = history.series(ours[0]).steps[-self.readings]
+        self.reported = True
+        first = series[key_of(ours[0])].steps[-self.readings]
         message = (
             f"the effective rank of all {len(ours)} layers has changed by less than {self.within:.0%} over the last "
             f"{self.readings} readings; whether that is the end of learning a small labelled check can tell"
         )
-        return Alarm(ours[0].step, "flat", "notice", "all layers", level, primary, message, first)
+        return Alarm(ours[0].step, "plateau", INFO, "all layers", level, primary, message, first)
 
     def _change(self, values: np.ndarray[Any, Any]) -> float:
         """Between the medians of the older and the newer half, relative; infinite as long as there are too few."""

@@ -203,13 +203,13 @@ def test_state_survives_a_restart():
 
 def test_the_reference_is_a_quantile_of_sound_readings_after_the_warm_up():
     history = History()
-    judge = AlarmTracker("first_batches", (RankDecline(warmup=3, below_start=0.0),))
+    judge = AlarmTracker("first_batches", (RankDecline(ignored_readings=3, below_initial=0.0),))
     values = [500.0, 400.0, 300.0, 10.0, 11.0, 12.0, 13.0, 14.0]
     for i, value in enumerate(values):
         judge.judge([reading(i, value)], history)
     series = history.series(reading(99, 0.0))
-    assert series.reference(warmup=3) == pytest.approx(13.2)  # the 80 % quantile of 10 .. 14
-    assert series.reference(warmup=7) is None
+    assert series.reference(ignored_readings=3) == pytest.approx(13.2)  # the 80 % quantile of 10 .. 14
+    assert series.reference(ignored_readings=7) is None
 
 
 def test_an_alarm_about_a_layer_that_is_gone_does_not_stay_open():
@@ -292,7 +292,7 @@ def test_readings_of_one_step_are_judged_by_what_was_before_all_of_them():
         kind, patience = "spy", 1
 
         def check(self, reading, past, context):
-            seen.append([series.taken for series in context.series.values()])
+            seen.append([series.n_readings for series in context.series.values()])
 
     judge, history = AlarmTracker("first_batches", [Spy()]), History()
     judge.judge([reading(0, 60.0, layer="a"), reading(0, 60.0, layer="b")], history)

@@ -27,8 +27,8 @@ DIP = [60.0] * 10 + [45.0, 44.0, 43.0, 46.0] + [60.0] * 6
 def test_the_worst_value_is_the_threshold_at_which_an_alarm_begins():
     value = worst(steps_of(DIP), "first_batches")["frame"]
     assert value == pytest.approx(45.0 / 60.0)
-    assert not alarmed(DIP, (RankDecline(below=value - 1e-6, start_counts=0),))
-    assert alarmed(DIP, (RankDecline(below=value + 1e-6, start_counts=0),))
+    assert not alarmed(DIP, (RankDecline(below=value - 1e-6, initial_counts_for=0),))
+    assert alarmed(DIP, (RankDecline(below=value + 1e-6, initial_counts_for=0),))
 
 
 def test_a_dip_shorter_than_the_patience_counts_by_what_lasts():

@@ -18,7 +18,7 @@ def notices(columns, alarmed=False, **made):
             rank, accuracy = value if isinstance(value, tuple) else (value, math.nan)
             readings.append(reading(i, rank, layer=layer, probe_accuracy=accuracy, **made))
         for one in readings:
-            history.series(one).add(one, sound=True)
+            history.series(one).add(one, clean=True)
         notice = plateau.look(readings, history, "first_batches", alarmed=alarmed)
         found += [notice] if notice is not None else []
     return found

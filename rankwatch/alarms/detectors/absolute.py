@@ -111,7 +111,7 @@ class GrowingAnisotropy:
         share = reading.metrics.get("mean_energy_fraction", math.nan)
         if reading.level != "frame" or not share > self.mean_energy_fraction:
             return None
-        before = past.quantile("mean_energy_fraction", 0.25)
+        before = past.clean_quantile("mean_energy_fraction", 0.25)
         shrunk = before is not None and 1.0 - share < self.below * (1.0 - before)
         # What holds ends where the share is low again, not when the past is full of it.
         if not shrunk and not context.holds(self.kind, reading):

@@ -44,7 +44,7 @@ class StepContext:
         primary: Name of the first evaluation set.
         readings: All readings of the step, by curve.
         series: Their pasts, by curve; without these readings.
-        warming: Whether the learning rate is still rising for the first time.
+        lr_warming_up: Whether the learning rate is still rising for the first time.
         rate: The learning rate relative to its highest so far; NaN where it isn't known.
         open: Kinds and curves of the alarms that hold: an alarm ends only where its cause is clearly gone.
     """
@@ -52,7 +52,7 @@ class StepContext:
     primary: str
     readings: Mapping[Key, Reading] = field(default_factory=dict)
     series: Mapping[Key, Series] = field(default_factory=dict)
-    warming: bool = False
+    lr_warming_up: bool = False
     rate: float = math.nan
     open: Set[tuple[str, Key]] = frozenset()
 
@@ -60,18 +60,18 @@ class StepContext:
         """Whether an alarm of this kind holds about the reading's curve."""
         return (kind, key_of(reading)) in self.open
 
-    def ratio(self, key: Key, warmup: int) -> float:
+    def ratio(self, key: Key, ignored_readings: int) -> float:
         """Effective rank of a curve relative to its own reference; NaN where either isn't there."""
         reading, past = self.readings.get(key), self.series.get(key)
-        reference = past.reference(warmup) if past is not None else None
+        reference = past.reference(ignored_readings) if past is not None else None
         if reading is None or reference is None or not reading.ok:
             return math.nan
         return reading.effective_rank / reference
 
-    def ratio_to_start(self, key: Key, warmup: int) -> float:
-        """The same relative to its `Series.start`."""
+    def ratio_to_initial(self, key: Key, ignored_readings: int) -> float:
+        """The same relative to its `Series.initial_level`."""
         reading, past = self.readings.get(key), self.series.get(key)
-        start = past.start(warmup) if past is not None else None
+        start = past.initial_level(ignored_readings) if past is not None else None
         return math.nan if reading is None or start is None or not reading.ok else reading.effective_rank / start
 
     def others(self, reading: Reading) -> Iterable[Key]:

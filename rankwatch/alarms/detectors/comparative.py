@@ -9,7 +9,7 @@ import numpy as np
 
 from rankwatch.alarms.detectors.base import Finding, StepContext, upper, with_interval
 from rankwatch.alarms.detectors.relative import changed_data
-from rankwatch.alarms.history import WARMUP, Series
+from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Reading
 
 _WITHIN = "within_utterance_variance_fraction"
@@ -22,20 +22,20 @@ class TemporalCollapse:
     Attributes:
         at_most: Share of the variance within utterances that is too low for any layer.
         below: Share of what the layer usually has.
-        warmup: Readings at the start that don't serve as reference.
+        ignored_readings: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is an alarm.
     """
 
     at_most: float = 0.03
     below: float = 0.25
-    warmup: int = WARMUP
+    ignored_readings: int = IGNORED_READINGS
     kind: str = "temporal_collapse"
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at ``metrics["within_utterance_variance_fraction"]``, at frame level."""
         share = reading.metrics.get(_WITHIN, math.nan)
-        usual = past.usual(_WITHIN, self.warmup)
+        usual = past.usual(_WITHIN, self.ignored_readings)
         if reading.level != "frame" or not share < self.at_most or reading.protocol.mode == "train":
             return None
         if usual is not None and share > self.below * usual:
@@ -55,24 +55,24 @@ class UtteranceCollapse:
         at_most: Share of the variance between utterances that is too low.
         below: Share of what the layer usually has.
         errors: How many errors of the share lie between what was usual and what is left.
-        warmup: Readings at the start that don't serve as reference.
+        ignored_readings: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is an alarm.
     """
 
     at_most: float = 0.02
     below: float = 0.25
     errors: float = 4.0
-    warmup: int = WARMUP
+    ignored_readings: int = IGNORED_READINGS
     kind: str = "utterance_collapse"
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at ``1 - metrics["within_utterance_variance_fraction"]``, at frame level."""
         between = 1.0 - reading.metrics.get(_WITHIN, math.nan)
-        usual = past.usual(_WITHIN, self.warmup)
+        usual = past.usual(_WITHIN, self.ignored_readings)
         if reading.level != "frame" or not between < self.at_most or reading.protocol.mode == "train":
             return None
-        if usual is None or context.warming or not between < self.below * (1.0 - usual):
+        if usual is None or context.lr_warming_up or not between < self.below * (1.0 - usual):
             return None
         before = 1.0 - usual
         if before < between + self.errors * self._error(reading):
@@ -95,24 +95,24 @@ class LayerOutlier:
     Attributes:
         below: Share of the layer's own reference.
         others: What the others' median relative to their references is at least.
-        warmup: Readings at the start that don't serve as reference.
+        ignored_readings: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is an alarm.
     """
 
     below: float = 0.75
     others: float = 0.95
-    warmup: int = WARMUP + 2
+    ignored_readings: int = IGNORED_READINGS + 2
     kind: str = "layer_outlier"
     patience: int = 4
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare with the other layers of its level and source."""
-        reference = past.reference(self.warmup)
-        if reading.level != "frame" or reading.source != context.primary or reference is None or context.warming:
+        reference = past.reference(self.ignored_readings)
+        if reading.level != "frame" or reading.source != context.primary or reference is None or context.lr_warming_up:
             return None
         if not reading.ok or not upper(reading) < self.below * reference:
             return None
-        ratios = [ratio for key in context.others(reading) if math.isfinite(ratio := context.ratio(key, self.warmup))]
+        ratios = [ratio for key in context.others(reading) if math.isfinite(ratio := context.ratio(key, self.ignored_readings))]
         if len(ratios) < 2 or float(np.median(ratios)) < self.others:
             return None
         ratio = reading.effective_rank / reference
@@ -127,13 +127,13 @@ class DomainGap:
     Attributes:
         below: Share of the layer's own reference on that evaluation set.
         inside: What the same layer keeps on the primary set at least.
-        warmup: Readings at the start that don't serve as reference.
+        ignored_readings: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is an alarm.
     """
 
     below: float = 0.65
     inside: float = 0.9
-    warmup: int = WARMUP + 2
+    ignored_readings: int = IGNORED_READINGS + 2
     kind: str = "domain_gap"
     patience: int = 3
 
@@ -141,9 +141,9 @@ class DomainGap:
         """Compare a further evaluation set with the primary set."""
         if reading.source == context.primary or reading.protocol.mode == "train" or reading.level != "frame":
             return None
-        reference = past.reference(self.warmup)
-        inside = context.ratio((context.primary, reading.level, reading.layer), self.warmup)
-        if reference is None or not reading.ok or not inside > self.inside or context.warming:
+        reference = past.reference(self.ignored_readings)
+        inside = context.ratio((context.primary, reading.level, reading.layer), self.ignored_readings)
+        if reference is None or not reading.ok or not inside > self.inside or context.lr_warming_up:
             return None
         if not upper(reading) < self.below * reference:
             return None
@@ -159,23 +159,23 @@ class CodebookCollapse:
     Attributes:
         at_most: Perplexity relative to the number of codes that is too low from the start.
         below: Share of what it usually has.
-        warmup: Readings at the start that don't serve as reference.
+        ignored_readings: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is an alarm.
     """
 
     at_most: float = 0.02
     below: float = 0.5
-    warmup: int = WARMUP
+    ignored_readings: int = IGNORED_READINGS
     kind: str = "codebook_collapse"
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at readings of the level ``"codebook"``, whose effective rank is the perplexity."""
-        perplexity, reference = reading.effective_rank, past.reference(self.warmup)
+        perplexity, reference = reading.effective_rank, past.reference(self.ignored_readings)
         if reading.level != "codebook" or not reading.ok or (reading.status and perplexity > 1.5):
             return None
         unused = reading.d > 0 and perplexity < max(self.at_most * reading.d, 2.0)
-        fallen = reference is not None and not context.warming and perplexity < self.below * reference
+        fallen = reference is not None and not context.lr_warming_up and perplexity < self.below * reference
         if not unused and not fallen:
             return None
         usual = f", usually {reference:.1f}" if reference is not None else ""
@@ -190,18 +190,18 @@ class DataShift:
 
     Attributes:
         below: Share of the layer's own reference in the training pass.
-        warmup: Readings at the start that don't serve as reference.
+        ignored_readings: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is told.
     """
 
     below: float = 0.65
-    warmup: int = WARMUP + 2
+    ignored_readings: int = IGNORED_READINGS + 2
     kind: str = "data_shift"
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare the training pass with the primary set."""
-        reference = past.reference(self.warmup)
+        reference = past.reference(self.ignored_readings)
         if reading.level != "frame" or not reading.ok or reference is None or not changed_data(reading, context):
             return None
         if not upper(reading) < self.below * reference:

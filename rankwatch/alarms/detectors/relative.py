@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rankwatch.alarms.detectors.base import Finding, StepContext, upper, with_interval
-from rankwatch.alarms.history import WARMUP, Series
+from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
 _AGREES = 0.8  # what is left of an indicator that agrees, at most
@@ -21,7 +21,7 @@ class RankDecline:
     .. math:: \text{upper end of the interval} < \text{below} \cdot \text{reference}
 
     with the reference of `Series.reference`, a high quantile of the layer's own recent past. During the first readings,
-    and as long as the learning rate rises for the first time or nothing is known after that, `Series.start` is compared
+    and as long as the learning rate rises for the first time or nothing is known after that, `Series.initial_level` is compared
     with, more leniently and at frame level alone: some fall is normal, and at utterance level healthy layers have come
     down to a quarter. It may become critical where another indicator agrees: the participation ratio, another level,
     source or layer has fallen too. Of a fall from the start only other frames are asked, about theirs, and one to less
@@ -30,44 +30,44 @@ class RankDecline:
     Attributes:
         below: Share of the reference below which it is a breach.
         utterance_below: The same at utterance level, where healthy layers lose more.
-        warmup: Readings at the start that neither count nor serve as reference.
-        below_start: Share of `Series.start` below which it is a breach.
+        ignored_readings: Readings at the start that neither count nor serve as reference.
+        below_initial: Share of `Series.initial_level` below which it is a breach.
         certain: Share of it below which nothing else need agree.
-        start_counts: Readings for which the start counts; later a slow contraction may be normal.
+        initial_counts_for: Readings for which the start counts; later a slow contraction may be normal.
         recovered: What is added to `below` as long as the alarm holds (hysteresis).
         patience: Readings in a row before it is an alarm.
     """
 
     below: float = 0.6
     utterance_below: float = 0.5
-    warmup: int = WARMUP
-    below_start: float = 0.35
+    ignored_readings: int = IGNORED_READINGS
+    below_initial: float = 0.35
     certain: float = 0.2
-    start_counts: int = 40
+    initial_counts_for: int = 40
     recovered: float = 0.1
     kind: str = "dimensional_collapse"
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
-        """Compare with ``past.reference`` and ``past.start``."""
+        """Compare with ``past.reference`` and ``past.initial_level``."""
         if not reading.ok or reading.level == "codebook" or changed_data(reading, context):
             return None
         below = self.utterance_below if reading.level == "utterance" else self.below
         below += self.recovered * context.holds(self.kind, reading)
-        reference, start = self.before(reading, past, context), past.start(self.warmup)
+        reference, start = self.before(reading, past, context), past.initial_level(self.ignored_readings)
         if reference is not None and upper(reading) < below * reference:
             return self._finding(reading, reference, "its reference", self._since_reference(reading, past, context))
         # Without a reference it goes on counting: else a collapse of the warm-up would end by itself, and become one.
-        early = past.taken < self.start_counts or context.warming or reference is None
-        if reading.level != "frame" or start is None or not early or not upper(reading) < self.below_start * start:
+        early = past.n_readings < self.initial_counts_for or context.lr_warming_up or reference is None
+        if reading.level != "frame" or start is None or not early or not upper(reading) < self.below_initial * start:
             return None
-        frames = (key for key in self._shares_cpu(reading, context) if key[1] == "frame")
-        asked = ((_words(key), context.ratio_to_start(key, self.warmup)) for key in frames)
+        frames = (key for key in self._corroborating_curves(reading, context) if key[1] == "frame")
+        asked = ((_in_words(key), context.ratio_to_initial(key, self.ignored_readings)) for key in frames)
         return self._finding(reading, start, "its early readings'", asked, self.certain)
 
     def before(self, reading: Reading, past: Series, context: StepContext) -> float | None:
         """What the reading is compared with; None as long as there is nothing."""
-        return None if context.warming else past.reference(self.warmup)
+        return None if context.lr_warming_up else past.reference(self.ignored_readings)
 
     @staticmethod
     def _finding(
@@ -84,13 +84,13 @@ class RankDecline:
 
     def _since_reference(self, reading: Reading, past: Series, context: StepContext) -> Iterator[tuple[str, float]]:
         """What else can be asked, in words, and what is left of it."""
-        usual, now = past.usual("participation_ratio", self.warmup), reading.metrics.get("participation_ratio")
+        usual, now = past.usual("participation_ratio", self.ignored_readings), reading.metrics.get("participation_ratio")
         if usual is not None and now is not None:
             yield "the participation ratio has fallen too", now / usual
-        yield from ((_words(key), context.ratio(key, self.warmup)) for key in self._shares_cpu(reading, context))
+        yield from ((_in_words(key), context.ratio(key, self.ignored_readings)) for key in self._corroborating_curves(reading, context))
 
     @staticmethod
-    def _shares_cpu(reading: Reading, context: StepContext) -> Iterator[Key]:
+    def _corroborating_curves(reading: Reading, context: StepContext) -> Iterator[Key]:
         """Other levels and sources of the layer, and the level's and source's other layers."""
         for key, other in context.readings.items():
             near = key[2] == reading.layer or key[:2] == (reading.source, reading.level)
@@ -98,7 +98,7 @@ class RankDecline:
                 yield key
 
 
-def _words(key: Key) -> str:
+def _in_words(key: Key) -> str:
     return f"{key[2]} has fallen at {key[1]} level of {key[0]} too"
 
 
@@ -108,12 +108,12 @@ class SuddenRankDrop:
 
     Attributes:
         below: Share of the median of the newest three readings before the drop.
-        warmup: Readings at the start that aren't judged.
+        ignored_readings: Readings at the start that aren't judged.
         patience: Readings in a row before it is an alarm.
     """
 
     below: float = 0.5
-    warmup: int = WARMUP + 2
+    ignored_readings: int = IGNORED_READINGS + 2
     kind: str = "sudden_rank_drop"
     patience: int = 2
 
@@ -129,8 +129,8 @@ class SuddenRankDrop:
 
     def before(self, reading: Reading, past: Series, context: StepContext) -> float | None:
         """What the reading is compared with; None as long as there is nothing, or nothing that is recent."""
-        before = past.before(within=None if context.holds(self.kind, reading) else self.patience + 2)
-        early = past.taken < self.warmup or context.warming
+        before = past.latest_clean(within=None if context.holds(self.kind, reading) else self.patience + 2)
+        early = past.n_readings < self.ignored_readings or context.lr_warming_up
         return None if early or len(before) < 3 else float(np.median(before))
 
 
@@ -150,13 +150,13 @@ class SlowRankDecline:
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
-        """Compare with ``past.lasting``."""
+        """Compare with ``past.best_sustained``."""
         if not reading.ok or reading.level == "codebook" or changed_data(reading, context):
             return None
-        if context.warming or not upper(reading) < self.below * past.lasting:
+        if context.lr_warming_up or not upper(reading) < self.below * past.best_sustained:
             return None
-        ratio = reading.effective_rank / past.lasting
-        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.lasting:.1f} that it once held"
+        ratio = reading.effective_rank / past.best_sustained
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.best_sustained:.1f} that it once held"
         return Finding(evidence, ratio, can_be_critical=False)
 
 
@@ -173,23 +173,23 @@ class UnstableRank:
         above: Jump, in natural logarithms, that is too much.
         most: Share of the jumps over the newest readings that must be as large.
         readings: How many are looked at.
-        warmup: Readings at the start that aren't.
+        ignored_readings: Readings at the start that aren't.
         patience: Readings in a row before it is an alarm.
     """
 
     above: float = 0.1
     most: float = 0.625
     readings: int = 10
-    warmup: int = WARMUP
+    ignored_readings: int = IGNORED_READINGS
     kind: str = "unstable_rank"
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare with the newest readings, at frame level of the primary set."""
-        if reading.source != context.primary or reading.level != "frame" or context.warming:
+        if reading.source != context.primary or reading.level != "frame" or context.lr_warming_up:
             return None
         values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])
-        if past.taken < max(self.warmup, past.warm) + self.readings or not np.all(values > 0.0):
+        if past.n_readings < max(self.ignored_readings, past.n_lr_warmup) + self.readings or not np.all(values > 0.0):
             return None
         jumps = np.abs(np.diff(np.log(values), 2))
         if not np.mean(jumps > self.above) >= self.most:
@@ -237,4 +237,4 @@ class FrozenRepresentation:
 def changed_data(reading: Reading, context: StepContext, inside: float = 0.8) -> bool:
     """Whether a fall in the training pass is one of the data: the layer keeps its rank on the primary set."""
     in_training = reading.protocol.mode == "train" and reading.source != context.primary
-    return in_training and context.ratio((context.primary, reading.level, reading.layer), WARMUP) > inside
+    return in_training and context.ratio((context.primary, reading.level, reading.layer), IGNORED_READINGS) > inside

@@ -51,7 +51,7 @@ def test_a_shared_vector_is_one_of_frames():
 def test_embeddings_that_converge_are_a_warning_where_a_high_share_is_not(before, now, found):
     past = Series("")
     for step in range(8):
-        past.add(reading(step, 60.0, mean_energy_fraction=before), sound=True, warming=True)
+        past.add(reading(step, 60.0, mean_energy_fraction=before), clean=True, lr_warming_up=True)
     found_now = GrowingAnisotropy().check(reading(8, 60.0, mean_energy_fraction=now), past, HERE)
     assert (found_now is not None) == found
     assert found_now is None or (not found_now.can_be_critical and f"{before:.2%} before" in found_now.evidence)
@@ -60,7 +60,7 @@ def test_embeddings_that_converge_are_a_warning_where_a_high_share_is_not(before
 def test_converging_ends_where_the_share_is_low_again_and_not_when_the_past_is_full_of_it():
     past, here = Series(""), reading(80, 60.0, mean_energy_fraction=0.98)
     for step in range(80):  # more than are kept
-        past.add(reading(step, 60.0, mean_energy_fraction=0.5 if step < 8 else 0.98), sound=True)
+        past.add(reading(step, 60.0, mean_energy_fraction=0.5 if step < 8 else 0.98), clean=True)
     assert GrowingAnisotropy().check(here, past, HERE) is None
     held = StepContext("first_batches", open={("growing_anisotropy", key_of(here))})
     assert not GrowingAnisotropy().check(here, past, held).can_be_critical

@@ -28,16 +28,16 @@ def test_the_utterance_level_may_lose_more():
     assert check(FALLING, [60.0] * 10, 29.0, level="utterance") is not None
 
 
-def test_while_the_learning_rate_first_rises_only_the_start_counts():
-    assert check(RankDecline(), [60.0] * 10, 30.0, warming=True) is None
-    assert check(RankDecline(), [60.0] * 10, 20.0, warming=True) is not None
+def test_while_the_learning_rate_first_rises_only_the_initial_counts_for():
+    assert check(RankDecline(), [60.0] * 10, 30.0, lr_warming_up=True) is None
+    assert check(RankDecline(), [60.0] * 10, 20.0, lr_warming_up=True) is not None
 
 
 def test_readings_of_the_warm_up_are_no_reference():
     """The rank of the random initialisation is high, and falls while the learning rate rises."""
-    past = past_of([200.0] * 8, warming=True)
+    past = past_of([200.0] * 8, lr_warming_up=True)
     for i in range(6):
-        past.add(reading(100 + i, 60.0), sound=True)
+        past.add(reading(100 + i, 60.0), clean=True)
     assert past.reference(4) == pytest.approx(60.0)
 
 
@@ -76,7 +76,7 @@ def test_another_layer_of_the_same_set_agrees_and_one_of_the_training_pass_does_
 def test_a_fall_from_the_start_is_borne_out_by_layers_that_fell_from_theirs(other, corroborated):
     """Where a run collapses in its warm-up, what comes after it is no reference: all that has collapsed reads 1."""
     now, elsewhere = reading(99, 15.0), reading(99, other, layer="layers.1")
-    pasts = [past_of([60.0] * 4 + [level] * 6, warming=True) for level in (15.0, other)]
+    pasts = [past_of([60.0] * 4 + [level] * 6, lr_warming_up=True) for level in (15.0, other)]
     series = dict(zip(map(key_of, (now, elsewhere)), pasts, strict=True))
     found = RankDecline().check(
         now, pasts[0], StepContext("first_batches", {key_of(r): r for r in (now, elsewhere)}, series)
@@ -89,7 +89,7 @@ def test_a_fall_from_the_start_to_nearly_nothing_speaks_for_itself_and_the_utter
     elsewhere, mean = reading(99, 60.0, layer="layers.1"), reading(99, 20.0, level="utterance")
     for rank, corroborated in ((15.0, False), (11.0, True)):
         now = reading(99, rank)
-        pasts = [past_of([60.0] * 6, warming=True) for _ in range(3)]
+        pasts = [past_of([60.0] * 6, lr_warming_up=True) for _ in range(3)]
         series = dict(zip(map(key_of, (now, elsewhere, mean)), pasts, strict=True))
         found = RankDecline().check(
             now,
@@ -101,9 +101,9 @@ def test_a_fall_from_the_start_to_nearly_nothing_speaks_for_itself_and_the_utter
 
 def test_before_there_is_a_reference_the_highest_that_was_held_counts():
     """A layer that rises from the initialisation's rank and then falls back to it."""
-    past = past_of([20.0] * 4 + [60.0] * 20, warming=True)
-    assert past.start(4) == pytest.approx(60.0)
-    assert past_of([60.0] * 4, warming=True).start(4) == pytest.approx(60.0)
+    past = past_of([20.0] * 4 + [60.0] * 20, lr_warming_up=True)
+    assert past.initial_level(4) == pytest.approx(60.0)
+    assert past_of([60.0] * 4, lr_warming_up=True).start(4) == pytest.approx(60.0)
 
 
 def jumping(by, n=14):
@@ -116,7 +116,7 @@ def test_a_rank_that_jumps_up_and_down_is_unsteady_and_a_steep_trend_is_not(by, 
     """A second difference of log by to and fro is 2 log by: 0.117 and 0.078."""
     *before, now = jumping(by, n + 1)
     assert (check(UnstableRank(), before, now) is not None) is found
-    assert check(UnstableRank(), before, now, warming=True) is None
+    assert check(UnstableRank(), before, now, lr_warming_up=True) is None
     assert check(UnstableRank(), [60.0 * 0.8**i for i in range(14)], 60.0 * 0.8**14) is None
 
 
@@ -124,7 +124,7 @@ def test_a_rank_that_jumps_up_and_down_is_unsteady_and_a_steep_trend_is_not(by, 
 def test_a_sudden_drop_is_to_less_than_half_of_what_was_just_before(rank, found):
     assert (check(SuddenRankDrop(), [60.0] * 10, rank) is not None) is found
     assert check(SuddenRankDrop(), [60.0] * 4, rank) is None  # the dip after the start
-    assert check(SuddenRankDrop(), [60.0] * 10, rank, warming=True) is None
+    assert check(SuddenRankDrop(), [60.0] * 10, rank, lr_warming_up=True) is None
 
 
 def test_a_slow_slide_is_never_grave():

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from record import History
 
-from rankwatch.alarms.alarm_tracker import AlarmTracker
+from rankwatch.alarms.alarm_state import AlarmState
 from rankwatch.alarms.detectors import Detector
-from rankwatch.alarms.history import History as Past
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
@@ -41,14 +40,13 @@ class Found:
 
 def ours(history: History, detectors: Sequence[Detector] | None = None) -> Found:
     """Judge all readings in order, as a run does."""
-    judge, past = AlarmTracker("first_batches", detectors), Past()
+    state = AlarmState("first_batches", detectors)
     raised: list[Alarm] = []
     healthy = []
     for step, readings in history.readings.by_step.items():
-        verdict = judge.judge([*readings, *codebook(history, step)], past, rate_at(history, step))
-        raised += verdict.raised
-        if verdict.level < 2 and not any(key[:2] == ("first_batches", "frame") for key in verdict.unsound):
-            healthy.append(step)
+        found = state.assess(step, [*readings, *codebook(history, step)], rate_at(history, step))
+        raised += [alarm for alarm in found.raised if alarm.kind != "plateau"]
+        healthy += [step] if found.healthy else []
     told = {severity: tuple(a.step for a in raised if a.severity == severity) for severity in ("critical", "warning")}
     return Found(told["critical"], told["warning"], tuple(raised), tuple(healthy))
 

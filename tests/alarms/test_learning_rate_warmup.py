@@ -2,7 +2,7 @@
 
 import pytest
 
-from rankwatch.alarms.warm_up import LearningRateWarmup
+from rankwatch.alarms.learning_rate_warmup import LearningRateWarmup
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from rankwatch.alarms.warm_up import LearningRateWarmup
 )
 def test_it_lasts_until_the_rate_falls_or_stands_still(rates, readings):
     warm_up = LearningRateWarmup()
-    assert [warm_up.goes_on(rate) for rate in rates] == [i < readings for i in range(len(rates))]
+    assert [warm_up.update(rate) for rate in rates] == [i < readings for i in range(len(rates))]
