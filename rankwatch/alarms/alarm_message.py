@@ -76,7 +76,9 @@ def ended_message(step: int, title: str = "", since: int | None = None) -> str:
     Returns:
         One sentence.
     """
-    return f"ENDED at step {step}: {title}, since step {since}." if title else f"ENDED at step {step}: no alarm is open."
+    return (
+        f"ENDED at step {step}: {title}, since step {since}." if title else f"ENDED at step {step}: no alarm is open."
+    )
 
 
 def full_message(message: str, summary: str, *, notify: bool, checkpoint: str = "") -> str:

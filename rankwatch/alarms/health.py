@@ -12,7 +12,9 @@ from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
 
-def health(readings: Sequence[Reading], series: Mapping[Key, Series], findings: Mapping[Key, Finding], *, primary: str) -> float:
+def health(
+    readings: Sequence[Reading], series: Mapping[Key, Series], findings: Mapping[Key, Finding], *, primary: str
+) -> float:
     r"""One number for the run: several indicators, of the worst layer, at frame level of the primary set, in [0, 1].
 
     .. math:: \min_{layers} \; \text{finite} \cdot \text{alive} \cdot

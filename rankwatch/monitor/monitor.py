@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import nn
 
-from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.monitor.codebook_collector import CodebookCollector
 from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
@@ -71,7 +70,7 @@ class Monitor:
         self._precision, self._autocast = precision, autocast
         self._outermost = outermost
         self._rate = rate
-        self._mute = MuteFile(mute)
+        self._mute = mute
         self._gathering: RowCollector | None = None
         self._evaluator: Evaluator | None = None
         self._shares_cpu = False
@@ -132,7 +131,7 @@ class Monitor:
     @on_the_cpu
     def batch_starts(self, batch: Any, step: int) -> None:
         """Before a training batch's forward pass, after `step` optimiser steps."""
-        self._evaluation.budget.begin(step)
+        self._evaluation.schedule.begin(step)
         with self.stopwatch.part("watching"), self.diagnostics.guarded("reading a training batch"):
             self.gathering.batch_starts(batch, 0 if self._next_step is None else self._next_step - step)
             self._codebooks.batch_starts(step, self._next_step)
@@ -192,7 +191,7 @@ class Monitor:
     @on_the_cpu
     def start(self, step: int) -> None:
         """Draw the rows of one reading of every source; all else is done beside the training."""
-        self.last_step, self._next_step = step, self._evaluation.budget.regular(step)
+        self.last_step, self._next_step = step, self._evaluation.schedule.regular(step)
         with self.stopwatch.part("forward"):
             try:
                 windows, refused, error = self.gathering.windows()

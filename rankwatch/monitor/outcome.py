@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rankwatch.alarms.mute_file import loud
+from rankwatch.alarms.alarm_state import Assessment
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.layer_statistics import summarise_layers
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 from rankwatch.readings.report import Cost, Report
@@ -20,14 +21,14 @@ class Outcome:
 
     Attributes:
         report: For the reporters. Its history is filled in where it is reported.
-        summary: The episode's message as it would be told now, as long as any alarm holds.
-        healthy: Nothing that may become critical was found in the primary set's frames: a checkpoint of that step
-            is a good one.
-        collapsed: A critical alarm that isn't muted holds, and this reading bears it out.
+        summary: The episode's message as it is now, as long as any alarm holds and nothing is muted.
+        healthy: Whether nothing was found in the primary set's frames that can become critical: a checkpoint of that
+            step is a good one.
+        collapsed: Whether a critical alarm holds that this reading bears out, and nothing is muted.
         next_step: Optimiser step of the next reading.
         refused: Sources that some process can't read at all, with the reason.
-        notes: Sentences for the user, by subject; each subject is told once.
-        muted: Globs over layers and kinds of alarm that are muted; see `rankwatch.alarms.mute_file`.
+        notes: Sentences for the user, by subject; each subject is reported once.
+        muted: Whether alarms are muted; see `rankwatch.alarms.mute_file`.
     """
 
     report: Report
@@ -37,12 +38,7 @@ class Outcome:
     next_step: int
     refused: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
-    muted: tuple[str, ...] = ()
-
-    @property
-    def loud(self) -> tuple[Alarm, ...]:
-        """Alarms that hold and aren't muted."""
-        return loud(self.report.open_alarms, self.muted)
+    muted: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""
@@ -66,7 +62,7 @@ class Outcome:
             "next_step": self.next_step,
             "refused": dict(self.refused),
             "notes": dict(self.notes),
-            "muted": list(self.muted),
+            "muted": self.muted,
         }
 
     @classmethod
@@ -80,7 +76,60 @@ class Outcome:
             "cost": Cost(**fields.pop("cost")),
             "history": {},
         }
-        return cls(**{**plain, "report": Report(**fields, **made), "muted": tuple(plain["muted"])})
+        return cls(**{**plain, "report": Report(**fields, **made)})
+
+
+def outcome_of(
+    step: int,
+    readings: Sequence[Reading],
+    assessment: Assessment,
+    *,
+    primary: str,
+    cost: Cost,
+    learning_rate: float | None,
+    next_step: int,
+    refused: Mapping[str, str],
+    notes: Mapping[str, str],
+) -> Outcome:
+    """Compose the outcome of a reading from its parts.
+
+    Args:
+        step: Optimiser step.
+        readings: All of the step.
+        assessment: What they mean.
+        primary: Name of the first evaluation set.
+        cost: What the reading took.
+        learning_rate: At the step, where it is known.
+        next_step: Optimiser step of the next reading.
+        refused: Sources that some process can't read at all, with the reason.
+        notes: Sentences for the user, beside those of the assessment.
+
+    Returns:
+        The outcome.
+    """
+    report = Report(
+        step=step,
+        readings=readings,
+        alarms=assessment.raised,
+        open_alarms=assessment.open,
+        health=assessment.health,
+        alarm_level=assessment.level,
+        summary=summarise_layers(readings, primary),
+        history={},
+        message=assessment.message,
+        cost=cost,
+        learning_rate=learning_rate,
+    )
+    return Outcome(
+        report,
+        assessment.summary,
+        healthy=assessment.healthy,
+        collapsed=assessment.collapsed,
+        next_step=next_step,
+        refused=refused,
+        notes={**notes, **assessment.notes},
+        muted=assessment.muted,
+    )
 
 
 def _reading(plain: Mapping[str, Any]) -> Reading:

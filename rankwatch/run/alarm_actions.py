@@ -1,4 +1,4 @@
-"""What an alarm sets off, beside being written down: a Python warning, a call of the user's, the end of the run."""
+"""What an alarm sets off besides being recorded: a Python warning, a call of `on_alarm`, the end of the run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rankwatch.alarms.mute_file import loud
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, WARNING, Alarm, level_of
@@ -57,14 +56,14 @@ class CollapseError(RuntimeError):
 
 @dataclass(frozen=True)
 class AlarmEvent:
-    """What `on_alarm` is told: an episode of alarms has begun, has grown worse, or has ended.
+    """What `on_alarm` is called with: an episode of alarms has begun, has grown worse, or has ended.
 
     Attributes:
         name: The callback's name.
         severity: ``"warning"``, ``"critical"`` or ``"ended"``.
         step: Optimiser step of the reading.
-        message: What the terminal is told.
-        alarms: Those that hold and aren't muted; none when the episode has ended.
+        message: The message that the terminal shows.
+        alarms: The alarms that hold; none when the episode has ended.
         records: The JSONL file, or None where no files are written.
         checkpoint: The last healthy checkpoint, or None.
     """
@@ -79,63 +78,74 @@ class AlarmEvent:
 
 
 class AlarmActions:
-    """Decides what is told aloud, and does it on the first process.
+    """Decides when the user is notified of alarms, and notifies them, on the first process.
 
     Args:
         settings: The user's arguments.
         records: The JSONL file, or None.
-        diagnostics: Hears of `on_alarm`'s failures. These end no run, `strict` or not.
+        diagnostics: Reports failures of `on_alarm`. These end no run, `strict` or not.
     """
 
     def __init__(self, settings: Settings, records: Path | None, diagnostics: Diagnostics) -> None:
         self._call: Callable[[AlarmEvent], Any] | None = settings.alarm_call
         self._name = settings.name
         self._records = records
-        self._complaints = diagnostics
-        self._loud: tuple[Alarm, ...] = ()  # at the newest outcome
-        self._muting_told: tuple[str, ...] = ()
+        self._diagnostics = diagnostics
+        self._notified_level = 0  # of the alarms at the newest reading that wasn't muted
+        self._muted = False
         self._threads: list[threading.Thread] = []
         self._errors: list[Exception] = []
 
-    def severity(self, outcome: Outcome, stop: bool) -> str:
-        """How grave what is to be told aloud now is, or empty for nothing; all processes ask, once for each outcome.
+    def update(self, outcome: Outcome, stop: bool) -> str:
+        """Take in an outcome, on all processes, once for each.
 
-        What is muted counts as if it weren't there: what is no longer muted, and still holds, is told like a beginning.
+        While alarms are muted nobody is notified. What still holds afterwards is reported like a beginning, and what
+        has ended meanwhile isn't reported.
+
+        Args:
+            outcome: Of the newest reading.
+            stop: Whether it ends the run.
+
+        Returns:
+            The severity that the user is to be notified of: ``"warning"``, ``"critical"``, ``"ended"``, or empty.
         """
-        level, before = level_of(outcome.loud), level_of(loud(self._loud, outcome.muted))
-        self._loud = outcome.loud
-        if level:
-            news = stop or level > before or (outcome.report.message and self._news(outcome))
-            return (CRITICAL if level == 2 else WARNING) if news else ""
-        return ENDED if before else ""
+        before, alarms = self._notified_level, outcome.report.open_alarms
+        level = 0 if outcome.muted else level_of(alarms)
+        self._notified_level = level
+        if outcome.muted:
+            return ""
+        if not level:
+            return ENDED if before else ""
+        begun = any(alarm.step == outcome.report.step for alarm in alarms)
+        if stop or level > before or (outcome.report.message and begun):
+            return CRITICAL if level == 2 else WARNING
+        return ""
 
-    @staticmethod
-    def _news(outcome: Outcome) -> bool:
-        """Whether it is about what isn't muted."""
-        return any(alarm.step == outcome.report.step for alarm in outcome.loud)
+    def notify(self, severity: str, outcome: Outcome, message: str, checkpoint: Path | None) -> None:
+        """Warn and call `on_alarm`, on the first process.
 
-    def give(self, severity: str, outcome: Outcome, message: str, checkpoint: Path | None) -> None:
-        """On the first process: warn and call `on_alarm`, or if this is nothing to be told aloud only write a line."""
-        self._complain()
-        self._tell_of_muting(outcome.muted)
-        step = outcome.report.step
-        if severity == ENDED:
-            message = message or f"ENDED at step {step}: the alarms are over."
+        Args:
+            severity: From `update`; where it is empty a message is only logged.
+            outcome: Of the newest reading.
+            message: The whole message, or empty.
+            checkpoint: The last healthy checkpoint, or None.
+        """
+        self._report_errors()
+        self._log_muting(outcome.muted)
         if severity and self._call is not None:
-            alarms = outcome.loud
+            alarms = () if severity == ENDED else tuple(outcome.report.open_alarms)
+            step = outcome.report.step
             self._start(AlarmEvent(self._name, severity, step, message, alarms, self._records, checkpoint))
         if severity in (WARNING, CRITICAL):
             warnings.warn(f"{self._name}: {message}", CollapseWarning, stacklevel=2)
         elif message:
-            tell(f"{self._name}: {message}" if severity else f"{self._name}, muted: {message}")
+            tell(f"{self._name}{' (muted)' if outcome.muted else ''}: {message}")
 
-    def _tell_of_muting(self, globs: tuple[str, ...]) -> None:
-        if globs == self._muting_told:
-            return
-        self._muting_told = globs
-        what = "everything" if "*" in globs else ", ".join(globs)
-        now = f"muted: {what} (no warnings, calls or stops)" if globs else "no longer muted"
-        tell(f"{self._name} is {now}.")
+    def _log_muting(self, muted: bool) -> None:
+        if muted != self._muted:
+            self._muted = muted
+            now = "muted: there are no warnings, calls or stops" if muted else "no longer muted"
+            tell(f"{self._name}: alarms are {now}.")
 
     def _start(self, event: AlarmEvent) -> None:
         """In a thread of its own, so that one that hangs holds up neither the training nor the next one."""
@@ -152,24 +162,27 @@ class AlarmActions:
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
         thread.start()
 
-    def _complain(self) -> None:
-        """In the training's own thread: warnings are its user's."""
+    def _report_errors(self) -> None:
+        """In the training's own thread, where its user's warning filters hold."""
         for error in self._errors:
-            self._complaints.warn("on_alarm", f"on_alarm failed: {type(error).__name__}: {error}")
+            self._diagnostics.warn("on_alarm", f"on_alarm failed: {type(error).__name__}: {error}")
 
     def settle(self) -> None:
-        """The run is over: wait for calls that are still going on, though not for ever."""
+        """At the end of the run: wait for calls that are still going on, for 10 s at most."""
         latest = time.monotonic() + _PATIENCE
         for thread in self._threads:
             thread.join(max(latest - time.monotonic(), 0.0))
         if any(thread.is_alive() for thread in self._threads):
-            self._complaints.warn("on_alarm hangs", f"on_alarm didn't return within {_PATIENCE:g} s; it is left behind")
-        self._complain()
+            self._diagnostics.warn(
+                "on_alarm hangs",
+                f"on_alarm did not return within {_PATIENCE:g} s after the end of the run",
+            )
+        self._report_errors()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"loud": [asdict(alarm) for alarm in self._loud]}
+        return {"notified_level": self._notified_level}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """What was told before a restart isn't told again."""
-        self._loud = tuple(Alarm(**alarm) for alarm in state["loud"])
+        """What the user was notified of before a restart isn't reported again."""
+        self._notified_level = int(state["notified_level"])

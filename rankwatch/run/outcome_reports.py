@@ -6,13 +6,14 @@ import dataclasses
 import math
 from collections import deque
 
+from rankwatch.alarms.alarm_message import ended_message, full_message
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.tags import monitored, monitored_defaults
-from rankwatch.run.alarm_actions import AlarmActions
+from rankwatch.run.alarm_actions import ENDED, AlarmActions
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
 from rankwatch.run.run_reporters import RunReporters
 
@@ -64,21 +65,23 @@ class OutcomeReports:
         """
         report = outcome.report
         first = self._monitor.world.rank == 0
-        self.collapse_message = report.message or outcome.summary
         self.readings.extend(report.readings)
         self.alarms.extend(alarm for alarm in report.alarms if alarm.severity != INFO)
         self._publish(outcome)
-        severity = self._actions.severity(outcome, stop)
-        notify = severity in (WARNING, CRITICAL)
-        message = outcome.summary if notify and (outcome.muted or not report.message) else report.message
+        severity = self._actions.update(outcome, stop)
+        checkpoint = ""
         if self._healthy is not None and first:
             with self._monitor.diagnostics.guarded("keeping the last healthy checkpoint"):
                 self._healthy.settle(outcome.healthy)
-            message = f"{message} {self._healthy.describe()}" if message and report.alarm_level else message
-            self.collapse_message = message
+            checkpoint = self._healthy.describe() if report.alarm_level else ""
+        notify = severity in (WARNING, CRITICAL)
+        message = full_message(report.message, outcome.summary, notify=notify, checkpoint=checkpoint)
+        if severity == ENDED and not message:  # the episode began before a restart
+            message = ended_message(report.step)
+        self.collapse_message = message or outcome.summary
         self._reporters.report(dataclasses.replace(report, message=message))
         if first:
-            self._actions.give(severity, outcome, message, self._healthy.path if self._healthy is not None else None)
+            self._actions.notify(severity, outcome, message, self._healthy.path if self._healthy is not None else None)
 
     def _publish(self, outcome: Outcome) -> None:
         report, settings = outcome.report, self._settings

@@ -85,8 +85,8 @@ class RunState:
             self._monitor.diagnostics.fail(
                 "format of the state",
                 f"the checkpoint holds a rankwatch state of another format ({state.get('format', 'before 5')}; this "
-                f"version reads {FORMAT}). Curves and alarms start again, and the default evaluation set is copied anew "
-                "from the next training batches. The training itself is not affected.",
+                f"version reads {FORMAT}). Curves and alarms start again, and the default evaluation set is copied "
+                "anew from the next training batches. The training itself is not affected.",
             )
             return
         with self._monitor.diagnostics.guarded(_RESTORING):

@@ -178,8 +178,8 @@ class Session:
     def raise_if_asked(self, step: int) -> None:
         """With ``on_collapse="raise"``, after `read_if_due` has returned True: end the run with an error.
 
-        `CollapseError` is raised after the summary, the same on all processes. None leaves before the first one is done:
-        a launcher may end the others as soon as one is gone.
+        `CollapseError` is raised after the summary, the same on all processes. None leaves before the first one is
+        done: a launcher may end the others as soon as one is gone.
         """
         if self.settings.on_collapse != "raise":
             return

@@ -20,14 +20,14 @@ class Finding:
         ratio: How much is left of what should be there, in [0, 1]; the health of this layer.
         can_be_critical: Whether it may become critical; otherwise it stays a warning.
         corroborated: Whether it needs no other indicator that agrees before it may become critical.
-        notice: Whether it is worth a line and no alarm.
+        info_only: Whether it is worth a line and no alarm.
     """
 
     evidence: str
     ratio: float
     can_be_critical: bool = True
     corroborated: bool = True
-    notice: bool = False
+    info_only: bool = False
 
     def __post_init__(self) -> None:
         """Plain values, whatever a detector calculates with: they go into checkpoints."""
@@ -45,7 +45,7 @@ class StepContext:
         readings: All readings of the step, by curve.
         series: Their pasts, by curve; without these readings.
         lr_warming_up: Whether the learning rate is still rising for the first time.
-        rate: The learning rate relative to its highest so far; NaN where it isn't known.
+        learning_rate: The learning rate relative to its highest so far; NaN where it isn't known.
         open: Kinds and curves of the alarms that hold: an alarm ends only where its cause is clearly gone.
     """
 
@@ -53,7 +53,7 @@ class StepContext:
     readings: Mapping[Key, Reading] = field(default_factory=dict)
     series: Mapping[Key, Series] = field(default_factory=dict)
     lr_warming_up: bool = False
-    rate: float = math.nan
+    learning_rate: float = math.nan
     open: Set[tuple[str, Key]] = frozenset()
 
     def holds(self, kind: str, reading: Reading) -> bool:

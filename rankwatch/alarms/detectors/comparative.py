@@ -112,7 +112,11 @@ class LayerOutlier:
             return None
         if not reading.ok or not upper(reading) < self.below * reference:
             return None
-        ratios = [ratio for key in context.others(reading) if math.isfinite(ratio := context.ratio(key, self.ignored_readings))]
+        ratios = [
+            ratio
+            for key in context.others(reading)
+            if math.isfinite(ratio := context.ratio(key, self.ignored_readings))
+        ]
         if len(ratios) < 2 or float(np.median(ratios)) < self.others:
             return None
         ratio = reading.effective_rank / reference
@@ -186,7 +190,7 @@ class CodebookCollapse:
 class DataShift:
     """The training pass has lost dimensions where the evaluation set keeps them: other data, not another model.
 
-    Never more than a notice.
+    Information only, never an alarm.
 
     Attributes:
         below: Share of the layer's own reference in the training pass.
@@ -208,4 +212,4 @@ class DataShift:
             return None
         ratio = reading.effective_rank / reference
         evidence = f"effective rank in training is {ratio:.0%} of its reference {reference:.1f}"
-        return Finding(f"{evidence}, that of {context.primary!r} holds", ratio, can_be_critical=False, notice=True)
+        return Finding(f"{evidence}, that of {context.primary!r} holds", ratio, can_be_critical=False, info_only=True)

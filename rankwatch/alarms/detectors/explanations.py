@@ -1,4 +1,4 @@
-"""What an alarm means, what usually causes it and what helps: the words of the messages."""
+"""What each kind of alarm means, what usually causes it, and what to do: the words of the messages."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Advice:
+class Explanation:
     """About one kind of alarm.
 
     Attributes:
-        title: The kind in words.
-        causes: Likely ones.
-        remedies: What has helped.
+        title: The kind in the field's words.
+        causes: What usually causes it; empty where nothing is known.
+        remedies: What to do about it; empty where nothing is known.
     """
 
     title: str
@@ -20,104 +20,107 @@ class Advice:
     remedies: str = ""
 
 
-_NO_TARGET = (
-    "a teacher that is the student or follows it too fast, a missing stop-gradient, a learning rate or weight decay "
-    "far too high, a loss term against collapse that is off"
+_TRIVIAL_TARGETS = (
+    "targets that a trivial solution can meet (a teacher that is the student or follows it too fast, a missing "
+    "stop-gradient), a learning rate or weight decay far too high, a variance or diversity term that is off"
 )
-_CHECK_TARGET = (
-    "go back to the last healthy checkpoint; check that targets carry no gradient and the teacher's decay is near one, "
-    "lower the learning rate"
+_CHECK_TARGETS = (
+    "go back to the last healthy checkpoint; check that no gradient flows into the targets and that the teacher's EMA "
+    "decay is close to one; lower the learning rate"
 )
-ADVICE = {
-    "non_finite": Advice(
-        "NaN or Inf",
-        "overflow in half precision, a learning rate too high, broken audio in the batch",
-        "bfloat16 or a gradient scaler, clipping of gradients, a check of the audio for NaN",
+EXPLANATIONS = {
+    "non_finite": Explanation(
+        "NaN or Inf in the embeddings",
+        "overflow in half precision, a learning rate too high, corrupt audio in the batch",
+        "train in bfloat16 or with a gradient scaler, clip gradients, check the audio for NaN",
     ),
-    "complete_collapse": Advice(
-        "complete collapse",
-        "targets that can be met with a constant (no stop-gradient, a teacher that follows too fast, one cluster), "
-        "a layer that is dead",
-        _CHECK_TARGET,
+    "complete_collapse": Explanation(
+        "complete collapse (all embeddings are one vector)",
+        "targets that a constant output meets (no stop-gradient, a teacher that follows too fast, a single cluster), a "
+        "dead layer",
+        _CHECK_TARGETS,
     ),
-    "anisotropy": Advice(
-        "collapse onto a shared vector",
-        "a bias or LayerNorm offset that has taken over; often the step before a complete collapse",
-        "weight decay on biases and gains off, a lower learning rate",
+    "anisotropy": Explanation(
+        "extreme anisotropy (embeddings share nearly all of their energy)",
+        "a bias or LayerNorm offset that dominates the embeddings; often the stage before a complete collapse",
+        "exclude biases and LayerNorm parameters from weight decay, lower the learning rate",
     ),
-    "growing_anisotropy": Advice(
-        "embeddings that converge",
-        "a loss that a constant answer meets (no variance term, one target for all, silence as data), a learning rate "
-        "too high; deep layers of large models may come close to it by themselves",
+    "growing_anisotropy": Explanation(
+        "growing anisotropy (embeddings converge to a shared vector)",
+        "a loss that a constant output meets (no variance term, one target for everything, silence as data), a "
+        "learning rate too high; deep layers of large models may become anisotropic without harm",
         "compare with a small labelled check; check the loss term that keeps embeddings apart",
     ),
-    "dimensional_collapse": Advice("dimensional collapse", _NO_TARGET, _CHECK_TARGET),
-    "sudden_rank_drop": Advice(
+    "dimensional_collapse": Explanation(
+        "dimensional collapse (embeddings span few dimensions)", _TRIVIAL_TARGETS, _CHECK_TARGETS
+    ),
+    "sudden_rank_drop": Explanation(
         "sudden drop of the effective rank",
-        "a gradient spike, a change of data, loss terms or learning rate at this step",
-        "look at what changed between the two readings; clip gradients; skip the batches in between",
+        "a gradient spike, a change of data, of loss terms or of the learning rate at this step",
+        "look at what changed between the two readings, clip gradients, skip the batches in between",
     ),
-    "temporal_collapse": Advice(
-        "temporal collapse",
-        "a loss on pooled or neighbouring frames that rewards slowness, masks longer than what can be guessed",
-        "shorter masks, targets per frame",
+    "temporal_collapse": Explanation(
+        "temporal collapse (the frames of an utterance are alike)",
+        "a loss on pooled or neighbouring frames that rewards slowness, masks longer than what context can predict",
+        "shorten the masks, use one target per frame",
     ),
-    "utterance_collapse": Advice(
-        "utterance collapse",
-        "normalisation per utterance that takes away what they differ in, one utterance again and again in the data",
-        "check the loader's shuffling; compare with a speaker or keyword probe",
+    "utterance_collapse": Explanation(
+        "utterance collapse (utterances are alike while their frames differ)",
+        "normalisation per utterance that removes what they differ in, the same utterance again and again in the data",
+        "check the loader's shuffling; compare with a linear probe of speakers or keywords",
     ),
-    "dead_dimensions": Advice(
+    "dead_dimensions": Explanation(
         "dead dimensions",
-        "weight decay on gains, dead units after a step that was too large",
-        "no weight decay on LayerNorm, a lower learning rate, a longer warm-up",
+        "weight decay on LayerNorm gains, units that died after a step that was too large",
+        "exclude LayerNorm from weight decay, lower the learning rate, lengthen its warm-up",
     ),
-    "codebook_collapse": Advice(
-        "codebook collapse",
-        "a diversity loss that is off or too weak, a temperature that falls too fast; with a frozen quantiser silence, "
+    "codebook_collapse": Explanation(
+        "codebook collapse (few codes are used)",
+        "a diversity loss that is off or too weak, a temperature that falls too fast; with a frozen quantizer silence, "
         "repeated data or features that aren't normalised",
-        "a higher weight of the diversity loss, a slower temperature, normalised features",
+        "raise the weight of the diversity loss, anneal the temperature more slowly, normalise the features",
     ),
-    "domain_gap": Advice(
-        "domain gap",
-        "training data too narrow, or audio of another rate or level than the out-of-domain set",
-        "mix in other data; check the set's preparation",
+    "domain_gap": Explanation(
+        "domain gap (only a further evaluation set loses rank)",
+        "training data too narrow, or audio in the further set with another sample rate or level",
+        "add other data to the training; check how the set was prepared",
     ),
-    "slow_rank_decline": Advice(
-        "slow slide of the effective rank",
-        "a contraction that goes on and on; late in training it may even go with better results",
+    "slow_rank_decline": Explanation(
+        "slow decline of the effective rank",
+        "a contraction that goes on; late in training it may even go with better results",
         "compare with a small labelled check",
     ),
-    "unstable_rank": Advice(
-        "unsteady representation",
+    "unstable_rank": Explanation(
+        "unstable representation (the effective rank jumps up and down)",
         "a learning rate too high for this depth or batch size, gradients that aren't clipped",
-        "a lower learning rate, a longer warm-up, gradient clipping",
+        "lower the learning rate, lengthen its warm-up, clip gradients",
     ),
-    "frozen_representation": Advice(
-        "standstill",
-        "targets that one constant answer meets (one cluster, an empty codebook), frozen parameters, steps that are "
-        "all skipped, a gradient of zero",
-        "look at the loss (is it near zero?), at the targets' usage and at the gradients' norm",
+    "frozen_representation": Explanation(
+        "frozen representation (no layer changes)",
+        "targets that one constant output meets (a single cluster, an empty codebook), frozen parameters, steps that "
+        "are all skipped, a gradient of zero",
+        "check whether the loss is near zero, how targets are used, and the gradients' norm",
     ),
-    "layer_outlier": Advice(
-        "one layer apart",
+    "layer_outlier": Explanation(
+        "layer outlier (one layer loses rank while the others hold)",
         "a dead layer, a gain that fades, a residual branch that takes over",
-        "look at the layer's gradients and gains",
+        "look at this layer's gradients and gains",
     ),
-    "data_shift": Advice(
-        "change of the training data",
-        "other data, masking or crops than before; the model itself still holds on the evaluation set",
-        "check what the loader gives: silence, repetition, another corpus",
+    "data_shift": Explanation(
+        "shift of the training data",
+        "other data, masks or crops than before; the model itself still has its rank on the evaluation set",
+        "check what the loader yields: silence, repetition, another corpus",
     ),
+    "plateau": Explanation("plateau of the effective rank"),
 }
 
-MEANING = {
-    "frame": "the frame level carries phone-like content",
-    "utterance": "the utterance level carries speaker, keyword and channel",
-    "codebook": "the codebook is what the model is asked to predict",
+LEVEL_MEANING = {
+    "frame": "(The frame level carries phone-like content.)",
+    "utterance": "(The utterance level carries speaker, keyword and channel.)",
+    "codebook": "(The codebook holds the targets that the model is asked to predict.)",
 }
 
 
-def advice(kind: str) -> Advice:
-    """About a kind; of a user's own detector its name alone."""
-    return ADVICE.get(kind) or Advice(kind.replace("_", " "))
+def explanation(kind: str) -> Explanation:
+    """About a kind of alarm; of a user's own detector its name alone."""
+    return EXPLANATIONS.get(kind) or Explanation(kind.replace("_", " "))

@@ -21,11 +21,13 @@ class RankDecline:
     .. math:: \text{upper end of the interval} < \text{below} \cdot \text{reference}
 
     with the reference of `Series.reference`, a high quantile of the layer's own recent past. During the first readings,
-    and as long as the learning rate rises for the first time or nothing is known after that, `Series.initial_level` is compared
-    with, more leniently and at frame level alone: some fall is normal, and at utterance level healthy layers have come
-    down to a quarter. It may become critical where another indicator agrees: the participation ratio, another level,
-    source or layer has fallen too. Of a fall from the start only other frames are asked, about theirs, and one to less
-    than `certain` speaks for itself.
+    in the learning rate's first warm-up, and as long as there is no reference after it, the rank is compared with
+    `Series.initial_level` instead, more leniently and at frame level alone: some fall is normal then, and at utterance
+    level healthy layers have come down to a quarter.
+
+    It can become critical where another indicator corroborates it: the participation ratio, or another level, source or
+    layer has fallen too. A fall from the initial level is corroborated only by other frame-level curves; one to less
+    than `certain` of it needs no corroboration.
 
     Attributes:
         below: Share of the reference below which it is a breach.
@@ -84,10 +86,16 @@ class RankDecline:
 
     def _since_reference(self, reading: Reading, past: Series, context: StepContext) -> Iterator[tuple[str, float]]:
         """What else can be asked, in words, and what is left of it."""
-        usual, now = past.usual("participation_ratio", self.ignored_readings), reading.metrics.get("participation_ratio")
+        usual, now = (
+            past.usual("participation_ratio", self.ignored_readings),
+            reading.metrics.get("participation_ratio"),
+        )
         if usual is not None and now is not None:
             yield "the participation ratio has fallen too", now / usual
-        yield from ((_in_words(key), context.ratio(key, self.ignored_readings)) for key in self._corroborating_curves(reading, context))
+        yield from (
+            (_in_words(key), context.ratio(key, self.ignored_readings))
+            for key in self._corroborating_curves(reading, context)
+        )
 
     @staticmethod
     def _corroborating_curves(reading: Reading, context: StepContext) -> Iterator[Key]:
@@ -156,7 +164,9 @@ class SlowRankDecline:
         if context.lr_warming_up or not upper(reading) < self.below * past.best_sustained:
             return None
         ratio = reading.effective_rank / past.best_sustained
-        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.best_sustained:.1f} that it once held"
+        evidence = (
+            f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.best_sustained:.1f} that it once held"
+        )
         return Finding(evidence, ratio, can_be_critical=False)
 
 
@@ -221,13 +231,15 @@ class FrozenRepresentation:
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare with the newest readings, of all layers of the primary set."""
-        if reading.source != context.primary or reading.level != "frame" or not context.rate >= self.rate:
+        if reading.source != context.primary or reading.level != "frame" or not context.learning_rate >= self.rate:
             return None
         curves = [key for key in context.readings if key[:2] == (reading.source, reading.level)]
         if not all(self._still(context.readings[key], context.series[key]) for key in curves):
             return None
         evidence = f"no layer's effective rank has changed by {self.within:.1%} over {self.readings} readings"
-        return Finding(f"{evidence}, at {context.rate:.0%} of the highest learning rate", 1.0, can_be_critical=False)
+        return Finding(
+            f"{evidence}, at {context.learning_rate:.0%} of the highest learning rate", 1.0, can_be_critical=False
+        )
 
     def _still(self, reading: Reading, past: Series) -> bool:
         values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])

@@ -17,5 +17,7 @@ def past_of(ranks, lr_warming_up=False, **made):
 def check(detector, ranks, now, lr_warming_up=False, **made):
     """What a detector says about a reading after these."""
     return detector.check(
-        reading(len(ranks), now, **made), past_of(ranks, **made), StepContext("first_batches", lr_warming_up=lr_warming_up)
+        reading(len(ranks), now, **made),
+        past_of(ranks, **made),
+        StepContext("first_batches", lr_warming_up=lr_warming_up),
     )

@@ -5,15 +5,15 @@ import dataclasses
 import pytest
 
 from rankwatch.alarms.detectors import Anisotropy, CompleteCollapse, LowRank, NonFinite, default_detectors
-from rankwatch.alarms.detectors.explanations import ADVICE
+from rankwatch.alarms.detectors.explanations import EXPLANATIONS
 
 
 def test_every_kind_has_words_of_its_own():
     for detector in default_detectors():
-        advice = ADVICE[detector.kind]
-        assert advice.title
-        assert advice.causes
-        assert advice.remedies
+        about = EXPLANATIONS[detector.kind]
+        assert about.title
+        assert about.causes
+        assert about.remedies
 
 
 def test_high_speaks_where_default_does_and_default_where_low_does():

@@ -147,7 +147,7 @@ def test_a_fall_of_the_training_pass_alone_is_one_of_the_data():
 def test_a_standstill_is_one_of_all_layers_at_a_high_learning_rate(other, rate, found):
     now = {name: reading(99, 60.0, layer=name) for name in ("a", "b")}
     series = {key_of(now["a"]): past_of([60.0] * 9), key_of(now["b"]): past_of([60.0 * (1 + other)] * 9)}
-    context = StepContext("first_batches", {key_of(r): r for r in now.values()}, series, rate=rate)
+    context = StepContext("first_batches", {key_of(r): r for r in now.values()}, series, learning_rate=rate)
     assert (FrozenRepresentation().check(now["a"], series[key_of(now["a"])], context) is not None) is found
 
 
@@ -156,7 +156,7 @@ def test_a_few_equal_readings_are_no_standstill():
     past = past_of([60.0] * 6)
     assert (
         FrozenRepresentation().check(
-            now, past, StepContext("first_batches", {key_of(now): now}, {key_of(now): past}, rate=1.0)
+            now, past, StepContext("first_batches", {key_of(now): now}, {key_of(now): past}, learning_rate=1.0)
         )
         is None
     )
