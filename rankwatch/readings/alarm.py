@@ -9,14 +9,14 @@ from typing import Any
 
 from rankwatch.readings.protocol import Level
 
-INFO, WARNING, CRITICAL = "notice", "warning", "critical"
+INFO, WARNING, CRITICAL = "info", "warning", "critical"
 
 
 _LEVEL = {INFO: 0, WARNING: 1, CRITICAL: 2}
 
 
 def level_of(alarms: Iterable[Alarm]) -> int:
-    """0 nothing (or notices), 1 warning, 2 critical."""
+    """The level that several alarms make together: 0 none (or information only), 1 warning, 2 critical."""
     return max((_LEVEL[alarm.severity] for alarm in alarms), default=0)
 
 
@@ -27,7 +27,7 @@ class Alarm:
     Attributes:
         step: Optimiser step of the reading that raised it.
         kind: What is wrong, in a word; a detector of one's own has its own.
-        severity: ``"notice"``, ``"warning"`` or ``"critical"``.
+        severity: ``"info"``, ``"warning"`` or ``"critical"``.
         layer: The layer's path.
         level: ``"frame"`` or ``"utterance"``.
         source: Name of the evaluation set, or ``"train"``.

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from readings import reading
 
-from rankwatch.alarms.alarm_tracker import AlarmTracker
+from rankwatch.alarms.alarm_state import AlarmState
 from rankwatch.alarms.calibration import Calibration, conditions, worst
 from rankwatch.alarms.detectors import RankDecline, SuddenRankDrop
-from rankwatch.alarms.history import History
 
 
 def steps_of(ranks, **made):
@@ -17,8 +16,9 @@ def steps_of(ranks, **made):
 
 
 def alarmed(ranks, detectors, **made):
-    judge, history = AlarmTracker("first_batches", detectors), History()
-    return any(judge.judge(readings, history).raised for readings, _ in steps_of(ranks, **made))
+    state = AlarmState("first_batches", detectors)
+    found = [state.assess(readings[0].step, readings) for readings, _ in steps_of(ranks, **made)]
+    return any(alarm.severity != "info" for assessment in found for alarm in assessment.raised)
 
 
 DIP = [60.0] * 10 + [45.0, 44.0, 43.0, 46.0] + [60.0] * 6

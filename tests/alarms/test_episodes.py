@@ -1,6 +1,7 @@
 """One message for one event: when it begins, grows worse, and ends."""
 
-from rankwatch.alarms.episodes import Episodes, message_about
+from rankwatch.alarms.alarm_message import episode_message, full_message
+from rankwatch.alarms.episodes import Episodes
 from rankwatch.readings.alarm import Alarm, level_of
 
 
@@ -10,9 +11,12 @@ def alarm(
     return Alarm(since + 20, kind, severity, layer, level, source, "effective rank 3 of 128", since)
 
 
-def tell(episodes, step, opened, raised=None, findings=()):
-    keys = dict.fromkeys(findings)
-    return episodes.tell(step, opened if raised is None else raised, opened, keys, ["layers.0", "layers.1", "layers.2"])
+LAYERS = ["layers.0", "layers.1", "layers.2"]
+
+
+def update(episodes, step, opened, raised=None):
+    summary = episode_message(step, opened, [], LAYERS)
+    return episodes.update(step, opened if raised is None else raised, opened, summary)
 
 
 def test_a_beginning_a_worsening_and_an_end_are_each_told_once():
@@ -26,16 +30,15 @@ def test_a_beginning_a_worsening_and_an_end_are_each_told_once():
         (90, [], []),
         (100, [], []),
     ]:
-        told.append(tell(episodes, step, opened, raised)[0].split(":")[0])
+        told.append(update(episodes, step, opened, raised).split(":")[0])
     assert told == ["WARNING at step 30", "", "CRITICAL at step 70", "", "ENDED at step 90", ""]
 
 
 def test_the_end_names_what_has_ended_and_since_when_it_held():
     episodes = Episodes()
-    tell(episodes, 30, [alarm(since=10)])
-    message, summary = tell(episodes, 90, [], [])
-    assert message == "ENDED at step 90: critical dimensional collapse in layers.1 that held since step 10."
-    assert summary == ""
+    update(episodes, 30, [alarm(since=10)])
+    title = "critical dimensional collapse (embeddings span few dimensions) in layers.1"
+    assert update(episodes, 90, [], []) == f"ENDED at step 90: {title}, since step 10."
 
 
 def test_the_message_names_extent_what_falls_too_meaning_and_remedy():
@@ -44,32 +47,42 @@ def test_the_message_names_extent_what_falls_too_meaning_and_remedy():
         alarm("warning", "layers.1", level="utterance"),
         alarm("warning", "layers.1", kind="temporal_collapse"),
     ]
-    message, _ = tell(Episodes(), 30, opened, findings=[("first_batches", "frame", "layers.2")])
-    assert "in layers.1 (1 of 3 layers); seen in layers.2 too." in message
-    assert "What may help: " in message
-    assert "With it: temporal collapse." in message
-    assert "Also at: utterance level of first_batches." in message
-    assert "(The frame level carries phone-like content.)" in message
+    found = [("first_batches", "frame", "layers.2"), ("first_batches", "frame", "layers.1")]
+    message = episode_message(30, opened, found, LAYERS, "Labels agree: so they do.")
+    assert message.startswith(
+        "CRITICAL at step 30: dimensional collapse (embeddings span few dimensions) in layers.1 (1 of 3 layers), "
+        "frame level of evaluation set 'first_batches', since step 10. "
+        "Evidence in layers.1: effective rank 3 of 128. Also seen in layers.2, not yet confirmed. "
+        "Further alarms: temporal collapse (the frames of an utterance are alike). "
+        "Also at: utterance level of evaluation set 'first_batches'. Labels agree: so they do. Likely causes: "
+    )
+    assert "What to do: go back to the last healthy checkpoint" in message
+    assert message.endswith("(The frame level carries phone-like content.)")
 
 
-def test_a_notice_is_no_episode():
-    notice = alarm("notice")
-    assert level_of([notice]) == 0
-    assert tell(Episodes(), 30, [notice]) == ("", "")
+def test_the_training_pass_is_no_evaluation_set():
+    message = episode_message(30, [alarm("warning", source="train")], [], LAYERS)
+    assert "frame level of the training pass, since step 10" in message
+
+
+def test_information_is_no_episode():
+    information = alarm("info")
+    assert level_of([information]) == 0
+    assert episode_message(30, [information], [], LAYERS) == ""
+    assert update(Episodes(), 30, [information]) == ""
 
 
 def test_nothing_is_told_again_after_a_restart():
     episodes = Episodes()
-    tell(episodes, 30, [alarm()])
+    update(episodes, 30, [alarm()])
     again = Episodes()
     again.load_state_dict(episodes.state_dict(), level=2)
-    assert tell(again, 40, [alarm()], [])[0] == ""
-    assert tell(again, 50, [], [])[0].startswith("ENDED")
+    assert update(again, 40, [alarm()], []) == ""
+    assert update(again, 50, [], []).startswith("ENDED")
 
 
-def test_what_is_muted_is_not_in_the_message():
-    loud = alarm("warning", "layers.2")
-    message = message_about(30, [loud], {}, ["layers.1", "layers.2"])
-    assert message.startswith("WARNING at step 30")
-    assert "layers.1" not in message
-    assert message_about(30, [], {}, ["layers.1"]) == ""
+def test_the_summary_stands_in_where_the_user_is_to_be_notified_without_a_message():
+    """So it is when a mute file is removed: the episode began before."""
+    assert full_message("began", "as it is now", notify=True, checkpoint="Saved.") == "began Saved."
+    assert full_message("", "as it is now", notify=True, checkpoint="Saved.") == "as it is now Saved."
+    assert full_message("", "as it is now", notify=False, checkpoint="Saved.") == ""

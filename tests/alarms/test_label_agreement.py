@@ -12,8 +12,8 @@ from readings import reading
 from toys import Encoder, Noise, collate
 
 from rankwatch import RowSampling
-from rankwatch.alarms.label_agreement import LabelAgreement
-from rankwatch.alarms.mute_file import MuteFile
+from rankwatch.alarms.history import History
+from rankwatch.alarms.label_agreement import label_agreement
 from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.row_buffer import RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import Labelled, Labels, unlabelled
@@ -101,7 +101,7 @@ def _gathered(part):
 
 
 def _evaluate(group, rank, part):
-    return Evaluator(SETTINGS, ["layers.0"], group, first=rank == 0, mute=MuteFile(None)).evaluate(_gathered(part))
+    return Evaluator(SETTINGS, ["layers.0"], group, first=rank == 0).evaluate(_gathered(part))
 
 
 def _accuracies(evaluated):
@@ -126,7 +126,7 @@ def test_a_probe_that_fails_is_told_and_its_reading_stays(monkeypatch):
     assert [r.source for r in evaluated.outcome.report.readings] == ["first_batches", "clips"]
     assert not _accuracies(evaluated)
     assert [one.message for one in evaluated.troubles] == [
-        "the labelled check of layers.0 failed: FloatingPointError: made up"
+        "the linear probe of layers.0 failed: FloatingPointError: made up"
     ]
 
 
@@ -212,38 +212,49 @@ def _said(accuracy, *, step=1, source="emodb", level="frame", majority=0.1):
 
 
 def _after(values, **where):
-    past = LabelAgreement()
+    past = History()
     for value in values:
-        past.add([_said(value, **where)])
+        _add(past, [_said(value, **where)])
     return past
 
 
+def _add(past, readings):
+    for one, series in zip(readings, past.open_series(readings).values(), strict=True):
+        series.add(one, clean=False)  # a collapse is no reason to forget what labels have said
+
+
+def _sentence(past, readings, level="frame", layer="layers.0"):
+    return label_agreement(readings, past.open_series(readings), level, layer)
+
+
 def test_a_fall_of_the_accuracy_agrees_in_numbers():
-    sentence = _after([0.3, 0.41, 0.40, 0.42]).sentence([_said(0.12)], "frame", "layers.0")
+    sentence = _sentence(_after([0.3, 0.41, 0.40, 0.42]), [_said(0.12)])
     assert sentence == (
-        "Labels agree: probe accuracy of 'emodb' at frame level in layers.0 fell from 0.41 to 0.12 (majority 0.10)."
+        "Labels agree: probe accuracy on 'emodb' at frame level in layers.0 fell from 0.41 to 0.12 "
+        "(the most frequent label alone reaches 0.10)."
     )
 
 
 def test_an_accuracy_that_holds_does_not_agree():
-    sentence = _after([0.4, 0.4, 0.4]).sentence([_said(0.38)], "frame", "layers.0")
+    sentence = _sentence(_after([0.4, 0.4, 0.4]), [_said(0.38)])
     assert sentence == (
-        "Labels don't agree: probe accuracy of 'emodb' at frame level in layers.0 is 0.38, after 0.40 (majority 0.10)."
+        "Labels do not agree: probe accuracy on 'emodb' at frame level in layers.0 is 0.38, before 0.40 "
+        "(the most frequent label alone reaches 0.10)."
     )
 
 
 def test_only_labelled_rows_make_an_accuracy_sure():
     """A fall from 0.40 to 0.28 is one of 100 labelled rows (two errors are 0.10), not one of 30 (0.18)."""
-    for rows, word in ((100.0, "Labels agree"), (30.0, "Labels don't agree")):
+    for rows, word in ((100.0, "Labels agree"), (30.0, "Labels do not agree")):
         now = _said(0.28)
         now = dataclasses.replace(now, metrics={**now.metrics, "probe_rows": rows})
-        assert _after([0.4] * 3).sentence([now], "frame", "layers.0").startswith(word)
+        assert _sentence(_after([0.4] * 3), [now]).startswith(word)
 
 
 def test_one_high_reading_is_not_what_was_held_and_a_slow_fall_is_still_one():
-    assert "don't" in _after([0.4, 0.4, 0.4, 0.9, 0.4]).sentence([_said(0.38)], "frame", "layers.0")
+    assert "do not" in _sentence(_after([0.4, 0.4, 0.4, 0.9, 0.4]), [_said(0.38)])
     slow = [0.4, 0.4, 0.4, *(0.4 - 0.01 * i for i in range(25))]
-    assert "fell from 0.40 to 0.14" in _after(slow).sentence([_said(0.14)], "frame", "layers.0")
+    assert "fell from 0.40 to 0.14" in _sentence(_after(slow), [_said(0.14)])
 
 
 @pytest.mark.parametrize(
@@ -256,28 +267,34 @@ def test_one_high_reading_is_not_what_was_held_and_a_slow_fall_is_still_one():
     ],
 )
 def test_where_labels_have_nothing_to_say_there_is_no_sentence(past, now, layer):
-    assert _after(past).sentence([_said(now), reading(1, 20.0)], "frame", layer) == ""
+    readings = [_said(now), reading(1, 20.0)]
+    assert _sentence(_after(past), readings, layer=layer) == ""
 
 
 def test_the_alarms_level_speaks_first_then_the_set_that_has_lost_most():
     past = _after([0.5] * 3)
     for _ in range(3):
-        past.add([_said(0.5, source="fsdd"), _said(0.9, level="utterance")])
+        _add(past, [_said(0.5, source="fsdd"), _said(0.9, level="utterance")])
     now = [_said(0.4), _said(0.2, source="fsdd"), _said(0.1, level="utterance")]
-    assert "'fsdd' at frame level" in past.sentence(now, "frame", "layers.0")
-    assert "'emodb' at utterance level" in past.sentence(now, "utterance", "layers.0")
-    assert "'emodb' at utterance level" in past.sentence(now[2:], "frame", "layers.0")
+    assert "'fsdd' at frame level" in _sentence(past, now)
+    assert "'emodb' at utterance level" in _sentence(past, now, "utterance")
+    assert "'emodb' at utterance level" in _sentence(past, now[2:])
 
 
-def test_what_was_held_survives_a_restart_anywhere(tmp_path):
+def test_another_protocol_starts_again():
+    """Numbers under different protocols are never compared."""
+    past = _after([0.4, 0.4, 0.4])
+    now = dataclasses.replace(_said(0.1), protocol=dataclasses.replace(_said(0.1).protocol, precision="bf16-mixed"))
+    assert _sentence(past, [now]) == ""
+
+
+def test_what_was_reached_survives_a_restart_anywhere(tmp_path):
     values = [0.41, 0.44, 0.40, 0.2, 0.2]
     for cut in range(len(values)):
         torch.save(_after(values[:cut]).state_dict(), tmp_path / "state")
-        resumed = LabelAgreement()
+        resumed = History()
         resumed.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
         for value in values[cut:]:
-            resumed.add([_said(value)])
+            _add(resumed, [_said(value)])
         assert resumed.state_dict() == _after(values).state_dict()
-        assert resumed.sentence([_said(0.2)], "frame", "layers.0") == _after(values).sentence(
-            [_said(0.2)], "frame", "layers.0"
-        )
+        assert _sentence(resumed, [_said(0.2)]) == _sentence(_after(values), [_said(0.2)]) != ""

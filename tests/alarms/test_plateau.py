@@ -1,4 +1,4 @@
-"""A notice that is no alarm, once."""
+"""Information that is no alarm, once."""
 
 import math
 
@@ -7,54 +7,56 @@ from readings import reading
 
 from rankwatch.alarms.history import History
 from rankwatch.alarms.plateau import Plateau
+from rankwatch.readings.reading import key_of
 
 
-def notices(columns, alarmed=False, **made):
-    """Steps at which a notice came, for columns of {layer: rank} or {layer: (rank, accuracy)}."""
+def plateaus(columns, alarmed=False, **made):
+    """Information about a plateau, for columns of {layer: rank} or {layer: (rank, accuracy)}."""
     plateau, history, found = Plateau(), History(), []
     for i, column in enumerate(columns):
         readings = []
         for layer, value in column.items():
             rank, accuracy = value if isinstance(value, tuple) else (value, math.nan)
             readings.append(reading(i, rank, layer=layer, probe_accuracy=accuracy, **made))
+        series = history.open_series(readings)
         for one in readings:
-            history.series(one).add(one, clean=True)
-        notice = plateau.look(readings, history, "first_batches", alarmed=alarmed)
-        found += [notice] if notice is not None else []
+            series[key_of(one)].add(one, clean=True)
+        plateau_now = plateau.check(readings, series, "first_batches", alarmed=alarmed)
+        found += [plateau_now] if plateau_now is not None else []
     return found
 
 
 def test_flat_curves_are_told_once_after_as_many_readings():
-    (notice,) = notices([{"a": 60.0 + i % 2, "b": 40.0} for i in range(100)])
-    assert (notice.step, notice.since, notice.severity) == (39, 0, "notice")
-    assert "all 2 layers" in notice.message
+    (found,) = plateaus([{"a": 60.0 + i % 2, "b": 40.0} for i in range(100)])
+    assert (found.step, found.since, found.severity) == (39, 0, "info")
+    assert "all 2 layers" in found.message
 
 
 @pytest.mark.parametrize("slope", [0.05, -0.05])
 def test_one_layer_that_still_changes_is_enough_for_silence(slope):
-    assert not notices([{"a": 60.0, "b": 40.0 + slope * i} for i in range(100)])
+    assert not plateaus([{"a": 60.0, "b": 40.0 + slope * i} for i in range(100)])
 
 
 def test_after_a_change_a_second_plateau_is_told_again():
     columns = [{"a": 40.0}] * 60 + [{"a": 40.0 + i} for i in range(20)] + [{"a": 60.0}] * 60
-    assert [notice.step for notice in notices(columns)] == [39, pytest.approx(119, abs=20)]
+    assert [one.step for one in plateaus(columns)] == [39, pytest.approx(119, abs=20)]
 
 
 def test_a_probe_that_still_learns_is_no_plateau():
-    assert not notices([{"a": (60.0, 0.3 + 0.002 * i)} for i in range(100)])
-    assert notices([{"a": (60.0, 0.5)} for _ in range(100)])
+    assert not plateaus([{"a": (60.0, 0.3 + 0.002 * i)} for i in range(100)])
+    assert plateaus([{"a": (60.0, 0.5)} for _ in range(100)])
 
 
 def test_the_training_pass_and_nan_are_not_looked_at():
-    assert not notices([{"a": 60.0}] * 60, source="train")
-    assert not notices([{"a": math.nan if i % 30 == 0 else 60.0} for i in range(60)])
+    assert not plateaus([{"a": 60.0}] * 60, source="train")
+    assert not plateaus([{"a": math.nan if i % 30 == 0 else 60.0} for i in range(60)])
 
 
 def test_a_flat_curve_is_no_good_sign_while_an_alarm_holds():
-    assert not notices([{"a": 2.0} for _ in range(100)], alarmed=True)
+    assert not plateaus([{"a": 2.0} for _ in range(100)], alarmed=True)
 
 
 def test_noise_at_the_border_of_flat_tells_nothing_again():
     """The halves' medians differ by 1 to 3 % now and then; only what clearly leaves is a new plateau."""
     columns = [{"a": 60.0 + 0.6 * math.sin(0.15 * i) + (i * 7919 % 13) / 13} for i in range(400)]
-    assert len(notices(columns)) <= 1
+    assert len(plateaus(columns)) <= 1

@@ -8,7 +8,6 @@ from processes import Processes
 
 from rankwatch import RowSampling
 from rankwatch.alarms.detectors import Finding
-from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_sampling import SampledRows
 from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
@@ -42,7 +41,7 @@ def gathered(part, step=10, spoil=()):
 
 
 def evaluator(group=None, rank=0, layers=LAYERS, mute=None):
-    return Evaluator(SETTINGS, layers, group, first=rank == 0, mute=MuteFile(mute))
+    return Evaluator(SETTINGS, layers, group, first=rank == 0, mute=mute)
 
 
 def together(shares):
@@ -86,7 +85,7 @@ class Once:
 
 def test_a_critical_alarm_that_holds_is_not_borne_out_by_a_warning():
     settings = dataclasses.replace(SETTINGS, sensitivity=(Once("gone", 10, True), Once("odd", 20, False)))
-    judging = Evaluator(settings, LAYERS, None, first=True, mute=MuteFile(None))
+    judging = Evaluator(settings, LAYERS, None, first=True)
     now, later = (judging.evaluate(gathered(slice(None), step)).outcome for step in (10, 20))
     assert now.collapsed
     assert later.report.alarm_level == 2
@@ -94,9 +93,9 @@ def test_a_critical_alarm_that_holds_is_not_borne_out_by_a_warning():
     assert not later.collapsed
 
 
-def test_only_the_first_process_looks_whether_it_is_muted(tmp_path):
-    (tmp_path / "first").write_text("layers.0\nL07\n")
-    (tmp_path / "second").touch()
+@pytest.mark.parametrize("muted", ["first", "second"])
+def test_only_the_first_process_looks_whether_it_is_muted(tmp_path, muted):
+    (tmp_path / muted).touch()
     processes = Processes(2)
 
     def evaluate(group, rank):
@@ -105,15 +104,16 @@ def test_only_the_first_process_looks_whether_it_is_muted(tmp_path):
 
     outcomes = [found.outcome for found in processes.run(evaluate)]
     assert outcomes[0] == outcomes[1]
-    assert outcomes[1].muted == ("layers.0", "L07")
-    assert "'L07' is neither" in outcomes[1].notes["mute L07"]
+    assert outcomes[1].muted == (muted == "first")
     assert Outcome.from_plain(outcomes[0].to_plain()) == outcomes[0]
 
 
 def test_a_process_that_failed_is_named_and_the_others_go_on():
     broken = dataclasses.replace(gathered(slice(64, 128)), windows=[], error="OSError: gone")
     found, _ = together([lambda: gathered(slice(0, 64)), lambda: broken])
-    assert found[0].outcome.notes["processes"] == "left out of a reading: process 1: OSError: gone"
+    assert found[0].outcome.notes["processes"] == (
+        "some processes failed and were left out of a reading: process 1: OSError: gone"
+    )
     assert found[0].outcome == found[1].outcome
     assert {r.n for r in found[1].outcome.report.readings} == {64, 32}
 
@@ -121,14 +121,14 @@ def test_a_process_that_failed_is_named_and_the_others_go_on():
 def test_a_layer_of_another_width_elsewhere_is_told_and_the_other_layer_read():
     found, _ = together([lambda: gathered(slice(0, 64)), lambda: gathered(slice(64, 128), spoil=["layers.0"])])
     assert {r.layer for r in found[1].outcome.report.readings} == {"layers.1"}
-    assert {trouble.subject for trouble in found[0].troubles} == {"decomposing layers.0"}
+    assert {trouble.subject for trouble in found[0].troubles} == {"measuring layers.0"}
 
 
 def test_what_fails_on_the_first_process_fails_on_all_and_nobody_waits(monkeypatch):
     def explode(*_):
         raise FloatingPointError("made up")
 
-    monkeypatch.setattr(Evaluator, "_readings", explode)
+    monkeypatch.setattr("rankwatch.monitor.evaluator.codebook_readings", explode)
     found, processes = together([lambda: gathered(slice(0, 64)), lambda: gathered(slice(64, 128))])
     assert isinstance(found[0], FloatingPointError)
     assert "on the first process: FloatingPointError: made up" in str(found[1])

@@ -85,9 +85,9 @@ def test_a_codebook_that_is_hardly_used():
     assert check(CodebookCollapse(), [100.0] * 10, 40.0) is None  # another level
 
 
-def test_changed_data_is_a_notice():
+def test_changed_data_is_information_only():
     now = reading(99, 30.0, source="train")
     held = shares_cpu_with_training(now, [(reading(99, 58.0), past_of([60.0] * 10))])
-    assert DataShift().check(now, past_of([60.0] * 10), held).notice
+    assert DataShift().check(now, past_of([60.0] * 10), held).info_only
     fallen = shares_cpu_with_training(now, [(reading(99, 30.0), past_of([60.0] * 10))])
     assert DataShift().check(now, past_of([60.0] * 10), fallen) is None

@@ -103,7 +103,7 @@ def test_before_there_is_a_reference_the_highest_that_was_held_counts():
     """A layer that rises from the initialisation's rank and then falls back to it."""
     past = past_of([20.0] * 4 + [60.0] * 20, lr_warming_up=True)
     assert past.initial_level(4) == pytest.approx(60.0)
-    assert past_of([60.0] * 4, lr_warming_up=True).start(4) == pytest.approx(60.0)
+    assert past_of([60.0] * 4, lr_warming_up=True).initial_level(4) == pytest.approx(60.0)
 
 
 def jumping(by, n=14):
