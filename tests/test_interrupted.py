@@ -39,7 +39,7 @@ def test_ctrl_c_while_an_outcome_is_waited_for_loses_nothing(tmp_path, monkeypat
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rankwatch.monitor.evaluator.measure", slow)
+    monkeypatch.setattr("rankwatch.readings.layer_readings.measure", slow)
     monkeypatch.setattr("rankwatch.runtime.background_job.BackgroundJob.result", interrupted)
     model = Encoder()
     watch = Watch(model, tmp_path, **SETTINGS)

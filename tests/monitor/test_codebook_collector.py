@@ -115,7 +115,7 @@ def test_the_past_of_a_quantizer_outlives_a_restart_and_that_of_one_that_is_gone
     for names, kept in (["quantizer"], 1), (["other"], 0):
         after = Evaluator(settings, [], None, first=True, mute=MuteFile(None), quantizers=names)
         after.load_state_dict(before.state_dict())
-        assert len(after.state_dict()["history"]) == kept
+        assert len(after.state_dict()["alarms"]["history"]) == kept
 
 
 class BestRq(nn.Module):
