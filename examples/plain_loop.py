@@ -63,7 +63,7 @@ class BestRq(nn.Module):
 
 
 def epochs(loader: DataLoader[Tensor], watch: Watch) -> Iterator[AudioBatch]:
-    """Batches without end; after each pass over the data the watch is told."""
+    """Batches without end; `Watch.epoch` is called after each pass over the data."""
     while True:
         yield from loader
         watch.epoch()

@@ -1,4 +1,4 @@
-"""Draw loss beside rank for some runs of the example, as in the README.
+"""Draw loss and rank for some runs of the example, as in the README.
 
 python examples/plot_curves.py runs/data2vec/version_0 runs/data2vec_broken/version_0 --out curves.png
 """
@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting import read_jsonl
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito: told apart by colour-blind readers too
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito: that colour-blind readers can tell apart
 
 
 def losses(run: Path) -> tuple[list[int], list[float]]:

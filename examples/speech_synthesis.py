@@ -180,7 +180,7 @@ def synthetic_speech(n_utterances: int = 600, seed: int = 0) -> Path:
     if (folder / "manifest.csv").exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Made beside its place and moved there whole: neither a crash nor a second process leaves half a corpus.
+    # Made next to its place and moved there whole: neither a crash nor a second process leaves half a corpus.
     with tempfile.TemporaryDirectory(dir=folder.parent) as workplace:
         command = [sys.executable, __file__, workplace, str(n_utterances), str(seed)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -33,7 +33,8 @@ def calibrate(
     """Choose thresholds below what healthy runs have shown.
 
     For each threshold, ``margin`` times the (`allowed` + 1)-th smallest of the runs' own worst values (see
-    `rankwatch.alarms.calibration.worst`), at least 0.1 and at most 0.9.
+    `rankwatch.alarms.calibration.worst`), at least 0.1 and at most 0.9. A file that isn't there raises
+    FileNotFoundError.
 
     Args:
         paths: JSONL records of healthy runs, all of one recipe.
@@ -45,7 +46,6 @@ def calibrate(
         The thresholds, with the conditions that they hold for and the false-alarm rate that they imply.
 
     Raises:
-        FileNotFoundError: If a file isn't there.
         ValueError: If runs were read under different protocols, hold too few readings or a critical alarm, or there are
             not more of them than `allowed`.
     """
@@ -54,7 +54,7 @@ def calibrate(
     files = [Path(path) for path in paths]
     twice = [str(path) for i, path in enumerate(files) if path.resolve() in [one.resolve() for one in files[:i]]]
     if twice:
-        raise ValueError(f"{twice[0]} is given twice")
+        raise ValueError(f"{twice[0]} was passed twice")
     runs = [_read(path, with_alarms) for path in files]
     if len(runs) <= allowed:
         raise ValueError(f"{len(runs)} runs are too few to allow {allowed} alarms")

@@ -22,7 +22,7 @@ from rankwatch.runtime.distributed import processes
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_UNSEEN = ()  # the batch, which callbacks of this Trainer are not given; None would be a loader that gives nothing
+_UNSEEN = ()  # the batch, which this Trainer doesn't pass to callbacks; None would stand for an empty batch
 
 
 class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] # transformers has no types everywhere
@@ -164,7 +164,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
             control.should_training_stop = control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Put the state beside the checkpoint's other files."""
+        """Write the state into the checkpoint's folder."""
         if self._session is None or not args.should_save:  # one process, or one of each machine
             return
         checkpoint = _folder(args, state)

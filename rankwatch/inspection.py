@@ -109,8 +109,8 @@ def _observe(
     if first.is_meta:
         return "the model is on the meta device: give it memory first (model.to_empty(device=...))", False
     last: Exception | None = None
-    for given, run in _ways(monitor, model, batch, forward, sample_rate):
-        there = Copies(first.device)(given)
+    for inputs, run in _attempts(monitor, model, batch, forward, sample_rate):
+        there = Copies(first.device)(inputs)
         if batch is None:  # noise, in the numbers that the model calculates with
             there = map_tensors(there, lambda x: x.to(first.dtype) if x.is_floating_point() else x)
         monitor.batch_starts(there, 0)
@@ -131,23 +131,25 @@ def _observe(
     return f"the model could not be run on {what} ({why}); pass a batch and forward=f with f(model, batch)", False
 
 
-Way = tuple[Any, Callable[[Any], Any]]
+Attempt = tuple[Any, Callable[[Any], Any]]
 """A batch, and what runs the model on it."""
 
 
-def _ways(monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | None, sample_rate: int) -> list[Way]:
-    """How the model could be run, likeliest first."""
-    given = noise(sample_rate) if batch is None else batch
+def _attempts(
+    monitor: Monitor, model: nn.Module, batch: Any, forward: Forward | None, sample_rate: int
+) -> list[Attempt]:
+    """How the model could be run, the most likely attempt first."""
+    inputs = noise(sample_rate) if batch is None else batch
     if forward is not None:
-        return [(given, lambda batch: forward(model, batch))]
+        return [(inputs, lambda batch: forward(model, batch))]
     adapter = unmasked_call(model, model)
     if batch is None and adapter is not None:
-        return [(given, lambda batch: adapter.run(*batch))]
+        return [(inputs, lambda batch: adapter.run(*batch))]
     outermost_first = [module for _, module in reversed(backbone_candidates(model, monitor.gathering.layers))]
     callable_ones = [module for module in outermost_first if can_fire(module)]
     if batch is not None:
         return [(batch, partial(_spread, module)) for module in callable_ones]
-    return [way for module in callable_ones for way in _on_noise(module, given)]
+    return [attempt for module in callable_ones for attempt in _on_noise(module, inputs)]
 
 
 def noise(sample_rate: int = 16_000) -> tuple[Tensor, Tensor]:
@@ -158,7 +160,7 @@ def noise(sample_rate: int = 16_000) -> tuple[Tensor, Tensor]:
     return waveforms * (torch.arange(waveforms.shape[1]) < lengths[:, None]), lengths
 
 
-def _on_noise(module: nn.Module, given: tuple[Tensor, Tensor]) -> list[Way]:
+def _on_noise(module: nn.Module, inputs: tuple[Tensor, Tensor]) -> list[Attempt]:
     """The module called with waveforms and, if it takes them, lengths: by name, since some take nothing else."""
     parameters = python_inspect.signature(module.forward).parameters
     names = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -167,8 +169,8 @@ def _on_noise(module: nn.Module, given: tuple[Tensor, Tensor]) -> list[Way]:
     if not names or set(needed[1:]) - {lengths}:
         return []
     if lengths is not None:
-        return [(given, lambda batch: module(**{names[0]: batch[0], lengths: batch[1]}))]
-    whole = given[0][:1].expand(2, -1)  # without lengths there is no padding
+        return [(inputs, lambda batch: module(**{names[0]: batch[0], lengths: batch[1]}))]
+    whole = inputs[0][:1].expand(2, -1)  # without lengths there is no padding
     return [(whole, lambda batch: module(**{names[0]: batch}))]
 
 

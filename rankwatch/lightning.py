@@ -1,4 +1,4 @@
-"""The callback for PyTorch Lightning: its arguments. `rankwatch.run.lightning_hooks` holds what happens at each hook."""
+"""The callback for PyTorch Lightning: its arguments. What happens at a hook is in `rankwatch.run.lightning_hooks`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Watch:
     Args:
         model: The whole model, wrapped (DDP, FSDP, torch.compile) or not.
         folder: Where files go, event files for TensorBoard among them; each run needs one of its own.
-        optimizer: Its learning rate tells when the warm-up is over, during which much may change in a healthy run.
+        optimizer: Its learning rate shows when the warm-up is over, during which much may change in a healthy run.
         writer: A SummaryWriter to use instead of one of our own in `folder`.
         precision: A word for the protocol; readings under different ones are not compared.
         autocast: Gives the context in which the model is trained, for example
@@ -100,7 +100,7 @@ class Watch:
         """Around one forward and backward pass; with gradient accumulation around each.
 
         Args:
-            batch: As the loader gave it; tells the utterances' lengths where the model's own calls don't.
+            batch: The loader's batch: utterances' lengths are looked for in it where the model's calls hold none.
         """
         self._began = True
         self._session.batch_starts(batch, self._steps)
@@ -140,7 +140,11 @@ class Watch:
         return stop
 
     def saved(self, checkpoint: str | Path) -> None:
-        """A checkpoint was written; the last one from before a collapse is kept, also if this file is deleted."""
+        """A checkpoint was written; a copy of the last healthy one stays, also if this file is deleted.
+
+        Args:
+            checkpoint: Its path.
+        """
         self._checkpoints.append(str(checkpoint))
 
     def _saved(self) -> tuple[list[str], list[str]]:

@@ -71,7 +71,7 @@ def test_too_short_runs_and_those_with_alarms_are_refused(runs, tmp_path):
     with pytest.raises(ValueError, match="constant at step 9"):
         calibrate([alarmed])
     assert calibrate([alarmed], with_alarms=True).thresholds
-    with pytest.raises(ValueError, match="given twice"):
+    with pytest.raises(ValueError, match="passed twice"):
         calibrate([runs[0], runs[0]])
     headless = tmp_path / "headless.jsonl"
     headless.write_text("\n".join(line for line in lines if '"record": "run"' not in line))

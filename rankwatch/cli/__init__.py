@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 where something stands against watching the model, or 2 for bad arguments.
     """
     options = _parser().parse_args(arguments)
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python itself does for a script beside the modules it names
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python itself does for a script next to the modules it names
     return _inspect(options) if options.command == "inspect" else _calibrate(options)
 
 
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Build a model, run it once on a little noise, and print the table of what would be watched.",
     )
     show.add_argument("model", metavar="MODULE:FACTORY", help="a function or class without arguments, or a model")
-    show.add_argument("--batch", metavar="MODULE:FUNCTION", help="gives a batch to run the model on")
+    show.add_argument("--batch", metavar="MODULE:FUNCTION", help="returns a batch to run the model on")
     show.add_argument("--forward", metavar="MODULE:FUNCTION", help="f(model, batch) that runs it")
     show.add_argument("--layers", nargs="+", metavar="GLOB", help="layers to watch")
     show.add_argument("--lengths", metavar="PATH", help="where the batch holds lengths")

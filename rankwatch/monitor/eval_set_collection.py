@@ -66,7 +66,7 @@ class EvalSetCollection:
         self._collector = self._new_collector()
 
     def _new_collector(self) -> FirstBatchCollector | None:
-        """Collects the first batches if they are to be a set; else one call, to put other sets' audio into.
+        """What collects the first batches if they are to be a set; else one call, to put other sets' audio into.
 
         Where every set has a `forward` of its own, no call is wanted.
 

@@ -199,7 +199,7 @@ class Monitor:
                 if self._group is None or self.settings.strict:
                     raise
                 windows, refused, error = [], {}, f"{type(problem).__name__}: {problem}"  # others wait for this one
-        self.gathering.eval_pass.name_silent_layers()
+        self.gathering.eval_pass.warn_of_silent_layers()
         about, levels = self.gathering.protocol, self.settings.levels
         protocols = {(one.source, level): about(one.source, level) for one in windows for level in levels}
         with self.stopwatch.part("drawing"):

@@ -173,7 +173,7 @@ class RowCollector:
     def _window_of(self, source: str) -> RowBuffer:
         if source == TRAINING_PASS:
             assert self._train is not None
-            self.eval_pass.tell_failures(self._train.failures)
+            self.eval_pass.warn_of_failures(self._train.failures)
             return self._train.next_window()
         window = self._window(source)
         self.eval_pass.fill(window, self.eval_sets[source])

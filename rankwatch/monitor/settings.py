@@ -113,7 +113,9 @@ class Settings:
                 )
 
     def _check_together(self) -> None:
-        self._require(bool(self.levels), "watch", "at least one of the levels 'frame' and 'utterance', beside others")
+        self._require(
+            bool(self.levels), "watch", "any of these with at least one of the levels 'frame' and 'utterance'"
+        )
         if self.on_collapse != "warn" and not (self.sets and "frame" in self.levels):
             raise ValueError(
                 f"on_collapse={self.on_collapse!r} needs an evaluation set, and 'frame' in watch: only the frame "

@@ -1,4 +1,4 @@
-"""EvalPass: an evaluation set is run through the model, and its rows go into a window."""
+"""One pass of an evaluation set through the model, whose rows go into a window."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ONCE_MORE = "a pass once more"
 
 
 class EvalPass:
-    """Runs evaluation sets with the taps on, in eval mode, and leaves the model as it was.
+    """Runs evaluation sets with hooks on the layers, in eval mode, and leaves the model as it was.
 
     Args:
         root: The whole model.
         layers: Watched layers.
         row_extractor: Turns outputs into rows.
-        diagnostics: Where failures are told.
+        diagnostics: Warns once about each failure.
         numbers: Gives one number of each process from one's own, and what it is about.
         autocast: Context in which a forward pass runs, as a training forward pass does.
         stopwatch: Where time is counted.
@@ -50,8 +50,8 @@ class EvalPass:
     ) -> None:
         self._root = root
         self._layers = layers
-        self._observer = row_extractor
-        self._complaints = diagnostics
+        self._row_extractor = row_extractor
+        self._diagnostics = diagnostics
         self._numbers = numbers
         self._autocast = autocast
         self._stopwatch = stopwatch
@@ -65,12 +65,17 @@ class EvalPass:
         self.ids: dict[str, str] = {}
         """Fingerprints of the evaluation sets over all processes, by name, once they were run."""
         self.inputs: dict[str, str] = {}
-        """What the model was given: ``"clean"``, ``"replayed"`` or ``"user"``, by evaluation set."""
+        """What the model's input was: ``"clean"``, ``"replayed"`` or ``"user"``, by evaluation set."""
         self.frames: dict[str, str] = {}
         """Which frames counted, by evaluation set, where a mask over time was seen."""
 
     def fill(self, window: RowBuffer, eval_set: EvalSet) -> None:
-        """Run the whole set. All passes are made; then the first exception that one of them raised is raised."""
+        """Run the whole set; what the first failing pass raised is raised once all passes have been made.
+
+        Args:
+            window: Where its rows go.
+            eval_set: The set.
+        """
         name = eval_set.name
         if name not in self._passes:
             self._passes[name] = max(self._numbers(len(eval_set.batches), f"passes over {name}"))
@@ -83,7 +88,7 @@ class EvalPass:
             self._run(eval_set, window, first)
         if window.dropped:
             reason = f"{name}: {window.dropped} utterances are too short to have a single frame"
-            self._complaints.warn(f"dropped {name}", reason)
+            self._diagnostics.warn(f"dropped {name}", reason)
 
     def _run(self, eval_set: EvalSet, window: RowBuffer, first: bool) -> None:
         """All passes are made whatever happens in one of them: other processes make theirs."""
@@ -125,7 +130,7 @@ class EvalPass:
     def _take(self, batch: EvalBatch, outputs: Mapping[str, Any], window: RowBuffer, eval_set: EvalSet) -> None:
         assert self.runner is not None
         self.fired.update(outputs)
-        drawn, failures = self._observer.rows(
+        drawn, failures = self._row_extractor.rows(
             outputs,
             args=batch.args,
             kwargs=batch.kwargs,
@@ -136,19 +141,23 @@ class EvalPass:
             audio=batch.audio,
             masked=self.runner.input(batch, eval_set.forward) == "replayed",
         )
-        if self._observer.frames != "all":
-            self.frames[window.source] = self._observer.frames
-        self.tell_failures(failures)
+        if self._row_extractor.frames != "all":
+            self.frames[window.source] = self._row_extractor.frames
+        self.warn_of_failures(failures)
         window.add(drawn, batch.used, eval_set.labels)
 
-    def tell_failures(self, failures: Mapping[str, Exception]) -> None:
-        """Each layer that couldn't be read, once."""
-        for layer, error in failures.items():
-            self._complaints.fail(f"layer {layer}", f"layer {layer} could not be read: {error}", error)
+    def warn_of_failures(self, failures: Mapping[str, Exception]) -> None:
+        """Warn once about each layer that couldn't be read.
 
-    def name_silent_layers(self) -> None:
-        """After the first window: complain about layers that never fired, by name."""
+        Args:
+            failures: What was raised, by layer.
+        """
+        for layer, error in failures.items():
+            self._diagnostics.fail(f"layer {layer}", f"layer {layer} could not be read: {error}", error)
+
+    def warn_of_silent_layers(self) -> None:
+        """After the first window: warn about layers whose forward pass was never called, by name."""
         for layer in self._layers if self.fired else []:
             if layer.name not in self.fired:
                 reason = f"layer {layer.name} did not fire in the first window (is it bypassed?); it is not watched"
-                self._complaints.fail(f"silent {layer.name}", reason)
+                self._diagnostics.fail(f"silent {layer.name}", reason)

@@ -22,7 +22,7 @@ _WHOLE_MODEL = (torch.bfloat16, torch.float16, torch.float64)
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Route:
     """How one backbone is run.
 
     Attributes:
@@ -67,7 +67,7 @@ class EvalRunner:
         self._outermost = outermost or (lambda: root)
         self._backbone = backbone
         self._template = template
-        self._ways = _ways(root, backbone)
+        self._routes = _routes(root, backbone)
         self._replayed: set[str] = set()
 
     def input(self, batch: EvalBatch, forward: EvalForward | None = None) -> str:
@@ -82,7 +82,9 @@ class EvalRunner:
         """
         if forward is not None:
             return "user"
-        replayed = any(way.adapter is None or (way.path in self._replayed and not batch.audio) for way in self._ways)
+        replayed = any(
+            route.adapter is None or (route.path in self._replayed and not batch.audio) for route in self._routes
+        )
         return "replayed" if replayed else "clean"
 
     def describe(self, eval_sets: Iterable[EvalSet]) -> str:
@@ -99,10 +101,10 @@ class EvalRunner:
         if len(own) == len(sets):
             return "evaluation sets are run by your forward"
         calls = "; ".join(
-            f"{way.adapter.name} (unmasked, eval mode)"
-            if way.adapter is not None and way.path not in self._replayed
-            else f"replay of the call of {way.path or 'the module itself'} (eval mode)"
-            for way in self._ways
+            f"{route.adapter.name} (unmasked, eval mode)"
+            if route.adapter is not None and route.path not in self._replayed
+            else f"replay of the call of {route.path or 'the module itself'} (eval mode)"
+            for route in self._routes
         )
         return f"evaluation sets are run by {calls}" + (f"; {', '.join(own)} by your forward" if own else "")
 
@@ -123,7 +125,7 @@ class EvalRunner:
     def run(self, batch: EvalBatch, device: torch.device, forward: EvalForward | None = None) -> None:
         """One forward pass; what it returns is thrown away, since the layers' hooks have what matters.
 
-        Raises ValueError if there is no way to run this batch, with what to pass.
+        Where nothing can run this batch, ValueError is raised, with what to pass.
 
         Args:
             batch: One batch of the set.
@@ -149,40 +151,40 @@ class EvalRunner:
             model = _undistributed(self._root)
             self._within(model, forward)(model, there(batch.batch))
             return
-        for way in self._ways:
+        for route in self._routes:
             if batch.audio:
-                self._run_audio(way, *there(batch.args))
+                self._run_audio(route, *there(batch.args))
             else:
-                self._run_call(way, *there((*way.call(batch), batch.batch)))
+                self._run_call(route, *there((*route.call(batch), batch.batch)))
 
     def _within(self, module: nn.Module, call: Callable[..., Any]) -> Callable[..., Any]:
         return within_shards(self._outermost(), module, call)
 
-    def _run_call(self, way: _Way, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Any) -> None:
-        adapter = way.adapter
+    def _run_call(self, route: _Route, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Any) -> None:
+        adapter = route.adapter
 
         def clean(*args: Any, **kwargs: Any) -> Callable[[], Any] | None:
             return adapter.transform(args, kwargs, batch) if adapter is not None else None
 
         if adapter is not None and clean(*args, **kwargs) is not None:
             self._within(adapter.module, lambda *a, **k: _called(clean(*a, **k)))(*args, **kwargs)
-        elif way.module is None:
+        elif route.module is None:
             raise ValueError(
                 "no module that contains all watched layers is called as a module in the training step, so its call "
                 "can't be replayed; pass eval_sets with a set that has a forward of its own, for example "
                 'eval_sets=AudioFolder("folder", forward=f) with f(module, batch), or add "training_pass" to watch'
             )
         else:
-            self._replayed.add(way.path)
-            self._within(way.module, way.module)(*args, **kwargs)
+            self._replayed.add(route.path)
+            self._within(route.module, route.module)(*args, **kwargs)
 
-    def _run_audio(self, way: _Way, waveforms: Tensor, lengths: Tensor) -> None:
-        if way.adapter is not None:
-            self._within(way.adapter.module, way.adapter.run)(waveforms, lengths)
-        elif way.module is not None and self._template is not None:
-            args, kwargs = Copies(waveforms.device)(way.call(self._template))
-            args, kwargs = substitute(args, kwargs, waveforms, lengths, way.module.forward)
-            self._within(way.module, way.module)(*args, **kwargs)
+    def _run_audio(self, route: _Route, waveforms: Tensor, lengths: Tensor) -> None:
+        if route.adapter is not None:
+            self._within(route.adapter.module, route.adapter.run)(waveforms, lengths)
+        elif route.module is not None and self._template is not None:
+            args, kwargs = Copies(waveforms.device)(route.call(self._template))
+            args, kwargs = substitute(args, kwargs, waveforms, lengths, route.module.forward)
+            self._within(route.module, route.module)(*args, **kwargs)
         else:
             raise ValueError(
                 "files of audio can't be run through this model, whose family isn't known and of which no call could "
@@ -190,13 +192,13 @@ class EvalRunner:
             )
 
 
-def _ways(root: nn.Module, backbone: tuple[str, nn.Module] | None) -> list[_Way]:
+def _routes(root: nn.Module, backbone: tuple[str, nn.Module] | None) -> list[_Route]:
     if backbone is None:
-        return [_Way("", None, unmasked_call(root, root))]
+        return [_Route("", None, unmasked_call(root, root))]
     path, module = backbone
     if isinstance(module, ParallelCalls):
-        return [_Way(path, one, unmasked_call(one, root), part) for part, (path, one) in module.parts.items()]
-    return [_Way(path, module, unmasked_call(module, root))]
+        return [_Route(path, one, unmasked_call(one, root), part) for part, (path, one) in module.parts.items()]
+    return [_Route(path, module, unmasked_call(module, root))]
 
 
 def _undistributed(root: nn.Module) -> nn.Module:

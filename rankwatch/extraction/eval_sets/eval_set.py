@@ -6,13 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median_low
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rankwatch.extraction.hooks.call_recorder import RecordedCall
 from rankwatch.extraction.inputs.containers import map_tensors
 from rankwatch.extraction.inputs.stored_batches import pack, unpack
 from rankwatch.extraction.inputs.tensor_copies import Copies
@@ -22,21 +20,18 @@ from rankwatch.extraction.rows.row_labels import Labels
 EvalForward = Callable[[nn.Module, Any], Any]
 """A function of the user's that runs one evaluation batch through the whole model."""
 
-_LARGE = 64_000_000  # bytes, 17 minutes of audio at 16 kHz: a smaller batch is never too large for an evaluation set
-_FAR = 16  # times the median batch: further than lengths scatter in a corpus
-
 
 @dataclass(frozen=True)
 class EvalBatch:
     """One forward pass of an evaluation set, on the CPU.
 
     Attributes:
-        args: What the backbone is called with (for a held-back call), or (waveforms, lengths).
+        args: What the backbone is called with (of a recorded call), or (waveforms, lengths).
         kwargs: Keyword arguments, likewise.
         batch: The batch as the user's loader gave it, where there is one.
         keys: (B,) int64, one per utterance.
         used: The first `used` utterances count; the rest only fill the batch up.
-        audio: Whether this is (waveforms, lengths) rather than a held-back call.
+        audio: Whether this is (waveforms, lengths) rather than a recorded call or a loader's batch.
     """
 
     args: tuple[Any, ...]
@@ -61,7 +56,7 @@ class EvalSet:
         name: What the user calls it.
         batches: Its forward passes.
         passed_over: Keys of utterances that came in batches far larger than the others, and were left out.
-        labels: What is known of its utterances, of a labelled set.
+        labels: Labels of its utterances, where it is a labelled set.
         forward: The user's function that runs its batches, or None: then the model's own call does.
         max_seconds: Where its files of audio were cut, or None.
     """
@@ -94,29 +89,12 @@ class EvalSet:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""
         return int(sum(k for batch in self.batches for k in batch.keys[: batch.used].tolist())) % (1 << 63)
 
-    def holds(self, keys: Tensor) -> bool:
-        """Whether all these utterances are here already, or were passed over."""
-        here = {key for batch in self.batches for key in batch.keys.tolist()}
-        return here | self.passed_over >= set(keys.tolist())
-
-    def add_call(self, call: RecordedCall, quota: int) -> None:
-        """Add a call, counting at most as many of its utterances as are missing to `quota`.
-
-        A batch that is far larger than the others (somebody's recording of half an hour among utterances) would be run
-        at every reading; it is left out again as soon as that shows. It goes as a whole: nothing can be cut out of a
-        call that isn't ours without changing what the model sees of the rest.
-        """
-        used = min(len(call.keys), quota - self.utterances)
-        self.batches.append(EvalBatch(call.args, call.kwargs, call.batch, call.keys, used))
-        sizes = [batch.bytes() for batch in self.batches]
-        most = max(_LARGE, _FAR * median_low(sizes))
-        if max(sizes) > most:
-            for batch, size in zip(self.batches, sizes, strict=True):
-                self.passed_over.update(batch.keys.tolist() if size > most else ())
-            self.batches = [batch for batch, size in zip(self.batches, sizes, strict=True) if size <= most]
-
     def save(self, path: Path) -> None:
-        """Write it to a file, so that a restarted run reads the same utterances."""
+        """Write it to a file, so that a restarted run reads the same utterances.
+
+        Args:
+            path: The file; a folder that isn't there is made.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         batches = [{f.name: pack(getattr(batch, f.name)) for f in dataclasses.fields(batch)} for batch in self.batches]
         fresh = path.with_suffix(".new")
@@ -130,17 +108,19 @@ class EvalSet:
     def load(cls, path: Path) -> EvalSet:
         """Read it back; only plain containers and tensors are taken from the file.
 
-        What `torch.load` has against the file is raised as it is, and ValueError where the set holds objects of a class
-        that can't be imported any more.
+        Whatever `torch.load` has against the file, or a class of the user's own that isn't there any more, raises.
+
+        Args:
+            path: The file that `save` has written.
 
         Returns:
-            The set as it was saved.
+            The set, without its `forward`, which no file holds.
         """
         content = torch.load(path, weights_only=True)
         batches = []
         for fields in content["batches"]:
-            held = bool(fields["args"] or fields["kwargs"])  # then of the loader's batch only lengths are wanted
-            batch = unpack(fields.pop("batch"), lenient=held)
+            recorded = bool(fields["args"] or fields["kwargs"])  # then of the loader's batch only lengths are wanted
+            batch = unpack(fields.pop("batch"), lenient=recorded)
             batches.append(EvalBatch(batch=batch, **{name: unpack(value) for name, value in fields.items()}))
         return cls(content["name"], batches)
 
@@ -150,8 +130,12 @@ def audio_eval_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> EvalS
 
     A process that has none gets a second of silence that doesn't count, so that it can make as many passes as others.
 
+    Args:
+        name: What the user calls the set.
+        batches: The pairs, on the CPU.
+
     Returns:
-        The set; each batch is called with its waveforms and lengths.
+        The set, all of whose utterances count.
     """
     eval_set = EvalSet(name)
     for waveforms, lengths in batches:
@@ -168,8 +152,15 @@ def loader_eval_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0,
 
     A process for which there is none makes its passes with another's, which don't count.
 
+    Args:
+        name: What the user calls the set.
+        loader: Gives the same batches on all processes.
+        quota: Utterances wanted from this process.
+        rank: This process.
+        world_size: All processes.
+
     Returns:
-        The set; its batches are copies on the CPU.
+        The set.
 
     Raises:
         ValueError: If the loader gives no batch.
@@ -199,8 +190,12 @@ def same_number_of_passes(batches: Sequence[EvalBatch], passes: int) -> list[tup
 
     Some encoders communicate within their forward pass, so every process makes equally many.
 
+    Args:
+        batches: Of this process.
+        passes: How many passes the process with the most batches makes.
+
     Returns:
-        Pairs of a batch and whether it counts, `passes` of them; none where there are no batches.
+        As many pairs as `passes`, or none where there is no batch.
     """
     padded = [(batch, True) for batch in batches]
     padded += [(batches[-1], False)] * (passes - len(batches)) if batches else []

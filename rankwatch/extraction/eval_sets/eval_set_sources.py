@@ -123,7 +123,7 @@ class Loader:
     """The first batches of a dataloader, of which `RowSampling.n_utterances` utterances are copied once.
 
     Args:
-        loader: Anything that can be iterated and gives batches, always the same ones on all processes, which share
+        loader: Anything that can be iterated and yields batches, always the same ones on all processes, which share
             them; or the import path of a function without arguments that returns it (for YAML).
         forward: ``f(module, batch)`` that runs one of its batches through the model, or its import path.
 
@@ -144,7 +144,7 @@ class Loader:
         self.forward = eval_forward(type(self).__name__, forward)
         if self.forward is None:
             raise ValueError(
-                "Loader(forward=None): a dataloader's batches can be run in one way only, which is forward=f, where "
+                "Loader(forward=None): a dataloader's batches can only be run by forward=f, where "
                 "f(module, batch) runs one of them through the model"
             )
         if not any(hasattr(loader, method) for method in ("__iter__", "__getitem__")):

@@ -74,10 +74,13 @@ def _adapter(family: ModelFamily, module: nn.Module, backbone: nn.Module) -> Ada
 def _only(backbone: nn.Module, root: nn.Module, belongs: Callable[[nn.Module], bool]) -> nn.Module | None:
     """The one outermost module of a family within the backbone or around it.
 
-    Not a teacher, nor a frozen model that only makes targets.
+    Args:
+        backbone: The module whose calls are recorded.
+        root: The whole model.
+        belongs: Whether a module is of the family.
 
     Returns:
-        The module, or None where there is none or several.
+        The module, which is no teacher and no frozen model that only makes targets; or None.
     """
     modules = clean_modules(backbone)
     paths = [path for path, module in modules.items() if belongs(module)]
