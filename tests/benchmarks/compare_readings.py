@@ -17,7 +17,7 @@ in a line such as ``examples: 890 readings compared, 0 differ``; what differs is
 exit status is 1. What is meant to differ belongs in CHANGELOG.md.
 
 Both versions run in this Python environment, so what differs between them is rankwatch and not torch. Recordings of a
-commit are left in ``--out`` and used again. On two cores the nine runs take about ten minutes for each version, the
+commit are left in ``--out`` and used again. On two cores the nine runs take about twelve minutes for each version, the
 recipes two, the zoo one.
 """
 
@@ -206,9 +206,9 @@ def compare_examples(versions: Versions, runs: Sequence[tuple[str, int]], steps:
         readings = [[canonical_reading(line) | name for line in load(side / "readings.jsonl")] for side in sides]
         alarms = [[canonical_alarm(line) | name for line in load(side / "alarms.jsonl")] for side in sides]
         hashes = [[line | name for line in load(side / "weights.jsonl")] for side in sides]
-        found[0] += compare("readings", *readings, curve)
-        found[1] += compare("alarms", *alarms, (*curve, "kind"))
-        found[2] += compare("weights", *hashes, ("run", "step"))
+        found[0] += compare("readings", readings, curve)
+        found[1] += compare("alarms", alarms, (*curve, "kind"))
+        found[2] += compare("weights", hashes, ("run", "step"))
     return found
 
 
@@ -219,7 +219,7 @@ def compare_recipes(versions: Versions) -> list[Difference]:
     old, new, sentence = split_by_test(*readings)
     if sentence:
         print(f"recipes: {sentence}")
-    return [compare("readings", old, new, ("test", "step", "source", "level", "layer"))]
+    return [compare("readings", (old, new), ("test", "step", "source", "level", "layer"))]
 
 
 def compare_zoo(versions: Versions) -> list[Difference]:
@@ -228,8 +228,8 @@ def compare_zoo(versions: Versions) -> list[Difference]:
     alarms = [[canonical_alarm(a) | {"history": h["history"]} for h in side for a in h["alarms"]] for side in sides]
     healthy = [[{"history": h["history"], "healthy": h["healthy"]} for h in side] for side in sides]
     return [
-        compare("histories (their healthy steps)", *healthy, ("history",)),
-        compare("alarms", *alarms, ("history", "step", "source", "level", "layer", "kind")),
+        compare("histories (their healthy steps)", healthy, ("history",)),
+        compare("alarms", alarms, ("history", "step", "source", "level", "layer", "kind")),
     ]
 
 

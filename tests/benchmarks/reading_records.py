@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,26 +107,23 @@ class Difference:
         return Difference(self.what, self.compared + other.compared, self.examples + other.examples)
 
 
-def compare(
-    what: str, base: Iterable[Mapping[str, Any]], head: Iterable[Mapping[str, Any]], key: tuple[str, ...]
-) -> Difference:
+def compare(what: str, sides: Sequence[Iterable[Mapping[str, Any]]], key: tuple[str, ...]) -> Difference:
     """Compare two lists of records to the last digit, whatever their order.
 
     Records that are equal in everything count once: whether a version copies a reading does not matter.
 
     Args:
         what: What they are, in the plural.
-        base: Those of the older version, under today's names.
-        head: Those of the newer.
+        sides: Those of the older version and those of the newer, under today's names.
         key: Fields that say which records belong together.
 
     Returns:
         How many were compared, and those that one side has and the other has not.
     """
-    sides = _by_key(base, key), _by_key(head, key)
+    base, head = (_by_key(side, key) for side in sides)
     found = Difference(what)
-    for name in sorted(sides[0].keys() | sides[1].keys(), key=str):
-        old, new = (side.get(name, {}) for side in sides)
+    for name in sorted(base.keys() | head.keys(), key=str):
+        old, new = base.get(name, {}), head.get(name, {})
         only_old, only_new = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
         found.compared += len(old.keys() & new.keys()) + max(len(only_old), len(only_new))
         for i in range(max(len(only_old), len(only_new))):

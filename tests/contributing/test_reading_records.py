@@ -31,7 +31,7 @@ def _recorded(rank=60.0, **changed):
 def _compare(base, head):
     from reading_records import canonical_reading, compare
 
-    return compare("readings", map(canonical_reading, base), map(canonical_reading, head), CURVE)
+    return compare("readings", [map(canonical_reading, side) for side in (base, head)], CURVE)
 
 
 def test_a_number_that_differs_in_its_last_digit_is_named():
