@@ -147,7 +147,7 @@ def test_something_between_the_two_is_refused(tmp_path: Any, monkeypatch: pytest
     run = pretrain(Between, _batches(), tmp_path, monkeypatch)
     assert not run.watch.readings
     (said,) = [one for one in run.said if "first_batches" in one]
-    assert "nor are the blocks given the front end's output as it is" in said
+    assert "nor do the blocks get the front end's output as it is" in said
     assert "forward=f" in said
 
 

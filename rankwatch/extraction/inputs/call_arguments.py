@@ -67,7 +67,7 @@ def look_up(batch: Any, path: str) -> Any:
             inside = entries(here)
             there = ", ".join(str(name) for name, _ in inside) if inside else f"a {type(here).__name__}"
             where = f"the batch at {done!r}" if done else "the batch"
-            raise ValueError(f"lengths={path!r}: {where} has no {part!r}; it has: {there}") from None
+            raise ValueError(f"RowSampling(lengths={path!r}): {where} has no {part!r}; it has: {there}") from None
         done = f"{done}.{part}" if done else part
     return here
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like
+from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.valid_frames.downsampling import TRIM, Chain, chains, front_ends_of, to_frames
 from rankwatch.extraction.valid_frames.length_candidates import Candidate
 
@@ -24,12 +25,14 @@ class Inputs:
         audio: The floating tensors of this batch.
         root: The whole model, or None.
         front_ends: Its convolutional front ends, as far as they are watched.
+        batch_is_known: Whether there is a batch, whose fields the user can name; Hugging Face's Trainer shows none.
     """
 
     axes: Mapping[int, str]
     audio: Sequence[Tensor]
     root: nn.Module | None
     front_ends: Sequence[nn.Module]
+    batch_is_known: bool = True
 
     @cached_property
     def ways(self) -> list[Chain]:
@@ -76,7 +79,27 @@ def inputs_of(
         for axis in x.shape[1:]:
             if axis > 1:
                 axes.setdefault(axis, unit)
-    return Inputs(axes, audio, root, front_ends)
+    return Inputs(
+        axes, audio, root, front_ends, batch_is_known=any(isinstance(leaf, Tensor) for _, leaf in walk(batch))
+    )
+
+
+def advice(candidate: Candidate | None, inputs: Inputs) -> str:
+    """What the user can do where lengths are ambiguous, as one sentence.
+
+    Args:
+        candidate: What is most likely to be the lengths, or None.
+        inputs: The call and the batch.
+
+    Returns:
+        Arguments to copy, only those that this caller can pass.
+    """
+    every = 'rows=RowSampling(lengths="none") if every frame counts'
+    if not inputs.batch_is_known:
+        return f"Call the model with an attention_mask or with one field of lengths, or pass {every}."
+    named = candidate is not None and candidate.place == "batch" and candidate.path
+    path = candidate.path if candidate is not None and named else "path.into.batch"
+    return f'Pass rows=RowSampling(lengths="{path}") or a function of the batch as lengths, or {every}.'
 
 
 def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) -> Fit | None:

@@ -14,7 +14,7 @@ from rankwatch.extraction.inputs.call_arguments import look_up
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.valid_frames.downsampling import TRIM, to_frames
 from rankwatch.extraction.valid_frames.length_candidates import Candidate, as_candidate, input_candidates
-from rankwatch.extraction.valid_frames.length_matching import Inputs, fit, inputs_of, visibly_padded
+from rankwatch.extraction.valid_frames.length_matching import Inputs, advice, fit, inputs_of, visibly_padded
 
 __all__ = [
     *("AmbiguousLengths", "Candidate", "LengthSpec", "Observed", "Valid"),
@@ -183,7 +183,7 @@ def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> V
             raise AmbiguousLengths(
                 f"layer {one.layer.name!r}, {frames} frames: several fields fit and disagree: "
                 + "; ".join(f"{it.source} -> {_few(it.frames)}" for it in chosen)
-                + f". {_advice(chosen[0].candidate)}"
+                + f". {advice(chosen[0].candidate, inputs)}"
             )
         if chosen:
             return Valid(chosen[0].frames, chosen[0].source)
@@ -198,13 +198,12 @@ def _every_or_refuse(one: Observed, found: Sequence[Candidate], inputs: Inputs) 
         raise AmbiguousLengths(
             f"layer {one.layer.name!r}, {frames} frames: looks like lengths but doesn't fit: "
             + "; ".join(_told(candidate) for candidate in misfits)
-            + f" (time axes of the input: {sorted(inputs.axes)}). {_advice(misfits[0])}"
+            + f" (time axes of the input: {sorted(inputs.axes)}). {advice(misfits[0], inputs)}"
         )
     if visibly_padded(inputs.audio, frames):
         raise AmbiguousLengths(
             f"layer {one.layer.name!r}: no lengths were found, but at least half of the waveforms end in "
-            'zeros of different lengths. Pass lengths="path.into.batch" or a function of the batch, or '
-            'lengths="none" if these zeros are part of the audio.'
+            f"zeros of different lengths. {advice(None, inputs)}"
         )
     return _every(one.hidden, "every frame (no lengths found)")
 
@@ -218,7 +217,7 @@ def _specified(spec: str | Callable[[Any], Any], batch: Any, size: int) -> Candi
     if candidate is None or candidate.problem:
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise ValueError(
-            f"lengths={name} can't be the lengths of this batch of {size}: it gave {got}"
+            f"rows=RowSampling(lengths={name}) can't be the lengths of this batch of {size}: it gave {got}"
             + (f", {candidate.problem}" if candidate is not None else "")
             + "; expected (B,) counts or fractions, or a (B, T) mask"
         )
@@ -242,8 +241,3 @@ def _told(candidate: Candidate) -> str:
 
 def _few(values: Tensor) -> str:
     return f"[{', '.join(f'{v:g}' for v in values[:6].tolist())}{', ...' if len(values) > 6 else ''}]"
-
-
-def _advice(candidate: Candidate) -> str:
-    path = candidate.path if candidate.place == "batch" and candidate.path else "path.into.batch"
-    return f'Say which: lengths="{path}", a function of the batch, or lengths="none" (every frame).'
