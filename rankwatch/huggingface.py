@@ -16,7 +16,7 @@ from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.run.optimizers import learning_rate
 from rankwatch.run.session import Session
-from rankwatch.runtime.diagnostics import tell
+from rankwatch.runtime.diagnostics import log_info
 from rankwatch.runtime.distributed import processes
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
             saved = torch.load(checkpoint / self._state_file, weights_only=True)
         except Exception as error:  # not there, or broken: no reason to break the run
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-            tell(f"{self.settings.name}: no state from before the restart, its curves start again ({reason}).")
+            log_info(f"{self.settings.name}: no state from before the restart, its curves start again ({reason}).")
         self._session.load_state_dict(saved)
 
     @property

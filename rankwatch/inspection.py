@@ -89,7 +89,7 @@ def inspect(
             monitor.attach(model)
             failure, ran = _observe(monitor, model, batch, forward, sample_rate)
             problems += [failure] if failure else []
-            header = run_header(settings, monitor.gathering, __version__)
+            header = run_header(settings, monitor.row_collector, __version__)
         finally:
             monitor.close()
     if not ran:
@@ -122,8 +122,8 @@ def _observe(
             continue
         monitor.batch_ends(there)
         monitor.complete_eval_sets()
-        monitor.gathering.notes.clear()  # how many utterances there were is of no interest
-        if monitor.gathering.sources:
+        monitor.row_collector.notes.clear()  # how many utterances there were is of no interest
+        if monitor.row_collector.sources:
             monitor.read(0)
         return "", True
     what = "two seconds of noise" if batch is None else "the batch"
@@ -145,7 +145,7 @@ def _attempts(
     adapter = unmasked_call(model, model)
     if batch is None and adapter is not None:
         return [(inputs, lambda batch: adapter.run(*batch))]
-    outermost_first = [module for _, module in reversed(backbone_candidates(model, monitor.gathering.layers))]
+    outermost_first = [module for _, module in reversed(backbone_candidates(model, monitor.row_collector.layers))]
     callable_ones = [module for module in outermost_first if can_fire(module)]
     if batch is not None:
         return [(batch, partial(_spread, module)) for module in callable_ones]

@@ -79,7 +79,7 @@ def _background_evaluation(monkeypatch):
 
     Fixtures of whole modules and tests in processes of their own see it wait.
     """
-    monkeypatch.setattr("rankwatch.monitor.monitor.WAITS_ON_CPU", False)
+    monkeypatch.setattr("rankwatch.monitor.background_reading.WAITS_ON_CPU", False)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ class EvalSetCollection:
         layers: Watched layers.
         settings: The user's arguments.
         world: This process among the others.
-        numbers: Gives one number of each process from one's own, and what it is about.
+        all_gather_int: Gives one number of each process from one's own, and what it is about.
         disable_source: Called with a set's name and the reason where it can't be read at all.
         outermost: Gives what training calls: the model or a wrapper around it, which may come later.
     """
@@ -41,14 +41,14 @@ class EvalSetCollection:
         settings: Settings,
         *,
         world: World,
-        numbers: Callable[[int, str], list[int]],
+        all_gather_int: Callable[[int, str], list[int]],
         disable_source: Callable[[str, str], None],
         outermost: Callable[[], nn.Module] | None = None,
     ) -> None:
         self._root = root
         self._layers = layers
         self._settings = settings
-        self._numbers = numbers
+        self._all_gather_int = all_gather_int
         self._disable_source = disable_source
         self._outermost = outermost
         self._wanted = quota(settings.rows.n_utterances, world.rank, world.size)
@@ -126,7 +126,7 @@ class EvalSetCollection:
         if self._collector is None:
             return
         wants_more = not (self._collector.full or self._no_new_utterances)
-        if max(self._numbers(int(wants_more), "who is still collecting")) == 0:
+        if max(self._all_gather_int(int(wants_more), "who is still collecting")) == 0:
             self.finish()
 
     def finish(self) -> None:
@@ -138,8 +138,8 @@ class EvalSetCollection:
         backbone = collector.recorder.backbone if collector.recorder is not None else None
         self.runner = EvalRunner(self._root, backbone, collector.template, self._outermost)
         eval_set = collector.eval_set
-        in_all = sum(self._numbers(eval_set.utterances, "utterances collected"))
-        batches = self._numbers(len(eval_set.batches), "batches collected")
+        in_all = sum(self._all_gather_int(eval_set.utterances, "utterances collected"))
+        batches = self._all_gather_int(len(eval_set.batches), "batches collected")
         if eval_set.name:
             self._add_first_batches(eval_set, in_all, [rank for rank, count in enumerate(batches) if not count])
 
@@ -180,7 +180,7 @@ class EvalSetCollection:
         Returns:
             Whether they are used: only if no process has lost its part.
         """
-        if min(self._numbers(int(eval_set is not None), "a saved evaluation set")) == 0 or eval_set is None:
+        if min(self._all_gather_int(int(eval_set is not None), "a saved evaluation set")) == 0 or eval_set is None:
             return False
         if self._collector is not None:
             self._collector.close()

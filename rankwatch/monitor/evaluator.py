@@ -11,8 +11,9 @@ import torch
 
 from rankwatch.alarms.alarm_state import AlarmState
 from rankwatch.extraction.rows.row_buffer import Key, Rows
+from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.outcome import Outcome, outcome_of
-from rankwatch.monitor.pending_reading import CollectedRows, EvaluationResult, Trouble
+from rankwatch.monitor.pending_reading import EvaluationResult, Trouble
 from rankwatch.monitor.reading_exchange import Exchanged, merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.codebook_usage import TRAIN, codebook_readings
@@ -106,7 +107,7 @@ class Evaluator:
         except Exception as error:  # the other processes wait for something
             packed = pack_share({}, {}, f"{type(error).__name__}: {error}")
         share.clear()  # it may be large, and has been packed
-        payloads = self._timed(seconds, lambda: group.to_first(packed, f"the rows of step {collected.step}"))
+        payloads = self._timed(seconds, lambda: group.gather_to_rank0(packed, f"the rows of step {collected.step}"))
         answer = torch.empty(0, dtype=torch.uint8)
         failure: Exception | None = None
         if self._first:
@@ -118,7 +119,7 @@ class Evaluator:
             except Exception as error:  # the other processes wait for an answer
                 failure = error
                 answer = pack({"failed": f"{type(error).__name__}: {error}"})
-        content, _ = unpack(self._timed(seconds, lambda: group.from_first(answer)))
+        content, _ = unpack(self._timed(seconds, lambda: group.broadcast_from_rank0(answer)))
         if "failed" in content:
             raise failure or RuntimeError(f"on the first process: {content['failed']}")
         return Outcome.from_plain(content)

@@ -14,6 +14,9 @@ from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 from rankwatch.readings.report import Cost, Report
 
+RankTables = Mapping[tuple[str, str], tuple[Sequence[int], Sequence[Sequence[float]]]]
+"""Steps and one row of effective ranks per layer, by source and level."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -39,6 +42,20 @@ class Outcome:
     refused: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     muted: bool = False
+
+    def completed(self, history: RankTables, seconds: Mapping[str, float], share: float) -> Outcome:
+        """Add what only this process knows.
+
+        Args:
+            history: Effective ranks over steps, for the heatmap; see `Report.history`.
+            seconds: What the training thread has spent since the reading before, by part.
+            share: The callback's part of the run's time so far, in [0, 1].
+
+        Returns:
+            The outcome with these in its report.
+        """
+        cost = dataclasses.replace(self.report.cost, seconds={**seconds, **self.report.cost.seconds}, share=share)
+        return dataclasses.replace(self, report=dataclasses.replace(self.report, cost=cost, history=history))
 
     def to_plain(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""

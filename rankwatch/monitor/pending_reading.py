@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.readings.codebook_usage import CodeUsage
-from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.background_job import BackgroundJob
 
 
@@ -48,35 +45,6 @@ class PendingReading:
     def from_state(cls, state: Mapping[str, Any]) -> PendingReading:
         """What `state_dict` was called on, done."""
         return cls(state["step"], state["due"], EvaluationResult(Outcome.from_plain(state["outcome"])))
-
-
-@dataclass(frozen=True)
-class CollectedRows:
-    """What one process has for a reading.
-
-    Attributes:
-        step: Optimiser steps taken.
-        windows: Rows, by source; given up as they are worked on.
-        protocols: The conditions, by source and level.
-        refused: Sources that can't be read at all, with the reason.
-        error: What went wrong with others this time, or empty.
-        elapsed: Seconds that the run has lasted.
-        spent: Of these, what the callback has taken.
-        shares_cpu_with_training: Whether decompositions take time from the training: the model is on the CPU too.
-        rate: Learning rate, where it is known.
-        usages: Codes used in the training pass, by quantizer.
-    """
-
-    step: int
-    windows: Sequence[RowBuffer] = ()
-    protocols: Mapping[tuple[str, str], Protocol] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
-    error: str = ""
-    elapsed: float = 0.0
-    spent: float = 0.0
-    shares_cpu_with_training: bool = False
-    rate: float | None = None
-    usages: Mapping[str, CodeUsage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,14 @@ class RowCollector:
             frames=settings.rows.frame_mask,
         )
         self.eval_pass = EvalPass(
-            root, self.layers, self.row_extractor, diagnostics, self._numbers, autocast, stopwatch, settings.rows.seed
+            root,
+            self.layers,
+            self.row_extractor,
+            diagnostics,
+            self._all_gather_int,
+            autocast,
+            stopwatch,
+            settings.rows.seed,
         )
         self.disabled_sources: dict[str, str] = {}
         self.collection = EvalSetCollection(
@@ -80,7 +87,7 @@ class RowCollector:
             self.layers,
             settings,
             world=world,
-            numbers=self._numbers,
+            all_gather_int=self._all_gather_int,
             disable_source=self.disable_source,
             outermost=outermost,
         )
@@ -213,21 +220,17 @@ class RowCollector:
     def _window(self, source: str) -> RowBuffer:
         return RowBuffer(source, self._settings.levels)
 
-    def all_processes_have(self, it: bool, about: str) -> bool:
-        """Whether all processes have something, which all of them ask.
+    @property
+    def has_others(self) -> bool:
+        """Whether there are other processes."""
+        return self._group is not None
 
-        Args:
-            it: Whether this one has it.
-            about: What it is, in case that processes ask about different things.
+    def all_processes_have(self, available: bool, tag: str) -> bool:
+        """Whether all processes have something that a tag names; all of them must call this."""
+        return min(self._all_gather_int(int(available), tag)) == 1
 
-        Returns:
-            The same on all processes.
-        """
-        return min(self._numbers(int(it), about)) == 1
-
-    def _numbers(self, value: int, about: str) -> list[int]:
-        """One number of each process."""
-        return [value] if self._group is None else self._group.numbers(value, about)
+    def _all_gather_int(self, value: int, tag: str) -> list[int]:
+        return [value] if self._group is None else self._group.all_gather_int(value, tag)
 
     def disable_source(self, source: str, reason: str) -> None:
         """Read a source no more, on all processes at once, with one warning.

@@ -13,7 +13,7 @@ from typing import Any
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, WARNING, Alarm, level_of
-from rankwatch.runtime.diagnostics import CollapseWarning, Diagnostics, tell
+from rankwatch.runtime.diagnostics import CollapseWarning, Diagnostics, log_info
 
 ENDED = "ended"
 
@@ -139,13 +139,13 @@ class AlarmActions:
         if severity in (WARNING, CRITICAL):
             warnings.warn(f"{self._name}: {message}", CollapseWarning, stacklevel=2)
         elif message:
-            tell(f"{self._name}{' (muted)' if outcome.muted else ''}: {message}")
+            log_info(f"{self._name}{' (muted)' if outcome.muted else ''}: {message}")
 
     def _log_muting(self, muted: bool) -> None:
         if muted != self._muted:
             self._muted = muted
             now = "muted: there are no warnings, calls or stops" if muted else "no longer muted"
-            tell(f"{self._name}: alarms are {now}.")
+            log_info(f"{self._name}: alarms are {now}.")
 
     def _start(self, event: AlarmEvent) -> None:
         """In a thread of its own, so that one that hangs holds up neither the training nor the next one."""
@@ -165,7 +165,7 @@ class AlarmActions:
     def _report_errors(self) -> None:
         """In the training's own thread, where its user's warning filters hold."""
         for error in self._errors:
-            self._diagnostics.warn("on_alarm", f"on_alarm failed: {type(error).__name__}: {error}")
+            self._diagnostics.warn_once("on_alarm", f"on_alarm failed: {type(error).__name__}: {error}")
 
     def settle(self) -> None:
         """At the end of the run: wait for calls that are still going on, for 10 s at most."""
@@ -173,7 +173,7 @@ class AlarmActions:
         for thread in self._threads:
             thread.join(max(latest - time.monotonic(), 0.0))
         if any(thread.is_alive() for thread in self._threads):
-            self._diagnostics.warn(
+            self._diagnostics.warn_once(
                 "on_alarm hangs",
                 f"on_alarm did not return within {_PATIENCE:g} s after the end of the run",
             )

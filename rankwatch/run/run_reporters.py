@@ -14,7 +14,7 @@ from rankwatch.readings.report import Report, RunEnd
 from rankwatch.reporting import reporters_for
 from rankwatch.reporting.reporter import ReporterGroup
 from rankwatch.run.startup_table import run_header
-from rankwatch.runtime.diagnostics import tell
+from rankwatch.runtime.diagnostics import log_info
 
 
 class RunReporters:
@@ -48,11 +48,11 @@ class RunReporters:
         diagnostics = self._monitor.diagnostics
         first = self._monitor.world.rank == 0
         reporters = ReporterGroup(
-            reporters_for(self.loggers, self._records, tell) if first else [],
-            lambda sentence: diagnostics.warn(sentence, sentence),
+            reporters_for(self.loggers, self._records, log_info) if first else [],
+            lambda sentence: diagnostics.warn_once(sentence, sentence),
             strict=self._settings.strict,
         )
-        reporters.start(run_header(self._settings, self._monitor.gathering, __version__, report.cost))
+        reporters.start(run_header(self._settings, self._monitor.row_collector, __version__, report.cost))
         return reporters
 
     def close(

@@ -10,7 +10,7 @@ from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.run.alarm_actions import AlarmActions
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
-from rankwatch.runtime.diagnostics import tell
+from rankwatch.runtime.diagnostics import log_info
 
 FORMAT = 5
 """Raised whenever the form of the saved state changes: a state of another form is refused."""
@@ -71,11 +71,11 @@ class RunState:
                 has none, none goes on.
         """
         with self._monitor.diagnostics.guarded(_RESTORING):
-            if self._monitor.all_processes_have(state is not None, "a state from before the restart"):
+            if self._monitor.row_collector.all_processes_have(state is not None, "a state from before the restart"):
                 assert state is not None
                 self._restore(state)
             elif state is not None:
-                tell(
+                log_info(
                     f"{self._settings.name}: another process has no state from before the restart, so curves and "
                     "alarms start again on all of them. The training itself is not affected."
                 )
@@ -107,15 +107,15 @@ class RunState:
                 found = EvalSet.load(Path(state["folder"]) / self._eval_set_file)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        if not self._monitor.restore_eval_set(found) and self._monitor.world.rank == 0:
-            tell(
+        if not self._monitor.eval_sets.restore(found) and self._monitor.world.rank == 0:
+            log_info(
                 f"{self._settings.name}: the default evaluation set could not be restored ({reason}). It is copied "
                 "anew from the next training batches, and its curves start again."
             )
 
     def save_eval_set(self) -> None:
         """Write the default evaluation set to its file once it is complete, for a run that is restarted."""
-        complete = self._monitor.first_batches_set
+        complete = self._monitor.eval_sets.first_batches
         if complete is None or self._folder is None or self._eval_set_saved:
             return
         self._eval_set_saved = True

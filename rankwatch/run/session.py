@@ -96,7 +96,7 @@ class Session:
         """
         self._monitor.stopwatch.begin()
         self._reporters.loggers = loggers
-        warn = self._monitor.diagnostics.warn
+        warn = self._monitor.diagnostics.warn_once
         if not loggers and self._records is not None and self._rank == 0:
             warn("logger", f"the trainer has no logger, so readings are only written to {self._records}")
         if self.settings.on_collapse == "stop" and earliest_stop:
@@ -136,10 +136,10 @@ class Session:
         Returns:
             Whether the run is to be stopped: the same on all processes, and True only once.
         """
-        stop = self._report_pending() if self._monitor.arrived(step) else False
+        stop = self._report_pending() if self._monitor.background.is_due(step) else False
         if stop:
             self._stopped_at = step
-        elif self._monitor.due(step):
+        elif self._monitor.agree_whether_due(step):
             self._start_reading(step, checkpoints)
         return stop
 
@@ -166,7 +166,7 @@ class Session:
             interrupted_by: The exception's name, where one has ended the run.
         """
         stop = self.last_reading(step, checkpoints) if checkpoints is not None else False
-        if checkpoints is None and self._monitor.arrives_soon():
+        if checkpoints is None and self._monitor.background.wait_briefly():
             self._report_pending()
         self._reporters.close(
             step, self.alarms, stopped=self.stopped, checkpoint=self._last_healthy, interrupted_by=interrupted_by
@@ -191,7 +191,7 @@ class Session:
         content = [self._outcomes.collapse_message, str(self._last_healthy or "")]
         if self._group is not None:
             with contextlib.suppress(Exception):  # a process that is gone
-                content, _ = unpack(self._group.from_first(pack(content)))
+                content, _ = unpack(self._group.broadcast_from_rank0(pack(content)))
         message, path = content
         raise CollapseError(message, step, Path(path) if path else None)
 
@@ -237,7 +237,7 @@ class Session:
         Returns:
             Whether it asks for a stop; decided before anything is reported, which only one process does.
         """
-        if not self._monitor.pending:
+        if not self._monitor.background.exists:
             return False
         stop = False
         with self.guarded("a reading"):

@@ -15,7 +15,7 @@ class CollapseWarning(RuntimeWarning):
     """An alarm."""
 
 
-def tell(text: str) -> None:
+def log_info(text: str) -> None:
     """Lines for the person at the terminal."""
     if not log.handlers and not logging.getLogger().handlers:
         log.addHandler(logging.StreamHandler(sys.stdout))
@@ -34,12 +34,12 @@ class Diagnostics:
     def __init__(self, name: str, strict: bool = False) -> None:
         self._name = name
         self.strict = strict
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def warn(self, subject: str, message: str) -> None:
+    def warn_once(self, subject: str, message: str) -> None:
         """A RuntimeWarning, the first time that this subject is heard of."""
-        if subject not in self._told:
-            self._told.add(subject)
+        if subject not in self._reported:
+            self._reported.add(subject)
             try:
                 warnings.warn(f"{self._name}: {message}", RuntimeWarning, stacklevel=2)
             except RuntimeWarning:  # the user has made errors of warnings; ours are still no reason to end a run
@@ -49,7 +49,7 @@ class Diagnostics:
         """Raise in strict mode, else warn."""
         if self.strict:
             raise error if error is not None else RuntimeError(f"{self._name}: {message}")
-        self.warn(subject, message)
+        self.warn_once(subject, message)
 
     @contextlib.contextmanager
     def guarded(self, doing: str) -> Iterator[None]:

@@ -20,15 +20,15 @@ _TIMEOUT = 600.0
 class Group(TypingProtocol):
     """What the monitor asks of several processes; all of them make the same calls in the same order."""
 
-    def numbers(self, value: int, about: str) -> list[int]:
+    def all_gather_int(self, value: int, about: str) -> list[int]:
         """One number of each process, in rank order."""
         ...
 
-    def to_first(self, payload: Tensor, about: str) -> list[Tensor]:
+    def gather_to_rank0(self, payload: Tensor, about: str) -> list[Tensor]:
         """All processes' (bytes,) uint8 payloads, in rank order, on the first one; nothing on the others."""
         ...
 
-    def from_first(self, payload: Tensor) -> Tensor:
+    def broadcast_from_rank0(self, payload: Tensor) -> Tensor:
         """The first one's payload, on all."""
         ...
 
@@ -66,7 +66,7 @@ class ProcessGroup:
         self._first = dist.get_rank() == 0
         self._broken = ""
 
-    def numbers(self, value: int, about: str) -> list[int]:
+    def all_gather_int(self, value: int, about: str) -> list[int]:
         """One number of each process; `OutOfStepError` if others ask about something else, or have before.
 
         Returns:
@@ -99,9 +99,9 @@ class ProcessGroup:
                 "make the same steps?"
             )
 
-    def to_first(self, payload: Tensor, about: str) -> list[Tensor]:
+    def gather_to_rank0(self, payload: Tensor, about: str) -> list[Tensor]:
         """Sizes first, then the payloads, straight to the first: torch's own gather would pad all to the largest."""
-        sizes = self.numbers(payload.numel(), about)
+        sizes = self.all_gather_int(payload.numel(), about)
         with self._unbroken():
             if not self._first:
                 self._dist.send(payload, dst=0, group=self._group)
@@ -113,7 +113,7 @@ class ProcessGroup:
                     one.wait()
         return parts
 
-    def from_first(self, payload: Tensor) -> Tensor:
+    def broadcast_from_rank0(self, payload: Tensor) -> Tensor:
         """Its size, then the payload."""
         size = torch.tensor([payload.numel()], dtype=torch.int64)
         with self._unbroken():

@@ -18,9 +18,9 @@ from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.row_buffer import RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import Labelled, Labels, unlabelled
 from rankwatch.extraction.rows.row_sampling import SampledRows
+from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.pending_reading import CollectedRows
 from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import grouped_probe

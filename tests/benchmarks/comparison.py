@@ -143,7 +143,7 @@ def ours(model: HubertModel, batches: list[tuple[Tensor, Tensor]]) -> Iterator[t
         with torch.no_grad():
             model(**batch)
         monitor.batch_ends(batch)
-        if monitor.due(step + 1):
+        if monitor.agree_whether_due(step + 1):
             break
     for step in range(3):
         start = time.perf_counter()

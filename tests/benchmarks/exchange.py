@@ -48,8 +48,8 @@ from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.rows.row_buffer import Key, RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
 from rankwatch.extraction.rows.row_sampling import SampledRows
+from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator
-from rankwatch.monitor.pending_reading import CollectedRows
 from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol

@@ -74,7 +74,7 @@ def rounds(world: int) -> int:
 
 
 def to_first_cost(world: int, shares: int) -> Cost:
-    """Of `ProcessGroup.to_first`: the ring of sizes, then the shares, one after another into process 0."""
+    """Of `ProcessGroup.gather_to_rank0`: the ring of sizes, then the shares, one after another into process 0."""
     if world == 1:
         return Cost()
     ring = Cost(2 * (world - 1), (world - 1) * (NUMBERS + 2 * (ENVELOPE + READY)))
@@ -82,7 +82,7 @@ def to_first_cost(world: int, shares: int) -> Cost:
 
 
 def from_first_cost(world: int, answer: int) -> Cost:
-    """Of `ProcessGroup.from_first`, where the others are waiting already: the size on its way down, then the answer.
+    """Of `ProcessGroup.broadcast_from_rank0`, where the others wait already: the size on its way down, then the answer.
 
     The answer's first message waits until its receiver, which has had the size, says that it is waiting; further down
     it follows the size closely enough not to wait. Taken is the tree's best order. Whoever has nobody below says first
@@ -163,7 +163,7 @@ def broadcast(rank: int, world: int, size: int) -> Program:
 
 
 def broadcast_answer(rank: int, world: int, answer: int) -> Program:
-    """`ProcessGroup.from_first`."""
+    """`ProcessGroup.broadcast_from_rank0`."""
     yield from broadcast(rank, world, SIZE)
     yield from broadcast(rank, world, answer)
 

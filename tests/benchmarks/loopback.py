@@ -52,9 +52,9 @@ def member(
             dist.barrier()
             before = received_over_tcp() if rank == 0 else 0
             times = [time.perf_counter()]
-            parts = group.to_first(payload, "shares")
+            parts = group.gather_to_rank0(payload, "shares")
             times.append(time.perf_counter())
-            heard = group.from_first(told if rank == 0 else told[:0])
+            heard = group.broadcast_from_rank0(told if rank == 0 else told[:0])
             times.append(time.perf_counter())
             dist.barrier()  # nothing is under way any more
             if repeat:

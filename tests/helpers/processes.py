@@ -34,15 +34,15 @@ class Member:
         self.processes.barrier.wait()
         return everyone
 
-    def numbers(self, value, about):
+    def all_gather_int(self, value, about):
         return self._swap(about, value)
 
-    def to_first(self, payload, about):
-        everyone = self._swap("to_first", payload)
+    def gather_to_rank0(self, payload, about):
+        everyone = self._swap("gather_to_rank0", payload)
         return everyone if self.rank == 0 else []
 
-    def from_first(self, payload):
-        return self._swap("from_first", payload)[0]
+    def broadcast_from_rank0(self, payload):
+        return self._swap("broadcast_from_rank0", payload)[0]
 
     def close(self):
         pass

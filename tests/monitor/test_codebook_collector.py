@@ -15,10 +15,10 @@ from toys import Encoder, Module, Noise, collate, loader, trainer
 from rankwatch import RowSampling, Watch
 from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.extraction.hooks.code_hooks import CodeAssignments
+from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.pending_reading import CollectedRows
 from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.codebook_usage import CodeUsage, read_usage
@@ -141,7 +141,7 @@ def train(monitor, model, steps, batch, accumulate=1):
             model(*batch)[0].sum().backward()
             monitor.batch_ends(batch)
             assert hooks(model.quantizer) == []
-        if monitor.due(step + 1):
+        if monitor.agree_whether_due(step + 1):
             readings += [r for r in monitor.read(step + 1).report.readings if r.level == "codebook"]
     return listened, readings
 
@@ -162,7 +162,7 @@ def test_only_the_batches_before_a_reading_are_counted(accumulate):
     expected = read(CodeUsage(16, [counts.tolist()]))
     assert readings[-1].effective_rank == pytest.approx(expected.effective_rank)
     assert readings[-1].layer == "quantizer"
-    assert "quantizer (16 codes)" in monitor.gathering.notes[0]
+    assert "quantizer (16 codes)" in monitor.row_collector.notes[0]
     monitor.close()
 
 

@@ -132,13 +132,13 @@ def test_the_training_pass_is_read_only_near_a_reading_and_keeps_nothing(tmp_pat
         monitor.batch_starts(batch, step)
         features = model(*batch)
         monitor.before_backward()
-        alive.append(monitor.gathering._train.window.utterances)
+        alive.append(monitor.row_collector._train.window.utterances)
         features.sum().backward()
         monitor.batch_ends(batch)
-        if monitor.due(step + 1):
+        if monitor.agree_whether_due(step + 1):
             readings = monitor.read(step + 1).report.readings
     assert alive == [8] + [0] * 7 + [8, 8] + [0] * 8 + [8, 8]  # for the readings at steps 1, 10 and 20
-    assert not monitor.gathering._train._layer_hooks.take()
+    assert not monitor.row_collector._train._layer_hooks.take()
     train = [r for r in readings if r.source == "train"]
     assert {r.protocol.mode for r in train} == {"train"}
     assert {r.n for r in train if r.level == "utterance"} == {8}

@@ -10,9 +10,9 @@ from rankwatch import RowSampling
 from rankwatch.alarms.detectors import Finding
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_sampling import SampledRows
+from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.pending_reading import CollectedRows
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
 
@@ -67,7 +67,7 @@ def test_all_processes_have_one_outcome_that_of_one_with_all_rows(cut):
         other = next(r for r in outcomes[0].report.readings if (r.level, r.layer) == (level, layer))
         assert other.n == n
         assert other.effective_rank == pytest.approx(rank, rel=1e-9)
-    assert all(calls == ["to_first", "from_first"] for calls in processes.calls)  # and no other
+    assert all(calls == ["gather_to_rank0", "broadcast_from_rank0"] for calls in processes.calls)  # and no other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,12 +132,12 @@ def test_what_fails_on_the_first_process_fails_on_all_and_nobody_waits(monkeypat
     found, processes = together([lambda: gathered(slice(0, 64)), lambda: gathered(slice(64, 128))])
     assert isinstance(found[0], FloatingPointError)
     assert "on the first process: FloatingPointError: made up" in str(found[1])
-    assert all(calls == ["to_first", "from_first"] for calls in processes.calls)
+    assert all(calls == ["gather_to_rank0", "broadcast_from_rank0"] for calls in processes.calls)
 
 
 def test_a_collective_that_fails_is_told_apart():
     class Gone:
-        def to_first(self, payload, about):
+        def gather_to_rank0(self, payload, about):
             raise OSError("connection reset")
 
     with pytest.raises(ExchangeFailedError, match="connection reset"):

@@ -78,12 +78,12 @@ def test_a_plain_loop_works_and_training_is_not_touched():
             model(*batch)
             monitor.batch_ends(batch)
         state = torch.get_rng_state()
-        assert monitor.due(4)
+        assert monitor.agree_whether_due(4)
         outcome = monitor.read(4)
         assert torch.equal(torch.get_rng_state(), state)
-        assert not monitor.due(4)
-        assert not monitor.due(499)
-        assert monitor.due(500)
+        assert not monitor.agree_whether_due(4)
+        assert not monitor.agree_whether_due(499)
+        assert monitor.agree_whether_due(500)
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training
     assert len(outcome.report.readings) == 8
@@ -99,7 +99,7 @@ def test_a_handful_of_very_short_files_is_counted(length):
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
-    assert monitor.due(1)
+    assert monitor.agree_whether_due(1)
     with pytest.warns(RuntimeWarning, match="1 utterances are too short"):
         outcome = monitor.read(1)
     frame = next(r for r in outcome.report.readings if (r.level, r.layer) == ("frame", "layers.2"))
@@ -123,11 +123,11 @@ def test_ambiguous_lengths_name_the_candidates_and_go_quiet():
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
-    assert monitor.due(1)
+    assert monitor.agree_whether_due(1)
     with pytest.warns(RuntimeWarning, match="wave_lengths"):
         outcome = monitor.read(1)
     assert not outcome.report.readings
-    assert not monitor.due(1000)
+    assert not monitor.agree_whether_due(1000)
 
 
 class Gone:
@@ -136,10 +136,10 @@ class Gone:
     def __init__(self):
         self.asked = 0
 
-    def numbers(self, value, about):
+    def all_gather_int(self, value, about):
         return [value]
 
-    def to_first(self, payload, about):
+    def gather_to_rank0(self, payload, about):
         self.asked += 1
         raise RuntimeError("timed out")
 
@@ -154,10 +154,10 @@ def test_after_a_failed_exchange_there_is_no_further_one():
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
-    assert monitor.due(1)
+    assert monitor.agree_whether_due(1)
     with pytest.warns(RuntimeWarning, match="exchange between processes failed"), pytest.raises(RuntimeError):
         monitor.read(1)
-    assert not any(monitor.due(step) for step in range(2, 20))
+    assert not any(monitor.agree_whether_due(step) for step in range(2, 20))
     assert group.asked == 1
 
 
@@ -170,7 +170,7 @@ def test_nothing_measured_is_not_healthy():
     monitor.attach(model)
     monitor.batch_starts(batch, 0)
     monitor.batch_ends(batch)
-    assert monitor.due(1)
+    assert monitor.agree_whether_due(1)
     with pytest.warns(RuntimeWarning, match="no such thing"):
         outcome = monitor.read(1)
     assert not outcome.healthy
@@ -193,10 +193,10 @@ def test_a_layer_that_never_fires_is_named():
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
-    assert monitor.due(1)
+    assert monitor.agree_whether_due(1)
     with pytest.warns(RuntimeWarning, match=r"layers\.2 did not fire"):
         monitor.read(1)
-    rows = {row.layer: row for row in run_header(monitor.settings, monitor.gathering, "0").layers}
+    rows = {row.layer: row for row in run_header(monitor.settings, monitor.row_collector, "0").layers}
     assert rows["layers.2"].note == "did not fire"
 
 
@@ -211,9 +211,9 @@ def test_the_teacher_branch_is_offered_and_off_by_default():
         monitor.attach(model)
         monitor.batch_starts(batch, 0)
         monitor.batch_ends(batch)
-        assert monitor.due(1)
+        assert monitor.agree_whether_due(1)
         return {r.layer for r in monitor.read(1).report.readings}, run_header(
-            monitor.settings, monitor.gathering, "0"
+            monitor.settings, monitor.row_collector, "0"
         ).notes
 
     layers, notes = watched()
@@ -231,12 +231,12 @@ def test_a_projection_as_wide_as_the_layer_is_left_out_and_said():
     monitor.batch_starts(batch, 0)
     model(*batch)
     monitor.batch_ends(batch)
-    assert monitor.due(1)
+    assert monitor.agree_whether_due(1)
     readings = monitor.read(1).report.readings
     assert {r.k for r in readings} == {None}
     assert all(
         "40 columns are not fewer than its width" in row.note
-        for row in run_header(monitor.settings, monitor.gathering, "0").layers
+        for row in run_header(monitor.settings, monitor.row_collector, "0").layers
     )
     projected = watch(Encoder(), [batch], rows=RowSampling(n_utterances=32, projection=16))
     assert {r.k for r in projected} == {16}
@@ -252,14 +252,14 @@ def test_a_model_that_is_never_called_as_a_module_needs_a_forward():
             monitor.batch_starts(batch, step)
             model.forward(*batch)  # bypasses hooks
             monitor.batch_ends(batch)
-            monitor.due(step)
+            monitor.agree_whether_due(step)
 
     silent = Monitor(Settings(rows=RowSampling(n_utterances=8)))
     with pytest.warns(RuntimeWarning, match=r"AudioFolder\(.*forward=f"):
         run(silent)
-    assert not silent.due(6)
+    assert not silent.agree_whether_due(6)
     own = FirstBatches(forward=lambda module, b: module(*b))
     told = Monitor(Settings(eval_sets=own, rows=RowSampling(n_utterances=8), strict=True))
     run(told)
-    assert told.due(6)
+    assert told.agree_whether_due(6)
     assert len(told.read(6).report.readings) == 8

@@ -31,7 +31,7 @@ class EvalPass:
         layers: Watched layers.
         row_extractor: Turns outputs into rows.
         diagnostics: Warns once about each failure.
-        numbers: Gives one number of each process from one's own, and what it is about.
+        all_gather_int: Gives one number of each process from one's own, and what it is about.
         autocast: Context in which a forward pass runs, as a training forward pass does.
         stopwatch: Where time is counted.
         seed: Of what a model draws in eval mode (masks, for example).
@@ -43,7 +43,7 @@ class EvalPass:
         layers: Sequence[WatchedLayer],
         row_extractor: RowExtractor,
         diagnostics: Diagnostics,
-        numbers: Callable[[int, str], list[int]],
+        all_gather_int: Callable[[int, str], list[int]],
         autocast: Callable[[], contextlib.AbstractContextManager[Any]],
         stopwatch: Stopwatch,
         seed: int = 0,
@@ -52,7 +52,7 @@ class EvalPass:
         self._layers = layers
         self._row_extractor = row_extractor
         self._diagnostics = diagnostics
-        self._numbers = numbers
+        self._all_gather_int = all_gather_int
         self._autocast = autocast
         self._stopwatch = stopwatch
         self._seed = seed
@@ -78,8 +78,8 @@ class EvalPass:
         """
         name = eval_set.name
         if name not in self._passes:
-            self._passes[name] = max(self._numbers(len(eval_set.batches), f"passes over {name}"))
-            keys = self._numbers(eval_set.key_sum(), f"utterances of {name}")
+            self._passes[name] = max(self._all_gather_int(len(eval_set.batches), f"passes over {name}"))
+            keys = self._all_gather_int(eval_set.key_sum(), f"utterances of {name}")
             self.ids[name] = f"{sum(keys) % (1 << 63):016x}"
         first = name not in self._proven
         proving = unchanged_parameters(self._root) if first else contextlib.nullcontext()
@@ -88,19 +88,19 @@ class EvalPass:
             self._run(eval_set, window, first)
         if window.dropped:
             reason = f"{name}: {window.dropped} utterances are too short to have a single frame"
-            self._diagnostics.warn(f"dropped {name}", reason)
+            self._diagnostics.warn_once(f"dropped {name}", reason)
 
     def _run(self, eval_set: EvalSet, window: RowBuffer, first: bool) -> None:
         """All passes are made whatever happens in one of them: other processes make theirs."""
         trouble: Exception | None = None
         passes = same_number_of_passes(eval_set.batches, self._passes[eval_set.name])
         if first and not passes:
-            self._numbers(0, _ONCE_MORE)  # others ask below
+            self._all_gather_int(0, _ONCE_MORE)  # others ask below
         for batch, counts in passes:
             known = len(self._written)
             outputs, error = self._pass(batch, eval_set)
             # Outputs that the model writes into are seen afterwards, and copied from then on: once more, on all alike.
-            if first and max(self._numbers(int(len(self._written) > known), _ONCE_MORE)):
+            if first and max(self._all_gather_int(int(len(self._written) > known), _ONCE_MORE)):
                 outputs, error = self._pass(batch, eval_set)
             first = False
             trouble = trouble or error

@@ -77,12 +77,12 @@ class LabelledSet:
         found = []
         if label is not None:
             names = [row[label] for row in rows]
-            number = self._numbers(names, f"column {label!r}")
+            number = self._all_gather_int(names, f"column {label!r}")
             self._labels = [number.get(name, NONE) for name in names]
             found.append(f"{len(number)} labels")
         if alignment is not None:
             tables = self._alignments([row[alignment] for row in rows], tier)
-            number = self._numbers((row["label"] for table in tables for row in table), f"tier {tier!r}")
+            number = self._all_gather_int((row["label"] for table in tables for row in table), f"tier {tier!r}")
             self._spans = [_spans(table, number) for table in tables]
             found.append(f"{len(number)} labels of tier {tier!r}")
         speakers = self._speakers_of([row[speaker] for row in rows]) if speaker is not None else {}
@@ -133,7 +133,7 @@ class LabelledSet:
             raise FileNotFoundError(f"{self._manifest} names {len(missing)} files that aren't there: {missing[0]}, ...")
         return files
 
-    def _numbers(self, names: Iterable[str], where: str) -> dict[str, int]:
+    def _all_gather_int(self, names: Iterable[str], where: str) -> dict[str, int]:
         """A number for each label, the same in all processes."""
         found = sorted({name for name in names if name})
         if len(found) < 2:

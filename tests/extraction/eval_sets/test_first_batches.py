@@ -87,7 +87,7 @@ def test_one_set_is_run_by_its_forward_and_another_by_the_recorded_call(tmp_path
         monitor.batch_starts(batch, step)
         model(*batch)
         monitor.batch_ends(batch)
-    assert monitor.due(3)
+    assert monitor.agree_whether_due(3)
     readings = monitor.read(3).report.readings
     monitor.close()
     inputs = {r.source: r.protocol.input for r in readings}

@@ -1,0 +1,109 @@
+"""The one reading that is worked on beside the training, from the moment its rows are drawn until it is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rankwatch.monitor.pending_reading import EvaluationResult, PendingReading
+from rankwatch.runtime.background_job import BackgroundJob
+from rankwatch.runtime.stopwatch import Stopwatch
+
+WAITS_ON_CPU = True
+"""Training on the CPU has no core to spare: one step is longer then, instead of several being slower. The outcome is
+reported as late as with a GPU."""
+
+_PATIENCE = 10.0
+"""Seconds that a result is waited for when the run was interrupted: other processes may be gone."""
+
+
+class BackgroundReading:
+    """Holds at most one reading whose outcome has not been reported yet.
+
+    Args:
+        lag: Optimiser steps from a reading's rows to its outcome, the same on all processes.
+        stopwatch: Where the time spent waiting is counted.
+
+    Attributes:
+        abandoned: Whether a reading was given up because its work did not end.
+    """
+
+    def __init__(self, lag: int, stopwatch: Stopwatch) -> None:
+        self._lag = lag
+        self._stopwatch = stopwatch
+        self._pending: PendingReading | None = None
+        self.abandoned = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a reading that has not been reported."""
+        return self._pending is not None
+
+    def is_due(self, step: int) -> bool:
+        """Whether its outcome is to be reported after `step` optimiser steps: the same on all processes."""
+        return self._pending is not None and step >= self._pending.due
+
+    @staticmethod
+    def waits(shares_cpu: bool) -> bool:
+        """Whether the training waits for the work, so that none of it runs beside a later step."""
+        return shares_cpu and WAITS_ON_CPU
+
+    def begin(self, step: int, work: Callable[[], EvaluationResult], *, shares_cpu: bool) -> None:
+        """Start working on a reading in a thread of its own.
+
+        Args:
+            step: Optimiser steps taken.
+            work: Gives the result.
+            shares_cpu: The training is on the CPU as well.
+        """
+        job = BackgroundJob(work)
+        self._pending = PendingReading(step, step + self._lag, job)
+        if self.waits(shares_cpu):
+            with self._stopwatch.part("waiting"):
+                job.wait()
+
+    def fetch(self) -> EvaluationResult:
+        """Wait for the result and take it out; an exception of the work is raised here.
+
+        Returns:
+            What came of the reading.
+
+        Raises:
+            RuntimeError: If there is no reading.
+        """
+        if self._pending is None:
+            raise RuntimeError("no reading was started")
+        try:
+            with self._stopwatch.part("waiting"):
+                result = self._pending.fetch()  # after Ctrl-C in here it is still pending
+        except Exception:
+            self._pending = None
+            raise
+        self._pending = None
+        return result
+
+    def wait_briefly(self) -> bool:
+        """Wait some seconds for the result of an interrupted run, and abandon it where it doesn't come.
+
+        Returns:
+            Whether there is a result to fetch.
+        """
+        if self._pending is None:
+            return False
+        self.abandoned = not self._pending.there(_PATIENCE)
+        if self.abandoned:
+            self._pending = None
+        return not self.abandoned
+
+    def drop(self) -> None:
+        """Forget the reading."""
+        self._pending = None
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Plain values, or None where there is no reading; waits for the result."""
+        with self._stopwatch.part("waiting"):
+            return self._pending.state_dict() if self._pending is not None else None
+
+    def load_state_dict(self, state: Mapping[str, Any] | None) -> None:
+        """Go on from what `state_dict` gave."""
+        self._pending = PendingReading.from_state(state) if state is not None else None
