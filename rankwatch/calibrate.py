@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rankwatch.alarms.calibration import Calibration, Worst, conditions, unlike, worst
+from rankwatch.alarms.detectors.calibration import Calibration, Worst, conditions, unlike, worst
 from rankwatch.alarms.learning_rate_warmup import LearningRateWarmup
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.jsonl_records import read_jsonl, read_records
@@ -33,7 +33,7 @@ def calibrate(
     """Choose thresholds below what healthy runs have shown.
 
     For each threshold, ``margin`` times the (`allowed` + 1)-th smallest of the runs' own worst values (see
-    `rankwatch.alarms.calibration.worst`), at least 0.1 and at most 0.9. A file that isn't there raises
+    `rankwatch.alarms.detectors.calibration.worst`), at least 0.1 and at most 0.9. A file that isn't there raises
     FileNotFoundError.
 
     Args:

@@ -5,7 +5,7 @@ import torch
 from toys import Encoder
 
 from rankwatch import RowSampling, Watch
-from rankwatch.alarms.calibration import Calibration
+from rankwatch.alarms.detectors.calibration import Calibration
 from rankwatch.calibrate import calibrate
 from rankwatch.cli import main
 

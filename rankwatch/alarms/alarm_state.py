@@ -10,8 +10,8 @@ from typing import Any
 
 from rankwatch.alarms.alarm_message import episode_message
 from rankwatch.alarms.alarm_tracker import AlarmTracker, TrackedAlarms
-from rankwatch.alarms.calibration import Calibration
 from rankwatch.alarms.detectors import Detector, StepContext, default_detectors
+from rankwatch.alarms.detectors.calibration import Calibration
 from rankwatch.alarms.episodes import Episodes
 from rankwatch.alarms.health import health
 from rankwatch.alarms.history import History, Series

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, TypeGuard
 
-from rankwatch.alarms.calibration import Calibration
 from rankwatch.alarms.detectors import SENSITIVITIES, Detector, default_detectors
+from rankwatch.alarms.detectors.calibration import Calibration
 from rankwatch.extraction.eval_sets.eval_set_sources import AudioFolder, FirstBatches, Loader
 from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.sampling_options import RowSampling

@@ -15,7 +15,7 @@ from rankwatch.alarms.detectors import explanations as explanations_module
 from rankwatch.monitor.renamed_arguments import RENAMED
 from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import Sample, collapse_indicators, estimate_from_sample
-from rankwatch.numerics.rank import status_flags
+from rankwatch.numerics.rank import rank_estimate
 from rankwatch.readings import codebook_usage
 
 ROOT = Path(rankwatch.__file__).parent.parent
@@ -191,7 +191,7 @@ def test_every_metric_is_explained(page):
 
 
 def test_every_status_flag_is_explained():
-    flags = {value for name, value in vars(status_flags).items() if name.isupper()}
+    flags = {value for name, value in vars(rank_estimate).items() if name.isupper()}
     assert len(flags) >= 8
     flags |= {codebook_usage.NON_FINITE, codebook_usage.TOO_FEW_ASSIGNMENTS}
     missing = sorted(flags - words(ROOT / "docs/pages/curves.md"))

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from rankwatch.numerics.metrics import eigenvalue_metrics as metrics
-from rankwatch.numerics.rank.rank_estimate import RankEstimate
-from rankwatch.numerics.rank.status_flags import CONSTANT
+from rankwatch.numerics.rank.rank_estimate import CONSTANT, RankEstimate
 from rankwatch.numerics.rows.sample import NO_GROUP, Sample
 
 DEAD = 1e-6

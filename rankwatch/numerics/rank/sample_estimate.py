@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rankwatch.numerics.metrics.rankme import rankme
-from rankwatch.numerics.rank import status_flags as flags
+from rankwatch.numerics.rank import rank_estimate as flags
 from rankwatch.numerics.rank.centred_rows import Rows
 from rankwatch.numerics.rank.confidence_interval import half_width, rank_variance
 from rankwatch.numerics.rank.leave_utterances_out import Directions, Parts, directions, equal_masses

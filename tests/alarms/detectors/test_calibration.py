@@ -7,8 +7,8 @@ import pytest
 from readings import reading
 
 from rankwatch.alarms.alarm_state import AlarmState
-from rankwatch.alarms.calibration import Calibration, conditions, worst
 from rankwatch.alarms.detectors import RankDecline, SuddenRankDrop
+from rankwatch.alarms.detectors.calibration import Calibration, conditions, worst
 
 
 def steps_of(ranks, **made):
