@@ -1,7 +1,6 @@
 """Stops, interruptions and further fits: nothing of a run is lost, and nothing of it gets into another."""
 
 import threading
-import time
 import warnings
 
 import pytest
@@ -31,12 +30,15 @@ def ours():
 
 
 def test_ctrl_c_while_an_outcome_is_waited_for_loses_nothing(tmp_path, monkeypatch):
+    interruption = threading.Event()
+
     def slow(*args, **kwargs):
-        time.sleep(0.05)
+        interruption.wait(60)  # so that the outcome is not there before it is waited for
         return measure(*args, **kwargs)
 
-    def interrupted(job, wait=threading.Thread.join):
+    def interrupted(job):
         monkeypatch.undo()
+        interruption.set()
         raise KeyboardInterrupt
 
     monkeypatch.setattr("rankwatch.readings.layer_readings.measure", slow)

@@ -248,10 +248,12 @@ class BreakOff(pl.Callback):
     def __init__(self, error):
         self.error = error
         self.working = None
+        self.reached = threading.Event()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         if trainer.global_step == 3:
             self.working = len(threads())
+            self.reached.set()
             if self.error is not None:
                 raise self.error
 
@@ -261,15 +263,17 @@ class BreakOff(pl.Callback):
 def test_no_hook_and_no_thread_outlives_the_fit(tmp_path, monkeypatch, error, slow):
     """Also where the run breaks off while a reading is being worked on."""
 
+    end = BreakOff(error)
+
     def measured_slowly(*args, **kwargs):
-        time.sleep(0.1)  # for each of four layers
+        end.reached.wait(60)
+        time.sleep(0.1)  # for each of four layers: it goes on while the run ends
         return measure(*args, **kwargs)
 
     if slow:
         monkeypatch.setattr("rankwatch.readings.layer_readings.measure", measured_slowly)
     module = Module()
     callback = RankWatch(every_n_steps=3, watch=["frame", "training_pass"], **SETTINGS)
-    end = BreakOff(error)
     run = trainer(tmp_path, callback, end, max_steps=4, logger=False, enable_checkpointing=False)
     # Of Ctrl-C Lightning makes an exit, older ones an ordinary end.
     expected = {None: contextlib.nullcontext(), KeyboardInterrupt: contextlib.suppress(SystemExit)}

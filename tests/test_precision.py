@@ -139,7 +139,7 @@ class Meeting:
 
     def evaluate(self, evaluator, gathered, work=Evaluator.evaluate):
         self.started.set()
-        self.inside.wait(20)
+        self.inside.wait(300)
         self.default_dtypes.append(torch.get_default_dtype())
         try:
             return work(evaluator, gathered)
@@ -148,9 +148,9 @@ class Meeting:
 
     def within_forward(self, step):
         if step == 3:  # after the first reading's rows were drawn
-            assert self.started.wait(20)
+            assert self.started.wait(300)
             self.inside.set()
-            assert self.done.wait(20)
+            assert self.done.wait(300)
 
 
 def test_a_reading_that_is_worked_on_during_a_forward_pass_in_bf16_true(tmp_path, monkeypatch):

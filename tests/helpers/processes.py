@@ -9,7 +9,7 @@ class Processes:
 
     def __init__(self, count):
         self.count = count
-        self.barrier = threading.Barrier(count, timeout=30)
+        self.barrier = threading.Barrier(count, timeout=300)
         self.slots = [None] * count
         self.calls = [[] for _ in range(count)]
 

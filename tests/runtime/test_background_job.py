@@ -14,14 +14,14 @@ from rankwatch.runtime.background_job import BackgroundJob, forks
 def test_the_result_and_the_error_are_fetched_where_they_are_asked_for():
     assert BackgroundJob(lambda: 7).result() == 7
     job = BackgroundJob(lambda: 1 // 0)
-    assert job.wait(10)
+    assert job.wait(300)
     with pytest.raises(ZeroDivisionError):
         job.result()
 
 
 def test_it_goes_on_while_the_caller_does():
     gate = threading.Event()
-    job = BackgroundJob(lambda: gate.wait(30))
+    job = BackgroundJob(lambda: gate.wait(300))
     assert not job.wait(0.01)
     gate.set()
     assert job.result()
@@ -57,16 +57,16 @@ def test_a_fork_waits_for_the_decomposition_and_the_child_is_free():
     def work():
         with forks.blocked():
             within.set()
-            time.sleep(0.3)
+            time.sleep(0.3)  # as a rule the fork comes meanwhile
             done.append(1)
 
     job = BackgroundJob(work)
-    assert within.wait(10)
+    assert within.wait(300)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: this process has threads
         child = os.fork()
     if child == 0:
-        free = BackgroundJob(lambda: forks._lock.acquire(timeout=5)).result()
+        free = BackgroundJob(lambda: forks._lock.acquire(timeout=60)).result()
         os._exit(0 if free and done else 1)
     assert done  # it had to wait
     _, status = os.waitpid(child, 0)
