@@ -262,7 +262,6 @@ class BreakOff(pl.Callback):
 @pytest.mark.parametrize("slow", [False, True])
 def test_no_hook_and_no_thread_outlives_the_fit(tmp_path, monkeypatch, error, slow):
     """Also where the run breaks off while a reading is being worked on."""
-
     end = BreakOff(error)
 
     def measured_slowly(*args, **kwargs):

@@ -174,62 +174,6 @@ class FairseqLike(nn.Module):
         return x.transpose(0, 1)
 
 
-class PreEncode(nn.Module):
-    """Twofold subsampling of (B, T, F) features twice over, in NeMo's manner: returns (x, lengths)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Sequential(
-            nn.Conv2d(1, 4, 3, 2, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, padding=1), nn.ReLU()
-        )
-        self.out = nn.Linear(4 * 5, WIDTH)
-
-    def forward(self, *, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.conv(x[:, None])
-        for _ in range(2):
-            lengths = (lengths - 1) // 2 + 1
-        return self.out(x.transpose(1, 2).flatten(2)), lengths
-
-
-class NemoEncoder(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.pre_encode = PreEncode()
-        self.layers = nn.ModuleList([NemoLayer() for _ in range(2)])
-
-    def forward(self, *, audio_signal: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        x, lengths = self.pre_encode(x=audio_signal.transpose(1, 2), lengths=length)
-        pad_mask = torch.arange(x.shape[1]) >= lengths[:, None]
-        for layer in self.layers:
-            x = layer(x=x, pad_mask=pad_mask)
-        return x.transpose(1, 2), lengths
-
-
-class NemoLayer(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(WIDTH)
-        self.self_attn = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
-        self.feed_forward = nn.Sequential(nn.Linear(WIDTH, 32), nn.SiLU(), nn.Linear(32, WIDTH))
-        self.norm_out = nn.LayerNorm(WIDTH)
-
-    def forward(self, *, x: Tensor, pad_mask: Tensor) -> Tensor:
-        y = self.norm(x)
-        x = x + self.self_attn(y, y, y, key_padding_mask=pad_mask)[0]
-        return self.norm_out(x + self.feed_forward(x))
-
-
-class NemoLike(nn.Module):
-    """Keyword-only calls, `pad_mask` with True = padding, ((B, D, T), lengths) returned."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = NemoEncoder()
-
-    def forward(self, *, input_signal: Tensor, input_signal_length: Tensor) -> tuple[Tensor, Tensor]:
-        return self.encoder(audio_signal=input_signal, length=input_signal_length)
-
-
 class SpeechBrainConv(nn.Module):
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()

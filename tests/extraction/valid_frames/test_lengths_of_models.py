@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from nemo_like import BANDS, ConformerEncoder
 from speech_models import (
     HUGGING_FACE,
     SAMPLES,
     WIDTH,
     FairseqLike,
     Fires,
-    NemoLike,
     SpeechBrainLike,
     audio,
     hugging_face,
@@ -138,23 +138,23 @@ class TestRealModels:
 
 
 class TestRecipes:
-    """Stand-ins for recipes' shapes and calling habits, over 20 features a frame."""
+    """Stand-ins for recipes' shapes and calling habits."""
 
     LENGTHS = torch.tensor([90, 41, 66, 7])
 
     def test_pre_encode_gives_the_lengths(self) -> None:
-        model = NemoLike()
-        call = {"input_signal": torch.randn(4, 20, 90), "input_signal_length": self.LENGTHS}
+        model = ConformerEncoder().eval()
+        call = {"audio_signal": torch.randn(4, BANDS, 90), "length": self.LENGTHS}
         observed = observe(model, lambda: model(**call))
-        assert [one.layer.name for one in observed] == ["encoder.pre_encode", "encoder.layers.0", "encoder.layers.1"]
+        assert [one.layer.name for one in observed] == ["pre_encode", "layers.0", "layers.1", "layers.2"]
         valid = resolve_lengths(observed, args=(), kwargs=call, batch=None, root=model)
         for entry in valid.values():
             assert entry.frames.tolist() == [23, 11, 17, 2]
-            assert entry.source == "lengths given by encoder.pre_encode"
+            assert entry.source == "lengths given by pre_encode"
         alone = resolve_lengths(observed[1:], args=(), kwargs=call, batch=None, root=model)
         for entry in alone.values():
             assert entry.frames.tolist() == [23, 11, 17, 2]
-            assert "argument 'input_signal_length' (input frames, through 2 convolutions)" in entry.source
+            assert "argument 'length' (input frames, through 2 convolutions)" in entry.source
 
     @pytest.mark.parametrize("fractions", [True, False])
     def test_fractions_and_mask_indices(self, fractions: bool) -> None:
