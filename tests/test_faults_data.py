@@ -1,4 +1,4 @@
-"""What goes wrong inside a run: bad batches, layers that change, recordings of minutes, NaN in one utterance."""
+"""What goes wrong inside a run: bad batches, layers that change, recordings of half an hour, NaN in one utterance."""
 
 import time
 
@@ -152,9 +152,9 @@ def test_a_layer_that_changes_its_form_is_read_as_it_is_or_named(tmp_path, how):
     assert not [alarm for alarm in callback.alarms if alarm.severity == "critical"]
 
 
-# -- recordings of minutes among clips of a second ---------------------------------------------------------
+# -- half an hour ------------------------------------------------------------------------------------------
 
-FIVE_MINUTES = 5 * 60 * 16_000
+HALF_AN_HOUR = 30 * 60 * 16_000
 
 
 class Shift(nn.Linear):
@@ -196,12 +196,12 @@ class Cheap(Module):
 def with_a_long_one(at):
     items = Noise(48, shortest=4000, longest=16_000).items
     made = [collate(items[i * 8 : (i + 1) * 8]) for i in range(6)]
-    long = torch.zeros(1, FIVE_MINUTES).uniform_(generator=torch.Generator().manual_seed(0))
-    return torch.utils.data.DataLoader([*made[:at], (long, torch.tensor([FIVE_MINUTES])), *made[at:]], batch_size=None)
+    long = torch.zeros(1, HALF_AN_HOUR).uniform_(generator=torch.Generator().manual_seed(0))
+    return torch.utils.data.DataLoader([*made[:at], (long, torch.tensor([HALF_AN_HOUR])), *made[at:]], batch_size=None)
 
 
 @pytest.mark.parametrize(("at", "cropped"), [(0, True), (2, True), (1, False)])
-def test_a_recording_of_five_minutes_is_no_part_of_the_probe_set(tmp_path, caplog, at, cropped):
+def test_a_recording_of_half_an_hour_is_no_part_of_the_probe_set(tmp_path, caplog, at, cropped):
     """Also where the training step crops it: the loader's batch would be kept whole, and written beside the run."""
     callback, probed = watch(rows=RowSampling(n_utterances=24), every_n_steps=2, layers=LAYERS), []
     with caplog.at_level("INFO", logger="rankwatch"):
@@ -222,7 +222,7 @@ def test_a_long_file_in_a_folder_is_cut_and_not_even_decoded_whole(tmp_path, mon
         soundfile.write(folder / f"{index}.wav", 0.1 * samples.numpy(), 16_000)
     with soundfile.SoundFile(folder / "long.wav", "w", 16_000, 1) as file:
         for _ in range(30):
-            file.write(0.1 * torch.randn(FIVE_MINUTES // 30).numpy())
+            file.write(0.1 * torch.randn(HALF_AN_HOUR // 30).numpy())
     decoded, read = [], soundfile.SoundFile.read
 
     def counting(file, *args, **kwargs):

@@ -187,8 +187,13 @@ def test_early_stopping_and_checkpoints_can_monitor_from_the_first_step(tmp_path
     pl.seed_everything(0)
     run = trainer(tmp_path, stop, keep, watch(), max_steps=20, val_check_interval=4)
     run.fit(Module(), data, loader(count=8))
-    assert run.callback_metrics["RankWatch/health"] <= 1.0
-    assert keep.best_model_score > 1.0
+    events = EventAccumulator(str(tmp_path / "lightning_logs/version_0"), size_guidance={"scalars": 0}).Reload()
+    health = [event.value for event in events.Scalars("RankWatch/health")]
+    ranks = [event.value for event in events.Scalars("RankWatch/effective_rank_frame")]
+    assert len(health) == len(ranks) == 5  # a value for each reading
+    assert run.callback_metrics["RankWatch/health"].item() == pytest.approx(health[-1])
+    assert stop.best_score.item() == max(health) == 1.0  # there is nothing yet that the first reading could fall below
+    assert keep.best_model_score.item() == pytest.approx(max(ranks[:-1]))  # the last one is known after the last step
 
 
 def test_two_callbacks_do_not_meet(tmp_path):

@@ -265,8 +265,9 @@ def test_no_hook_and_no_thread_outlives_the_fit(tmp_path, monkeypatch, error, sl
     end = BreakOff(error)
 
     def measured_slowly(*args, **kwargs):
-        end.reached.wait(60)
-        time.sleep(0.1)  # for each of four layers: it goes on while the run ends
+        if kwargs["step"] == 3:
+            end.reached.wait(60)
+            time.sleep(0.1)  # for each of four layers: it goes on while the run ends
         return measure(*args, **kwargs)
 
     if slow:

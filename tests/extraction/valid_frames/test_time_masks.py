@@ -51,7 +51,7 @@ def test_in_the_batch_and_by_position() -> None:
 
 def test_the_mask_of_a_layer_is_as_long_as_it_or_cut_off() -> None:
     masks = time_masks((), {"mask": MASK}, None, batch_size=2)
-    assert mask_of(masks, 6) is not None
+    assert torch.equal(mask_of(masks, 6).masked.long(), MASK)
     cut = mask_of(masks, 4)
     assert cut is not None
     assert torch.equal(cut.masked.long(), MASK[:, :4])
@@ -60,7 +60,8 @@ def test_the_mask_of_a_layer_is_as_long_as_it_or_cut_off() -> None:
 
 
 def test_of_several_that_differ_none_is_taken() -> None:
-    assert mask_of(time_masks((), {"mask": MASK, "time_mask": MASK.clone()}, None, batch_size=2), 6) is not None
+    twice = mask_of(time_masks((), {"mask": MASK, "time_mask": MASK.clone()}, None, batch_size=2), 6)
+    assert torch.equal(twice.masked.long(), MASK)
     assert mask_of(time_masks((), {"mask": MASK, "time_mask": 1 - MASK}, None, batch_size=2), 6) is None
 
 
