@@ -25,7 +25,8 @@ def outcome(tmp_path_factory):
     for name in ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
         environment.pop(name, None)  # the copy is not what is measured
     floors = [f"tests/test_floors.py::{name}" for name in FLOORS]
-    command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", "--junitxml=out.xml"]
+    options = ["-o", "addopts=", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--junitxml=out.xml"]
+    command = [sys.executable, "-m", "pytest", "-q", *options]
     done = subprocess.run([*command, *tests, *floors], cwd=project, env=environment, capture_output=True, text=True)
     cases = ElementTree.parse(project / "out.xml").getroot().iter("testcase")
     found = {}
