@@ -29,6 +29,9 @@ def with_accuracy(reading: Reading, rows: Rows) -> Reading:
     Args:
         reading: Of these rows.
         rows: As they were drawn.
+
+    Returns:
+        A copy with the further metrics, or the reading itself where no row has a label.
     """
     if not rows.labels.shape[1]:
         return reading

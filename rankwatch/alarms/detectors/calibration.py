@@ -110,6 +110,9 @@ class Calibration:
     def load(cls, path: str | Path) -> Calibration:
         """What `save` wrote.
 
+        Returns:
+            The thresholds.
+
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it holds something else.
@@ -153,6 +156,9 @@ def worst(steps: Iterable[tuple[Sequence[Reading], bool]], primary: str) -> Wors
     Args:
         steps: All readings of a step, and whether the learning rate was still rising; in order.
         primary: Name of the first evaluation set.
+
+    Returns:
+        Thresholds by level; those that nothing was compared with are missing.
     """
     detectors: dict[str, RankDecline | SuddenRankDrop] = {
         "frame": RankDecline(),

@@ -89,6 +89,9 @@ def default_detectors(sensitivity: str = "default") -> tuple[Detector, ...]:
         sensitivity: ``"low"``: only what leaves no doubt; ``"default"``: what was measured (see
             `rankwatch/monitor/README.md`); ``"high"``: sooner, with false alarms.
 
+    Returns:
+        The detectors, most telling first.
+
     Raises:
         ValueError: For another word.
 
