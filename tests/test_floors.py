@@ -172,7 +172,8 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_every_public_name_can_be_imported():
-    for name in rankwatch.__all__:
-        assert getattr(rankwatch, name) is not None
+    for name in set(rankwatch.__all__) - {"__version__"}:
+        assert getattr(rankwatch, name).__name__ == name
+    assert set(rankwatch.__all__) - {"__version__"} == set(rankwatch._HOMES)
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = rankwatch.nothing_like_it
