@@ -81,7 +81,7 @@ class Settings:
         watched = not isinstance(self.watch, str) and len(self.watch) > 0 and set(self.watch) <= set(WATCH)
         self._require(watched, "watch", f"a list with any of {', '.join(map(repr, WATCH))}")
         self._require(
-            isinstance(self.rows, RowSampling), "rows", "RowSampling(...), for example n_utterances=256 in it"
+            isinstance(self.rows, RowSampling), "rows", "a RowSampling, for example RowSampling(n_utterances=256)"
         )
         self._require(bool(self.name) and "/" not in self.name, "name", "a non-empty word without '/'")
         object.__setattr__(self, "sets", _named_sets(self.eval_sets))

@@ -44,7 +44,7 @@ def test_all_faces_have_the_arguments_and_defaults_of_the_settings():
         ({"watch": ["codebook"]}, "watch=.*at least one of the levels 'frame' and 'utterance'"),
         ({"layers": "encoder"}, "layers='encoder'.*list"),
         ({"layers": []}, "layers"),
-        ({"rows": {"n_utterances": 8}}, r"rows=.*must be RowSampling\("),
+        ({"rows": {"n_utterances": 8}}, r"rows=.*must be a RowSampling, for example RowSampling\("),
         ({"on_collapse": "panic"}, "on_collapse='panic'.*'warn', 'stop' or 'raise'"),
         ({"on_alarm": 7}, "on_alarm=7.*a function of an AlarmEvent"),
         ({"on_alarm": "nowhere.post"}, "'nowhere.post' names no function that can be imported"),
