@@ -188,7 +188,7 @@ class Evaluator:
 
     def _next_step(self, collected: CollectedRows, seconds: Mapping[str, float]) -> int:
         taken = seconds["decomposition"] if collected.shares_cpu_with_training else 0.0
-        return self.schedule.next_step(collected.step, collected.elapsed + taken, collected.spent + taken)
+        return self.schedule.plan_next(collected.step, collected.elapsed + taken, collected.spent + taken)
 
     def _notes(self, step: int, exchanged: Exchanged, next_step: int) -> dict[str, str]:
         notes = {}

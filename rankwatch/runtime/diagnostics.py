@@ -1,4 +1,4 @@
-"""How failures are told: once each, and never by ending the user's run (unless they asked for that)."""
+"""How failures are reported: once each, and without ending the user's run, unless they asked for that."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ log = logging.getLogger("rankwatch")
 
 
 class CollapseWarning(RuntimeWarning):
-    """An alarm."""
+    """The category of the warning that an alarm raises, for filters of the user's own."""
 
 
 def log_info(text: str) -> None:
-    """Lines for the person at the terminal."""
+    """Log a text for the person at the terminal; to stdout where no logging was configured."""
     if not log.handlers and not logging.getLogger().handlers:
         log.addHandler(logging.StreamHandler(sys.stdout))
         log.setLevel(logging.INFO)
@@ -37,7 +37,7 @@ class Diagnostics:
         self._reported: set[str] = set()
 
     def warn_once(self, subject: str, message: str) -> None:
-        """A RuntimeWarning, the first time that this subject is heard of."""
+        """Warn, the first time that this subject comes up."""
         if subject not in self._reported:
             self._reported.add(subject)
             try:
@@ -53,7 +53,7 @@ class Diagnostics:
 
     @contextlib.contextmanager
     def guarded(self, doing: str) -> Iterator[None]:
-        """Turn an exception inside into a complaint."""
+        """Turn an exception inside into one warning; in strict mode let it pass."""
         try:
             yield
         except Exception as error:

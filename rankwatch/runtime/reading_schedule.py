@@ -56,8 +56,8 @@ class ReadingSchedule:
         """
         return step + max(self._every // 4, lag + 1)
 
-    def next_step(self, step: int, elapsed: float, spent: float) -> int:
-        """When to read again.
+    def plan_next(self, step: int, elapsed: float, spent: float) -> int:
+        """Count what this reading took, and decide when to read again.
 
         Args:
             step: Optimiser steps taken at this reading.

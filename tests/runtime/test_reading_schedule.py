@@ -23,7 +23,7 @@ def run(every, share, pace, cost, steps, first=3):
             took = cost(step) if callable(cost) else cost
             elapsed, spent = elapsed + took, spent + took
             readings.append(step)
-            due = budget.next_step(step, elapsed, spent)
+            due = budget.plan_next(step, elapsed, spent)
     return readings, spent / elapsed
 
 
@@ -68,12 +68,12 @@ def test_after_a_restart_steps_count_from_there():
     budget = ReadingSchedule(10, 0.01)
     budget.begin(100_000)
     budget.begin(100_001)  # the next batch
-    assert budget.next_step(100_010, elapsed=1000.0, spent=12.0) == 100_030  # 100 s a step: 20 s more are needed
+    assert budget.plan_next(100_010, elapsed=1000.0, spent=12.0) == 100_030  # 100 s a step: 20 s more are needed
 
 
 def test_its_state_is_what_readings_cost():
     one, other = ReadingSchedule(10, 0.01), ReadingSchedule(10, 0.01)
-    one.next_step(10, 2000.0, 7.0)
+    one.plan_next(10, 2000.0, 7.0)
     other.load_state_dict(one.state_dict())
     assert other.state_dict() == one.state_dict() == {"costs": [7.0]}
 

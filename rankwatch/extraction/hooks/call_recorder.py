@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from rankwatch.extraction.hooks.chained_calls import ChainedCallRecorder, ParallelCalls
-from rankwatch.extraction.hooks.safe_hooks import never_raising
+from rankwatch.extraction.hooks.safe_hooks import HookHandles, never_raising
 from rankwatch.extraction.inputs.call_arguments import by_name, made_by_training
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input, utterance_keys
@@ -67,7 +66,7 @@ class CallRecorder:
         self._calls: dict[int, Call] = {}
         self._copies = Copies(device)
         self._armed = False
-        self._handles: dict[int, RemovableHandle] = {}
+        self._handles = HookHandles()
         self.backbone: tuple[str, nn.Module] | None = None
         self.troubles: list[Exception] = []
         """What went wrong in hooks, which never raise."""
@@ -80,7 +79,7 @@ class CallRecorder:
         """Register the pre-hooks."""
         for index, (_, module) in enumerate(self._candidates):
             hook = never_raising(self._hook(index), self.troubles)
-            self._handles[index] = module.register_forward_pre_hook(hook, with_kwargs=True)
+            self._handles.add(module.register_forward_pre_hook(hook, with_kwargs=True), index)
         for other in self._others:
             other.install()
 
@@ -92,8 +91,7 @@ class CallRecorder:
         self.forget()
 
     def _keep_only(self, index: int | None) -> None:
-        for other in [i for i in self._handles if i != index]:
-            self._handles.pop(other).remove()
+        self._handles.remove(but=index)
 
     def arm(self, copies: Copies | None = None) -> None:
         """Record the next call of each candidate."""

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from rankwatch.extraction.hooks.safe_hooks import never_raising
+from rankwatch.extraction.hooks.safe_hooks import HookHandles, never_raising
 from rankwatch.extraction.inputs.call_arguments import Named, by_name, made_by_training
 
 
@@ -66,24 +65,22 @@ class ChainedCallRecorder:
         self._given: tuple[Any, ...] = ()
         self._versions: list[int] = []
         self._found: dict[int, tuple[Named, dict[str, int]]] = {}
-        self._handles: list[RemovableHandle] = []
+        self._handles = HookHandles()
         self.troubles: list[Exception] = []
 
     def install(self) -> None:
         """Register the hooks."""
         _, front_end = self._front_end
         before, after = (never_raising(hook, self.troubles) for hook in (self._before_front_end, self._after_front_end))
-        self._handles.append(front_end.register_forward_pre_hook(before, with_kwargs=True))
-        self._handles.append(front_end.register_forward_hook(after))
+        self._handles.add(front_end.register_forward_pre_hook(before, with_kwargs=True))
+        self._handles.add(front_end.register_forward_hook(after))
         for index, (_, module) in enumerate(self._candidates):
             hook = never_raising(self._before_blocks(index), self.troubles)
-            self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+            self._handles.add(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def remove(self) -> None:
         """Take every hook away."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._handles.remove()
         self.forget()
 
     def arm(self, copy: Callable[[Any], Any]) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from rankwatch.extraction.hooks.safe_hooks import never_raising, recomputing
+from rankwatch.extraction.hooks.safe_hooks import HookHandles, never_raising, recomputing
 from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.model.module_paths import unwrap
 from rankwatch.extraction.model.quantizers import _GROUPS, Quantizer, _number
@@ -52,7 +51,7 @@ class CodeHooks:
     def __init__(self, quantizers: Sequence[Quantizer]) -> None:
         self.quantizers = list(quantizers)
         self._heard: dict[str, _Buffer] = {}
-        self._handles: list[RemovableHandle] = []
+        self._handles = HookHandles()
 
     def listen(self) -> None:
         """Put the hooks in place."""
@@ -67,13 +66,11 @@ class CodeHooks:
 
     def _hook(self, module: nn.Module, hook: Callable[..., None], heard: _Buffer) -> None:
         guarded = never_raising(hook, heard.troubles)
-        self._handles.append(module.register_forward_hook(guarded, with_kwargs=True))
+        self._handles.add(module.register_forward_hook(guarded, with_kwargs=True))
 
     def stop(self) -> None:
         """Take every hook away."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._handles.remove()
 
     def take(self) -> tuple[dict[str, list[CodeAssignments]], int, dict[str, Exception]]:
         """Draws by quantizer since `listen`, of how many utterances, and what went wrong with others."""

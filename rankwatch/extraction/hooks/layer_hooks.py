@@ -7,9 +7,8 @@ from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from rankwatch.extraction.hooks.safe_hooks import never_compiled, recomputing
+from rankwatch.extraction.hooks.safe_hooks import HookHandles, never_compiled, recomputing
 from rankwatch.extraction.inputs.containers import map_tensors, walk
 from rankwatch.extraction.model.layers import WatchedLayer
 
@@ -38,20 +37,18 @@ class LayerHooks:
         self._active = active
         self.written: set[str] = set() if written is None else written
         self._outputs: dict[str, tuple[Any, list[tuple[Tensor, int]]]] = {}
-        self._handles: list[RemovableHandle] = []
+        self._handles = HookHandles()
 
     def __enter__(self) -> LayerHooks:
         for layer in self.layers:
             hook = never_compiled(self._hook(layer.name))
-            self._handles.append(layer.module.register_forward_hook(hook, with_kwargs=True))
+            self._handles.add(layer.module.register_forward_hook(hook, with_kwargs=True))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._handles.remove()
         self._outputs.clear()
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
