@@ -71,7 +71,7 @@ def ended_message(step: int, title: str = "", since: int | None = None) -> str:
     Args:
         step: Optimiser step of the reading.
         title: From `episode_title`; empty where the episode began before a restart that has lost it.
-        since: Step from which it held.
+        since: Step from which it lasted.
 
     Returns:
         One sentence.

@@ -22,7 +22,10 @@ def health(
 
     with the shares of finite rows and of dimensions that aren't dead, the effective rank r and the participation ratio
     p, both relative to the layer's own past and at most 1 (1 as long as there is none); a finding's own ratio where it
-    is lower. NaN where nothing was measured.
+    is lower.
+
+    Returns:
+        The health; NaN where nothing was measured.
     """
     levels = {reading.level for reading in readings}
     level = "frame" if "frame" in levels else "utterance"

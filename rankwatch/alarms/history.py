@@ -90,10 +90,13 @@ class Series:
                 self.best_accuracy = max(self.best_accuracy or 0.0, median(self.accuracies))
 
     def initial_level(self, readings: int, quantile: float = 0.8) -> float | None:
-        """What it read before there is a reference; None as long as there are fewer than two readings.
+        """What it read before there is a reference.
 
         The higher of the median of the first `readings` (at most 8), and of a high quantile of all clean ones, those of
         the learning rate's warm-up too: a layer may rise before it falls.
+
+        Returns:
+            The level, or None as long as there are fewer than two readings.
         """
         about = ("initial", readings, quantile)
         if about not in self._cache:  # of all layers, for each that has fallen
@@ -128,9 +131,12 @@ class Series:
         return self._cache[name, ignored_readings]
 
     def clean_quantile(self, name: str, quantile: float) -> float | None:
-        """Quantile of a tracked metric over all clean readings that are remembered; None where there are few.
+        """Quantile of a tracked metric over all clean readings that are remembered.
 
         Those of the start too, unlike `usual`: for what a collapse moves while the learning rate still rises.
+
+        Returns:
+            The quantile, or None where there are fewer than four readings.
         """
         known = [row[2 + TRACKED.index(name)] for row in self.recent_clean]
         usable = [value for value in known if math.isfinite(value)]

@@ -64,7 +64,7 @@ class Plateau:
         first = series[key_of(ours[0])].steps[-self.readings]
         message = (
             f"the effective rank of all {len(ours)} layers has changed by less than {self.within:.0%} over the last "
-            f"{self.readings} readings; whether that is the end of learning a small labelled check can tell"
+            f"{self.readings} readings; only a small labelled check can say whether learning has ended"
         )
         return Alarm(ours[0].step, "plateau", INFO, "all layers", level, primary, message, first)
 

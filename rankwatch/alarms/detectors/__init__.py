@@ -1,8 +1,8 @@
-"""Detectors: each looks at one reading, its curve's past and what was read beside it, and says what is wrong.
+"""Detectors: each looks at one reading, its curve's past and the step's other readings, and says what is wrong.
 
-A detector keeps nothing and sees readings, never tensors. How often it must say so before there is an alarm is its
-`patience`, which `rankwatch.alarms.alarm_tracker` counts. A user's own stands beside these or replaces them:
-``RankWatch(detectors=[*default_detectors(), Mine()])``.
+A detector has no state and sees readings, never tensors. How many readings in a row must have a finding before there is
+an alarm is its `patience`, which `rankwatch.alarms.alarm_tracker` counts. Detectors of a user's own are added to these
+or replace them: ``RankWatch(sensitivity=[*default_detectors(), Mine()])``.
 """
 
 from rankwatch.alarms.detectors.absolute import (

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rankwatch.alarms.history import Series
+from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
 
@@ -108,3 +108,9 @@ def with_interval(reading: Reading) -> str:
     low, high = reading.effective_rank_low, reading.effective_rank_high
     band = f" [{low:.1f}, {high:.1f}]" if low is not None and high is not None else ""
     return f"{reading.effective_rank:.1f}{band}"
+
+
+def changed_data(reading: Reading, context: StepContext, inside: float = 0.8) -> bool:
+    """Whether a fall in the training pass is one of the data: the layer keeps its rank on the primary set."""
+    in_training = reading.protocol.mode == "train" and reading.source != context.primary
+    return in_training and context.ratio((context.primary, reading.level, reading.layer), IGNORED_READINGS) > inside

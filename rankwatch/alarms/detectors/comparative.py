@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankwatch.alarms.detectors.base import Finding, StepContext, upper, with_interval
-from rankwatch.alarms.detectors.relative import changed_data
+from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, upper, with_interval
 from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Reading
 

@@ -1,4 +1,4 @@
-"""What is wrong beside the layer's own past: after a warm-up, beyond the reading's own error."""
+"""Detectors that compare a layer with its own past: after a warm-up, beyond the reading's own error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankwatch.alarms.detectors.base import Finding, StepContext, upper, with_interval
+from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, upper, with_interval
 from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Key, Reading, key_of
 
@@ -144,12 +144,12 @@ class SuddenRankDrop:
 
 @dataclass(frozen=True)
 class SlowRankDecline:
-    """The effective rank has come down to less than half of a level that it once held, however slowly.
+    """The effective rank has come down to less than half of a level that it once sustained, however slowly.
 
     Never more than a warning: a slow contraction late in training can even go with better results downstream.
 
     Attributes:
-        below: Share of the highest level ever held below which it is a finding.
+        below: Share of the highest level ever sustained below which it is a finding.
         patience: Readings in a row before it is an alarm.
     """
 
@@ -164,9 +164,7 @@ class SlowRankDecline:
         if context.lr_warming_up or not upper(reading) < self.below * past.best_sustained:
             return None
         ratio = reading.effective_rank / past.best_sustained
-        evidence = (
-            f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.best_sustained:.1f} that it once held"
-        )
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.best_sustained:.1f} that it once sustained"
         return Finding(evidence, ratio, can_be_critical=False)
 
 
@@ -176,8 +174,8 @@ class UnstableRank:
 
     .. math:: |\log r_{i+1} - 2 \log r_i + \log r_{i-1}| > \text{above for most } i
 
-    A trend, however steep, is none, and a dip and its end are few. So it is where the learning rate is too high for
-    anything to last. Never more than a warning.
+    A trend, however steep, is no jump, and a dip and its end are few. A learning rate that is too high for anything to
+    last does this. Never more than a warning.
 
     Attributes:
         above: Jump, in natural logarithms, that is too much.
@@ -237,16 +235,9 @@ class FrozenRepresentation:
         if not all(self._still(context.readings[key], context.series[key]) for key in curves):
             return None
         evidence = f"no layer's effective rank has changed by {self.within:.1%} over {self.readings} readings"
-        return Finding(
-            f"{evidence}, at {context.learning_rate:.0%} of the highest learning rate", 1.0, can_be_critical=False
-        )
+        evidence += f", at {context.learning_rate:.0%} of the highest learning rate"
+        return Finding(evidence, 1.0, can_be_critical=False)
 
     def _still(self, reading: Reading, past: Series) -> bool:
         values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])
         return len(values) == self.readings and bool(np.ptp(values) < self.within * values[-1])
-
-
-def changed_data(reading: Reading, context: StepContext, inside: float = 0.8) -> bool:
-    """Whether a fall in the training pass is one of the data: the layer keeps its rank on the primary set."""
-    in_training = reading.protocol.mode == "train" and reading.source != context.primary
-    return in_training and context.ratio((context.primary, reading.level, reading.layer), IGNORED_READINGS) > inside
