@@ -26,6 +26,7 @@ _HOMES = {
     "rankme": "rankwatch.numerics",
     "register_family": "rankwatch.extraction.execution.model_families",
     "Alarm": "rankwatch.readings.alarm",
+    "CodebookReading": "rankwatch.readings.codebook_reading",
     "AlarmEvent": "rankwatch.run.alarm_actions",
     "CollapseError": "rankwatch.run.alarm_actions",
     "Protocol": "rankwatch.readings.protocol",
@@ -36,6 +37,7 @@ __all__ = [
     "Alarm",
     "AlarmEvent",
     "AudioFolder",
+    "CodebookReading",
     "CollapseError",
     "FirstBatches",
     "LabelledSet",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from rankwatch.loop import Watch
     from rankwatch.numerics import RankEstimate, estimate_rank, rankme
     from rankwatch.readings.alarm import Alarm
+    from rankwatch.readings.codebook_reading import CodebookReading
     from rankwatch.readings.protocol import Protocol
     from rankwatch.readings.reading import Reading
     from rankwatch.run.alarm_actions import AlarmEvent, CollapseError

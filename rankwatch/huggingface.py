@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rankwatch.monitor.settings import RankWatchArguments, Settings
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
 from rankwatch.run.optimizers import learning_rate
 from rankwatch.run.session import Session
@@ -71,7 +72,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         self._session: Session | None = None
         self._writer: Any = None
         self._checkpoints: list[str] = []
-        self._seen: tuple[list[Reading], list[Alarm]] = ([], [])
+        self._seen: tuple[list[Reading], list[CodebookReading], list[Alarm]] = ([], [], [])
 
     @property
     def readings(self) -> list[Reading]:
@@ -79,9 +80,14 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         return self._seen[0] if self._session is None else list(self._session.readings)
 
     @property
+    def codebook_readings(self) -> list[CodebookReading]:
+        """What was measured of quantizers, newest last."""
+        return self._seen[1] if self._session is None else self._session.codebook_readings
+
+    @property
     def alarms(self) -> list[Alarm]:
         """What was found, newest last."""
-        return self._seen[1] if self._session is None else list(self._session.alarms)
+        return self._seen[2] if self._session is None else list(self._session.alarms)
 
     def on_train_begin(
         self,
@@ -190,7 +196,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
 
     def _close(self) -> None:
         if self._session is not None:
-            self._seen = (self.readings, self.alarms)
+            self._seen = (self.readings, self.codebook_readings, self.alarms)
             self._session.close()
             self._session = None
         if self._writer is not None:

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from rankwatch.monitor.settings import RankWatchArguments, Settings
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
 from rankwatch.run.optimizers import learning_rate
 from rankwatch.run.session import Session
@@ -159,6 +160,11 @@ class Watch:
     def readings(self) -> list[Reading]:
         """What was measured, newest last."""
         return list(self._session.readings)
+
+    @property
+    def codebook_readings(self) -> list[CodebookReading]:
+        """What was measured of quantizers, newest last."""
+        return self._session.codebook_readings
 
     @property
     def alarms(self) -> list[Alarm]:

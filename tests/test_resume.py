@@ -9,6 +9,7 @@ from toys import Module, Noise, collate, pl, trainer
 from rankwatch import RankWatch, RowSampling
 from rankwatch.monitor.settings import WATCH
 from rankwatch.runtime.diagnostics import CollapseWarning
+from rankwatch.runtime.plain_data import to_plain
 
 # Older ones put a loader's own state back elsewhere, or not at all.
 pytestmark = pytest.mark.skipif(
@@ -81,11 +82,11 @@ def cut_at(step, folder, *callbacks):
 
 
 def numbers(callback):
-    return {(r.step, r.source, r.level, r.layer): repr(r.to_dict()) for r in callback.readings}  # NaN is NaN
+    return {(r.step, r.source, r.level, r.layer): repr(to_plain(r)) for r in callback.readings}  # NaN is NaN
 
 
 def alarms(callback):
-    return [alarm.to_dict() for alarm in callback.alarms]
+    return [to_plain(alarm) for alarm in callback.alarms]
 
 
 def slow(*steps):
@@ -161,7 +162,7 @@ def test_other_layers_are_told_and_the_curves_of_the_rest_go_on(tmp_path):
         trainer(tmp_path / "b", SeedEachStep(), fewer, max_steps=60).fit(Module(), Stateful(), ckpt_path=checkpoint)
     assert {r.step for r in fewer.readings} == {40, 60}  # what was being worked on is still told in full
     assert {r.layer for r in fewer.readings if r.step == 60} == {"encoder.layers.1", "encoder.layers.2"}
-    state = fewer.state_dict()["monitor"]["evaluation"]["history"]
+    state = fewer.state_dict()["monitor"]["evaluation"]["alarms"]["history"]
     assert {entry["key"][2] for entry in state} == {"encoder.layers.1", "encoder.layers.2"}
     assert all(entry["steps"] == [3, 20, 40, 60] for entry in state)
 

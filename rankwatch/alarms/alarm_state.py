@@ -20,7 +20,9 @@ from rankwatch.alarms.learning_rate_warmup import LearningRateWarmup
 from rankwatch.alarms.mute_file import MuteFile
 from rankwatch.alarms.plateau import Plateau
 from rankwatch.readings.alarm import CRITICAL, Alarm
-from rankwatch.readings.reading import Key, Reading, key_of
+from rankwatch.readings.codebook_reading import AnyReading, CodebookReading
+from rankwatch.readings.reading import Key, Reading
+from rankwatch.runtime.plain_data import to_plain
 
 
 @dataclass(frozen=True)
@@ -87,29 +89,38 @@ class AlarmState:
         self._plateau = Plateau()
         self.history = History()
 
-    def assess(self, step: int, readings: Sequence[Reading], learning_rate: float | None = None) -> Assessment:
+    def assess(
+        self,
+        step: int,
+        readings: Sequence[Reading],
+        learning_rate: float | None = None,
+        *,
+        codebooks: Sequence[CodebookReading] = (),
+    ) -> Assessment:
         """Judge one step's readings against their past, then add them to it.
 
         Args:
             step: Optimiser step.
-            readings: All of the step.
+            readings: All layers' of the step.
             learning_rate: At the step, where it is known.
+            codebooks: All quantizers' of the step.
 
         Returns:
             The alarms, the message and the health of this step.
         """
         notes = self._refuse_calibration(readings)
-        series = self.history.open_series(readings)
+        everything: list[AnyReading] = [*readings, *codebooks]
+        series = self.history.open_series(everything)
         context = self._context(readings, series, learning_rate)
-        tracked = self._tracker.track(readings, context)
+        tracked = self._tracker.track(everything, context)
         muted = self._mute.exists()
         labels = self._labels(readings, series, () if muted else tracked.open)
-        for reading in readings:  # only now: each was judged by what was before all of them
-            key = key_of(reading)
+        for reading in everything:  # only now: each was judged by what was before all of them
+            key = reading.key
             series[key].add(reading, clean=key not in tracked.unclean, lr_warming_up=context.lr_warming_up)
         layers = list(dict.fromkeys(r.layer for r in readings if r.source == self._primary))
         summary = episode_message(step, tracked.open, tracked.findings, layers, labels)
-        message = self._episodes.update(step, tracked.raised, tracked.open, summary) if readings else ""
+        message = self._episodes.update(step, tracked.raised, tracked.open, summary) if everything else ""
         plateau = self._plateau.check(readings, series, self._primary, alarmed=tracked.level > 0)
         return Assessment(
             raised=tracked.raised + ((plateau,) if plateau is not None else ()),
@@ -133,7 +144,7 @@ class AlarmState:
         peak = self._warmup.peak
         return StepContext(
             self._primary,
-            {key_of(reading): reading for reading in readings},
+            {reading.key: reading for reading in readings},
             series,
             lr_warming_up=lr_warming_up,
             learning_rate=learning_rate / peak if learning_rate is not None and peak > 0.0 else math.nan,
@@ -179,7 +190,7 @@ class AlarmState:
         """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""
         return {
             "history": self.history.state_dict(),
-            "learning_rate_warmup": vars(self._warmup).copy(),
+            "learning_rate_warmup": to_plain(self._warmup),
             "conditions": self._tracker.state_dict(),
             "episodes": self._episodes.state_dict(),
             "plateau_reported": self._plateau.reported,

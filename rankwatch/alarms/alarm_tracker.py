@@ -8,7 +8,9 @@ from typing import Any
 
 from rankwatch.alarms.detectors import Detector, Finding, StepContext
 from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm, level_of
-from rankwatch.readings.reading import Key, Reading, key_of
+from rankwatch.readings.codebook_reading import AnyReading
+from rankwatch.readings.reading import Key, Reading
+from rankwatch.runtime.plain_data import to_plain
 
 _ORDER = (INFO, WARNING, CRITICAL)
 _READINGS_TO_END = 3
@@ -96,7 +98,7 @@ class AlarmTracker:
         """Kinds and curves of the alarms that hold."""
         return {about for about, condition in self._conditions.items() if condition.open}
 
-    def track(self, readings: Iterable[Reading], context: StepContext) -> TrackedAlarms:
+    def track(self, readings: Iterable[AnyReading], context: StepContext) -> TrackedAlarms:
         """Judge one step's readings against their past.
 
         Args:
@@ -112,7 +114,7 @@ class AlarmTracker:
         failed: dict[str, Exception] = {}
         unclean: set[Key] = set()
         for reading in readings:
-            key = key_of(reading)
+            key = reading.key
             found = self._findings(reading, context, failed)
             for kind, (detector, finding) in found.items():
                 alarm = self._count(detector, finding, reading)
@@ -125,12 +127,14 @@ class AlarmTracker:
         return TrackedAlarms(tuple(raised), tuple(self._open_alarms()), findings, unclean, unconfirmed, failed)
 
     def _findings(
-        self, reading: Reading, context: StepContext, failed: dict[str, Exception]
+        self, reading: AnyReading, context: StepContext, failed: dict[str, Exception]
     ) -> dict[str, tuple[Detector, Finding]]:
         """The first finding of each kind; a detector that raises costs its own findings and nobody else's."""
         found: dict[str, tuple[Detector, Finding]] = {}
-        past = context.series[key_of(reading)]
+        past = context.series[reading.key]
         for detector in self._detectors:
+            if not isinstance(reading, getattr(detector, "reads", Reading)):
+                continue
             try:
                 finding = detector.check(reading, past, context)
             except Exception as error:
@@ -140,9 +144,9 @@ class AlarmTracker:
                 found.setdefault(detector.kind, (detector, finding))
         return found
 
-    def _count(self, detector: Detector, finding: Finding, reading: Reading) -> Alarm | None:
+    def _count(self, detector: Detector, finding: Finding, reading: AnyReading) -> Alarm | None:
         """Count one finding; the alarm where one begins with it, or becomes more severe."""
-        kind, key = detector.kind, key_of(reading)
+        kind, key = detector.kind, reading.key
         condition = self._conditions.setdefault((kind, key), _Condition())
         condition.findings, condition.readings_without = condition.findings + 1, 0
         condition.patience = detector.patience
@@ -171,11 +175,10 @@ class AlarmTracker:
             if not condition.open or condition.readings_without >= max(condition.patience, _READINGS_TO_END):
                 del self._conditions[kind, key]
 
-    def _severity(self, reading: Reading, finding: Finding) -> str:
+    def _severity(self, reading: AnyReading, finding: Finding) -> str:
         if finding.info_only:
             return INFO
-        protocol = reading.protocol
-        trusted = protocol.mode == "eval" and reading.level == "frame" and reading.source == self._primary
+        trusted = reading.protocol.mode == "eval" and reading.key[:2] == (self._primary, "frame")
         return CRITICAL if trusted and finding.can_be_critical and finding.corroborated else WARNING
 
     @staticmethod
@@ -195,7 +198,7 @@ class AlarmTracker:
 
     def state_dict(self) -> list[Any]:
         """Plain lists, numbers and strings."""
-        return [[kind, list(key), vars(condition).copy()] for (kind, key), condition in self._conditions.items()]
+        return [[kind, list(key), to_plain(condition)] for (kind, key), condition in self._conditions.items()]
 
     def load_state_dict(self, state: Iterable[Any], curves: Container[Key]) -> None:
         """Go on from what `state_dict` gave; an alarm about none of these `curves` ends."""

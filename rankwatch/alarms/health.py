@@ -9,7 +9,7 @@ import numpy as np
 
 from rankwatch.alarms.detectors import Finding
 from rankwatch.alarms.history import IGNORED_READINGS, Series
-from rankwatch.readings.reading import Key, Reading, key_of
+from rankwatch.readings.reading import Key, Reading
 
 
 def health(
@@ -30,7 +30,7 @@ def health(
     levels = {reading.level for reading in readings}
     level = "frame" if "frame" in levels else "utterance"
     judged = [reading for reading in readings if (reading.source, reading.level) == (primary, level)]
-    return min((_health(r, series[key_of(r)], findings.get(key_of(r))) for r in judged), default=math.nan)
+    return min((_health(r, series[r.key], findings.get(r.key)) for r in judged), default=math.nan)
 
 
 def _health(reading: Reading, past: Series, finding: Finding | None) -> float:

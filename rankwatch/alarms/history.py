@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from rankwatch.readings.codebook_reading import AnyReading
 from rankwatch.readings.probe_accuracy import ACCURACY
-from rankwatch.readings.reading import Key, Reading, key_of
+from rankwatch.readings.reading import Key
 
 IGNORED_READINGS = 4
 """Readings at the start that are no reference: a short dip (or a high value of the initialisation) is normal."""
@@ -58,10 +59,10 @@ class Series:
     best_accuracy: float | None = None
     _cache: dict[Any, float | None] = field(default_factory=dict, repr=False, compare=False)  # until the next reading
 
-    def add(self, reading: Reading, *, clean: bool, lr_warming_up: bool = False) -> None:
+    def add(self, reading: AnyReading, *, clean: bool, lr_warming_up: bool = False) -> None:
         """Append one reading, and forget the oldest beyond the bounds."""
         self._cache.clear()
-        step, value = reading.step, reading.effective_rank
+        step, value = reading.step, reading.value
         if clean and math.isfinite(value):
             tracked = [reading.metrics.get(name, math.nan) for name in TRACKED]
             self.recent_clean.append([self.n_readings, value, *tracked])
@@ -178,7 +179,7 @@ class History:
         self._series: dict[Key, Series] = {}
         self.restarted: list[Key] = []
 
-    def open_series(self, readings: Iterable[Reading]) -> dict[Key, Series]:
+    def open_series(self, readings: Iterable[AnyReading]) -> dict[Key, Series]:
         """The past of each reading's curve under the reading's own protocol, without the reading itself.
 
         Where the protocol has changed the past can't be compared: the series starts again, and its curve is listed in
@@ -187,10 +188,10 @@ class History:
         Returns:
             Series by curve, to which the caller adds the readings.
         """
-        return {key_of(reading): self._open(reading) for reading in readings}
+        return {reading.key: self._open(reading) for reading in readings}
 
-    def _open(self, reading: Reading) -> Series:
-        key = key_of(reading)
+    def _open(self, reading: AnyReading) -> Series:
+        key = reading.key
         known = self._series.get(key)
         if known is None or known.protocol != reading.protocol.id:
             if known is not None:

@@ -9,7 +9,7 @@ from statistics import median
 
 from rankwatch.alarms.history import Series
 from rankwatch.readings.probe_accuracy import ACCURACY, LABELLED, MAJORITY
-from rankwatch.readings.reading import Key, Reading, key_of
+from rankwatch.readings.reading import Key, Reading
 
 _ERRORS = 2.0  # standard errors that a fall has to exceed
 _LOST = 0.25  # fraction of what was above the majority that a fall has to exceed
@@ -52,7 +52,7 @@ def label_agreement(readings: Iterable[Reading], series: Mapping[Key, Series], l
         A sentence, or empty where labels have nothing to say.
     """
     ours = [reading for reading in readings if reading.layer == layer]
-    found = [(r.level == level, said) for r in ours if (said := _compare(r, series[key_of(r)])) is not None]
+    found = [(r.level == level, said) for r in ours if (said := _compare(r, series[r.key])) is not None]
     best = max(found, key=lambda one: (one[0], one[1].before - one[1].now), default=None)
     return "" if best is None else best[1].sentence()
 

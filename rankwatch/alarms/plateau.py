@@ -11,7 +11,7 @@ import numpy as np
 
 from rankwatch.alarms.history import TRACKED, Series
 from rankwatch.readings.alarm import INFO, Alarm
-from rankwatch.readings.reading import Key, Reading, key_of
+from rankwatch.readings.reading import Key, Reading
 
 
 @dataclass
@@ -51,8 +51,8 @@ class Plateau:
         """
         level = "frame" if any(reading.level == "frame" for reading in readings) else "utterance"
         ours = [r for r in readings if (r.source, r.level) == (primary, level)]
-        curves = [series[key_of(reading)].values[-self.readings :] for reading in ours]
-        probed = [series[key_of(r)] for r in readings if math.isfinite(r.metrics.get("probe_accuracy", math.nan))]
+        curves = [series[reading.key].values[-self.readings :] for reading in ours]
+        probed = [series[r.key] for r in readings if math.isfinite(r.metrics.get("probe_accuracy", math.nan))]
         column = 2 + TRACKED.index("probe_accuracy")
         curves += [[row[column] for row in past.recent_clean[-self.readings :]] for past in probed]
         changes = [self._change(np.array(curve)) for curve in curves] if ours else [math.inf]
@@ -61,7 +61,7 @@ class Plateau:
         if max(changes) >= self.within or self.reported or alarmed:
             return None
         self.reported = True
-        first = series[key_of(ours[0])].steps[-self.readings]
+        first = series[ours[0].key].steps[-self.readings]
         message = (
             f"the effective rank of all {len(ours)} layers has changed by less than {self.within:.0%} over the last "
             f"{self.readings} readings; only a small labelled check can say whether learning has ended"

@@ -16,12 +16,13 @@ from rankwatch.monitor.outcome import Outcome, outcome_of
 from rankwatch.monitor.pending_reading import EvaluationResult, Trouble
 from rankwatch.monitor.reading_exchange import Exchanged, merge, pack_share
 from rankwatch.monitor.settings import Settings
-from rankwatch.readings.codebook_usage import TRAIN, codebook_readings
+from rankwatch.readings.codebook_usage import codebook_readings
 from rankwatch.readings.layer_readings import layer_readings
-from rankwatch.readings.protocol import CODEBOOK
+from rankwatch.readings.protocol import CODEBOOK, TRAIN
 from rankwatch.readings.report import Cost
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.distributed import Group
+from rankwatch.runtime.plain_data import from_plain, to_plain
 from rankwatch.runtime.reading_schedule import ReadingSchedule
 
 
@@ -115,14 +116,14 @@ class Evaluator:
                 sent = sum(payload.numel() for payload in payloads)
                 exchanged = merge(payloads)
                 del payloads
-                answer = pack(self._outcome(collected, exchanged, troubles, seconds, sent).to_plain())
+                answer = pack(to_plain(self._outcome(collected, exchanged, troubles, seconds, sent)))
             except Exception as error:  # the other processes wait for an answer
                 failure = error
                 answer = pack({"failed": f"{type(error).__name__}: {error}"})
         content, _ = unpack(self._timed(seconds, lambda: group.broadcast_from_rank0(answer)))
         if "failed" in content:
             raise failure or RuntimeError(f"on the first process: {content['failed']}")
-        return Outcome.from_plain(content)
+        return from_plain(Outcome, content)
 
     @staticmethod
     def _timed(seconds: dict[str, float], collective: Callable[[], Any]) -> Any:
@@ -165,8 +166,8 @@ class Evaluator:
             layers=self._layers,
             sampling=settings.rows,
         )
-        readings += codebook_readings(step, exchanged.usages, exchanged.protocols)
-        assessment = self._alarms.assess(step, readings, collected.rate)
+        codebooks = codebook_readings(step, exchanged.usages, exchanged.protocols)
+        assessment = self._alarms.assess(step, readings, collected.rate, codebooks=codebooks)
         failures += [(f"the detector of {kind!r}", error) for kind, error in assessment.failed.items()]
         troubles += [Trouble(what, f"{what} failed: {type(e).__name__}: {e}", e) for what, e in failures]
         seconds["decomposition"] += time.perf_counter() - start
@@ -177,8 +178,8 @@ class Evaluator:
         return outcome_of(
             step,
             readings,
+            codebooks,
             assessment,
-            primary=settings.sources[0],
             cost=cost,
             learning_rate=collected.rate,
             next_step=next_step,

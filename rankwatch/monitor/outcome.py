@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rankwatch.alarms.alarm_state import Assessment
-from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.layer_statistics import summarise_layers
-from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 from rankwatch.readings.report import Cost, Report
 
@@ -57,51 +55,13 @@ class Outcome:
         cost = dataclasses.replace(self.report.cost, seconds={**seconds, **self.report.cost.seconds}, share=share)
         return dataclasses.replace(self, report=dataclasses.replace(self.report, cost=cost, history=history))
 
-    def to_plain(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and dicts; loads with ``weights_only=True``."""
-        report = self.report
-        return {
-            "report": {
-                "step": report.step,
-                "readings": [{**dataclasses.asdict(one), "status": sorted(one.status)} for one in report.readings],
-                "alarms": [alarm.to_dict() for alarm in report.alarms],
-                "open_alarms": [alarm.to_dict() for alarm in report.open_alarms],
-                "health": report.health,
-                "alarm_level": report.alarm_level,
-                "summary": dict(report.summary),
-                "message": report.message,
-                "learning_rate": report.learning_rate,
-                "cost": dataclasses.asdict(report.cost),
-            },
-            "summary": self.summary,
-            "healthy": self.healthy,
-            "collapsed": self.collapsed,
-            "next_step": self.next_step,
-            "refused": dict(self.refused),
-            "notes": dict(self.notes),
-            "muted": self.muted,
-        }
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Outcome:
-        """What `to_plain` was called on, without its history."""
-        fields = dict(plain["report"])
-        made: dict[str, Any] = {
-            "readings": [_reading(one) for one in fields.pop("readings")],
-            "alarms": _alarms(fields.pop("alarms")),
-            "open_alarms": _alarms(fields.pop("open_alarms")),
-            "cost": Cost(**fields.pop("cost")),
-            "history": {},
-        }
-        return cls(**{**plain, "report": Report(**fields, **made)})
-
 
 def outcome_of(
     step: int,
-    readings: Sequence[Reading],
+    readings: list[Reading],
+    codebooks: list[CodebookReading],
     assessment: Assessment,
     *,
-    primary: str,
     cost: Cost,
     learning_rate: float | None,
     next_step: int,
@@ -112,9 +72,9 @@ def outcome_of(
 
     Args:
         step: Optimiser step.
-        readings: All of the step.
+        readings: All layers' of the step.
+        codebooks: All quantizers' of the step.
         assessment: What they mean.
-        primary: Name of the first evaluation set.
         cost: What the reading took.
         learning_rate: At the step, where it is known.
         next_step: Optimiser step of the next reading.
@@ -127,15 +87,16 @@ def outcome_of(
     report = Report(
         step=step,
         readings=readings,
-        alarms=assessment.raised,
-        open_alarms=assessment.open,
+        alarms=list(assessment.raised),
+        open_alarms=list(assessment.open),
         health=assessment.health,
         alarm_level=assessment.level,
-        summary=summarise_layers(readings, primary),
+        summary=summarise_layers([*readings, *codebooks]),
         history={},
         message=assessment.message,
         cost=cost,
         learning_rate=learning_rate,
+        codebooks=codebooks,
     )
     return Outcome(
         report,
@@ -147,13 +108,3 @@ def outcome_of(
         notes={**notes, **assessment.notes},
         muted=assessment.muted,
     )
-
-
-def _reading(plain: Mapping[str, Any]) -> Reading:
-    made: dict[str, Any] = {"protocol": Protocol(**plain["protocol"]), "spectrum": tuple(plain["spectrum"])}
-    made["status"] = frozenset(plain["status"])
-    return Reading(**{**plain, **made})
-
-
-def _alarms(plain: Sequence[Mapping[str, Any]]) -> tuple[Alarm, ...]:
-    return tuple(Alarm(**one) for one in plain)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.runtime.background_job import BackgroundJob
+from rankwatch.runtime.plain_data import from_plain, to_plain
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class PendingReading:
             outcome = self.fetch().outcome
         except Exception:  # is told when it is due
             return None
-        return {"step": self.step, "due": self.due, "outcome": outcome.to_plain()}
+        return {"step": self.step, "due": self.due, "outcome": to_plain(outcome)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PendingReading:
         """What `state_dict` was called on, done."""
-        return cls(state["step"], state["due"], EvaluationResult(Outcome.from_plain(state["outcome"])))
+        return cls(state["step"], state["due"], EvaluationResult(from_plain(Outcome, state["outcome"])))
 
 
 @dataclass(frozen=True)

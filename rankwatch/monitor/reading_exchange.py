@@ -22,6 +22,7 @@ from rankwatch.extraction.rows.row_buffer import Key, Rows
 from rankwatch.readings.codebook_usage import CodeUsage
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack, unpack
+from rankwatch.runtime.plain_data import from_plain, to_plain
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ def pack_share(
     joined += [torch.cat([rows.labels.flatten() for rows in shares.values()])] if shares else []
     tensors = [*joined, *(_narrowest(rows.rows) for rows in shares.values())]  # few tensors: each costs time on its way
     about: dict[str, Any] = {
-        "protocols": [one.to_dict() for one in protocols],
+        "protocols": [to_plain(one) for one in protocols],
         "keys": [list(key) for key in shares],
         "labelled": [rows.labels.shape[1] for rows in shares.values()],
-        "usages": [[name, vars(usage)] for name, usage in (usages or {}).items()],
+        "usages": [[name, to_plain(usage)] for name, usage in (usages or {}).items()],
     }
     return pack({"error": error, "refused": dict(refused), **about}, tensors)
 
@@ -87,11 +88,11 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
     for rank, payload in enumerate(payloads):
         content, tensors = unpack(payload)
         for fields in content["protocols"]:
-            protocols.setdefault((fields["source"], fields["level"]), Protocol(**fields))
+            protocols.setdefault((fields["source"], fields["level"]), from_plain(Protocol, fields))
         for source, reason in content["refused"].items():
             refused.setdefault(source, reason)
         for name, usage in content["usages"]:
-            usages[name].append(CodeUsage(**usage))
+            usages[name].append(from_plain(CodeUsage, usage))
         if content["error"]:
             failed.append(f"process {rank}: {content['error']}")
         if not content["keys"]:

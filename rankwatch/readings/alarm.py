@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from rankwatch.readings.protocol import Level
 
@@ -43,7 +41,3 @@ class Alarm:
     source: str
     message: str
     since: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """One JSON record."""
-        return dataclasses.asdict(self)

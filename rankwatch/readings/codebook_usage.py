@@ -5,36 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import torch
 
 from rankwatch.extraction.hooks.code_hooks import CodeAssignments
 from rankwatch.numerics import effective_rank
-from rankwatch.readings.protocol import CODEBOOK, Protocol
-from rankwatch.readings.reading import Reading
-
-TRAIN = "train"
-
+from rankwatch.readings.codebook_reading import NON_FINITE, TOO_FEW_ASSIGNMENTS, CodebookReading
+from rankwatch.readings.protocol import CODEBOOK, TRAIN, Protocol
 
 ENOUGH = 5
-"""Draws per code below which the perplexity is too low by more than a tenth: (V - 1) / 2n (Miller 1955)."""
-
-NON_FINITE: Final = "non_finite"
-"""Flag of a quantizer's status: the quantizer gave NaN or Inf for its perplexity."""
-
-TOO_FEW_ASSIGNMENTS: Final = "too_few_assignments"
-"""Flag of a quantizer's status: fewer than `ENOUGH` assignments for each code, so the perplexity reads too low."""
+"""Assignments per code below which the perplexity is too low by more than a tenth: (V - 1) / 2n (Miller 1955)."""
 
 
 @dataclass(frozen=True)
 class CodeUsage:
-    """What one quantizer has used, on one process or several.
+    """Which codes one quantizer has used, on one process or several.
 
     Attributes:
         codes: Codes in each group, V; 0 where that isn't known.
         counts: How often each code was used, a list for each group; empty where only perplexities are exposed.
-        perplexities: Where there are no counts, of each call.
+        perplexities: The perplexity of each call, where there are no counts.
     """
 
     codes: int
@@ -42,17 +32,24 @@ class CodeUsage:
     perplexities: Sequence[float] = ()
 
     @classmethod
-    def of(cls, draws: Sequence[CodeAssignments], codes: int) -> CodeUsage:
-        """Count on the CPU.
+    def of(cls, assignments: Sequence[CodeAssignments], codes: int) -> CodeUsage:
+        """Count assignments, on the CPU.
+
+        Args:
+            assignments: What the hooks have seen, call by call.
+            codes: Codes in each group; 0 where that isn't known.
+
+        Returns:
+            The counts, or else the perplexities that the quantizer itself exposes.
 
         Raises:
-            ValueError: For a perplexity that can't be one.
+            ValueError: If one of those is below 1 or above the number of codes: then it is no perplexity.
         """
-        drawn = [one.codes for one in draws if one.codes is not None]
-        if drawn:
-            columns = torch.cat(drawn).cpu().long().unbind(dim=1)
+        counted = [one.codes for one in assignments if one.codes is not None]
+        if counted:
+            columns = torch.cat(counted).cpu().long().unbind(dim=1)
             return cls(codes, [torch.bincount(column[column >= 0], minlength=codes).tolist() for column in columns])
-        perplexities = [float(one.perplexity) for one in draws if one.perplexity is not None]
+        perplexities = [float(one.perplexity) for one in assignments if one.perplexity is not None]
         most = 1.01 * codes or math.inf
         wrong = [value for value in perplexities if math.isfinite(value) and not 0.99 <= value <= most]
         if wrong:
@@ -61,11 +58,18 @@ class CodeUsage:
 
     @classmethod
     def joined(cls, parts: Sequence[CodeUsage]) -> CodeUsage:
-        """That of all processes: counts are added, perplexities stand side by side."""
+        """The usage on all processes together: counts are added, perplexities are listed.
+
+        Args:
+            parts: The usage on each process.
+
+        Returns:
+            The sum.
+        """
         groups = max(len(part.counts) for part in parts)
         counts = [_added([part.counts[group] for part in parts if group < len(part.counts)]) for group in range(groups)]
         known = max(part.codes for part in parts)
-        beyond = any(len(one) > known for one in counts)  # then it was something else that was taken for their number
+        beyond = any(len(one) > known for one in counts)  # the number found in the model was not that of its codes
         return cls(0 if beyond else known, counts, [value for part in parts for value in part.perplexities])
 
 
@@ -74,47 +78,54 @@ def _added(counts: Sequence[Sequence[int]]) -> list[int]:
     return [sum(one[i] for one in counts if i < len(one)) for i in range(longest)]
 
 
-def read_usage(usage: CodeUsage, *, step: int, quantizer: str, protocol: Protocol) -> Reading | None:
-    """One reading; None where nothing was drawn.
+def read_usage(usage: CodeUsage, *, step: int, quantizer: str, protocol: Protocol) -> CodebookReading | None:
+    """From what a quantizer has used to its reading.
 
-    Its `effective_rank` is the perplexity, exp of the entropy of the usage, mean over groups; `d` is V and 0 where that
-    isn't known; `n` counts draws of codes, 0 where the quantizer gave a perplexity and no codes. Its status holds
-    `TOO_FEW_ASSIGNMENTS` below `ENOUGH` for each code, and `NON_FINITE` where the quantizer gave no number.
+    Args:
+        usage: What was counted, on all processes together.
+        step: Optimiser steps taken.
+        quantizer: The quantizer's path.
+        protocol: The conditions; the number of codes is filled in from `usage`.
+
+    Returns:
+        The reading, or None where no code was assigned. It is flagged below `ENOUGH` assignments for each code, and
+        where the quantizer gave no finite perplexity.
     """
-    drawn = [counts for counts in usage.counts if sum(counts)]
-    n, size = sum(map(sum, drawn)), usage.codes
-    perplexities = [effective_rank(counts) for counts in drawn] or list(usage.perplexities)
+    counted = [counts for counts in usage.counts if sum(counts)]
+    n, size = sum(map(sum, counted)), usage.codes
+    perplexities = [effective_rank(counts) for counts in counted] or list(usage.perplexities)
     if not perplexities:
         return None
     perplexity = sum(perplexities) / len(perplexities)
-    few = bool(drawn) and n < ENOUGH * size * len(drawn)
-    used = sum(count > 0 for counts in drawn for count in counts)
-    metrics = {
-        "active_code_fraction": used / (size * len(drawn)) if size and drawn else math.nan,
-        "normalized_perplexity": perplexity / size if size else math.nan,
-    }
-    return Reading(
+    few = bool(counted) and n < ENOUGH * size * len(counted)
+    active = sum(count > 0 for counts in counted for count in counts)
+    return CodebookReading(
         step=step,
         source=protocol.source,
-        level=protocol.level,
-        layer=quantizer,
-        effective_rank=perplexity,
-        effective_rank_low=None,
-        effective_rank_high=None,
-        rankme=None,
-        metrics=metrics,
+        quantizer=quantizer,
+        perplexity=perplexity,
+        n_codes=size,
+        n_assignments=n,
+        active_code_fraction=active / (size * len(counted)) if size and counted else math.nan,
+        normalized_perplexity=perplexity / size if size else math.nan,
         status=frozenset({NON_FINITE} if not math.isfinite(perplexity) else {TOO_FEW_ASSIGNMENTS} if few else ()),
-        n=n,
-        d=size,
-        k=None,
-        protocol=replace(protocol, d=size, power="codes" if drawn else "perplexity"),
+        protocol=replace(protocol, d=size, power="codes" if counted else "perplexity"),
     )
 
 
 def codebook_readings(
     step: int, usages: Mapping[str, Sequence[CodeUsage]], protocols: Mapping[tuple[str, str], Protocol]
-) -> list[Reading]:
-    """Readings of all quantizers, from each process's part."""
+) -> list[CodebookReading]:
+    """Readings of all quantizers, from each process's part.
+
+    Args:
+        step: Optimiser steps taken.
+        usages: Each process's use of codes, by quantizer.
+        protocols: The conditions, by source and level.
+
+    Returns:
+        One reading for each quantizer that has assigned any code.
+    """
     found = [
         read_usage(CodeUsage.joined(parts), step=step, quantizer=name, protocol=protocols[TRAIN, CODEBOOK])
         for name, parts in usages.items()

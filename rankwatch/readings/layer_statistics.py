@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from rankwatch.readings.reading import Reading
+from rankwatch.readings.codebook_reading import AnyReading
+from rankwatch.readings.report import SummaryKey
 
 # Metrics of which more is worse; of all others less is.
 _WORSE_WHEN_HIGH = frozenset(
@@ -16,24 +17,24 @@ _WORSE_WHEN_HIGH = frozenset(
 )
 
 
-def summarise_layers(readings: Iterable[Reading], primary: str) -> dict[str, float]:
-    """Minimum, median and worst over layers of every metric.
+def summarise_layers(readings: Iterable[AnyReading]) -> dict[SummaryKey, float]:
+    """Minimum, median and worst over layers (and over quantizers) of every metric.
+
+    Args:
+        readings: All of one step. Those without a finite number are left out of that number's statistics.
 
     Returns:
-        ``"<level>/<metric>/<min|median|worst>"``, with ``"@source"`` behind the metric's name where the
-        source isn't the primary. Layers without a number are left out.
+        The statistics; ``"worst"`` is the maximum of metrics of which more is worse, and the minimum of all others.
     """
-    values: dict[str, list[float]] = defaultdict(list)
+    columns: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for reading in readings:
-        at = "" if reading.source == primary else f"@{reading.source}"
-        named = {"effective_rank": reading.effective_rank, "rankme": reading.rankme, **reading.metrics}
-        for metric, value in named.items():
+        source, level, _ = reading.key
+        for metric, value in reading.numbers.items():
             if value is not None and math.isfinite(value):
-                values[f"{reading.level}/{metric}{at}"].append(value)
-    summary = {}
-    for name, column in values.items():
-        metric = name.split("/")[1].split("@")[0]
-        summary[f"{name}/min"] = float(min(column))
-        summary[f"{name}/median"] = float(np.median(column))
-        summary[f"{name}/worst"] = float(max(column) if metric in _WORSE_WHEN_HIGH else min(column))
+                columns[level, metric, source].append(value)
+    summary: dict[SummaryKey, float] = {}
+    for (level, metric, source), column in columns.items():
+        worst = max(column) if metric in _WORSE_WHEN_HIGH else min(column)
+        values = {"min": min(column), "median": np.median(column), "worst": worst}
+        summary |= {SummaryKey(level, metric, source, name): float(value) for name, value in values.items()}
     return summary

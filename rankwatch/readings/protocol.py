@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+
+from rankwatch.runtime.plain_data import to_plain
 
 Level = str
 """``"frame"`` or ``"utterance"``, or `CODEBOOK` for the codes that a quantizer uses."""
 
-
 CODEBOOK = "codebook"
+
+TRAIN = "train"
+"""Name of the source that is the training forward pass itself, beside the evaluation sets."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Protocol:
     Attributes:
         source: Name of the evaluation set, or ``"train"``.
         level: ``"frame"`` (valid frames, equally many from each utterance), ``"utterance"`` or ``"codebook"`` (codes
-            of all frames that the quantizer was given, padding included).
+            of all frames that the quantizer received, padding included).
         utterances: Utterances asked for, over all processes.
         frames_per_utterance: Frames drawn from each utterance (1 pooled row at utterance level, 0 for all: codebooks).
         d: Width of the layer; codes in each group of a quantizer.
@@ -67,9 +69,5 @@ class Protocol:
     @cached_property
     def id(self) -> str:
         """Eight hexadecimal digits that name this protocol."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        text = json.dumps(to_plain(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain Python values, for JSON and for checkpoints."""
-        return dataclasses.asdict(self)

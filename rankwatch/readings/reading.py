@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from rankwatch.readings.protocol import Level, Protocol
+
+Key = tuple[str, str, str]
+"""A curve: (source, level, layer), or (source, "codebook", quantizer)."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +19,15 @@ class Reading:
     Attributes:
         step: Optimiser steps taken when the reading was made.
         source: Name of the evaluation set, or ``"train"``.
-        level: ``"frame"``, ``"utterance"`` or ``"codebook"``; see `codebook_usage.read_usage`.
+        level: ``"frame"`` or ``"utterance"``.
         layer: The layer's path in the model, without wrappers' parts.
         effective_rank: Corrected, centred estimate; NaN where `status` says that there is none.
         effective_rank_low: Lower end of the 90 % interval; None where no honest one is known.
         effective_rank_high: Upper end, likewise.
         rankme: The paper's plain, uncentred value of the rows at hand; None where rows were projected.
         metrics: Further values from the same rows, by name.
-        status: What stands against the number, as flags of `rankwatch.numerics.rank.status_flags` (a quantizer's:
-            of `rankwatch.readings.codebook_usage`); empty when nothing does.
+        status: What stands against the number, as flags of `rankwatch.numerics.rank.rank_estimate`; empty when
+            nothing does.
         n: Rows used.
         d: Width of the layer.
         k: Columns after projection, or None.
@@ -52,20 +53,21 @@ class Reading:
     spectrum: tuple[float, ...] = field(default=(), repr=False)
 
     @property
+    def key(self) -> Key:
+        """The curve that the reading belongs to."""
+        return self.source, self.level, self.layer
+
+    @property
+    def value(self) -> float:
+        """The number that the curve shows: the effective rank."""
+        return self.effective_rank
+
+    @property
+    def numbers(self) -> Mapping[str, float | None]:
+        """Everything that was measured, by name: `effective_rank`, `rankme` and all `metrics`."""
+        return {"effective_rank": self.effective_rank, "rankme": self.rankme, **self.metrics}
+
+    @property
     def ok(self) -> bool:
         """Whether there is a number at all (flags of `status` may still stand against it)."""
         return math.isfinite(self.effective_rank)
-
-    def to_dict(self) -> dict[str, Any]:
-        """One JSON record; the protocol by its id."""
-        record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**record, "metrics": dict(self.metrics), "status": sorted(self.status), "protocol": self.protocol.id}
-
-
-Key = tuple[str, str, str]
-"""(source, level, layer)."""
-
-
-def key_of(reading: Reading) -> Key:
-    """The curve that a reading belongs to."""
-    return reading.source, reading.level, reading.layer

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
+
+
+class SummaryKey(NamedTuple):
+    """What one number of `Report.summary` is.
+
+    Attributes:
+        level: ``"frame"``, ``"utterance"`` or ``"codebook"``.
+        metric: Its name, for example ``"effective_rank"``.
+        source: Name of the evaluation set, or ``"train"``.
+        statistic: ``"min"``, ``"median"`` or ``"worst"`` over layers (or quantizers).
+    """
+
+    level: str
+    metric: str
+    source: str
+    statistic: str
 
 
 @dataclass(frozen=True)
@@ -83,19 +101,19 @@ class Report:
 
     Attributes:
         step: Optimiser step.
-        readings: All readings of this step.
+        readings: All layers' readings of this step.
         alarms: Alarms that were raised at this step.
         open_alarms: All alarms that hold now, these included.
         health: One number for the run, in [0, 1]: see `rankwatch.alarms.health.health`.
         alarm_level: 0 nothing, 1 warning, 2 critical.
-        summary: Aggregates over layers: ``"<level>/<metric>/<min|median|worst>"`` of the primary source,
-            and with ``"@name"`` behind the metric for others.
+        summary: Statistics over layers, and over quantizers, of every metric.
         history: Effective rank over steps, per (source, level): steps, and a row per layer (NaN where
             there is none), thinned to a bounded number of columns; for the heatmap.
         message: The episode's message, when one began, grew worse or ended; else empty.
         cost: What it took.
         extra: Further numbers to be drawn, by name.
         learning_rate: At the step, where it is known.
+        codebooks: All quantizers' readings of this step.
     """
 
     step: int
@@ -104,12 +122,13 @@ class Report:
     open_alarms: Sequence[Alarm]
     health: float
     alarm_level: int
-    summary: Mapping[str, float]
+    summary: Mapping[SummaryKey, float]
     history: Mapping[tuple[str, str], tuple[Sequence[int], Sequence[Sequence[float]]]]
     message: str
     cost: Cost
     extra: Mapping[str, float] = field(default_factory=dict)
     learning_rate: float | None = None
+    codebooks: Sequence[CodebookReading] = ()
 
 
 @dataclass(frozen=True)

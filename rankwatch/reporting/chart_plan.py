@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rankwatch.readings.probe_accuracy import ACCURACY, LABELLED, MAJORITY
-from rankwatch.readings.protocol import CODEBOOK
-from rankwatch.readings.report import RunHeader
-from rankwatch.reporting.tags import RANK, STATISTICS, TRAIN, Tags, split_summary
+from rankwatch.readings.protocol import CODEBOOK, TRAIN
+from rankwatch.readings.report import RunHeader, SummaryKey
+from rankwatch.reporting.tags import RANK, STATISTICS, Tags
 
 CHART_LIMIT = 60
 TOP_LIMIT = 8
@@ -57,7 +57,7 @@ class ChartPlan:
 
 
 def plan_charts(
-    header: RunHeader, summary: Iterable[str], limit: int | None = CHART_LIMIT, kept: Sequence[str] = ()
+    header: RunHeader, summary: Iterable[SummaryKey], limit: int | None = CHART_LIMIT, drawn: Sequence[str] = ()
 ) -> ChartPlan:
     """Fill a budget of charts in the order of their importance.
 
@@ -67,25 +67,29 @@ def plan_charts(
 
     Args:
         header: Layers, levels and sources of the run.
-        summary: Keys of `Report.summary`, which tell what metrics there are.
+        summary: Keys of `Report.summary`: the metrics that there are.
         limit: Most charts drawn, or None for all.
-        kept: Tags drawn already; they keep their place.
+        drawn: Tags that are drawn already; they keep their place.
+
+    Returns:
+        The tags that are drawn, and those that are not.
 
     Example:
         >>> from rankwatch.readings.report import LayerRow
         >>> rows = [LayerRow(f"layers.{i}", f"L{i:02}", 768, "(B, T, C)", "mask") for i in range(25)]
         >>> header = RunHeader("RankWatch", "0.1.0", rows, ["frame", "utterance"], ["first_batches"], 500)
-        >>> len(plan_charts(header, ["frame/mean_energy_fraction/worst"]).drawn)
+        >>> key = SummaryKey("frame", "mean_energy_fraction", "first_batches", "worst")
+        >>> len(plan_charts(header, [key]).drawn)
         60
     """
     tags = Tags.of(header)
-    wanted = list(dict.fromkeys([*kept, *_by_importance(header, tags, sorted(summary))]))
-    cut = len(wanted) if limit is None else max(limit, len(kept))
+    wanted = list(dict.fromkeys([*drawn, *_by_importance(header, tags, sorted(summary))]))
+    cut = len(wanted) if limit is None else max(limit, len(drawn))
     return ChartPlan(tuple(wanted[:cut]), tuple(wanted[cut:]))
 
 
-def _by_importance(header: RunHeader, tags: Tags, keys: Sequence[str]) -> Iterator[str]:
-    codebooks = any(key.startswith(f"{CODEBOOK}/normalized_perplexity") for key in keys)
+def _by_importance(header: RunHeader, tags: Tags, keys: Sequence[SummaryKey]) -> Iterator[str]:
+    codebooks = any((key.level, key.metric) == (CODEBOOK, "normalized_perplexity") for key in keys)
     top = list(_top(header, tags, codebooks))
     core = (5 if len(header.sources) == 1 else 6) + codebooks
     yield from top[:core]
@@ -113,13 +117,14 @@ def _top(header: RunHeader, tags: Tags, codebooks: bool) -> Iterator[str]:
         yield from (tags.rank(level, source) for level in header.levels)
 
 
-def _accuracies(header: RunHeader, tags: Tags, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _accuracies(header: RunHeader, tags: Tags, keys: Iterable[SummaryKey]) -> Iterator[tuple[str, str]]:
     """Median over layers of a labelled set's accuracy, and beside it that of naming the most frequent label."""
-    there = {split_summary(key, tags.primary) for key in keys}
+    existing = set(keys)
     for source in header.sources:
         for level in header.levels:
-            if (level, ACCURACY, source, "median") in there:
-                yield tags.detail(level, ACCURACY, "median", source), tags.detail(level, MAJORITY, "median", source)
+            accuracy, majority = (SummaryKey(level, metric, source, "median") for metric in (ACCURACY, MAJORITY))
+            if accuracy in existing:
+                yield tags.detail(accuracy), tags.detail(majority)
 
 
 def _layer_by_layer(header: RunHeader, tags: Tags) -> Iterator[str]:
@@ -136,19 +141,17 @@ def _band(tags: Tags, level: str, layers: Sequence[str]) -> Iterator[str]:
         yield from (tags.layer(level, layer, tags.primary, end) for end in ("_low", "_high"))
 
 
-def _details(tags: Tags, keys: Sequence[str], top: Sequence[str]) -> Iterator[str]:
+def _details(tags: Tags, keys: Sequence[SummaryKey], top: Sequence[str]) -> Iterator[str]:
     """Tags of the summary: the primary before other sources, ``worst`` before the rest."""
 
-    def rank(key: str) -> tuple[bool, bool, int, int]:
-        _, metric, source, statistic = split_summary(key, tags.primary)
-        place = METRIC_ORDER.index(metric) if metric in METRIC_ORDER else len(METRIC_ORDER)
-        return source != tags.primary, source == TRAIN, STATISTICS.index(statistic), place
+    def importance(key: SummaryKey) -> tuple[bool, bool, int, int]:
+        place = METRIC_ORDER.index(key.metric) if key.metric in METRIC_ORDER else len(METRIC_ORDER)
+        return key.source != tags.primary, key.source == TRAIN, STATISTICS.index(key.statistic), place
 
-    drawn = [key for key in keys if not key.startswith(f"{CODEBOOK}/") and f"/{LABELLED}" not in key]
-    for key in sorted(drawn, key=rank):
-        level, metric, source, statistic = split_summary(key, tags.primary)
-        if (metric, statistic) != (RANK, "median") or tags.rank(level, source) not in top:
-            yield tags.detail(level, metric, statistic, source)
+    candidates = [key for key in keys if key.level != CODEBOOK and key.metric != LABELLED]
+    for key in sorted(candidates, key=importance):
+        if (key.metric, key.statistic) != (RANK, "median") or tags.rank(key.level, key.source) not in top:
+            yield tags.detail(key)
 
 
 def further(header: RunHeader) -> list[str]:
@@ -182,7 +185,7 @@ def custom_scalars(header: RunHeader, drawn: Sequence[str]) -> Layout:
         if len(sources) > 1:
             overview[f"{of}, median over layers, by source"] = sources
         for source in header.sources:
-            pair = [tags.detail(level, metric, "median", source) for metric in (ACCURACY, MAJORITY)]
+            pair = [tags.detail(SummaryKey(level, metric, source, "median")) for metric in (ACCURACY, MAJORITY)]
             overview[f"probe accuracy and majority, {level} level, median over layers, on {source}"] = pair
         for source in further(header):
             sides[f"{of}, all layers, on {source}"] = [tags.layer(level, layer, source) for layer in layers]

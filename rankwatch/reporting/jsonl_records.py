@@ -5,10 +5,12 @@
 =============  ===========================================================================
 ``run``        the header: name, version, layers, levels, sources; once per (re)start
 ``protocol``   ``id`` and everything a number's comparability depends on; once each
-``reading``    one (step, source, level, layer); ``protocol`` is the id; a quantizer's level is ``codebook``
-``summary``    ``step``, ``health``, ``alarm_level``, ``learning_rate``, statistics over layers, ``extra``
+``reading``    a layer's `Reading`; ``protocol`` is the id
+``codebook``   a quantizer's `CodebookReading`; ``protocol`` is the id
+``summary``    ``step``, ``health``, ``alarm_level``, ``learning_rate``, and statistics over layers, named
+               ``level/metric@source/statistic``; the primary set's name is left out
 ``alarm``      one alarm at the step that raised it
-``episode``    ``step``, ``message``, and all alarms that hold
+``episode``    ``step``, ``message``, and all open alarms
 ``cost``       ``step``, seconds by part, share of the run's time, bytes exchanged, steps to the next reading
 ``end``        how the run ended
 =============  ===========================================================================
@@ -19,18 +21,20 @@ A number that doesn't exist (NaN, Inf) is ``null``, so that every line is valid 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from rankwatch.readings.protocol import Protocol
-from rankwatch.readings.reading import Reading
-from rankwatch.readings.report import Report, RunEnd, RunHeader
+from rankwatch.readings.codebook_reading import AnyReading, CodebookReading
+from rankwatch.readings.reading import Key, Reading
+from rankwatch.readings.report import Report, RunEnd, RunHeader, SummaryKey
+from rankwatch.runtime.plain_data import from_plain, to_plain
+
+_Kind = TypeVar("_Kind", Reading, CodebookReading)
 
 
 class JsonlReporter:
@@ -55,7 +59,7 @@ class JsonlReporter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._protocols = self._recover()
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._write([{"record": "run", "time": now, **dataclasses.asdict(header)}])
+        self._write([{"record": "run", "time": now, **to_plain(header)}])
 
     def report(self, report: Report) -> None:
         """Write all of it."""
@@ -63,13 +67,13 @@ class JsonlReporter:
         step = {"step": report.step}
         records: list[dict[str, Any]] = []
         known = set(self._protocols)
-        for reading in report.readings:
+        readings: list[AnyReading] = [*report.readings, *report.codebooks]
+        for reading in readings:
             protocol = reading.protocol
             if protocol.id not in known:
                 known.add(protocol.id)
-                records.append({"record": "protocol", "id": protocol.id, **protocol.to_dict()})
-            spectrum = [float(f"{value:.5g}") for value in reading.spectrum]  # for pictures: five digits do
-            records.append({"record": "reading", **reading.to_dict(), "spectrum": spectrum})
+                records.append({"record": "protocol", "id": protocol.id, **to_plain(protocol)})
+            records.append(_reading_record(reading))
         records.append(
             {
                 "record": "summary",
@@ -77,15 +81,15 @@ class JsonlReporter:
                 "health": report.health,
                 "alarm_level": report.alarm_level,
                 "learning_rate": report.learning_rate,
-                "summary": dict(report.summary),
+                "summary": {self._summary_name(key): value for key, value in report.summary.items()},
                 "extra": dict(report.extra),
             }
         )
-        records += [{"record": "alarm", **alarm.to_dict()} for alarm in report.alarms]
+        records += [{"record": "alarm", **to_plain(alarm)} for alarm in report.alarms]
         if report.message:
-            holds = [alarm.to_dict() for alarm in report.open_alarms]
-            records.append({"record": "episode", **step, "message": report.message, "open_alarms": holds})
-        records.append({"record": "cost", **step, **dataclasses.asdict(report.cost)})
+            open_alarms = to_plain(report.open_alarms)
+            records.append({"record": "episode", **step, "message": report.message, "open_alarms": open_alarms})
+        records.append({"record": "cost", **step, **to_plain(report.cost)})
         self._write(records)
         self._protocols = known  # what could not be written isn't there
 
@@ -96,10 +100,15 @@ class JsonlReporter:
         """Note how it ended."""
         self._be_there()
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._write([{"record": "end", "time": now, **dataclasses.asdict(end)}])
+        self._write([{"record": "end", "time": now, **to_plain(end)}])
+
+    def _summary_name(self, key: SummaryKey) -> str:
+        """For people and scripts that read the file; the primary set's name is left out."""
+        at = "" if key.source == self._header.sources[0] else f"@{key.source}"
+        return f"{key.level}/{key.metric}{at}/{key.statistic}"
 
     def _write(self, records: list[dict[str, Any]]) -> None:
-        lines = [json.dumps(_plain(record), allow_nan=False, ensure_ascii=False) for record in records]
+        lines = [json.dumps(_without_nan(record), allow_nan=False, ensure_ascii=False) for record in records]
         failed, self._failed = self._failed, True
         with self.path.open("a", encoding="utf-8") as file:
             file.write("\n" * failed + "".join(line + "\n" for line in lines))
@@ -147,60 +156,64 @@ def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def read_jsonl(path: str | Path) -> list[Reading]:
-    """The readings of a file, in the order of their steps, each with its protocol.
+    """The layers' readings of a file, in the order of their steps, each with its protocol.
 
-    A (step, source, level, layer) that was read twice, because the run was resumed from an older
-    checkpoint, counts once: the later one.
+    A (step, source, level, layer) that was read twice, because the run was resumed from an older checkpoint, counts
+    once: the later one. A missing file raises `FileNotFoundError`, and a file in which a protocol is missing, or that
+    an earlier version wrote, `ValueError`.
 
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a reading names a protocol that the file doesn't hold, or an earlier version wrote it.
+    Args:
+        path: A file that `JsonlReporter` has written.
+
+    Returns:
+        The readings; numbers that are ``null`` are NaN.
     """
-    protocols: dict[str, Protocol] = {}
-    readings: dict[tuple[int, str, str, str], Reading] = {}
+    return _read(path, "reading", Reading)
+
+
+def read_codebooks(path: str | Path) -> list[CodebookReading]:
+    """The quantizers' readings of a file; see `read_jsonl`.
+
+    Args:
+        path: A file that `JsonlReporter` has written.
+
+    Returns:
+        The readings; numbers that are ``null`` are NaN.
+    """
+    return _read(path, "codebook", CodebookReading)
+
+
+def _read(path: str | Path, name: str, kind: type[_Kind]) -> list[_Kind]:
+    protocols: dict[str, dict[str, Any]] = {}
+    readings: dict[tuple[int, Key], _Kind] = {}
     for record in read_records(path):
-        kind = record.pop("record", None)
-        if kind == "protocol":
-            identity = record.pop("id")  # before the rest becomes the protocol
-            protocols[identity] = Protocol(**record)
-        elif kind == "reading":
-            key = (record["step"], record["source"], record["level"], record["layer"])
-            if record["protocol"] not in protocols:
-                raise ValueError(f"{path}: the reading {key} names the unknown protocol {record['protocol']}")
+        if record.get("record") == "protocol":
+            protocols[record["id"]] = record
+        elif record.get("record") == name:
             if isinstance(record["status"], str):
                 raise ValueError(f"{path} was written by an earlier version of rankwatch; read it with that version")
-            readings[key] = _reading(record, protocols[record["protocol"]])
+            if record["protocol"] not in protocols:
+                raise ValueError(
+                    f"{path}: a {name} of step {record['step']} names the unknown protocol {record['protocol']}"
+                )
+            reading = from_plain(kind, {**record, "protocol": protocols[record["protocol"]]})
+            readings[reading.step, reading.key] = reading
     return sorted(readings.values(), key=lambda reading: reading.step)
 
 
-def _reading(record: dict[str, Any], protocol: Protocol) -> Reading:
-    values = {
-        **_fields_of(Reading, record),
-        "protocol": protocol,
-        "effective_rank": _number(record["effective_rank"]),
-        "status": frozenset(record["status"]),
-        "metrics": {name: _number(value) for name, value in record["metrics"].items()},
-        "spectrum": tuple(_number(value) for value in record["spectrum"]),
-    }
-    return Reading(**values)
+def _reading_record(reading: AnyReading) -> dict[str, Any]:
+    """The protocol by its id, the spectrum with five digits: it is only for pictures."""
+    is_layer = isinstance(reading, Reading)
+    record = {"record": "reading" if is_layer else "codebook", **to_plain(reading), "protocol": reading.protocol.id}
+    if "spectrum" in record:
+        record["spectrum"] = [float(f"{value:.5g}") for value in record["spectrum"]]
+    return record
 
 
-def _fields_of(kind: type[Protocol | Reading], record: dict[str, Any]) -> dict[str, Any]:
-    """What this version knows of a record, so that files of later versions can be read."""
-    known = {field.name for field in dataclasses.fields(kind)}
-    return {name: value for name, value in record.items() if name in known}
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: null for numbers that don't exist, lists for tuples, text for keys."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
+def _without_nan(value: Any) -> Any:
+    """``null`` for numbers that don't exist, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.codebook_reading import AnyReading, CodebookReading
 from rankwatch.readings.probe_accuracy import ACCURACY, MAJORITY
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.console import end_summary, one_line
 from rankwatch.reporting.tags import Tags
+from rankwatch.runtime.plain_data import to_plain
 
 
 def layers_text(header: RunHeader) -> str:
@@ -26,16 +28,16 @@ def layers_text(header: RunHeader) -> str:
     return f"{first}\n\n{table(titles, rows)}{notes}"
 
 
-def protocols_text(readings: Iterable[Reading]) -> str:
+def protocols_text(readings: Iterable[AnyReading]) -> str:
     """The conditions of these readings: numbers of different columns are not comparable."""
-    protocols = {(r.source, r.level, r.protocol.id): r.protocol for r in readings}
+    protocols = {(r.protocol.source, r.protocol.level, r.protocol.id): r.protocol for r in readings}
     groups: dict[tuple[str, ...], list[Protocol]] = {}
     for (source, level, _), protocol in protocols.items():
         groups.setdefault((source, level), []).append(protocol)
-    fields = [name for name in next(iter(protocols.values())).to_dict() if name not in ("source", "level")]
+    fields = [name for name in to_plain(next(iter(protocols.values()))) if name not in ("source", "level")]
     rows = [["id", *(_distinct(p.id for p in group) for group in groups.values())]]
     for name in fields:
-        rows.append([name, *(_distinct(p.to_dict()[name] for p in group) for group in groups.values())])
+        rows.append([name, *(_distinct(getattr(p, name) for p in group) for group in groups.values())])
     titles = ["", *(f"{source}, {level} level" for source, level in groups)]
     return f"Numbers are compared only where these agree.\n\n{table(titles, rows)}"
 
@@ -67,6 +69,10 @@ def readings_text(report: Report, tags: Tags) -> str:
         ]
         titles = ("label", "module", *(f"effective rank on {source}" for source in sources))
         parts.append(f"{level} level, step {report.step}\n\n{table(titles, rows)}")
+    if report.codebooks:
+        rows = [_codebook_row(reading) for reading in report.codebooks]
+        titles = ("quantizer", "perplexity", "codes", "perplexity / codes", "active codes", "status")
+        parts.append(f"codes used in the training pass, step {report.step}\n\n{table(titles, rows)}")
     return "\n\n".join(parts)
 
 
@@ -106,9 +112,20 @@ def _value(reading: Reading) -> str:
     number = f"{reading.effective_rank:.1f}" if reading.ok else "none"
     if reading.ok and reading.effective_rank_low is not None and reading.effective_rank_high is not None:
         number += f" [{reading.effective_rank_low:.1f}, {reading.effective_rank_high:.1f}]"
-    number += f" ({', '.join(sorted(reading.status)).replace('_', ' ')})" if reading.status else ""
+    number += f" ({_words(reading.status)})" if reading.status else ""
     accuracy, majority = (reading.metrics.get(metric, math.nan) for metric in (ACCURACY, MAJORITY))
     return number if math.isnan(accuracy) else f"{number}; probe accuracy {accuracy:.2f} (majority {majority:.2f})"
+
+
+def _codebook_row(reading: CodebookReading) -> tuple[str, ...]:
+    numbers = (reading.normalized_perplexity, reading.active_code_fraction)
+    shares = ("" if math.isnan(number) else f"{number:.0%}" for number in numbers)
+    perplexity = f"{reading.perplexity:.1f}" if reading.ok else "none"
+    return f"`{reading.quantizer}`", perplexity, str(reading.n_codes or "unknown"), *shares, _words(reading.status)
+
+
+def _words(status: Iterable[str]) -> str:
+    return ", ".join(sorted(status)).replace("_", " ")
 
 
 def _distinct(values: Iterable[object]) -> str:

@@ -25,12 +25,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rankwatch.readings.protocol import CODEBOOK
-from rankwatch.readings.report import Report, RunHeader
+from rankwatch.readings.protocol import CODEBOOK, TRAIN
+from rankwatch.readings.report import Report, RunHeader, SummaryKey
 
 RANK = "effective_rank"
 STATISTICS = ("worst", "median", "min")
-TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,9 @@ class Tags:
         """Effective rank of one layer; with `end` ``"_low"`` or ``"_high"`` of its interval."""
         return f"{self.name}_{level}/{self.labels.get(layer, layer)}{end}{self.at(source)}"
 
-    def detail(self, level: str, metric: str, statistic: str, source: str) -> str:
+    def detail(self, key: SummaryKey) -> str:
         """A statistic over layers of any metric."""
-        return f"{self.name}_detail/{metric}_{level}_{statistic}{self.at(source)}"
+        return f"{self.name}_detail/{key.metric}_{key.level}_{key.statistic}{self.at(key.source)}"
 
     def picture(self, what: str, level: str) -> str:
         """A picture of one level."""
@@ -101,33 +100,21 @@ def scalars(report: Report, tags: Tags) -> dict[str, float]:
         tags.top("alarm_level"): float(report.alarm_level),
         tags.top("overhead_share"): report.cost.share,
     }
-    for reading in [one for one in report.readings if one.level != CODEBOOK]:
+    for reading in report.readings:
         where = (reading.level, reading.layer, reading.source)
         values[tags.layer(*where)] = reading.effective_rank
         if reading.effective_rank_low is not None and reading.effective_rank_high is not None:
             values[tags.layer(*where, "_low")] = reading.effective_rank_low
             values[tags.layer(*where, "_high")] = reading.effective_rank_high
     for key, value in report.summary.items():
-        level, metric, source, statistic = split_summary(key, tags.primary)
-        if level == CODEBOOK:
-            values |= {tags.top(CODEBOOK): value} if (metric, statistic) == ("normalized_perplexity", "worst") else {}
+        if key.level == CODEBOOK:
+            shown = (key.metric, key.statistic) == ("normalized_perplexity", "worst")
+            values |= {tags.top(CODEBOOK): value} if shown else {}
             continue
-        values[tags.detail(level, metric, statistic, source)] = value
-        if (metric, statistic) == (RANK, "median"):
-            values[tags.rank(level, source)] = value
+        values[tags.detail(key)] = value
+        if (key.metric, key.statistic) == (RANK, "median"):
+            values[tags.rank(key.level, key.source)] = value
     return values | {tags.extra(what): value for what, value in report.extra.items()}
-
-
-def split_summary(key: str, primary: str) -> tuple[str, str, str, str]:
-    """Take a key of `Report.summary` apart: level, metric, source, statistic.
-
-    Example:
-        >>> split_summary("frame/mean_energy_fraction@music/worst", "first_batches")
-        ('frame', 'mean_energy_fraction', 'music', 'worst')
-    """
-    level, metric, statistic = key.split("/")
-    metric, _, source = metric.partition("@")
-    return level, metric, source or primary, statistic
 
 
 def monitored_defaults(name: str, levels: Sequence[str], sources: Sequence[str]) -> dict[str, float]:
@@ -151,9 +138,8 @@ def monitored(report: Report, name: str, levels: Sequence[str], sources: Sequenc
     """
     values = {f"{name}/health": report.health, f"{name}/alarm_level": float(report.alarm_level)}
     for key, value in report.summary.items():
-        level, metric, source, statistic = split_summary(key, sources[0])
-        if (metric, statistic) == (RANK, "median") and level in levels:
-            values[_monitored_rank(name, level, source, sources)] = value
+        if (key.metric, key.statistic) == (RANK, "median") and key.level in levels:
+            values[_monitored_rank(name, key.level, key.source, sources)] = value
     return {tag: value if math.isfinite(value) else 0.0 for tag, value in values.items()}
 
 

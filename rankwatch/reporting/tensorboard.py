@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.codebook_reading import AnyReading
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting import images as pictures
@@ -108,10 +109,11 @@ class TensorBoardReporter:
         step = report.step
         if self._taken == 1:
             self._text("layers", f"{text.layers_text(self._header)}\n\n{self._plan.sentence()}", step)
-        protocols = {reading.protocol for reading in report.readings}
+        readings: list[AnyReading] = [*report.readings, *report.codebooks]
+        protocols = {reading.protocol for reading in readings}
         if not self._protocols.issuperset(protocols):
             self._protocols |= protocols
-            self._text("protocol", text.protocols_text(report.readings), step)
+            self._text("protocol", text.protocols_text(readings), step)
         all_clear = self._alarmed and not report.open_alarms
         self._alarmed = bool(report.open_alarms)
         if self._taken == 1 or report.alarms or report.message or all_clear:

@@ -10,6 +10,7 @@ import torch
 
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
 from rankwatch.run.lightning_trainer import (
     builds_layers_late,
@@ -40,7 +41,7 @@ class LightningHooks:
         self._state: dict[str, Any] = {}
         self._steps = OptimizerSteps()
         self._hooks: list[Callable[[], None]] = []
-        self._seen: tuple[list[Reading], list[Alarm]] = ([], [])
+        self._seen: tuple[list[Reading], list[CodebookReading], list[Alarm]] = ([], [], [])
         self._published: dict[str, float] = {}
 
     @property
@@ -49,9 +50,14 @@ class LightningHooks:
         return self._seen[0] if self._session is None else list(self._session.readings)
 
     @property
+    def codebook_readings(self) -> list[CodebookReading]:
+        """What was measured of quantizers, newest last."""
+        return self._seen[1] if self._session is None else self._session.codebook_readings
+
+    @property
     def alarms(self) -> list[Alarm]:
         """All alarms that were raised, newest last (bounded)."""
-        return self._seen[1] if self._session is None else list(self._session.alarms)
+        return self._seen[2] if self._session is None else list(self._session.alarms)
 
     @property
     def state_key(self) -> str:
@@ -163,7 +169,7 @@ class LightningHooks:
         self._hooks = []
         if self._session is not None:
             if self._session.attached:  # else an error is on its way that one of ours would hide
-                self._seen = (self.readings, self.alarms)
+                self._seen = (self.readings, self.codebook_readings, self.alarms)
                 with contextlib.suppress(Exception):
                     self._state = self.state_dict()
             self._session.close()

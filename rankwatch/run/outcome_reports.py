@@ -11,6 +11,7 @@ from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.tags import monitored, monitored_defaults
 from rankwatch.run.alarm_actions import ENDED, AlarmActions
@@ -32,7 +33,8 @@ class OutcomeReports:
         healthy: The last healthy checkpoint, or None where there are no files.
 
     Attributes:
-        readings: The newest readings.
+        readings: The newest readings of layers.
+        codebook_readings: The newest readings of quantizers.
         alarms: The newest alarms.
         published: The newest scalars by tag.
         collapse_message: The newest alarm's message with the last healthy checkpoint, for `CollapseError`.
@@ -52,6 +54,7 @@ class OutcomeReports:
         self._actions = actions
         self._healthy = healthy
         self.readings: deque[Reading] = deque(maxlen=_IN_MEMORY)
+        self.codebook_readings: deque[CodebookReading] = deque(maxlen=_IN_MEMORY)
         self.alarms: deque[Alarm] = deque(maxlen=_IN_MEMORY)
         self.published = monitored_defaults(settings.name, settings.levels, settings.sources)
         self.collapse_message = ""
@@ -66,6 +69,7 @@ class OutcomeReports:
         report = outcome.report
         first = self._monitor.world.rank == 0
         self.readings.extend(report.readings)
+        self.codebook_readings.extend(report.codebooks)
         self.alarms.extend(alarm for alarm in report.alarms if alarm.severity != INFO)
         self._publish(outcome)
         severity = self._actions.update(outcome, stop)

@@ -12,6 +12,7 @@ from torch import nn
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
 from rankwatch.run.alarm_actions import AlarmActions, CollapseError
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
@@ -71,6 +72,11 @@ class Session:
     def readings(self) -> list[Reading]:
         """The newest readings; the JSONL file has all of them."""
         return list(self._outcomes.readings)
+
+    @property
+    def codebook_readings(self) -> list[CodebookReading]:
+        """The newest readings of quantizers, likewise."""
+        return list(self._outcomes.codebook_readings)
 
     @property
     def alarms(self) -> list[Alarm]:

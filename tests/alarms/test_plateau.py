@@ -7,7 +7,6 @@ from readings import reading
 
 from rankwatch.alarms.history import History
 from rankwatch.alarms.plateau import Plateau
-from rankwatch.readings.reading import key_of
 
 
 def plateaus(columns, alarmed=False, **made):
@@ -20,7 +19,7 @@ def plateaus(columns, alarmed=False, **made):
             readings.append(reading(i, rank, layer=layer, probe_accuracy=accuracy, **made))
         series = history.open_series(readings)
         for one in readings:
-            series[key_of(one)].add(one, clean=True)
+            series[one.key].add(one, clean=True)
         plateau_now = plateau.check(readings, series, "first_batches", alarmed=alarmed)
         found += [plateau_now] if plateau_now is not None else []
     return found

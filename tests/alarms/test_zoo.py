@@ -18,7 +18,6 @@ from harm import harm  # noqa: E402
 from record import read  # noqa: E402
 
 from rankwatch.alarms.alarm_state import AlarmState  # noqa: E402
-from rankwatch.readings.reading import key_of  # noqa: E402
 
 HISTORIES = {path.name.removesuffix(".jsonl.gz"): path for path in sorted((ZOO / "histories").glob("*.jsonl.gz"))}
 HEALTHY = [name for name in HISTORIES if "-healthy-" in name]
@@ -69,11 +68,12 @@ def test_one_healthy_run_in_twenty_warns_at_most(seeds):
 def test_a_run_that_is_interrupted_after_each_reading_alarms_as_one_that_is_not(name):
     history = read(HISTORIES[name])
     state, raised = AlarmState("first_batches"), []
-    curves = {key_of(reading) for readings in history.readings.by_step.values() for reading in readings}
+    curves = {reading.key for readings in history.readings.by_step.values() for reading in readings}
     curves |= {("train", "codebook", "quantizer")}
     for step, readings in history.readings.by_step.items():
-        column = [*readings, *monitors.codebook(history, step)]
-        raised += state.assess(step, column, monitors.rate_at(history, step)).raised
+        raised += state.assess(
+            step, readings, monitors.rate_at(history, step), codebooks=monitors.codebook(history, step)
+        ).raised
         again = AlarmState("first_batches")
         again.load_state_dict(state.state_dict(), curves)
         state = again

@@ -55,6 +55,7 @@ from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack
 from rankwatch.runtime.distributed import quota
+from rankwatch.runtime.plain_data import to_plain
 
 MODELS = ((768, 13), (1024, 25), (1280, 49), (1920, 49))
 """Widths and watched layers: base, large, extra large, and an encoder of two billion parameters."""
@@ -109,7 +110,7 @@ def answer(layers: int) -> torch.Tensor:
     settings = Settings(rows=RowSampling(n_utterances=64), max_overhead=None)
     protocols = {("first_batches", level): Protocol("first_batches", level, 64, 4, 0, None) for level in LEVELS}
     evaluator = Evaluator(settings, names, None, first=True, mute=MuteFile(None))
-    return pack(evaluator.evaluate(CollectedRows(500, [window], protocols)).outcome.to_plain())
+    return pack(to_plain(evaluator.evaluate(CollectedRows(500, [window], protocols)).outcome))
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

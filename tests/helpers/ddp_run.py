@@ -10,6 +10,7 @@ import torch
 from toys import Encoder, Module, Noise, collate, pl, trainer
 
 from rankwatch import RankWatch, RowSampling
+from rankwatch.runtime.plain_data import to_plain
 
 
 class Write(pl.Callback):
@@ -24,8 +25,8 @@ class Write(pl.Callback):
             "step": trainer.global_step,
             "losses": module.losses,
             "weights": hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in module.parameters())).hexdigest(),
-            "readings": [r.to_dict() for r in watch.readings] if watch else [],
-            "alarms": [a.to_dict() for a in watch.alarms] if watch else [],
+            "readings": [to_plain(r) for r in watch.readings] if watch else [],
+            "alarms": [to_plain(a) for a in watch.alarms] if watch else [],
         }
         self.path.with_suffix(f".{trainer.global_rank}.json").write_text(json.dumps(seen))
 

@@ -22,6 +22,7 @@ from rankwatch import CollapseError, FirstBatches, RankWatch, RowSampling, Watch
 from rankwatch.monitor.settings import Settings
 from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import ProcessGroup
+from rankwatch.runtime.plain_data import to_plain
 
 STEPS = 12
 
@@ -107,7 +108,7 @@ def sharded(kind, rank, folder, *, watched, late):
     if watch is not None:
         watch.close()
     seen = session or watch
-    return {"weights": digest(model), "readings": [r.to_dict() for r in seen.readings] if seen is not None else []}
+    return {"weights": digest(model), "readings": [to_plain(r) for r in seen.readings] if seen is not None else []}
 
 
 class Clock:
@@ -149,7 +150,7 @@ def loop(rank, folder, model, *, micro=lambda rank: 1, leaves=None, clock=None, 
                 clock.advance()
             if leaves == (rank, step):
                 os._exit(0)
-    return {"readings": [r.to_dict() for r in watch.readings], "steps": watch.steps}
+    return {"readings": [to_plain(r) for r in watch.readings], "steps": watch.steps}
 
 
 def raising(rank, where=1):

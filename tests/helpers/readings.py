@@ -2,6 +2,7 @@
 
 import math
 
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 
@@ -24,4 +25,19 @@ def reading(step, rank, *, layer="layers.0", level="frame", source="first_batche
         d=128,
         k=None,
         protocol=protocol,
+    )
+
+
+def codebook_reading(step, perplexity, *, codes=128, quantizer="quantizer", status=()):
+    return CodebookReading(
+        step=step,
+        source="train",
+        quantizer=quantizer,
+        perplexity=perplexity,
+        n_codes=codes,
+        n_assignments=2048,
+        active_code_fraction=1.0,
+        normalized_perplexity=perplexity / codes,
+        status=frozenset(status),
+        protocol=Protocol("train", "codebook", 512, 0, codes, None, mode="train", power="codes"),
     )

@@ -23,6 +23,8 @@ from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.codebook_usage import CodeUsage, read_usage
 from rankwatch.readings.protocol import Protocol
+from rankwatch.reporting.jsonl_records import read_codebooks
+from rankwatch.runtime.plain_data import from_plain, to_plain
 
 PROTOCOL = Protocol("train", "codebook", 512, 0, 0, None, mode="train")
 
@@ -37,30 +39,31 @@ def read(*parts):
 
 def test_all_codes_alike_read_v_and_one_code_reads_1():
     even = read(usage(list(range(8)) * 10))
-    assert even.effective_rank == pytest.approx(8.0)
-    assert even.metrics == pytest.approx({"active_code_fraction": 1.0, "normalized_perplexity": 1.0})
-    assert (even.status, even.n, even.d, even.protocol.d, even.protocol.power) == (set(), 80, 8, 8, "codes")
+    assert even.perplexity == pytest.approx(8.0)
+    assert (even.active_code_fraction, even.normalized_perplexity) == pytest.approx((1.0, 1.0))
+    assert (even.status, even.n_assignments, even.n_codes) == (set(), 80, 8)
+    assert (even.protocol.d, even.protocol.power) == (8, "codes")
     one = read(usage([3] * 80))
-    assert one.effective_rank == 1.0
-    assert one.metrics == pytest.approx({"active_code_fraction": 1 / 8, "normalized_perplexity": 1 / 8})
-    assert (one.effective_rank_low, one.effective_rank_high, one.source, one.level) == (None, None, "train", "codebook")
+    assert one.perplexity == one.value == 1.0
+    assert (one.active_code_fraction, one.normalized_perplexity) == pytest.approx((1 / 8, 1 / 8))
+    assert one.key == ("train", "codebook", "quantizer")
 
 
 def test_groups_are_averaged_and_frames_that_do_not_count_are_left_out():
     codes = [[i % 8, 5] for i in range(80)] + [[-1, -1]] * 1000
     reading = read(usage(codes))
-    assert reading.effective_rank == pytest.approx((8 + 1) / 2)
-    assert reading.metrics["active_code_fraction"] == pytest.approx(9 / 16)
-    assert reading.n == 160
+    assert reading.perplexity == pytest.approx((8 + 1) / 2)
+    assert reading.active_code_fraction == pytest.approx(9 / 16)
+    assert reading.n_assignments == 160
 
 
 def test_few_draws_and_an_unknown_number_of_codes_are_said():
     assert read(usage(list(range(8)) * 4)).status == {"too_few_assignments"}
     for reading in read(usage([0, 1, 2, 3] * 20, known=0)), read(usage([0, 1, 2, 9] * 20)):  # 9 of 8
-        assert reading.effective_rank == pytest.approx(4.0)
-        assert (reading.d, reading.status) == (0, set())
-        assert math.isnan(reading.metrics["active_code_fraction"])
-        assert math.isnan(reading.metrics["normalized_perplexity"])
+        assert reading.perplexity == pytest.approx(4.0)
+        assert (reading.n_codes, reading.status) == (0, set())
+        assert math.isnan(reading.active_code_fraction)
+        assert math.isnan(reading.normalized_perplexity)
     assert read(usage([-1, -1])) is None
 
 
@@ -70,10 +73,10 @@ def perplexing(*values, codes=10):
 
 def test_a_perplexity_stands_for_codes_that_are_not_there():
     reading = read(perplexing(4.0, 6.0), perplexing(8.0))
-    assert reading.effective_rank == pytest.approx(6.0)
-    assert reading.metrics["normalized_perplexity"] == pytest.approx(0.6)
-    assert math.isnan(reading.metrics["active_code_fraction"])
-    assert (reading.n, reading.protocol.power) == (0, "perplexity")
+    assert reading.perplexity == pytest.approx(6.0)
+    assert reading.normalized_perplexity == pytest.approx(0.6)
+    assert math.isnan(reading.active_code_fraction)
+    assert (reading.n_assignments, reading.protocol.power) == (0, "perplexity")
     assert read(perplexing(math.nan)).status == {"non_finite"}
     with pytest.raises(ValueError, match=r"0\.3 is no perplexity of 10 codes"):
         perplexing(0.3)
@@ -101,10 +104,11 @@ def test_all_processes_are_told_of_one_reading():
         )
 
     first, second = Processes(2).run(evaluate)
-    assert first == second == Outcome.from_plain(first.to_plain())
-    (reading,) = second.report.readings
+    assert first == second == from_plain(Outcome, to_plain(first))
+    (reading,) = second.report.codebooks
+    assert not second.report.readings
     assert dataclasses.replace(reading, step=1) == read(*parts)
-    assert reading.effective_rank == pytest.approx(8.0)
+    assert reading.perplexity == pytest.approx(8.0)
 
 
 def test_the_past_of_a_quantizer_outlives_a_restart_and_that_of_one_that_is_gone_does_not():
@@ -142,7 +146,7 @@ def train(monitor, model, steps, batch, accumulate=1):
             monitor.batch_ends(batch)
             assert hooks(model.quantizer) == []
         if monitor.agree_whether_due(step + 1):
-            readings += [r for r in monitor.read(step + 1).report.readings if r.level == "codebook"]
+            readings += monitor.read(step + 1).report.codebooks
     return listened, readings
 
 
@@ -156,12 +160,14 @@ def test_only_the_batches_before_a_reading_are_counted(accumulate):
     near = [8, 9, 18, 19, 28, 29] if accumulate == 1 else [9, 9, 19, 19, 29, 29]
     assert [step for step in listened if step >= 10 - 16 // 8] == near
     frames = batch[0].shape[1] // 20
-    assert [r.n for r in readings if r.step >= 10] == [2 * 8 * frames] * 3  # 16 utterances, their padding included
+    assert [r.n_assignments for r in readings if r.step >= 10] == [
+        2 * 8 * frames
+    ] * 3  # 16 utterances, their padding included
     codes = model(*batch)[1]
     counts = torch.bincount(codes.flatten(), minlength=16)
     expected = read(CodeUsage(16, [counts.tolist()]))
-    assert readings[-1].effective_rank == pytest.approx(expected.effective_rank)
-    assert readings[-1].layer == "quantizer"
+    assert readings[-1].perplexity == pytest.approx(expected.perplexity)
+    assert readings[-1].quantizer == "quantizer"
     assert "quantizer (16 codes)" in monitor.row_collector.notes[0]
     monitor.close()
 
@@ -175,11 +181,11 @@ def test_they_can_be_turned_off_and_a_perplexity_alone_is_read():
         monitor = Monitor(Settings(watch=watch, rows=RowSampling(n_utterances=8), every_n_steps=5, strict=True))
         monitor.attach(model)
         _, readings = train(monitor, model, 5, batch)
-        assert {(r.effective_rank, r.d) for r in readings} == ({(4.0, 10)} if on else set())
+        assert {(r.perplexity, r.n_codes) for r in readings} == ({(4.0, 10)} if on else set())
         monitor.close()
 
 
-def test_a_failure_is_told_once_and_goes_quiet(monkeypatch):
+def test_a_quantizer_that_fails_is_reported_once_and_left_out(monkeypatch):
     def explode(*_):
         raise OSError("made up")
 
@@ -190,7 +196,9 @@ def test_a_failure_is_told_once_and_goes_quiet(monkeypatch):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         listened, readings = train(monitor, model, 12, collate(Noise(8).items))
-    assert [str(one.message) for one in caught] == ["RankWatch: quantizer quantizer could not be read: made up"]
+    (message,) = [str(one.message) for one in caught]
+    assert message.startswith("RankWatch: the codes of quantizer quantizer can't be counted")
+    assert message.endswith("made up")
     assert (listened, readings) == ([0], [])
     monitor.close()
 
@@ -242,12 +250,12 @@ def test_wav2vec2_pretrains_bit_for_bit_the_same_and_its_codes_are_read(tmp_path
     losses, watched, watch = pretrained(tmp_path, True)
     assert losses == plain
     assert all(torch.equal(watched[name], weights[name]) for name in weights)
-    found = [r for r in watch.readings if r.level == "codebook"]
+    found = watch.codebook_readings
+    assert {r.level for r in watch.readings} == {"frame", "utterance"}
     assert {r.step for r in found} >= {3, 6}
-    assert {(r.layer, r.d) for r in found} == {("quantizer", 4)}
-    assert all(1.0 <= r.effective_rank <= 4 and 0.0 < r.metrics["active_code_fraction"] <= 1.0 for r in found)
-    records = (tmp_path / "RankWatch.jsonl").read_text()
-    assert '"level": "codebook"' in records
+    assert {(r.quantizer, r.n_codes) for r in found} == {("quantizer", 4)}
+    assert all(1.0 <= r.perplexity <= 4 and 0.0 < r.active_code_fraction <= 1.0 for r in found)
+    assert read_codebooks(tmp_path / "RankWatch.jsonl") == found
     (file,) = tmp_path.glob("events.out.tfevents.*")
     assert b"RankWatch/codebook" in file.read_bytes()
 
@@ -269,7 +277,7 @@ def test_under_lightning_one_line_does_it(tmp_path):
     module = Targets()
     callback = RankWatch(every_n_steps=5, rows=RowSampling(n_utterances=16), strict=True, max_overhead=None)
     trainer(tmp_path, callback, max_steps=12, enable_checkpointing=False).fit(module, loader())
-    found = {r.step: r for r in callback.readings if r.level == "codebook"}
+    found = {r.step: r for r in callback.codebook_readings}
     assert set(found) >= {5, 10}
-    assert {r.layer for r in found.values()} == {"target_quantizer"}
+    assert {r.quantizer for r in found.values()} == {"target_quantizer"}
     assert hooks(module) == []

@@ -15,6 +15,7 @@ from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
+from rankwatch.runtime.plain_data import from_plain, to_plain
 
 SETTINGS = Settings(every_n_steps=10, rows=RowSampling(n_utterances=64), max_overhead=None)
 LAYERS = ["layers.0", "layers.1"]
@@ -105,7 +106,7 @@ def test_only_the_first_process_looks_whether_it_is_muted(tmp_path, muted):
     outcomes = [found.outcome for found in processes.run(evaluate)]
     assert outcomes[0] == outcomes[1]
     assert outcomes[1].muted == (muted == "first")
-    assert Outcome.from_plain(outcomes[0].to_plain()) == outcomes[0]
+    assert from_plain(Outcome, to_plain(outcomes[0])) == outcomes[0]
 
 
 def test_a_process_that_failed_is_named_and_the_others_go_on():
@@ -146,7 +147,7 @@ def test_a_collective_that_fails_is_told_apart():
 
 def test_an_outcome_goes_there_and_back_to_the_last_bit():
     outcome = evaluator().evaluate(gathered(slice(None))).outcome
-    assert Outcome.from_plain(outcome.to_plain()) == outcome
+    assert from_plain(Outcome, to_plain(outcome)) == outcome
 
 
 def test_its_state_goes_on_with_the_layers_that_there_still_are():

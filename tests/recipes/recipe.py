@@ -34,7 +34,7 @@ class Run:
     @property
     def layers(self) -> list[str]:
         """Layers that were read, in model order; quantizers apart."""
-        return list(dict.fromkeys(r.layer for r in self.watch.readings if r.level != "codebook"))
+        return list(dict.fromkeys(r.layer for r in self.watch.readings))
 
     def frames(self, layer: str) -> list[int]:
         """Valid frames of every utterance of the evaluation set, in the order in which they were held back."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 
 import numpy as np
 
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.layer_statistics import summarise_layers
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 from rankwatch.readings.report import Cost, LayerRow, Report, RunEnd, RunHeader
@@ -100,7 +100,7 @@ def fake_run(
                 open_alarms=list(raised),
                 health=worst if collapse else min(1.0, 0.97 + float(noise.normal(0, 0.01))),
                 alarm_level=2 if raised else 0,
-                summary=_summary(found, top.sources[0]),
+                summary=summarise_layers(found),
                 history={key: (list(s), [list(row) for row in rows]) for key, (s, rows) in history.items()},
                 message=message if new else "",
                 cost=Cost({"forward": 0.8, "exchange": 0.01, "decomposition": 0.3}, 0.006 + 0.01 / (i + 1), 1 << 20),
@@ -131,16 +131,3 @@ def _alarms(top: RunHeader, found: list[Reading], raised: list[Alarm], i: int, s
                 )
             )
     return alarms
-
-
-def _summary(found: list[Reading], primary: str) -> dict[str, float]:
-    columns: dict[str, list[float]] = {}
-    for reading in found:
-        at = "" if reading.source == primary else f"@{reading.source}"
-        for metric, value in {"effective_rank": reading.effective_rank, **reading.metrics}.items():
-            columns.setdefault(f"{reading.level}/{metric}{at}", []).append(value)
-    summary = {}
-    for name, column in columns.items():
-        worst = max(column) if "share" in name else min(column)
-        summary |= {f"{name}/min": min(column), f"{name}/median": statistics.median(column), f"{name}/worst": worst}
-    return summary

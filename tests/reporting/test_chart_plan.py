@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
 from reporting_fakes import fake_header, fake_run
 
-from rankwatch.readings.report import Report, RunHeader
+from rankwatch.readings.report import Report, RunHeader, SummaryKey
 from rankwatch.reporting.chart_plan import METRIC_ORDER, ChartPlan, custom_scalars, plan_charts
 from rankwatch.reporting.tags import Tags, scalars
 
 
-def summary_keys(header: RunHeader) -> list[str]:
+def summary_keys(header: RunHeader) -> list[SummaryKey]:
     """What a real run's summary holds: every metric on every source."""
-    at = ["" if source == header.sources[0] else f"@{source}" for source in header.sources]
-    statistics = ("min", "median", "worst")
-    return [f"{v}/{m}{a}/{s}" for v in header.levels for m in METRIC_ORDER for a in at for s in statistics]
+    parts = itertools.product(header.levels, METRIC_ORDER, header.sources, ("min", "median", "worst"))
+    return [SummaryKey(*part) for part in parts]
 
 
 def plan(header: RunHeader, limit: int | None = 60) -> ChartPlan:
@@ -52,7 +52,7 @@ def test_three_layers_show_every_layer_source_and_interval_and_the_worst_of_metr
             wanted += [tags.layer(level, row.layer, "first_batches", end) for end in ("_low", "_high")]
             assert set(wanted) <= set(drawn)
         for metric in METRIC_ORDER:
-            assert tags.detail(level, metric, "worst", "first_batches") in drawn
+            assert tags.detail(SummaryKey(level, metric, "first_batches", "worst")) in drawn
 
 
 def test_nothing_is_lost_between_drawn_and_left_out() -> None:
@@ -70,16 +70,15 @@ def test_nothing_is_lost_between_drawn_and_left_out() -> None:
 
 def test_what_is_drawn_stays_drawn_when_metrics_join_later() -> None:
     header = fake_header(13)
-    first = plan_charts(header, ["frame/stable_rank/min"])
-    later = plan_charts(header, summary_keys(header), kept=first.drawn)
+    first = plan_charts(header, [SummaryKey("frame", "stable_rank", "first_batches", "min")])
+    later = plan_charts(header, summary_keys(header), drawn=first.drawn)
     assert later.drawn[: len(first.drawn)] == first.drawn
     assert len(later.drawn) == 60
 
 
 def test_more_important_metrics_come_first_and_unknown_ones_last() -> None:
-    drawn = plan_charts(
-        fake_header(2), [f"frame/{m}/worst" for m in ("zeta", "stable_rank", "mean_energy_fraction")]
-    ).drawn
+    metrics = ("zeta", "stable_rank", "mean_energy_fraction")
+    drawn = plan_charts(fake_header(2), [SummaryKey("frame", m, "first_batches", "worst") for m in metrics]).drawn
     assert [tag.split("/")[1] for tag in drawn if "detail" in tag] == [
         "mean_energy_fraction_frame_worst",
         "stable_rank_frame_worst",
@@ -88,7 +87,7 @@ def test_more_important_metrics_come_first_and_unknown_ones_last() -> None:
 
 
 PROBED = [
-    f"{level}/probe_{what}@music/median"
+    SummaryKey(level, f"probe_{what}", "music", "median")
     for level in ("frame", "utterance")
     for what in ("accuracy", "majority_accuracy")
 ]
@@ -143,7 +142,9 @@ def test_overview_comes_first() -> None:
 
 
 CODES = [
-    f"codebook/{m}@train/{s}" for m in ("normalized_perplexity", "effective_rank") for s in ("min", "median", "worst")
+    SummaryKey("codebook", m, "train", s)
+    for m in ("normalized_perplexity", "perplexity")
+    for s in ("min", "median", "worst")
 ]
 
 

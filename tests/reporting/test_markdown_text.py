@@ -9,6 +9,7 @@ from reporting_fakes import fake_header, fake_reading, fake_run
 
 from rankwatch.reporting.markdown_text import layers_text, protocols_text, readings_text, status_text, table
 from rankwatch.reporting.tags import Tags
+from rankwatch.runtime.plain_data import to_plain
 
 
 def test_tables_have_as_many_cells_in_every_row_whatever_stands_in_them() -> None:
@@ -31,7 +32,7 @@ def test_the_protocol_table_has_a_column_per_source_and_level_and_names_every_co
         for level in header.levels:
             assert f"{source}, {level} level" in text
     protocol = reports[0].readings[0].protocol
-    assert all(f"| {name} |" in text for name in protocol.to_dict() if name not in ("source", "level"))
+    assert all(f"| {name} |" in text for name in to_plain(protocol) if name not in ("source", "level"))
     assert "512, 768" in text, "layers of two widths share a column"
 
 

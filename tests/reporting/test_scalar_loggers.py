@@ -8,6 +8,7 @@ from pathlib import Path
 from pytorch_lightning.loggers import CSVLogger
 from reporting_fakes import fake_run
 
+from rankwatch.readings.report import SummaryKey
 from rankwatch.reporting.scalar_loggers import ScalarReporter
 
 
@@ -54,5 +55,5 @@ def test_a_real_csv_logger_takes_it(tmp_path: Path) -> None:
     with (Path(logger.log_dir) / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["RankWatch/effective_rank_frame"]) for row in rows] == [
-        report.summary["frame/effective_rank/median"] for report in reports
+        report.summary[SummaryKey("frame", "effective_rank", "first_batches", "median")] for report in reports
     ]

@@ -5,9 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from readings import codebook_reading
 from reporting_fakes import fake_header, fake_run
 
+from rankwatch.readings.layer_statistics import summarise_layers
+from rankwatch.readings.report import SummaryKey
 from rankwatch.reporting.tags import Tags, monitored, monitored_defaults, scalars
+
+RANK_FRAME = SummaryKey("frame", "effective_rank", "first_batches", "median")
 
 
 def test_names_of_the_design() -> None:
@@ -20,7 +25,7 @@ def test_names_of_the_design() -> None:
     assert tags.layer("frame", last, "first_batches", "_low") == "RankWatch_frame/L24_low"
     assert tags.rank("frame", "music") == "RankWatch/effective_rank_frame@music"
     assert (
-        tags.detail("frame", "mean_energy_fraction", "worst", "first_batches")
+        tags.detail(SummaryKey("frame", "mean_energy_fraction", "first_batches", "worst"))
         == "RankWatch_detail/mean_energy_fraction_frame_worst"
     )
 
@@ -50,10 +55,10 @@ def test_values_come_from_the_report_unchanged() -> None:
         )
     assert values["RankWatch/health"] == report.health
     assert values["RankWatch/overhead_share"] == report.cost.share
-    assert values["RankWatch/effective_rank_frame"] == report.summary["frame/effective_rank/median"]
+    assert values["RankWatch/effective_rank_frame"] == report.summary[RANK_FRAME]
     assert (
         values["RankWatch_detail/mean_energy_fraction_utterance_worst@music"]
-        == (report.summary["utterance/mean_energy_fraction@music/worst"])
+        == (report.summary[SummaryKey("utterance", "mean_energy_fraction", "music", "worst")])
     )
     assert values["RankWatch_detail/probe_accuracy"] == 0.75
     numbers = 3 + 3 * len(report.readings) + len(report.summary) + 4 + 1
@@ -77,17 +82,17 @@ def test_monitored_names_exist_before_any_reading_and_keep_their_names() -> None
 
 def test_monitored_values_are_always_finite() -> None:
     header, reports, _ = fake_run(3, 1)
-    summary = dict(reports[0].summary) | {"frame/effective_rank/median": math.nan}
+    summary = dict(reports[0].summary) | {RANK_FRAME: math.nan}
     report = dataclasses.replace(reports[0], summary=summary, health=math.inf)
     values = monitored(report, header.name, header.levels, header.sources)
     assert values["RankWatch/effective_rank_frame"] == 0.0
     assert values["RankWatch/health"] == 0.0
-    assert values["RankWatch/effective_rank_frame@music"] == reports[0].summary["frame/effective_rank@music/median"]
+    assert values["RankWatch/effective_rank_frame@music"] == reports[0].summary[RANK_FRAME._replace(source="music")]
 
 
 def test_a_source_not_read_at_this_step_keeps_what_was_monitored_before() -> None:
     header, reports, _ = fake_run(3, 1)
-    summary = {key: value for key, value in reports[0].summary.items() if "@music" not in key}
+    summary = {key: value for key, value in reports[0].summary.items() if key.source != "music"}
     report = dataclasses.replace(reports[0], summary=summary)
     values = monitored(report, header.name, header.levels, header.sources)
     assert "RankWatch/effective_rank_frame" in values
@@ -96,13 +101,9 @@ def test_a_source_not_read_at_this_step_keeps_what_was_monitored_before() -> Non
 
 def test_of_codebooks_there_is_the_share_of_the_quantizer_with_the_least() -> None:
     header, reports, _ = fake_run(2, 1)
-    first = reports[0].readings[0]
-    reading = dataclasses.replace(first, level="codebook", source="train", layer="quantizer")
-    shares = ("coverage/worst", 0.9), ("normalized_perplexity/median", 0.5), ("normalized_perplexity/worst", 0.1)
-    summary = {"codebook/{}@train/{}".format(*name.split("/")): value for name, value in shares}
-    report = dataclasses.replace(
-        reports[0], readings=[*reports[0].readings, reading], summary={**reports[0].summary, **summary}
-    )
+    codebooks = [codebook_reading(250, 12.8, quantizer="a"), codebook_reading(250, 64.0, quantizer="b")]
+    summary = {**reports[0].summary, **summarise_layers(codebooks)}
+    report = dataclasses.replace(reports[0], codebooks=codebooks, summary=summary)
     tags = Tags.of(header)
     new = {tag: value for tag, value in scalars(report, tags).items() if tag not in scalars(reports[0], tags)}
     assert new == {"RankWatch/codebook": 0.1}

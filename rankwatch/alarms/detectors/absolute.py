@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rankwatch.alarms.detectors.base import Finding, StepContext, upper
 from rankwatch.alarms.history import Series
+from rankwatch.numerics.rank.rank_estimate import CONSTANT
+from rankwatch.readings.codebook_reading import NON_FINITE, AnyReading, CodebookReading
 from rankwatch.readings.reading import Reading
 
 _SHARES = "one shared vector makes up {:.4%} of the embeddings' second moment"
@@ -24,12 +27,13 @@ class NonFinite:
     critical_from: float = 0.5
     kind: str = "non_finite"
     patience: int = 1
+    reads: ClassVar[tuple[type, ...]] = (Reading, CodebookReading)
 
-    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
-        """Look at ``metrics["non_finite_fraction"]``."""
+    def check(self, reading: AnyReading, past: Series, context: StepContext) -> Finding | None:
+        """Look at ``metrics["non_finite_fraction"]`` of a layer, and at the status of a quantizer."""
         share = reading.metrics.get("non_finite_fraction", 0.0)
-        if "non_finite" in reading.status and not share > 0.0:  # a codebook's perplexity
-            return Finding("there is no finite number", 0.0)
+        if NON_FINITE in reading.status:
+            return Finding("the quantizer's perplexity is NaN or Inf", 0.0)
         if not share > 0.0:
             return None
         return Finding(
@@ -59,7 +63,7 @@ class CompleteCollapse:
         """Look at ``metrics["mean_energy_fraction"]`` and at the status."""
         share = reading.metrics.get("mean_energy_fraction", math.nan)
         near = reading.level == "frame" and 1.0 - share < self.spread
-        if "constant" not in reading.status and not near:
+        if CONSTANT not in reading.status and not near:
             return None
         return Finding(f"all {reading.n} rows are the same vector (mean_energy_fraction {share:.6f})", 0.0)
 
@@ -138,7 +142,7 @@ class LowRank:
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at the effective rank."""
-        if reading.level == "codebook" or not reading.ok or reading.d < self.width or reading.n <= self.width:
+        if not reading.ok or reading.d < self.width or reading.n <= self.width:
             return None
         rank = upper(reading)
         if rank > self.at_most:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from rankwatch.alarms.history import IGNORED_READINGS, Series
-from rankwatch.readings.reading import Key, Reading, key_of
+from rankwatch.readings.codebook_reading import AnyReading
+from rankwatch.readings.reading import Key, Reading
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class StepContext:
 
     Attributes:
         primary: Name of the first evaluation set.
-        readings: All readings of the step, by curve.
-        series: Their pasts, by curve; without these readings.
+        readings: All layers' readings of the step, by curve.
+        series: The pasts of all curves, quantizers' too; without the readings of this step.
         lr_warming_up: Whether the learning rate is still rising for the first time.
         learning_rate: The learning rate relative to its highest so far; NaN where it isn't known.
         open: Kinds and curves of the alarms that hold: an alarm ends only where its cause is clearly gone.
@@ -56,9 +57,9 @@ class StepContext:
     learning_rate: float = math.nan
     open: Set[tuple[str, Key]] = frozenset()
 
-    def holds(self, kind: str, reading: Reading) -> bool:
+    def holds(self, kind: str, reading: AnyReading) -> bool:
         """Whether an alarm of this kind holds about the reading's curve."""
-        return (kind, key_of(reading)) in self.open
+        return (kind, reading.key) in self.open
 
     def ratio(self, key: Key, ignored_readings: int) -> float:
         """Effective rank of a curve relative to its own reference; NaN where either isn't there."""
@@ -85,6 +86,9 @@ class Detector(Protocol):
     Attributes:
         kind: The alarm's kind; of several findings of one kind about a curve the first counts.
         patience: Readings in a row before it is an alarm, and clean ones before the alarm ends.
+
+    A detector that reads quantizers names the types of its readings in a further attribute, `reads`, as `isinstance`
+    takes them; without it `check` is called with each layer's `Reading`.
     """
 
     @property
@@ -92,7 +96,7 @@ class Detector(Protocol):
     @property
     def patience(self) -> int: ...  # noqa: D102
 
-    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+    def check(self, reading: Any, past: Series, context: StepContext) -> Finding | None:
         """A finding, or None where all is well or nothing can be said."""
         ...
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, upper, with_interval
 from rankwatch.alarms.history import IGNORED_READINGS, Series
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
 
 _WITHIN = "within_utterance_variance_fraction"
@@ -171,18 +173,19 @@ class CodebookCollapse:
     ignored_readings: int = IGNORED_READINGS
     kind: str = "codebook_collapse"
     patience: int = 3
+    reads: ClassVar[type] = CodebookReading
 
-    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
-        """Look at readings of the level ``"codebook"``, whose effective rank is the perplexity."""
-        perplexity, reference = reading.effective_rank, past.reference(self.ignored_readings)
-        if reading.level != "codebook" or not reading.ok or (reading.status and perplexity > 1.5):
+    def check(self, reading: CodebookReading, past: Series, context: StepContext) -> Finding | None:
+        """Compare the perplexity with the number of codes and with its own past."""
+        perplexity, codes, reference = reading.perplexity, reading.n_codes, past.reference(self.ignored_readings)
+        if not reading.ok or (reading.status and perplexity > 1.5):
             return None
-        unused = reading.d > 0 and perplexity < max(self.at_most * reading.d, 2.0)
+        unused = codes > 0 and perplexity < max(self.at_most * codes, 2.0)
         fallen = reference is not None and not context.lr_warming_up and perplexity < self.below * reference
         if not unused and not fallen:
             return None
         usual = f", usually {reference:.1f}" if reference is not None else ""
-        return Finding(f"perplexity {perplexity:.1f} of {reading.d} codes{usual}", perplexity / max(reading.d, 1))
+        return Finding(f"perplexity {perplexity:.1f} of {codes} codes{usual}", perplexity / max(codes, 1))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, upper, with_interval
 from rankwatch.alarms.history import IGNORED_READINGS, Series
-from rankwatch.readings.reading import Key, Reading, key_of
+from rankwatch.readings.reading import Key, Reading
 
 _AGREES = 0.8  # what is left of an indicator that agrees, at most
 
@@ -52,7 +52,7 @@ class RankDecline:
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare with ``past.reference`` and ``past.initial_level``."""
-        if not reading.ok or reading.level == "codebook" or changed_data(reading, context):
+        if not reading.ok or changed_data(reading, context):
             return None
         below = self.utterance_below if reading.level == "utterance" else self.below
         below += self.recovered * context.holds(self.kind, reading)
@@ -102,7 +102,7 @@ class RankDecline:
         """Other levels and sources of the layer, and the level's and source's other layers."""
         for key, other in context.readings.items():
             near = key[2] == reading.layer or key[:2] == (reading.source, reading.level)
-            if near and key != key_of(reading) and other.protocol.mode == "eval":
+            if near and key != reading.key and other.protocol.mode == "eval":
                 yield key
 
 
@@ -159,7 +159,7 @@ class SlowRankDecline:
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare with ``past.best_sustained``."""
-        if not reading.ok or reading.level == "codebook" or changed_data(reading, context):
+        if not reading.ok or changed_data(reading, context):
             return None
         if context.lr_warming_up or not upper(reading) < self.below * past.best_sustained:
             return None

@@ -15,7 +15,6 @@ from rankwatch.alarms.detectors import (
     StepContext,
 )
 from rankwatch.alarms.history import Series
-from rankwatch.readings.reading import key_of
 
 HERE = StepContext("first_batches")
 
@@ -62,7 +61,7 @@ def test_converging_ends_where_the_share_is_low_again_and_not_when_the_past_is_f
     for step in range(80):  # more than are kept
         past.add(reading(step, 60.0, mean_energy_fraction=0.5 if step < 8 else 0.98), clean=True)
     assert GrowingAnisotropy().check(here, past, HERE) is None
-    held = StepContext("first_batches", open={("growing_anisotropy", key_of(here))})
+    held = StepContext("first_batches", open={("growing_anisotropy", here.key)})
     assert not GrowingAnisotropy().check(here, past, held).can_be_critical
     assert GrowingAnisotropy().check(reading(80, 60.0, mean_energy_fraction=0.96), past, held) is None
 
@@ -71,10 +70,9 @@ def test_converging_needs_a_past():
     assert check(GrowingAnisotropy(), mean_energy_fraction=0.995) is None
 
 
-def test_few_dimensions_are_judged_by_the_upper_end_and_not_in_a_codebook():
+def test_few_dimensions_are_judged_by_the_upper_end():
     assert check(LowRank(), 2.4) is not None
     assert check(LowRank(), 2.4, half_width=0.2) is None
-    assert check(LowRank(), 1.0, level="codebook") is None
 
 
 @pytest.mark.parametrize(("share", "can_be_critical"), [(0.2, None), (0.3, False), (0.8, True)])

@@ -3,8 +3,8 @@
 import dataclasses
 
 import pytest
-from curves import check, past_of
-from readings import reading
+from curves import past_of
+from readings import codebook_reading, reading
 
 from rankwatch.alarms.detectors import (
     CodebookCollapse,
@@ -15,13 +15,13 @@ from rankwatch.alarms.detectors import (
     TemporalCollapse,
     UtteranceCollapse,
 )
-from rankwatch.readings.reading import key_of
+from rankwatch.alarms.history import Series
 
 
 def shares_cpu_with_training(now, others):
     """A moment in which `others` (reading, its past) were read too."""
-    readings = {key_of(r): r for r in (now, *(r for r, _ in others))}
-    return StepContext("first_batches", readings, {key_of(r): past for r, past in others})
+    readings = {r.key: r for r in (now, *(r for r, _ in others))}
+    return StepContext("first_batches", readings, {r.key: past for r, past in others})
 
 
 def within(share, usually=0.5, detector=None, **made):
@@ -77,12 +77,16 @@ def test_out_of_domain_falls_while_in_domain_holds(inside, found):
 
 
 def test_a_codebook_that_is_hardly_used():
-    made = {"level": "codebook", "source": "train"}
-    assert check(CodebookCollapse(), [], 1.9, **made) is not None  # next to nothing, from the start
-    assert check(CodebookCollapse(), [], 30.0, **made) is None
-    assert check(CodebookCollapse(), [100.0] * 10, 40.0, **made) is not None
-    assert check(CodebookCollapse(), [100.0] * 10, 60.0, **made) is None
-    assert check(CodebookCollapse(), [100.0] * 10, 40.0) is None  # another level
+    def found(before, now):
+        past = Series("")
+        for i, perplexity in enumerate(before):
+            past.add(codebook_reading(i, perplexity), clean=True)
+        return CodebookCollapse().check(codebook_reading(len(before), now), past, StepContext("first_batches"))
+
+    assert found([], 1.9) is not None  # next to nothing, from the start
+    assert found([], 30.0) is None
+    assert found([100.0] * 10, 40.0) is not None
+    assert found([100.0] * 10, 60.0) is None
 
 
 def test_changed_data_is_information_only():

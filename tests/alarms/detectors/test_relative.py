@@ -12,7 +12,6 @@ from rankwatch.alarms.detectors import (
     SuddenRankDrop,
     UnstableRank,
 )
-from rankwatch.readings.reading import key_of
 
 FALLING = RankDecline(below=0.65, utterance_below=0.5, recovered=0.1)
 
@@ -43,7 +42,7 @@ def test_readings_of_the_warm_up_are_no_reference():
 
 def test_an_alarm_that_holds_ends_only_where_the_rank_has_clearly_come_back():
     now = reading(99, 42.0)
-    held = StepContext("first_batches", open={("dimensional_collapse", key_of(now))})
+    held = StepContext("first_batches", open={("dimensional_collapse", now.key)})
     assert FALLING.check(now, past_of([60.0] * 10), StepContext("first_batches")) is None
     assert FALLING.check(now, past_of([60.0] * 10), held) is not None
 
@@ -66,8 +65,8 @@ def test_another_layer_of_the_same_set_agrees_and_one_of_the_training_pass_does_
     now = reading(99, 30.0, participation_ratio=19.0)
     for source, corroborated in (("first_batches", True), ("train", False)):
         other = reading(99, 30.0, layer="layers.1", source=source)
-        series = {key_of(other): past_of([60.0] * 10)}
-        context = StepContext("first_batches", {key_of(now): now, key_of(other): other}, series)
+        series = {other.key: past_of([60.0] * 10)}
+        context = StepContext("first_batches", {now.key: now, other.key: other}, series)
         found = RankDecline().check(now, past_of([60.0] * 10, participation_ratio=20.0), context)
         assert found.corroborated is corroborated
 
@@ -77,9 +76,9 @@ def test_a_fall_from_the_start_is_borne_out_by_layers_that_fell_from_theirs(othe
     """Where a run collapses in its warm-up, what comes after it is no reference: all that has collapsed reads 1."""
     now, elsewhere = reading(99, 15.0), reading(99, other, layer="layers.1")
     pasts = [past_of([60.0] * 4 + [level] * 6, lr_warming_up=True) for level in (15.0, other)]
-    series = dict(zip(map(key_of, (now, elsewhere)), pasts, strict=True))
+    series = dict(zip((r.key for r in (now, elsewhere)), pasts, strict=True))
     found = RankDecline().check(
-        now, pasts[0], StepContext("first_batches", {key_of(r): r for r in (now, elsewhere)}, series)
+        now, pasts[0], StepContext("first_batches", {r.key: r for r in (now, elsewhere)}, series)
     )
     assert "of its early readings' 60.0" in found.evidence
     assert found.corroborated is corroborated
@@ -90,11 +89,11 @@ def test_a_fall_from_the_start_to_nearly_nothing_speaks_for_itself_and_the_utter
     for rank, corroborated in ((15.0, False), (11.0, True)):
         now = reading(99, rank)
         pasts = [past_of([60.0] * 6, lr_warming_up=True) for _ in range(3)]
-        series = dict(zip(map(key_of, (now, elsewhere, mean)), pasts, strict=True))
+        series = dict(zip((r.key for r in (now, elsewhere, mean)), pasts, strict=True))
         found = RankDecline().check(
             now,
             pasts[0],
-            StepContext("first_batches", {key_of(r): r for r in (now, elsewhere, mean)}, series),
+            StepContext("first_batches", {r.key: r for r in (now, elsewhere, mean)}, series),
         )
         assert found.corroborated is corroborated
 
@@ -137,7 +136,7 @@ def test_a_fall_of_the_training_pass_alone_is_one_of_the_data():
     now = reading(99, 20.0, source="train")
     for inside, found in ((60.0, False), (20.0, True)):
         probe = reading(99, inside)
-        context = StepContext("first_batches", {key_of(probe): probe}, {key_of(probe): past_of([60.0] * 10)})
+        context = StepContext("first_batches", {probe.key: probe}, {probe.key: past_of([60.0] * 10)})
         assert (RankDecline().check(now, past_of([60.0] * 10), context) is not None) is found
 
 
@@ -146,9 +145,9 @@ def test_a_fall_of_the_training_pass_alone_is_one_of_the_data():
 )
 def test_a_standstill_is_one_of_all_layers_at_a_high_learning_rate(other, rate, found):
     now = {name: reading(99, 60.0, layer=name) for name in ("a", "b")}
-    series = {key_of(now["a"]): past_of([60.0] * 9), key_of(now["b"]): past_of([60.0 * (1 + other)] * 9)}
-    context = StepContext("first_batches", {key_of(r): r for r in now.values()}, series, learning_rate=rate)
-    assert (FrozenRepresentation().check(now["a"], series[key_of(now["a"])], context) is not None) is found
+    series = {now["a"].key: past_of([60.0] * 9), now["b"].key: past_of([60.0 * (1 + other)] * 9)}
+    context = StepContext("first_batches", {r.key: r for r in now.values()}, series, learning_rate=rate)
+    assert (FrozenRepresentation().check(now["a"], series[now["a"].key], context) is not None) is found
 
 
 def test_a_few_equal_readings_are_no_standstill():
@@ -156,7 +155,7 @@ def test_a_few_equal_readings_are_no_standstill():
     past = past_of([60.0] * 6)
     assert (
         FrozenRepresentation().check(
-            now, past, StepContext("first_batches", {key_of(now): now}, {key_of(now): past}, learning_rate=1.0)
+            now, past, StepContext("first_batches", {now.key: now}, {now.key: past}, learning_rate=1.0)
         )
         is None
     )

@@ -11,8 +11,8 @@ from record import History
 from rankwatch.alarms.alarm_state import AlarmState
 from rankwatch.alarms.detectors import Detector
 from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.protocol import Protocol
-from rankwatch.readings.reading import Reading
 
 RANKME_THRESHOLD = 0.5
 """Share of the width below which plain train-mode RankMe is alarming: half, as nothing better is known beforehand."""
@@ -44,7 +44,7 @@ def ours(history: History, detectors: Sequence[Detector] | None = None) -> Found
     raised: list[Alarm] = []
     healthy = []
     for step, readings in history.readings.by_step.items():
-        found = state.assess(step, [*readings, *codebook(history, step)], rate_at(history, step))
+        found = state.assess(step, readings, rate_at(history, step), codebooks=codebook(history, step))
         raised += [alarm for alarm in found.raised if alarm.kind != "plateau"]
         healthy += [step] if found.healthy else []
     told = {severity: tuple(a.step for a in raised if a.severity == severity) for severity in ("critical", "warning")}
@@ -57,15 +57,18 @@ def rate_at(history: History, step: int) -> float:
     return float(fact["rate"] * step / fact["step"])
 
 
-def codebook(history: History, step: int) -> list[Reading]:
+def codebook(history: History, step: int) -> list[CodebookReading]:
     """A reading of the codebook, where there is one: the perplexity that the quantiser gave in the training pass."""
     fact = next((fact for fact in history.facts if fact["step"] == step), {})
     share = fact.get("perplexity")
     if share is None:
         return []
     protocol = Protocol("train", "codebook", 0, 0, CODES, None, mode="train", power="perplexity")
-    values = (share * CODES, None, None, None)
-    return [Reading(step, "train", "codebook", "quantizer", *values, {}, frozenset(), 0, CODES, None, protocol)]
+    return [
+        CodebookReading(
+            step, "train", "quantizer", share * CODES, CODES, 0, math.nan, math.nan, frozenset(), protocol=protocol
+        )
+    ]
 
 
 def early_stopping(history: History, patience: int = 3) -> Found:

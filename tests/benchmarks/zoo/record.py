@@ -20,6 +20,7 @@ from catalogue import Run
 
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
+from rankwatch.runtime.plain_data import to_plain
 
 METRICS = (
     "mean_energy_fraction",
@@ -78,7 +79,7 @@ def write(folder: Path, run: Run, readings: Readings, facts: Sequence[Any], prob
         lines.append({"reading": step, "rows": rows})
     head = [
         {"run": dataclasses.asdict(run)},
-        {"curves": [list(key) for key in curves], "protocols": [p.to_dict() for p in protocols.values()]},
+        {"curves": [list(key) for key in curves], "protocols": [to_plain(p) for p in protocols.values()]},
     ]
     tail = [{"facts": _plain(facts)}, {"probes": _plain(probes)}]
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in (*head, *lines, *tail))
