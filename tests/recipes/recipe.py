@@ -88,7 +88,7 @@ def pretrain(
     with monkeypatch.context() as patch, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         patch.setattr(rankwatch.extraction.rows.row_extraction, "resolve_lengths", spy)
-        patch.setattr(rankwatch.run.run_reporters, "tell", lambda text: setattr(run, "table", run.table or text))
+        patch.setattr(rankwatch.run.run_reporters, "log_info", lambda text: setattr(run, "table", run.table or text))
         run.module = _fit(make, batches, folder / "watched", [run.watch], arguments)
     run.said = [str(w.message) for w in caught if str(w.message).startswith("RankWatch")]
     for (name, ours), theirs in zip(run.module.state_dict().items(), plain.state_dict().values(), strict=True):
