@@ -31,7 +31,7 @@ def with_accuracy(reading: Reading, rows: Rows) -> Reading:
         rows: As they were drawn.
 
     Returns:
-        A copy with the further metrics, or the reading itself where no row has a label.
+        A copy with the further metrics, or the reading itself where the set has no labels.
     """
     if not rows.labels.shape[1]:
         return reading
