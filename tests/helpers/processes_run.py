@@ -15,7 +15,6 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from toys import Encoder, Module, Noise, collate, pl, trainer
 
-import rankwatch.monitor.reading_exchange
 import rankwatch.runtime.reading_schedule
 import rankwatch.runtime.stopwatch
 from rankwatch import CollapseError, FirstBatches, RankWatch, RowSampling, Watch
