@@ -164,7 +164,8 @@ class SlowRankDecline:
         if context.lr_warming_up or not upper(reading) < self.below * past.best_sustained:
             return None
         ratio = reading.effective_rank / past.best_sustained
-        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {past.best_sustained:.1f} that it once sustained"
+        best = f"{past.best_sustained:.1f} that it once sustained"
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {best}"
         return Finding(evidence, ratio, can_be_critical=False)
 
 

@@ -80,17 +80,17 @@ class Extent:
     @staticmethod
     def of(found: Directions, sample: Sample, center: bool) -> Extent:
         """Columns that vary; fewer where rows and columns would have had room for more directions than there are."""
-        live = _live(found, sample, center)
+        live = _varying_columns(found, sample, center)
         columns, rank = min(sample.rows.shape[1], live), found.eigenvalues.size
         room = found.n
         if rank < min(columns, room):
-            room = min(room, _distinct(sample) - int(center))
+            room = min(room, _n_distinct_rows(sample) - int(center))
         if columns <= room:
             return Extent(live, sample.k is None or live < sample.k) if rank >= columns else Extent(rank, True)
         return Extent(live, False) if rank >= ALMOST * room else Extent(rank, True)
 
 
-def _live(found: Directions, sample: Sample, center: bool) -> int:
+def _varying_columns(found: Directions, sample: Sample, center: bool) -> int:
     """Columns that vary, before any projection."""
     if sample.k is None:
         return found.rows.live(found.gram)
@@ -115,16 +115,16 @@ def estimate_from_sample(sample: Sample, *, center: bool = True) -> RankEstimate
     reasons = {flags.NON_FINITE_ROWS} if sample.n_nonfinite else set()
     independent = n - 1 if center else n
     if independent < 2 or d == 0:
-        return _nothing(sample, math.nan, {*reasons, flags.TOO_FEW_ROWS})
+        return _undefined_estimate(sample, math.nan, {*reasons, flags.TOO_FEW_ROWS})
     energy, variance = float(moments.second_moment().sum()), float(moments.variance.sum())
     if energy == 0.0 or variance <= CONSTANT * energy:
-        return _nothing(sample, 1.0, {*reasons, flags.CONSTANT})
+        return _undefined_estimate(sample, 1.0, {*reasons, flags.CONSTANT})
     rows = Rows.of(sample, center)
     found = directions(rows)
     if not found.eigenvalues.size:
-        return _nothing(sample, 1.0, {*reasons, flags.CONSTANT})
+        return _undefined_estimate(sample, 1.0, {*reasons, flags.CONSTANT})
     parts = Parts.of(sample.groups, sample.weights)
-    reasons |= _thin(sample, parts)
+    reasons |= _insufficiency_reasons(sample, parts)
     if flags.TOO_FEW_GROUPS in reasons:
         parts = Parts.of(torch.full((n,), NO_GROUP, device="cpu"), sample.weights)
     extent = Extent.of(found, sample, center)
@@ -134,17 +134,17 @@ def estimate_from_sample(sample: Sample, *, center: bool = True) -> RankEstimate
     try:
         curve, fit, second = _fitted(found, found.eigenvalues / trace, parts, sample, extent)
     except NoFit:
-        return _nothing(sample, math.nan, {*reasons, flags.NO_FIT})
+        return _undefined_estimate(sample, math.nan, {*reasons, flags.NO_FIT})
     whole = to_spectrum(fit, trace, d, extent.dimensions)
     noise = sample.noise()
     spectrum = whole.above(noise) if noise.any() else whole
-    value, n_eff = min(spectrum.effective_rank(), float(d)), _worth(curve, n)
+    value, n_eff = min(spectrum.effective_rank(), float(d)), _effective_sample_size(curve, n)
     if value < (1.0 - ROUNDED) * whole.effective_rank():
         reasons.add(flags.ROUNDED)
     if parts.sizes.max() > 1 and n_eff < DEPENDENT * n and parts.groups < ENOUGH_GROUPS:
         reasons.add(flags.DEPENDENT_ROWS)
     half = math.nan
-    if flags.TOO_FEW_GROUPS not in reasons and _count(sample) >= FEW_ROWS:
+    if flags.TOO_FEW_GROUPS not in reasons and _n_weighted_rows(sample) >= FEW_ROWS:
         energies = parts.sums(rows.energies().numpy() / trace)
         spread = rank_variance(curve, fit, min(n_eff, independent), d, sample.k, energies, parts)
         if second is not None:
@@ -183,14 +183,14 @@ def _fitted(
     return curve, fitted(prior), fitted(prior.other())
 
 
-def _count(sample: Sample) -> float:
+def _n_weighted_rows(sample: Sample) -> float:
     """Rows of equal weight that would have as much weight apart: (sum w)^2 / sum w^2."""
     return float(sample.n) if sample.weights is None else equal_masses(sample.weights.numpy())
 
 
-def _thin(sample: Sample, parts: Parts) -> set[str]:
+def _insufficiency_reasons(sample: Sample, parts: Parts) -> set[str]:
     """What there is too little of."""
-    rows, k = _count(sample), sample.k
+    rows, k = _n_weighted_rows(sample), sample.k
     reasons = set()
     if rows < FEW_ROWS or rows < sample.d / 8:
         reasons.add(flags.TOO_FEW_ROWS)
@@ -201,7 +201,7 @@ def _thin(sample: Sample, parts: Parts) -> set[str]:
     return reasons
 
 
-def _distinct(sample: Sample) -> int:
+def _n_distinct_rows(sample: Sample) -> int:
     """Rows without repetitions.
 
     Within an utterance they span no more than one does. Equal rows of different utterances are evidence, too, of a
@@ -211,14 +211,14 @@ def _distinct(sample: Sample) -> int:
     Returns:
         Their number.
     """
-    points, groups = _points(sample.rows), sample.groups.numpy()
+    points, groups = _distinct_row_ids(sample.rows), sample.groups.numpy()
     keys = np.where(groups == NO_GROUP, -1 - np.arange(sample.n), groups)
     once = np.unique(np.stack([points, keys]), axis=1)[0]  # each point once an utterance
     counts = np.unique(once, return_counts=True)[1]
     return counts.size if 2 * int((counts == 1).sum()) >= counts.size else once.size
 
 
-def _points(rows: torch.Tensor) -> NDArray[np.int64]:
+def _distinct_row_ids(rows: torch.Tensor) -> NDArray[np.int64]:
     """(n,) the same number for rows that are equal but for float32 rounding: equal along two random directions."""
     generator = torch.Generator(device="cpu").manual_seed(0)
     frame = torch.randn(rows.shape[1], 2, generator=generator, dtype=torch.float64, device="cpu")
@@ -230,14 +230,14 @@ def _points(rows: torch.Tensor) -> NDArray[np.int64]:
     return points
 
 
-def _worth(curve: Curve, n: int) -> float:
+def _effective_sample_size(curve: Curve, n: int) -> float:
     """Independent rows that would lose as much to their own leverage, where df is half of what it can be."""
     middle = int(np.argmin(np.abs(curve.df - curve.df.max() / 2)))
     lost = 1.0 - curve.t[middle] / curve.inner[middle]
     return float(min(curve.df[middle] / lost, n)) if lost > 0.0 else float(n)
 
 
-def _nothing(sample: Sample, value: float, reasons: set[str]) -> RankEstimate:
+def _undefined_estimate(sample: Sample, value: float, reasons: set[str]) -> RankEstimate:
     """The answer where there is no spectrum: NaN for too few rows and where nothing fits, 1 for a single vector."""
     plain = rankme(sample.rows) if sample.k is None and sample.weights is None and sample.n else None
     empty = Spectrum(np.zeros(1), np.full(1, float(sample.d)))
