@@ -87,7 +87,7 @@ def pytest_runtest_setup(item: Any) -> None:
 
 
 def pytest_runtest_call(item: Any) -> None:
-    """Which readings are made depends on no clock: each waits for its decomposition, and none is skipped to save time."""
+    """Which readings are made depends on no clock: each waits for its decomposition, none is skipped to save time."""
     for name, module in list(sys.modules.items()):  # in whichever module this version has these
         if name.startswith("rankwatch."):
             for constant, value in (("WAITS_ON_CPU", True), ("_ALLOWANCE", math.inf)):
