@@ -11,7 +11,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rankwatch.monitor.settings import RankWatchArguments, Settings
+from rankwatch.arguments.settings import RankWatchArguments, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
@@ -175,7 +175,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
             return
         checkpoint = _folder(args, state)
         self._checkpoints.append(str(checkpoint))
-        with self._session.guarded("writing the state"):
+        with self._session.diagnostics.guarded("writing the state"):
             checkpoint.mkdir(parents=True, exist_ok=True)
             torch.save(self._session.state_dict(), checkpoint / self._state_file)
 

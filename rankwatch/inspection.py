@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rankwatch._version import __version__
+from rankwatch.arguments.settings import RankWatchArguments, Settings
 from rankwatch.extraction.execution.model_families import unmasked_call
 from rankwatch.extraction.execution.preserved_model import preserved_model
 from rankwatch.extraction.hooks.replayable_calls import backbone_candidates
@@ -20,7 +21,6 @@ from rankwatch.extraction.inputs.containers import map_tensors
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.model.module_paths import can_fire
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import RankWatchArguments, Settings
 from rankwatch.reporting.console import start_table
 from rankwatch.run.startup_table import run_header
 

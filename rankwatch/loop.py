@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from rankwatch.monitor.settings import RankWatchArguments, Settings
+from rankwatch.arguments.settings import RankWatchArguments, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
@@ -126,7 +126,7 @@ class Watch:
         self._steps += 1
         if not self._began:
             reason = "step() without a batch: put `with watch.batch(batch):` around each forward and backward pass"
-            self._session.fail("batch", reason)
+            self._session.diagnostics.fail("batch", reason)
         return self._read_if_due()
 
     def epoch(self) -> bool:

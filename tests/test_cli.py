@@ -15,7 +15,7 @@ import yaml
 
 from rankwatch import RankWatch, RowSampling
 from rankwatch.alarms.detectors import RankDecline, default_detectors
-from rankwatch.monitor.settings import Settings
+from rankwatch.arguments.settings import Settings
 
 SCRIPT = """
 import torch

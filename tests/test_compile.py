@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from toys import Encoder, Module, collate, pl, trainer
 
 from rankwatch import RankWatch, RowSampling
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 
 pytestmark = pytest.mark.filterwarnings("ignore:RankWatch. the trainer has no logger")
 

@@ -17,7 +17,7 @@ from faulty import STEPS, Module, fit, fit_untouched, hooks, no_thread_left, ste
 from toys import Noise, pl
 
 from rankwatch import FirstBatches, RowSampling
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 from rankwatch.reporting import read_jsonl
 
 ModelCheckpoint = pl.callbacks.ModelCheckpoint

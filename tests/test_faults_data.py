@@ -10,7 +10,7 @@ from torch import nn
 from toys import Block, Encoder, Noise, collate
 
 from rankwatch import AudioFolder, RowSampling
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 from rankwatch.reporting import read_jsonl
 
 LAYERS = ["encoder.feature_extractor", "encoder.layers.0", "encoder.layers.1"]

@@ -36,12 +36,13 @@ ROOMS = {
     "extraction.rows": (*_MODEL_ROOMS, "numerics", "extraction.valid_frames", "extraction.hooks"),
     "extraction.execution": (*_MODEL_ROOMS, "extraction.valid_frames", "extraction.hooks"),
     "extraction.eval_sets": ("runtime", "numerics", "extraction"),
-    # Floors 2 to 5
+    # Floors 2 to 6
     "readings": ("runtime", "numerics", "extraction"),
     "alarms": ("runtime", "numerics", "readings"),
     "reporting": ("runtime", "readings"),
-    "monitor": ("runtime", "numerics", "extraction", "readings", "alarms"),
-    "run": ("runtime", "numerics", "extraction", "readings", "alarms", "reporting", "monitor"),
+    "arguments": ("runtime", "numerics", "extraction", "readings", "alarms"),
+    "monitor": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments"),
+    "run": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments", "reporting", "monitor"),
 }
 """What each room may import, from the ground up; a floor's name stands for all of its rooms, and a folder inside of a
 room belongs to it."""

@@ -8,7 +8,7 @@ import torch
 from toys import Encoder, Manual, Module, loader, pl, trainer
 
 from rankwatch import FirstBatches, RankWatch, RowSampling, Watch
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 from rankwatch.readings.measure import measure
 
 SETTINGS = {"every_n_steps": 3, "rows": RowSampling(n_utterances=16), "strict": True, "max_overhead": None}

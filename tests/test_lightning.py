@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toys import Encoder, Manual, Module, Noise, collate, loader, pl, trainer
 
 from rankwatch import RankWatch, RowSampling
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 from rankwatch.reporting import read_jsonl
 from rankwatch.reporting.tensorboard import TensorBoardReporter
 from rankwatch.runtime.diagnostics import CollapseWarning

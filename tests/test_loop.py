@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toys import Encoder, Module, Noise, collate, loader, trainer
 
 from rankwatch import RankWatch, RowSampling, Watch
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 from rankwatch.runtime.diagnostics import CollapseWarning
 
 LAYERS = ["feature_extractor", "layers.0", "layers.1", "layers.2"]

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import Encoder, Module, loader, pl, trainer
 
 from rankwatch import RankWatch, RowSampling, Watch
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 from rankwatch.readings.measure import measure
 
 pytestmark = pytest.mark.filterwarnings("ignore:RankWatch. the trainer has no logger")

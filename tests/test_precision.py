@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from toys import Encoder, Module, Noise, collate, pl, trainer
 
 from rankwatch import AudioFolder, Loader, RankWatch, RowSampling, Watch
+from rankwatch.arguments.settings import WATCH
 from rankwatch.monitor.evaluator import Evaluator
-from rankwatch.monitor.settings import WATCH
 from rankwatch.numerics import Sample
 from rankwatch.readings.measure import measure
 from rankwatch.readings.protocol import Protocol

@@ -7,7 +7,7 @@ import torch
 from toys import Module, Noise, collate, pl, trainer
 
 from rankwatch import RankWatch, RowSampling
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 from rankwatch.runtime.diagnostics import CollapseWarning
 from rankwatch.runtime.plain_data import to_plain
 

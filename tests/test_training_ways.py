@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from toys import Block, Encoder, Module, loader, pl, trainer
 
 from rankwatch import RankWatch, RowSampling, Watch
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 
 SETTINGS = {"every_n_steps": 3, "rows": RowSampling(n_utterances=16), "strict": True, "max_overhead": None}
 LAYERS = {"feature_extractor", "layers.0", "layers.1", "layers.2"}

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.arguments.settings import RankWatchArguments
 from rankwatch.calibrate import calibrate
 from rankwatch.extraction.rows.sampling_options import RowSampling
 from rankwatch.inspection import inspect
-from rankwatch.monitor.settings import RankWatchArguments
 from rankwatch.runtime.import_path import import_function
 
 

@@ -1,1 +1,1 @@
-"""Floor 4: one reading from rows to its outcome, on all processes."""
+"""Floor 5: one reading from rows to its outcome, on all processes."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from rankwatch.monitor.pending_reading import EvaluationResult, PendingReading
+from rankwatch.monitor.outcome import Outcome
 from rankwatch.runtime.background_job import BackgroundJob
+from rankwatch.runtime.plain_data import from_plain, to_plain
 from rankwatch.runtime.stopwatch import Stopwatch
 
 WAITS_ON_CPU = True
@@ -15,6 +17,67 @@ reported as late as with a GPU."""
 
 _PATIENCE = 10.0
 """Seconds that a result is waited for when the run was interrupted: other processes may be gone."""
+
+
+@dataclass(frozen=True)
+class PendingReading:
+    """A reading that is being worked on, or was when the run was interrupted.
+
+    Attributes:
+        step: Optimiser steps taken when its rows were drawn.
+        due: Step at which its outcome is reported: fixed beforehand, so the same on all processes and in every rerun,
+            however long the work takes.
+        work: The job, or from before an interruption what came of it.
+    """
+
+    step: int
+    due: int
+    work: BackgroundJob[EvaluationResult] | EvaluationResult
+
+    def fetch(self) -> EvaluationResult:
+        """Wait for the result; an exception of the work is raised here."""
+        return self.work if isinstance(self.work, EvaluationResult) else self.work.result()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is done, after at most so many seconds."""
+        return isinstance(self.work, EvaluationResult) or self.work.wait(seconds)
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Plain values; waits for the result. None where the work has failed."""
+        try:
+            outcome = self.fetch().outcome
+        except Exception:  # is reported when it is due
+            return None
+        return {"step": self.step, "due": self.due, "outcome": to_plain(outcome)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> PendingReading:
+        """What `state_dict` was called on, done."""
+        return cls(state["step"], state["due"], EvaluationResult(from_plain(Outcome, state["outcome"])))
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that failed on this process, to be reported by the thread in which the user's code runs."""
+
+    subject: str
+    message: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What came of a reading, on one process.
+
+    Attributes:
+        outcome: The same on all processes.
+        troubles: What failed on this process.
+        seconds: What it took here, by part.
+    """
+
+    outcome: Outcome
+    troubles: Sequence[Trouble] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class BackgroundReading:
@@ -90,7 +153,7 @@ class BackgroundReading:
         """
         if self._pending is None:
             return False
-        self.abandoned = not self._pending.there(_PATIENCE)
+        self.abandoned = not self._pending.wait(_PATIENCE)
         if self.abandoned:
             self._pending = None
         return not self.abandoned

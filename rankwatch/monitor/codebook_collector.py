@@ -11,9 +11,9 @@ from collections import deque
 
 from torch import nn
 
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.hooks.code_hooks import CodeAssignments, CodeHooks
 from rankwatch.extraction.model.quantizers import find_quantizers
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.codebook_usage import CodeUsage
 from rankwatch.readings.protocol import CODEBOOK, TRAIN, Protocol
 from rankwatch.runtime.diagnostics import Diagnostics

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.monitor.codebook_collector import CodebookCollector
 from rankwatch.monitor.row_collector import RowCollector
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.codebook_usage import CodeUsage
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.stopwatch import Stopwatch

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.eval_sets.eval_runner import EvalRunner
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.extraction.eval_sets.eval_set_sources import FirstBatches
@@ -15,7 +16,6 @@ from rankwatch.extraction.eval_sets.first_batches import FirstBatchCollector
 from rankwatch.extraction.execution.preserved_model import preserved_random_state
 from rankwatch.extraction.hooks.replayable_calls import recorder_for, replay_advice
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.monitor.settings import Settings
 from rankwatch.runtime.distributed import World, quota
 
 

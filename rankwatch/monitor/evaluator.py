@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from rankwatch.alarms.alarm_state import AlarmState
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.rows.row_buffer import Key, Rows
+from rankwatch.monitor.background_reading import EvaluationResult, Trouble
 from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.outcome import Outcome, outcome_of
-from rankwatch.monitor.pending_reading import EvaluationResult, Trouble
 from rankwatch.monitor.reading_exchange import Exchanged, merge, pack_share
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.codebook_usage import codebook_readings
 from rankwatch.readings.layer_readings import layer_readings
 from rankwatch.readings.protocol import CODEBOOK, TRAIN

@@ -11,15 +11,14 @@ from typing import Any
 
 from torch import nn
 
-from rankwatch.monitor.background_reading import BackgroundReading
+from rankwatch.arguments.settings import Settings
+from rankwatch.monitor.background_reading import BackgroundReading, EvaluationResult
 from rankwatch.monitor.codebook_collector import CodebookCollector
 from rankwatch.monitor.collected_rows import collect_rows
 from rankwatch.monitor.eval_set_collection import EvalSetCollection
 from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.pending_reading import EvaluationResult
 from rankwatch.monitor.row_collector import RowCollector
-from rankwatch.monitor.settings import Settings
 from rankwatch.runtime.default_device import DefaultDevice, on_the_cpu
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World

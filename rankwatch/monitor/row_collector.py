@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.arguments.settings import TRAINING_PASS, Settings
 from rankwatch.extraction.eval_sets.eval_pass import EvalPass
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.extraction.execution.preserved_model import ChangedParameters
@@ -19,7 +20,6 @@ from rankwatch.extraction.rows.row_extraction import RowExtractor
 from rankwatch.extraction.rows.training_rows import TrainingRows
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
 from rankwatch.monitor.eval_set_collection import EvalSetCollection
-from rankwatch.monitor.settings import TRAINING_PASS, Settings
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World, quota

@@ -1,1 +1,1 @@
-"""Floor 5: one run: its session, reporters, alarm actions, last healthy checkpoint and state."""
+"""Floor 6: one run: its session, reporters, alarm actions, last healthy checkpoint and state."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rankwatch.arguments.settings import Settings
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, WARNING, Alarm, level_of
 from rankwatch.runtime.diagnostics import CollapseWarning, Diagnostics, log_info
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rankwatch.monitor.settings import Settings
+from rankwatch.arguments.settings import Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
@@ -108,7 +108,7 @@ class LightningHooks:
             if not pl_module.automatic_optimization:
                 # What only looks like an optimiser has no hooks: then `global_step` has to do.
                 registers = [getattr(optimizer, "register_step_post_hook", None) for optimizer in trainer.optimizers]
-                with self._session.guarded("counting optimiser steps"):
+                with self._session.diagnostics.guarded("counting optimiser steps"):
                     self._hooks = [
                         register(self._steps.count_step).remove for register in registers if register is not None
                     ]
@@ -181,7 +181,7 @@ class LightningHooks:
         if self._session.read_if_due(step, lambda: checkpoints(trainer)):
             trainer.should_stop = True
             if not trainer.fast_dev_run:
-                with self._session.guarded("writing a checkpoint of the collapse"):
+                with self._session.diagnostics.guarded("writing a checkpoint of the collapse"):
                     trainer.save_checkpoint(run_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
             self._session.raise_if_asked(step)
         if self._session.published != self._published:

@@ -7,9 +7,9 @@ import math
 from collections import deque
 
 from rankwatch.alarms.alarm_message import ended_message, full_message
+from rankwatch.arguments.settings import Settings
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm
 from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch._version import __version__
+from rankwatch.arguments.settings import Settings
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.report import Report, RunEnd
 from rankwatch.reporting import reporters_for

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import Settings
 from rankwatch.run.alarm_actions import AlarmActions
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
 from rankwatch.runtime.diagnostics import log_info

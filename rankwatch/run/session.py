@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from torch import nn
 
+from rankwatch.arguments.settings import Settings
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
@@ -20,6 +20,7 @@ from rankwatch.run.outcome_reports import OutcomeReports
 from rankwatch.run.run_reporters import RunReporters
 from rankwatch.run.run_state import RunState
 from rankwatch.runtime.byte_payload import pack, unpack
+from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World
 
 Checkpoints = Callable[[], tuple[Sequence[str], Sequence[str]]]
@@ -124,13 +125,10 @@ class Session:
         """After one pass over the data: no utterance will be new from here on."""
         self._monitor.epoch_ends()
 
-    def guarded(self, doing: str) -> contextlib.AbstractContextManager[None]:
-        """A context in which an exception becomes one warning, and the training goes on."""
-        return self._monitor.diagnostics.guarded(doing)
-
-    def fail(self, subject: str, message: str) -> None:
-        """Warn once about a subject; with ``strict=True`` raise."""
-        self._monitor.diagnostics.fail(subject, message)
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """How failures are reported: one warning each, and the training goes on."""
+        return self._monitor.diagnostics
 
     def read_if_due(self, step: int, checkpoints: Checkpoints) -> bool:
         """Report what has arrived, and begin a reading where one is due after `step` optimiser steps.
@@ -175,7 +173,7 @@ class Session:
         if checkpoints is None and self._monitor.background.wait_briefly():
             self._report_pending()
         self._reporters.close(
-            step, self.alarms, stopped=self.stopped, checkpoint=self._last_healthy, interrupted_by=interrupted_by
+            step, self.alarms, stopped=self.stopped, checkpoint=self._healthy_path(), interrupted_by=interrupted_by
         )
         self._actions.settle()
         if stop and self.settings.on_collapse == "raise":
@@ -194,15 +192,14 @@ class Session:
         self._raise_collapse(step)
 
     def _raise_collapse(self, step: int) -> NoReturn:
-        content = [self._outcomes.collapse_message, str(self._last_healthy or "")]
+        content = [self._outcomes.collapse_message, str(self._healthy_path() or "")]
         if self._group is not None:
             with contextlib.suppress(Exception):  # a process that is gone
                 content, _ = unpack(self._group.broadcast_from_rank0(pack(content)))
         message, path = content
         raise CollapseError(message, step, Path(path) if path else None)
 
-    @property
-    def _last_healthy(self) -> Path | None:
+    def _healthy_path(self) -> Path | None:
         return self._healthy.path if self._healthy is not None else None
 
     @property
@@ -211,9 +208,9 @@ class Session:
         return self._stopped_at is not None
 
     def close(self) -> None:
-        """Remove every hook, thread and process group of rankwatch's, and a checkpoint that was set aside in vain."""
+        """Remove every hook, thread and process group of rankwatch's, and a checkpoint set aside in vain."""
         if self._healthy is not None and self._rank == 0:
-            with self.guarded("keeping the last healthy checkpoint"):
+            with self.diagnostics.guarded("keeping the last healthy checkpoint"):
                 self._healthy.settle(False)
         self._monitor.close()
 
@@ -229,11 +226,14 @@ class Session:
 
     def _start_reading(self, step: int, checkpoints: Checkpoints) -> None:
         """Draw the rows, and set the newest checkpoint aside until it is known whether they are healthy."""
-        with self.guarded("a reading"):
+        with self.diagnostics.guarded("a reading"):
             self._monitor.start(step)
         self._state.save_eval_set()
         if self._healthy is not None and self._rank == 0:
-            with self._monitor.stopwatch.part("reporting"), self.guarded("keeping the last healthy checkpoint"):
+            with (
+                self._monitor.stopwatch.part("reporting"),
+                self.diagnostics.guarded("keeping the last healthy checkpoint"),
+            ):
                 stable, rewritten = checkpoints()
                 self._healthy.set_aside(stable, step, rewritten)
 
@@ -246,9 +246,9 @@ class Session:
         if not self._monitor.background.exists:
             return False
         stop = False
-        with self.guarded("a reading"):
+        with self.diagnostics.guarded("a reading"):
             outcome = self._monitor.outcome()
             stop = outcome.collapsed and self.settings.on_collapse != "warn" and not self.stopped
-            with self._monitor.stopwatch.part("reporting"), self.guarded("reporting a reading"):
+            with self._monitor.stopwatch.part("reporting"), self.diagnostics.guarded("reporting a reading"):
                 self._outcomes.report(outcome, stop)
         return stop

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.model.layers import unwatched_teachers
 from rankwatch.monitor.row_collector import RowCollector
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.report import Cost, LayerRow, RunHeader
 
 

@@ -14,6 +14,7 @@ from toys import Encoder, Noise, collate
 from rankwatch import RowSampling
 from rankwatch.alarms.history import History
 from rankwatch.alarms.label_agreement import label_agreement
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.row_buffer import RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import Labelled, Labels, unlabelled
@@ -22,7 +23,6 @@ from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.reading_exchange import merge, pack_share
-from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import grouped_probe
 from rankwatch.readings.probe_accuracy import with_accuracy
 from rankwatch.readings.protocol import Protocol

@@ -33,9 +33,9 @@ import torch
 from torch import Tensor
 from transformers import HubertConfig, HubertModel
 
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_files
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import Settings
 from rankwatch.numerics import effective_rank
 
 BATCH = 16

@@ -45,13 +45,13 @@ from loopback import exchanges
 
 from rankwatch import RowSampling
 from rankwatch.alarms.mute_file import MuteFile
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.rows.row_buffer import Key, RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
 from rankwatch.extraction.rows.row_sampling import SampledRows
 from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.reading_exchange import merge, pack_share
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack
 from rankwatch.runtime.distributed import quota

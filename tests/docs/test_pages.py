@@ -12,8 +12,8 @@ import pytest
 import rankwatch
 from rankwatch.alarms.detectors import default_detectors
 from rankwatch.alarms.detectors import explanations as explanations_module
-from rankwatch.monitor.renamed_arguments import RENAMED
-from rankwatch.monitor.settings import Settings
+from rankwatch.arguments.renamed_arguments import RENAMED
+from rankwatch.arguments.settings import Settings
 from rankwatch.numerics import Sample, collapse_indicators, estimate_from_sample
 from rankwatch.numerics.rank import rank_estimate
 from rankwatch.readings import codebook_usage

@@ -18,7 +18,7 @@ from toys import Encoder, Module, Noise, collate, pl, trainer
 import rankwatch.runtime.reading_schedule
 import rankwatch.runtime.stopwatch
 from rankwatch import CollapseError, FirstBatches, RankWatch, RowSampling, Watch
-from rankwatch.monitor.settings import Settings
+from rankwatch.arguments.settings import Settings
 from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import ProcessGroup
 from rankwatch.runtime.plain_data import to_plain

@@ -14,13 +14,13 @@ from toys import Encoder, Module, Noise, collate, loader, trainer
 
 from rankwatch import RowSampling, Watch
 from rankwatch.alarms.mute_file import MuteFile
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.hooks.code_hooks import CodeAssignments
 from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.monitor.reading_exchange import merge, pack_share
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.codebook_usage import CodeUsage, read_usage
 from rankwatch.readings.protocol import Protocol
 from rankwatch.reporting.jsonl_records import read_codebooks

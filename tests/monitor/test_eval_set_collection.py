@@ -8,8 +8,8 @@ import torch
 from toys import Encoder, Noise, collate
 
 from rankwatch import AudioFolder, FirstBatches, Loader, RowSampling
+from rankwatch.arguments.settings import WATCH, Settings
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import WATCH, Settings
 
 soundfile = pytest.importorskip("soundfile")
 

@@ -8,12 +8,12 @@ from processes import Processes
 
 from rankwatch import RowSampling
 from rankwatch.alarms.detectors import Finding
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_sampling import SampledRows
 from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
-from rankwatch.monitor.settings import Settings
 from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.plain_data import from_plain, to_plain
 

@@ -7,9 +7,9 @@ import torch
 from toys import Encoder, Noise, collate
 
 from rankwatch import FirstBatches, RowSampling
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import Settings
 from rankwatch.run.startup_table import run_header
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from toys import pl
 
 from rankwatch import RankWatch, RowSampling
-from rankwatch.monitor.settings import WATCH
+from rankwatch.arguments.settings import WATCH
 
 SAMPLES = [[1600, 900, 1234, 400], [1210, 777, 1111], [1500, 1499, 640, 400, 1203]]
 

@@ -12,7 +12,7 @@ import torch
 from toys import Encoder, Module, loader, pl, trainer
 
 from rankwatch import AlarmEvent, CollapseError, RankWatch, RowSampling, Watch
-from rankwatch.monitor.settings import Settings
+from rankwatch.arguments.settings import Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.run.alarm_actions import AlarmActions
 from rankwatch.runtime.diagnostics import Diagnostics

@@ -5,12 +5,12 @@ import torch
 from toys import Encoder, Noise, collate
 
 from rankwatch import AudioFolder, FirstBatches, RowSampling
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.extraction.eval_sets.first_batches import FirstBatchCollector
 from rankwatch.extraction.hooks.replayable_calls import recorder_for
 from rankwatch.extraction.model.layers import find_layers
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import Settings
 
 
 def run(module, batch):

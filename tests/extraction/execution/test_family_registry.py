@@ -5,11 +5,11 @@ import torch
 from toys import Encoder, Noise, collate
 
 from rankwatch import RowSampling, register_family
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.execution import family_registry
 from rankwatch.extraction.execution.model_families import unmasked_call
 from rankwatch.extraction.model import conventions
 from rankwatch.monitor.monitor import Monitor
-from rankwatch.monitor.settings import Settings
 
 
 class Masking(Encoder):

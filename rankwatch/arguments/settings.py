@@ -11,10 +11,10 @@ from typing import Any, TypedDict, TypeGuard
 
 from rankwatch.alarms.detectors import SENSITIVITIES, Detector, default_detectors
 from rankwatch.alarms.detectors.calibration import Calibration
+from rankwatch.arguments.renamed_arguments import refuse_renamed
 from rankwatch.extraction.eval_sets.eval_set_sources import AudioFolder, FirstBatches, Loader
 from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.sampling_options import RowSampling
-from rankwatch.monitor.renamed_arguments import refuse_renamed
 from rankwatch.runtime.import_path import import_function
 
 LEVELS = ("frame", "utterance")

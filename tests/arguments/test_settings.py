@@ -9,7 +9,7 @@ import pytest
 import rankwatch
 from rankwatch import AudioFolder, FirstBatches, LabelledSet, Loader, RankWatch, RowSampling, Watch, inspect
 from rankwatch.alarms.detectors import RankDecline, default_detectors
-from rankwatch.monitor.settings import WATCH, RankWatchArguments, Settings
+from rankwatch.arguments.settings import WATCH, RankWatchArguments, Settings
 
 
 def run(module, batch):
