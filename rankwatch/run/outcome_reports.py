@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
+from pathlib import Path
 
 from rankwatch.alarms.alarm_message import ended_message, full_message
 from rankwatch.arguments.settings import Settings
@@ -59,6 +60,11 @@ class OutcomeReports:
         self.published = monitored_defaults(settings.name, settings.levels, settings.sources)
         self.collapse_message = ""
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """The last healthy checkpoint, or None as long as there is none."""
+        return self._healthy.path if self._healthy is not None else None
+
     def report(self, outcome: Outcome, stop: bool) -> None:
         """Publish and report an outcome, and act on its alarms.
 
@@ -85,7 +91,7 @@ class OutcomeReports:
         self.collapse_message = message or outcome.summary
         self._reporters.report(dataclasses.replace(report, message=message))
         if first:
-            self._actions.notify(severity, outcome, message, self._healthy.path if self._healthy is not None else None)
+            self._actions.notify(severity, outcome, message, self.checkpoint)
 
     def _publish(self, outcome: Outcome) -> None:
         report, settings = outcome.report, self._settings

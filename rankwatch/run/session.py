@@ -173,7 +173,7 @@ class Session:
         if checkpoints is None and self._monitor.background.wait_briefly():
             self._report_pending()
         self._reporters.close(
-            step, self.alarms, stopped=self.stopped, checkpoint=self._healthy_path(), interrupted_by=interrupted_by
+            step, self.alarms, stopped=self.stopped, checkpoint=self._outcomes.checkpoint, interrupted_by=interrupted_by
         )
         self._actions.settle()
         if stop and self.settings.on_collapse == "raise":
@@ -192,15 +192,12 @@ class Session:
         self._raise_collapse(step)
 
     def _raise_collapse(self, step: int) -> NoReturn:
-        content = [self._outcomes.collapse_message, str(self._healthy_path() or "")]
+        content = [self._outcomes.collapse_message, str(self._outcomes.checkpoint or "")]
         if self._group is not None:
             with contextlib.suppress(Exception):  # a process that is gone
                 content, _ = unpack(self._group.broadcast_from_rank0(pack(content)))
         message, path = content
         raise CollapseError(message, step, Path(path) if path else None)
-
-    def _healthy_path(self) -> Path | None:
-        return self._healthy.path if self._healthy is not None else None
 
     @property
     def stopped(self) -> bool:
