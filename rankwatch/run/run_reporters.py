@@ -56,7 +56,7 @@ class RunReporters:
         return reporters
 
     def close(
-        self, step: int, alarms: Sequence[Alarm], *, stopped: bool, checkpoint: Path | None, interrupted_by: str
+        self, step: int, alarms: Sequence[Alarm], stopped: bool, checkpoint: Path | None, interrupted_by: str
     ) -> None:
         """Report the summary, once, if there was a reading before.
 

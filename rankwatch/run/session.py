@@ -172,9 +172,8 @@ class Session:
         stop = self.last_reading(step, checkpoints) if checkpoints is not None else False
         if checkpoints is None and self._monitor.background.wait_briefly():
             self._report_pending()
-        self._reporters.close(
-            step, self.alarms, stopped=self.stopped, checkpoint=self._outcomes.checkpoint, interrupted_by=interrupted_by
-        )
+        checkpoint = self._outcomes.checkpoint
+        self._reporters.close(step, self.alarms, self.stopped, checkpoint, interrupted_by)
         self._actions.settle()
         if stop and self.settings.on_collapse == "raise":
             self._raise_collapse(step)
