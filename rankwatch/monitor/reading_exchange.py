@@ -59,6 +59,9 @@ def pack_share(
         refused: Sources that it can't read at all, with the reason.
         error: What went wrong with others this time, or empty.
         usages: Its use of codes, by quantizer.
+
+    Returns:
+        (bytes,) uint8, for the first process.
     """
     joined = [torch.cat([getattr(rows, name) for rows in shares.values()]) for name in ("groups", "rounding") if shares]
     joined += [torch.cat([rows.labels.flatten() for rows in shares.values()])] if shares else []

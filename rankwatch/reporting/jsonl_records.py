@@ -138,10 +138,14 @@ class JsonlReporter:
 def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
     """All records of a file, in order.
 
-    A line that isn't JSON (the process was killed while writing it) is skipped with a warning.
+    A line that isn't JSON (the process was killed while writing it) is skipped with a warning. A missing file raises
+    `FileNotFoundError`.
 
-    Raises:
-        FileNotFoundError: If there is no such file.
+    Args:
+        path: A file that `JsonlReporter` has written.
+
+    Yields:
+        Each record, as it was written.
     """
     with Path(path).open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):

@@ -84,6 +84,9 @@ def end_text(end: RunEnd, name: str) -> str:
 def table(titles: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table; columns without any content are left out.
 
+    Returns:
+        The table, without a line break at its end.
+
     Example:
         >>> print(table(("a", "b"), [(1, "")]))
         | a |

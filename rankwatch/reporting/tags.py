@@ -94,6 +94,9 @@ def scalars(report: Report, tags: Tags) -> dict[str, float]:
 
     An effective rank that doesn't exist is there as NaN, an interval that doesn't exist is absent. Of codebooks there
     is one scalar: the JSONL file and the text of the latest readings have each quantizer.
+
+    Returns:
+        Values by tag.
     """
     values = {
         tags.top("health"): report.health,
@@ -122,6 +125,9 @@ def monitored_defaults(name: str, levels: Sequence[str], sources: Sequence[str])
 
     The first source is the primary; its names carry no ``@`` here, whatever it is.
 
+    Returns:
+        Values by name: health 1, everything else 0.
+
     Example:
         >>> monitored_defaults("RankWatch", ["frame"], ["first_batches"])
         {'RankWatch/health': 1.0, 'RankWatch/alarm_level': 0.0, 'RankWatch/effective_rank_frame': 0.0}
@@ -135,6 +141,9 @@ def monitored(report: Report, name: str, levels: Sequence[str], sources: Sequenc
 
     A number that couldn't be computed is 0.0: a NaN would end the run through EarlyStopping's
     ``check_finite``, and infinity would look like the best checkpoint.
+
+    Returns:
+        Values by name, all finite.
     """
     values = {f"{name}/health": report.health, f"{name}/alarm_level": float(report.alarm_level)}
     for key, value in report.summary.items():

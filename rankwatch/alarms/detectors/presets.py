@@ -83,11 +83,11 @@ _HIGH: dict[type[Any], dict[str, float]] = {
 def default_detectors(sensitivity: str = "default") -> tuple[Detector, ...]:
     """The detectors, set to one sensitivity.
 
-    What is wrong for certain (NaN, a constant, a cloud without dimensions) is told alike by all three.
+    What is wrong for certain (NaN, a constant, a cloud without dimensions) is found alike by all three.
 
     Args:
-        sensitivity: ``"low"``: only what leaves no doubt; ``"default"``: what was measured (see
-            `rankwatch/monitor/README.md`); ``"high"``: sooner, with false alarms.
+        sensitivity: ``"low"``: only what leaves no doubt; ``"default"``: what was measured (the page "How
+            far alarms can be trusted"); ``"high"``: sooner, with false alarms.
 
     Returns:
         The detectors, most telling first.

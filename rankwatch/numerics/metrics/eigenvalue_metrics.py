@@ -50,7 +50,18 @@ def stable_rank(eigenvalues: Any) -> float:
 
 
 def top1_explained_variance(eigenvalues: Any) -> float:
-    """Share of variance along the first direction, max lambda / sum lambda; NaN where all are zero."""
+    """Fraction of the variance along the first direction, max lambda / sum lambda; NaN where all are zero.
+
+    Args:
+        eigenvalues: (d,) eigenvalues.
+
+    Returns:
+        The fraction, in (0, 1].
+
+    Example:
+        >>> top1_explained_variance([2.0, 1.0, 1.0])
+        0.5
+    """
     values = _descending(eigenvalues)
     return float(1.0 / values.sum()) if values.any() else math.nan
 

@@ -26,13 +26,35 @@ def _rows(x: Any) -> torch.Tensor:
 
 
 def centred_rank(x: Any) -> float:
-    """Effective rank of the rows less their mean: what `RankEstimate.plain` is."""
+    """Effective rank of the rows less their mean: what `RankEstimate.plain` is.
+
+    Args:
+        x: (n, d) rows.
+
+    Returns:
+        The rank, in [1, min(n, d)]; NaN where there are no rows.
+
+    Example:
+        >>> round(centred_rank([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), 6)
+        2.0
+    """
     rows = _rows(x)
     return rankme(rows - rows.mean(dim=0)) if rows.shape[0] else math.nan
 
 
 def variance_rank(x: Any) -> float:
-    """Exponential of the entropy of a PCA's explained variance: centred, p = sigma^2 / sum sigma^2."""
+    """Exponential of the entropy of a PCA's explained variance: centred, p = sigma^2 / sum sigma^2.
+
+    Args:
+        x: (n, d) rows.
+
+    Returns:
+        The rank, in [1, min(n, d)]; NaN where there are no rows or some are not finite.
+
+    Example:
+        >>> round(variance_rank([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), 6)
+        2.0
+    """
     rows = _rows(x)
     if rows.numel() == 0 or not bool(torch.isfinite(rows).all()):
         return math.nan
@@ -44,8 +66,16 @@ def epsilon_rank(x: Any, epsilon: float = EPSILON) -> float:
 
     It can exceed d: a flat spectrum of 768 dimensions reads 802, a single direction among them 1.09.
 
+    Args:
+        x: (n, d) rows.
+        epsilon: What is added.
+
     Returns:
         The rank; NaN where there are no rows or some are not finite.
+
+    Example:
+        >>> epsilon_rank([[1.0, 0.0], [0.0, 1.0]], epsilon=0.0)
+        2.0
     """
     rows = _rows(x)
     if rows.numel() == 0 or not bool(torch.isfinite(rows).all()):

@@ -1,0 +1,66 @@
+"""The arithmetic on its own, for notebooks and scripts: no trainer, no hooks, only arrays.
+
+Which one to use:
+
+- `estimate_rank`: the effective rank of the population that rows were drawn from, corrected for their number, with an
+  interval. For anything that is compared between layers, models or numbers of utterances.
+- `rankme`: the paper's plain value of the rows at hand (Garrido et al. 2023, eq. 2). To compare with published numbers.
+- `RANK_DEFINITIONS`: other plain definitions that are in use, by name, to find out which one a logged number is.
+- `effective_rank` and the functions of eigenvalues (`participation_ratio`, `stable_rank`, `top1_explained_variance`,
+  `dimensions_above`, `explained_variance_dimensions`, `alpha_req`): of a spectrum that you have already.
+- `linear_probe` with a split of your own, `grouped_probe` leaving one speaker out at a time: the small labelled check
+  that a rank never replaces.
+- `pool_frames`: one row per utterance from padded frames.
+
+Example:
+    >>> import torch
+    >>> from rankwatch.metrics import estimate_rank, rankme
+    >>> rows = torch.randn(2000, 64, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 65) ** -1.0
+    >>> estimate = estimate_rank(rows)
+    >>> estimate.low <= estimate.value <= estimate.high
+    True
+    >>> 1.0 <= rankme(rows) <= 64.0
+    True
+"""
+
+from __future__ import annotations
+
+from rankwatch.numerics import (
+    DEFINITIONS as RANK_DEFINITIONS,
+)
+from rankwatch.numerics import (
+    ProbeResult,
+    RankEstimate,
+    Spectrum,
+    alpha_req,
+    dimensions_above,
+    effective_rank,
+    estimate_rank,
+    explained_variance_dimensions,
+    grouped_probe,
+    linear_probe,
+    participation_ratio,
+    pool_frames,
+    rankme,
+    stable_rank,
+    top1_explained_variance,
+)
+
+__all__ = [
+    "RANK_DEFINITIONS",
+    "ProbeResult",
+    "RankEstimate",
+    "Spectrum",
+    "alpha_req",
+    "dimensions_above",
+    "effective_rank",
+    "estimate_rank",
+    "explained_variance_dimensions",
+    "grouped_probe",
+    "linear_probe",
+    "participation_ratio",
+    "pool_frames",
+    "rankme",
+    "stable_rank",
+    "top1_explained_variance",
+]
