@@ -55,9 +55,7 @@ def test_readings_under_another_protocol_are_refused(runs, tmp_path, capsys):
     assert "utterances 8 there, 12 here" in capsys.readouterr().err
     assert not (tmp_path / "no.yaml").exists()
     calibrate(runs).save(tmp_path / "team.yaml")
-    with pytest.warns(
-        RuntimeWarning, match=r"utterances 8 there, 12 here\), so the default thresholds"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"utterances 8 there, 12 here\), so the default thresholds"):
         record(tmp_path / "c", rows=RowSampling(n_utterances=12), steps=5, sensitivity=str(tmp_path / "team.yaml"))
 
 

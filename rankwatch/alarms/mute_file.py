@@ -1,4 +1,4 @@
-"""Muting a run while it goes on: a file beside the records that silences alarms as long as it exists."""
+"""Muting a run while it goes on: a file in the records' folder that silences alarms as long as it exists."""
 
 from __future__ import annotations
 

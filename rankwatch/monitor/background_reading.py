@@ -1,4 +1,4 @@
-"""The one reading that is worked on beside the training, from the moment its rows are drawn until it is reported."""
+"""The one reading that is worked on in parallel to the training, from its rows until it is reported."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class BackgroundReading:
 
     @staticmethod
     def waits(shares_cpu: bool) -> bool:
-        """Whether the training waits for the work, so that none of it runs beside a later step."""
+        """Whether the training waits for the work, so that none of it runs during a later step."""
         return shares_cpu and WAITS_ON_CPU
 
     def begin(self, step: int, work: Callable[[], EvaluationResult], *, shares_cpu: bool) -> None:

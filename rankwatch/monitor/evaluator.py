@@ -1,4 +1,4 @@
-"""From collected rows to an outcome: worked out beside the training, on the first process for all."""
+"""From collected rows to an outcome: worked out in the background, on the first process for all."""
 
 from __future__ import annotations
 

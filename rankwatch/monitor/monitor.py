@@ -1,4 +1,4 @@
-"""The monitor: collect rows, evaluate them beside the training, give out what came of it. Knows no trainer."""
+"""The monitor: collect rows, evaluate them in parallel to the training, return the outcome. Knows no trainer."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class Monitor:
 
     @on_the_cpu
     def start(self, step: int) -> None:
-        """Draw the rows of one reading of every source; all else is done beside the training."""
+        """Draw the rows of one reading of every source; all else is done in the background."""
         self.last_step, self._next_step = step, self._evaluation.schedule.regular(step)
         # Asked for now: a trainer may move the model after `attach`.
         self._shares_cpu = next((p.device.type for p in self.row_collector.root.parameters()), "cpu") == "cpu"

@@ -79,7 +79,7 @@ def outcome_of(
         learning_rate: At the step, where it is known.
         next_step: Optimiser step of the next reading.
         refused: Sources that some process can't read at all, with the reason.
-        notes: Sentences for the user, beside those of the assessment.
+        notes: Sentences for the user, in addition to those of the assessment.
 
     Returns:
         The outcome.

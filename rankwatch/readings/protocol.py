@@ -15,7 +15,7 @@ Level = str
 CODEBOOK = "codebook"
 
 TRAIN = "train"
-"""Name of the source that is the training forward pass itself, beside the evaluation sets."""
+"""Name of the source that is the training forward pass itself, which is no evaluation set."""
 
 
 @dataclass(frozen=True)

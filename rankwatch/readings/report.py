@@ -81,7 +81,7 @@ class Cost:
 
     Attributes:
         seconds: By part: what the training thread has spent since the report before (``forward``, ``drawing``,
-            ``waiting`` for the rest, ``reporting``, ``watching``), and beside it, in a thread of its own, for this
+            ``waiting`` for the rest, ``reporting``, ``watching``), and meanwhile, in a thread of its own, for this
             reading (``exchange``, ``decomposition``).
         share: The callback's part of the run's wall time so far, in [0, 1]. What is done in the thread of its own
             counts where the model is on the CPU too, as it takes the time from it.

@@ -118,7 +118,7 @@ def _top(header: RunHeader, tags: Tags, codebooks: bool) -> Iterator[str]:
 
 
 def _accuracies(header: RunHeader, tags: Tags, keys: Iterable[SummaryKey]) -> Iterator[tuple[str, str]]:
-    """Median over layers of a labelled set's accuracy, and beside it that of naming the most frequent label."""
+    """Median over layers of a labelled set's accuracy, and that of always naming the most frequent label."""
     existing = set(keys)
     for source in header.sources:
         for level in header.levels:
@@ -155,7 +155,7 @@ def _details(tags: Tags, keys: Sequence[SummaryKey], top: Sequence[str]) -> Iter
 
 
 def further(header: RunHeader) -> list[str]:
-    """Sources beside the primary, other evaluation sets before the training pass."""
+    """Sources other than the primary set: evaluation sets first, then the training pass."""
     return sorted(header.sources[1:], key=lambda source: source == TRAIN)
 
 

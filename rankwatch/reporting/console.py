@@ -64,8 +64,8 @@ def end_summary(end: RunEnd, name: str, width: int = WIDTH) -> str:
     lines = [f"{name}: {_count(end.readings, 'reading')} up to step {end.step}, taking {took}."]
     if end.alarms:
         kinds = Counter((alarm.severity, alarm.kind) for alarm in end.alarms)
-        told = ", ".join(f"{count} x {severity} {kind}" for (severity, kind), count in sorted(kinds.items()))
-        lines.append(f"Alarms: {told}. The first: {alarm_line(end.alarms[0])}")
+        counted = ", ".join(f"{count} x {severity} {kind}" for (severity, kind), count in sorted(kinds.items()))
+        lines.append(f"Alarms: {counted}. The first: {alarm_line(end.alarms[0])}")
     else:
         lines.append("No alarms.")
     if end.stopped:

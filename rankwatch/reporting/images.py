@@ -187,7 +187,7 @@ def _decades(ax: Any) -> None:
 
 
 def _depth_key(ax: Any, header: RunHeader, colours: Any) -> None:
-    """Labels of some layers in their colours, from the deepest down, beside the panel."""
+    """Labels of some layers in their colours, from the deepest down, to the right of the panel."""
     ticks = _some(range(len(header.layers)), 9)
     for place, i in enumerate(ticks):
         height = (place + 0.5) / len(ticks)

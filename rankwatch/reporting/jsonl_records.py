@@ -1,4 +1,4 @@
-"""Everything in full, one JSON object a line, in a file beside the run.
+"""Everything in full, one JSON object a line, in a file in the run's folder.
 
 =============  ===========================================================================
 ``record``     fields

@@ -34,14 +34,14 @@ class _Member:
     Attributes:
         reporter: What is called.
         started: Whether it took the header.
-        told: Whether its failing was told.
+        reported: Whether its failure was reported.
         pause: Reports that it is spared after its next failure.
         spared: Reports that it is still spared.
     """
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
-        self.started = self.told = False
+        self.started = self.reported = False
         self.pause = self.spared = 0
 
 
@@ -103,8 +103,8 @@ class ReporterGroup:
         except Exception as error:
             if self._strict:
                 raise
-            if not member.told:
-                member.told = True
+            if not member.reported:
+                member.reported = True
                 self._on_failure(
                     f"{type(member.reporter).__name__} failed at {when} ({type(error).__name__}: {error}); it is tried "
                     "again at later readings, the others go on."

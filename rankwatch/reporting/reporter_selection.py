@@ -20,16 +20,16 @@ class ConsoleReporter:
     Alarms are Python warnings, which the session gives.
 
     Args:
-        tell: Prints a text.
+        log: Prints a text.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
 
     def start(self, header: RunHeader) -> None:
         """Print the table."""
         self._name = header.name
-        self._tell(start_table(header))
+        self._log(start_table(header))
 
     def report(self, report: Report) -> None:
         """A reading prints nothing: the progress bar is the user's."""
@@ -39,27 +39,27 @@ class ConsoleReporter:
 
     def end(self, end: RunEnd) -> None:
         """Print the summary."""
-        self._tell(end_summary(end, self._name))
+        self._log(end_summary(end, self._name))
 
 
-def reporters_for(loggers: Iterable[Any], records: Path | None, tell: Callable[[str], None]) -> list[Reporter]:
+def reporters_for(loggers: Iterable[Any], records: Path | None, log: Callable[[str], None]) -> list[Reporter]:
     """The reporters of a run.
 
     Args:
         loggers: Lightning's, or SummaryWriters; TensorBoard gets pictures and layouts, all others scalars.
         records: Where everything goes in full, or None.
-        tell: Prints a text.
+        log: Prints a text.
 
     Returns:
         One for the console, one for the records, one for each logger.
     """
-    reporters: list[Reporter] = [ConsoleReporter(tell)]
+    reporters: list[Reporter] = [ConsoleReporter(log)]
     if records is not None:
         reporters.append(JsonlReporter(records))
     for logger in loggers:
         try:
             writer = getattr(logger, "experiment", logger)
-        except Exception:  # a server that can't be reached now: its `log_metrics` is tried, and told about, in its turn
+        except Exception:  # a server that can't be reached now: its `log_metrics` is tried, and reported, in its turn
             writer = None
         if hasattr(writer, "add_custom_scalars") and hasattr(writer, "add_scalar"):
             reporters.append(TensorBoardReporter(writer))

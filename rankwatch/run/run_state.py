@@ -22,7 +22,7 @@ class RunState:
     """Saves and restores one run: the monitor with its alarms, the published scalars, the default evaluation set.
 
     The state itself is plain and goes into the trainer's checkpoint; the evaluation set that was copied from the first
-    training batches is a file beside the records, one for each process.
+    training batches is a file in the records' folder, one for each process.
 
     Args:
         settings: The user's arguments.

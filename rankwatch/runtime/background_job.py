@@ -1,4 +1,4 @@
-"""Work beside the training: one function in a thread of its own, whose result is fetched later."""
+"""Work in parallel to the training: one function in a thread of its own, whose result is fetched later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Forks:
     """Keeps a process from being forked in the middle of a decomposition.
 
     A dataloader's workers are forked from the training process whenever an epoch begins. What another thread holds at
-    that moment (a lock within a BLAS library, say) stays held for ever in the child. The only state of rankwatch that
+    that moment (a lock within a BLAS library, say) stays locked for ever in the child. The only state of rankwatch that
     all callbacks of a process share, as the process is what is forked.
     """
 

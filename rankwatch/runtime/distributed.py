@@ -59,7 +59,7 @@ class ProcessGroup:
             self._group: Any = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
         except Exception as error:
             raise RuntimeError(
-                "rankwatch needs a process group of its own (gloo) beside training's, and it could not be made: "
+                "rankwatch needs a process group (gloo) in addition to the training's, and it could not be made: "
                 f"{error}. Gloo connects processes by host name; GLOO_SOCKET_IFNAME names the network interface to use"
             ) from error
         self._size = dist.get_world_size()

@@ -100,7 +100,7 @@ class GrowingAnisotropy:
 
     Attributes:
         mean_energy_fraction: Share of the second moment that the mean vector may take.
-        below: What isn't shared, relative to the upper quartile of the sound readings that are kept (64), those of the
+        below: What isn't shared, relative to the upper quartile of the newest 64 clean readings, those of the
             learning rate's warm-up too, that counts as shrunk.
         patience: Readings in a row before it is an alarm.
     """

@@ -197,7 +197,7 @@ class DataShift:
     Attributes:
         below: Share of the layer's own reference in the training pass.
         ignored_readings: Readings at the start that don't serve as reference.
-        patience: Readings in a row before it is told.
+        patience: Readings in a row before it is reported.
     """
 
     below: float = 0.65

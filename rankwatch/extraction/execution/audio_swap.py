@@ -21,7 +21,7 @@ def substitute(
     lengths: Tensor | None,
     signature: Callable[..., Any] | inspect.Signature | None = None,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A captured call with other audio: its waveforms and their lengths or mask exchanged, all else kept.
+    """A captured call with other audio: its waveforms and their lengths or mask exchanged, everything else as it was.
 
     Args:
         args: Positional arguments of the captured call.

@@ -34,7 +34,7 @@ class ModelSnapshot:
     """The modes, buffers, attributes and random generators of a model's modules, as they are now.
 
     Attributes are followed through lists, dicts, sets, deques and plain objects. Of torch's own modules, wrappers among
-    them, only mode and buffers are kept: FSDP keeps books of its own.
+    them, only mode and buffers are remembered: FSDP has state of its own.
 
     Args:
         root: The whole model.
@@ -162,7 +162,7 @@ def _is_elsewhere(kind: type) -> bool:
 
 
 def _is_ordinary(tensor: Tensor) -> bool:
-    """Whether its contents can be compared and copied; of all others the reference alone is kept."""
+    """Whether its contents can be compared and copied; of all others only the reference is remembered."""
     odd = tensor.is_meta or tensor.is_nested or tensor.is_inference() or tensor.is_quantized
     return not odd and tensor.layout == torch.strided and _has_memory(tensor)
 

@@ -49,7 +49,7 @@ def _seed(seed: int, devices: Sequence[torch.device]) -> None:
 def preserved_model(root: nn.Module, seed: int | None = None) -> Iterator[None]:
     """Eval mode for a while: modes, buffers, attributes and random generators are afterwards as before.
 
-    Attributes are whatever the user's own modules keep beside their parameters: counters and switches, tables and what
+    Attributes are whatever the user's own modules hold besides their parameters: counters and switches, tables and what
     is remembered of their size, caches in lists and dicts, random generators of their own. What belongs together comes
     back together. Gradients are off by `torch.no_grad` and not by inference mode: tensors that a model caches during
     the pass would otherwise be unusable in the next training step.
@@ -58,17 +58,17 @@ def preserved_model(root: nn.Module, seed: int | None = None) -> Iterator[None]:
         root: The whole model; every submodule's own mode is restored, frozen parts in eval mode stay so.
         seed: Seeds the random generators inside: masks that a model draws in eval mode are the same each time.
     """
-    kept = ModelSnapshot(root)
+    snapshot = ModelSnapshot(root)
     device = next((p.device for p in root.parameters()), None)
     try:
         with preserved_random_state(device, seed), torch.no_grad():
             root.eval()
-            for generator in kept.generators if seed is not None else []:
+            for generator in snapshot.generators if seed is not None else []:
                 seed_generator(generator, seed or 0)
             yield
     finally:
         with torch.no_grad():
-            kept.restore()
+            snapshot.restore()
 
 
 class ChangedParameters(ValueError):  # noqa: N818 - said to the user by this name

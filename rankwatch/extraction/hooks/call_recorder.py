@@ -132,11 +132,11 @@ class CallRecorder:
             self.forget()
             raise troubles[0]
         call = self.call()
-        held = None
+        recorded = None
         if call is not None:
-            held = RecordedCall(*call, self._copies(batch), utterance_keys(call, batch))
+            recorded = RecordedCall(*call, self._copies(batch), utterance_keys(call, batch))
         self.forget()
-        return held
+        return recorded
 
     def call(self) -> Call | None:
         """The call that stands for this step; the first one also tells the backbone."""

@@ -17,7 +17,7 @@ class LayerHooks:
     """Hooks on the watched layers, registered on entry and removed on exit.
 
     An ordinary training step sees none of them. While they are there, the output of the first firing of
-    each layer is kept by reference until `take`; later firings of the same pass (weight sharing, a second view) are
+    each layer is stored by reference until `take`; later firings of the same pass (weight sharing, a second view) are
     passed over. Where the model goes on to write into a layer's output (``x += ...``), that is seen at `take`, and from
     then on the output is copied when it fires.
 

@@ -103,7 +103,7 @@ def front_end_and_blocks(
 ) -> tuple[tuple[str, nn.Module], list[tuple[str, nn.Module]]] | None:
     """The one front end, and the modules outside of it that contain all other watched layers, deepest first.
 
-    None where there isn't one front end beside other layers, or where it is part of a compiled module. For training
+    None where there isn't one front end and other layers, or where it is part of a compiled module. For training
     code that calls them one after the other.
 
     Returns:

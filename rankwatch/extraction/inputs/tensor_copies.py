@@ -14,7 +14,7 @@ class Copies:
     """Copies of nested tensors; a tensor that turns up twice is copied once.
 
     Tensors are always copied, also from CPU to CPU: models and loaders write into their batches. The
-    originals are held until this object goes, so that none of their identities is given to another tensor.
+    originals are referenced until this object goes, so that none of their identities is given to another tensor.
 
     Args:
         device: Where to; None copies nothing.

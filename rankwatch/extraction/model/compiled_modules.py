@@ -33,7 +33,7 @@ def compiled_in_place(module: nn.Module) -> bool:
 
 
 def in_one_graph(module: nn.Module) -> bool:
-    """Whether what runs inside is compiled with ``fullgraph=True``, as far as that can be told.
+    """Whether what runs inside is compiled with ``fullgraph=True``, as far as that can be known.
 
     Then a hook inside, which would split the graph, ends the run. Of a whole LightningModule that was compiled
     Lightning takes the wrapper off and keeps its context.

@@ -62,7 +62,7 @@ def comes_from(module: nn.Module, homes: str | tuple[str, ...]) -> bool:
 def clean_modules(root: nn.Module) -> dict[str, nn.Module]:
     """Every module of `root` once, by clean path, in model order.
 
-    Of a wrapper and what it wraps, which share a path, the wrapper is kept: it is what the model calls, its
+    Of a wrapper and what it wraps, which share a path, the wrapper counts: it is what the model calls, its
     hooks fire once under activation checkpointing and are not traced by the compiler.
 
     Returns:

@@ -37,7 +37,7 @@ class Quantizer:
     Attributes:
         name: Its path in the model, without wrappers' parts.
         module: The module that a hook belongs on.
-        codes: Codes in each group, V; 0 where that can't be told.
+        codes: Codes in each group, V; 0 where that is unknown.
     """
 
     name: str

@@ -29,7 +29,7 @@ class RowExtractor:
 
     Args:
         layers: The watched layers, in model order.
-        root: The whole model (its convolutions tell the downsampling).
+        root: The whole model (its convolutions give the downsampling).
         levels: Wanted levels.
         per_utterance: Frames to draw from each utterance.
         lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch.

@@ -85,7 +85,7 @@ def sample_rows(
     """Draw both levels' rows from one layer's output.
 
     Args:
-        hidden: (B, T, C) of any floating dtype on any device; nothing of it is kept.
+        hidden: (B, T, C) of any floating dtype on any device; none of it stays alive.
         frames: (B,) valid frames of each utterance, at most T.
         keys: (B,) int64 utterance keys.
         per_utterance: Frames to draw from each utterance.

@@ -20,7 +20,7 @@ class TrainingRows:
     Args:
         layers: Watched layers.
         row_extractor: Turns outputs into rows.
-        recorder: Records the backbone's calls by reference; they tell utterances and lengths.
+        recorder: Records the backbone's calls by reference; utterances and lengths are taken from them.
         new_window: Makes an empty window.
         wanted: Utterances wanted from this process.
     """
@@ -57,7 +57,7 @@ class TrainingRows:
             self._recorder.arm()
 
     def take_rows(self) -> None:
-        """Draw from what has fired, before backward: nothing of it is kept alive."""
+        """Draw from what has fired, before backward: none of it stays alive."""
         known = len(self._layer_hooks.written)
         outputs = self._layer_hooks.take()
         if not self._collecting or not outputs:

@@ -21,7 +21,7 @@ class OutputError(ValueError):
 
 
 class LayoutError(ValueError):
-    """Which axis of a layer's output is which could not be told."""
+    """It is not known which axis of a layer's output is which."""
 
 
 def unpack(output: Any) -> tuple[Tensor, Tensor | None]:

@@ -155,7 +155,7 @@ def _mask(value: Tensor, place: str, path: str, name: str, named: bool) -> Candi
     """(B, T) of 0 and 1 whose valid part is a prefix of each row.
 
     A row that changes once starts with its valid part, which tells the polarity; so does a row that doesn't
-    change at all if it is the only kind there is. Otherwise the name has to tell.
+    change at all if it is the only kind there is. Otherwise the name decides.
 
     Returns:
         The lengths that the mask says, or None where it is no padding mask.

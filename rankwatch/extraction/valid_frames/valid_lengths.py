@@ -134,7 +134,7 @@ def _every(hidden: Tensor, source: str) -> Valid:
 
 
 def _is_own(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> bool:
-    """Whether the integers that a module returned beside its hidden states are lengths."""
+    """Whether the integers that a module returned together with its hidden states are lengths."""
     if one.lengths is None or one.lengths.shape != one.hidden.shape[:1]:
         return False
     lengths, frames = one.lengths.cpu().long(), one.hidden.shape[1]

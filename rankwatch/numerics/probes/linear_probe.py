@@ -1,4 +1,4 @@
-"""A small labelled check that stands beside the rank: a linear probe in closed form."""
+"""A small labelled check that complements the rank: a linear probe in closed form."""
 
 from __future__ import annotations
 

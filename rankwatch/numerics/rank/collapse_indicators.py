@@ -1,4 +1,4 @@
-"""Cheap indicators of collapse that stand beside the effective rank, from the same sample."""
+"""Cheap indicators of collapse that complement the effective rank, from the same sample."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ LEAST, SLACK = 1e-9, 0.05
 """A part's leverage counts from this share of an average row on; how far its logarithm may overshoot in a spline."""
 
 CHUNK = 250_000
-"""Products held at once (2 MB, so that they stay in the processor's cache)."""
+"""Products in memory at once (2 MB, so that they stay in the processor's cache)."""
 
 Array = NDArray[np.float64]
 

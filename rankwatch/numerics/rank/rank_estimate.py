@@ -1,4 +1,4 @@
-"""What an estimate of the effective rank says beside the number itself, and the flags that may stand against it."""
+"""What an estimate of the effective rank says besides the number itself, and the flags that may stand against it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RankEstimate:
         k: Columns after it, or None.
         n_eff: Independent rows that they are worth.
         noise_floor: Singular values below this share of the largest are rounding of a narrow number format (bfloat16,
-            float16; in wider types told from the rows' bits) and were left out; 0 for float32.
+            float16; in wider types seen from the rows' bits) and were left out; 0 for float32.
         status: What stands against the number, as the flags above; empty when nothing does. Rows and groups of unequal
             weight count as (sum w)^2 / sum w^2.
         spectrum: The corrected spectrum, in squared units of the rows.

@@ -96,7 +96,7 @@ def _varying_columns(found: Directions, sample: Sample, center: bool) -> int:
         return found.rows.live(found.gram)
     if not center:
         return sample.d
-    # The sums that are left of projected rows can't see a small variance beside a huge mean.
+    # The sums that are left of projected rows can't see a small variance next to a huge mean.
     live, variance = sample.moments.live(), sample.moments.variance
     return int(live.sum()) if variance[~live].sum() <= DEAD * variance.sum() else sample.d
 

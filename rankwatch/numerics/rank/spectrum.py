@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 VISIBLE = 1.5
-"""Dimensions that together hold less than this multiple of the noise can't be told from it."""
+"""Dimensions that together hold less than this multiple of the noise can't be distinguished from it."""
 
 
 @dataclass(frozen=True)

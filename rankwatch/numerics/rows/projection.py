@@ -83,7 +83,7 @@ def choose_projection(d: int, n: int) -> int | None:
 
     Half of the columns. Over nine spectra at d = 768 and 1024 the error's root mean square with them is at most 1.3 %,
     which is within 0.5 % of what it is without, at a quarter of the time; a third of the columns is cheaper still, but
-    the answer then begins to depend on how smooth the spectrum is taken to be. See the page beside this.
+    the answer then begins to depend on how smooth the spectrum is taken to be. See the page "How the numbers are made".
 
     Args:
         d: Columns of the rows.

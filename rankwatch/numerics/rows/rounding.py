@@ -56,7 +56,7 @@ def number_format(rows: torch.Tensor) -> torch.dtype:
     """The format that these numbers were rounded to, whatever they are stored in now.
 
     Told from the bits, since activations are often turned into float32 before anybody sees them. Whole numbers in
-    float32 (counts, signs, one-hot rows) are exact in any format and tell nothing.
+    float32 (counts, signs, one-hot rows) are exact in any format and say nothing.
 
     Args:
         rows: (n, d) of any type.
