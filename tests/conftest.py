@@ -82,6 +82,19 @@ def _background_evaluation(monkeypatch):
     monkeypatch.setattr("rankwatch.monitor.background_reading.WAITS_ON_CPU", False)
 
 
+@pytest.fixture(autouse=True)
+def _same_model_families():
+    """Examples and tests register model families, which would stay for the tests that follow."""
+    from rankwatch.extraction.execution import family_registry, model_families  # noqa: F401 - which registers the own
+    from rankwatch.extraction.model import conventions
+
+    families, layouts = list(family_registry.FAMILIES), dict(conventions._FRONT_END_LAYOUTS)
+    yield
+    family_registry.FAMILIES[:] = families
+    conventions._FRONT_END_LAYOUTS.clear()
+    conventions._FRONT_END_LAYOUTS.update(layouts)
+
+
 @pytest.fixture(scope="session")
 def real_allowance():
     """Seconds that a run is taken to last at least, as `ReadingSchedule` has it outside of the tests."""

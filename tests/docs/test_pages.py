@@ -14,7 +14,6 @@ from rankwatch.alarms.detectors import default_detectors
 from rankwatch.alarms.detectors import explanations as explanations_module
 from rankwatch.arguments.renamed_arguments import RENAMED
 from rankwatch.arguments.settings import Settings
-from rankwatch.extraction.execution import family_registry
 from rankwatch.numerics import Sample, collapse_indicators, estimate_from_sample
 from rankwatch.numerics.rank import rank_estimate
 from rankwatch.readings import codebook_usage
@@ -64,15 +63,6 @@ def words(path):
     return set(re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8")))
 
 
-@pytest.fixture
-def _same_families():
-    """An example registers a model family, which would stay for the tests that follow."""
-    before = list(family_registry.FAMILIES)
-    yield
-    family_registry.FAMILIES[:] = before
-
-
-@pytest.mark.usefixtures("_same_families")
 @pytest.mark.parametrize(("path", "run", "source"), BLOCKS)
 def test_examples_are_python_and_those_that_are_marked_run(path, run, source, tmp_path, monkeypatch):
     compile(tree_of(source), name_of(path), "exec")

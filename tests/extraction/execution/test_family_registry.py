@@ -19,15 +19,6 @@ class Masking(Encoder):
         return super().forward(waveforms * (0.0 if mask else 1.0), lengths)
 
 
-@pytest.fixture(autouse=True)
-def registry():
-    before, layouts = list(family_registry.FAMILIES), dict(conventions._FRONT_END_LAYOUTS)
-    yield
-    family_registry.FAMILIES[:] = before
-    conventions._FRONT_END_LAYOUTS.clear()
-    conventions._FRONT_END_LAYOUTS.update(layouts)
-
-
 def register(**more):
     register_family(
         "Somebody's",
