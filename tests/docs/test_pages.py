@@ -11,7 +11,7 @@ import pytest
 
 import rankwatch
 from rankwatch.alarms.detectors import default_detectors
-from rankwatch.alarms.detectors import explanations as explanations_module
+from rankwatch.alarms.detectors.explanations import EXPLANATIONS
 from rankwatch.arguments.renamed_arguments import RENAMED
 from rankwatch.arguments.settings import Settings
 from rankwatch.numerics import Sample, collapse_indicators, estimate_from_sample
@@ -151,21 +151,20 @@ def test_every_page_is_in_the_navigation():
 
 def kinds():
     """All kinds of alarm that the code knows."""
-    known = getattr(explanations_module, "EXPLANATIONS", None) or explanations_module.ADVICE
-    return {*known, *(detector.kind for detector in default_detectors())}
+    return {*EXPLANATIONS, *(detector.kind for detector in default_detectors())}
 
 
 def test_every_kind_of_alarm_has_a_section_and_a_row():
     page = ROOT / "docs/pages/alarms.md"
     assert kinds() - anchors(page) == set()
-    assert len(kinds()) >= 16
+    assert len(kinds()) >= 17
     migration = words(ROOT / "docs/pages/migration.md")
     assert kinds() - migration == set()
 
 
 def test_causes_and_remedies_are_those_of_the_messages():
     page = " ".join((ROOT / "docs/pages/alarms.md").read_text(encoding="utf-8").split())
-    for kind, about in getattr(explanations_module, "EXPLANATIONS", {}).items():
+    for kind, about in EXPLANATIONS.items():
         for text in (about.causes, about.remedies):
             assert text in page, f"docs/pages/alarms.md says something else about {kind} than: {text}"
 
