@@ -13,8 +13,8 @@ from rankwatch import AudioFolder, Loader, RankWatch, RowSampling, Watch
 from rankwatch.arguments.settings import WATCH
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.numerics import Sample
-from rankwatch.readings.measure import measure
 from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading_from_sample import measure
 
 soundfile = pytest.importorskip("soundfile")
 

@@ -17,7 +17,7 @@ from rankwatch.alarms.health import health
 from rankwatch.alarms.history import History, Series
 from rankwatch.alarms.label_agreement import label_agreement
 from rankwatch.alarms.learning_rate_warmup import LearningRateWarmup
-from rankwatch.alarms.mute_file import MuteFile
+from rankwatch.alarms.mute_switch import MuteFile
 from rankwatch.alarms.plateau import Plateau
 from rankwatch.readings.alarm import CRITICAL, Alarm
 from rankwatch.readings.codebook_reading import AnyReading, CodebookReading

@@ -29,7 +29,7 @@ class Outcome:
         next_step: Optimiser step of the next reading.
         refused: Sources that some process can't read at all, with the reason.
         notes: Sentences for the user, by subject; each subject is reported once.
-        muted: Whether alarms are muted; see `rankwatch.alarms.mute_file`.
+        muted: Whether alarms are muted; see `rankwatch.alarms.mute_switch`.
     """
 
     report: Report

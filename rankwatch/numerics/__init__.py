@@ -13,9 +13,9 @@ from rankwatch.numerics.metrics.rankme import effective_rank, rankme
 from rankwatch.numerics.probes.grouped_probe import grouped_probe
 from rankwatch.numerics.probes.linear_probe import ProbeResult, linear_probe
 from rankwatch.numerics.rank.collapse_indicators import collapse_indicators
+from rankwatch.numerics.rank.corrected_rank import estimate_from_sample
 from rankwatch.numerics.rank.estimate_rank import estimate_rank
 from rankwatch.numerics.rank.rank_estimate import RankEstimate
-from rankwatch.numerics.rank.sample_estimate import estimate_from_sample
 from rankwatch.numerics.rank.spectrum import Spectrum
 from rankwatch.numerics.rows.projection import choose_projection
 from rankwatch.numerics.rows.sample import Sample

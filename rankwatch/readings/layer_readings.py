@@ -7,10 +7,10 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from rankwatch.extraction.rows.row_buffer import Key, Rows
 from rankwatch.extraction.rows.sampling_options import RowSampling
 from rankwatch.numerics import Sample
-from rankwatch.readings.measure import measure
 from rankwatch.readings.probe_accuracy import with_accuracy
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
+from rankwatch.readings.reading_from_sample import measure
 from rankwatch.runtime.background_job import forks
 
 Failure = tuple[str, Exception]

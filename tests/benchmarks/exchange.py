@@ -44,7 +44,7 @@ from gloo_model import (
 from loopback import exchanges
 
 from rankwatch import RowSampling
-from rankwatch.alarms.mute_file import MuteFile
+from rankwatch.alarms.mute_switch import MuteFile
 from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.rows.row_buffer import Key, RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import unlabelled

@@ -174,7 +174,7 @@ def metrics():
     rows = [[math.sin(i * j) for j in range(1, 9)] for i in range(1, 65)]
     sample = Sample.from_rows(rows)
     measured = collapse_indicators(sample, estimate_from_sample(sample))
-    source = (Path(rankwatch.__file__).parent / "readings/measure.py").read_text()
+    source = (Path(rankwatch.__file__).parent / "readings/reading_from_sample.py").read_text()
     further = set(re.findall(r'metrics\["(\w+)"\] = ', source))
     assert further >= {"noise_floor", "non_finite_fraction"}
     from rankwatch.readings import probe_accuracy

@@ -13,7 +13,7 @@ from torch import nn
 from toys import Encoder, Module, Noise, collate, loader, trainer
 
 from rankwatch import RowSampling, Watch
-from rankwatch.alarms.mute_file import MuteFile
+from rankwatch.alarms.mute_switch import MuteFile
 from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.hooks.code_hooks import CodeAssignments
 from rankwatch.monitor.collected_rows import CollectedRows

@@ -7,8 +7,8 @@ from rankwatch.extraction.rows.row_buffer import Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
 from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.numerics import Sample
-from rankwatch.readings.measure import measure
 from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading_from_sample import measure
 from rankwatch.runtime.byte_payload import pack, unpack
 
 KEY = ("first_batches", "frame", "layers.0")

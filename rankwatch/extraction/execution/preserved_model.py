@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rankwatch.extraction.execution.model_snapshot import ModelSnapshot, seed_generator
+from rankwatch.extraction.execution.restored_model_state import ModelSnapshot, seed_generator
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from rankwatch.numerics.rank.corrected_rank import estimate_from_sample
 from rankwatch.numerics.rank.rank_estimate import RankEstimate
-from rankwatch.numerics.rank.sample_estimate import estimate_from_sample
 from rankwatch.numerics.rows.projection import choose_projection
 from rankwatch.numerics.rows.rounding import number_format, rounding_of
 from rankwatch.numerics.rows.sample import Sample

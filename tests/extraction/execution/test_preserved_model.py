@@ -239,7 +239,7 @@ def test_what_a_modules_helpers_keep_comes_back_too():
 
 
 def test_the_same_table_in_many_blocks_is_copied_once():
-    from rankwatch.extraction.execution.model_snapshot import ModelSnapshot
+    from rankwatch.extraction.execution.restored_model_state import ModelSnapshot
 
     table = torch.zeros(1000)
     model = nn.ModuleList([Helped() for _ in range(24)])

@@ -1,6 +1,6 @@
 """The file that mutes alarms while it exists."""
 
-from rankwatch.alarms.mute_file import MuteFile
+from rankwatch.alarms.mute_switch import MuteFile
 
 
 def test_it_mutes_while_it_exists_whatever_it_holds(tmp_path):

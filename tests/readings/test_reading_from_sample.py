@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from rankwatch.numerics import Sample
-from rankwatch.readings.measure import measure
 from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.reading_from_sample import measure
 
 PROTOCOL = Protocol("first_batches", "frame", 100, 4, 0, None)
 

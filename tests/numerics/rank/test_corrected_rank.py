@@ -9,7 +9,7 @@ import torch
 
 from rankwatch.extraction.rows.row_sampling import sample_rows
 from rankwatch.numerics import effective_rank, estimate_rank
-from rankwatch.numerics.rank import sample_estimate as analysis
+from rankwatch.numerics.rank import corrected_rank as analysis
 from rankwatch.numerics.rank.spectrum_correction import NoFit
 from rankwatch.numerics.rows.projection import projection_matrix
 
