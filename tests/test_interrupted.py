@@ -41,7 +41,7 @@ def test_ctrl_c_while_an_outcome_is_waited_for_loses_nothing(tmp_path, monkeypat
         interruption.set()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rankwatch.readings.layer_readings.reading_from_sample", slow)
+    monkeypatch.setattr("rankwatch.readings.layer_readings.measure", slow)
     monkeypatch.setattr("rankwatch.runtime.background_job.BackgroundJob.result", interrupted)
     model = Encoder()
     watch = Watch(model, tmp_path, **SETTINGS)

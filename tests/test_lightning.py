@@ -376,7 +376,7 @@ def test_our_own_failure_warns_once_and_the_run_goes_on(tmp_path, monkeypatch):
     def explode(*_, **__):
         raise FloatingPointError("made up")
 
-    monkeypatch.setattr("rankwatch.readings.layer_readings.reading_from_sample", explode)
+    monkeypatch.setattr("rankwatch.readings.layer_readings.measure", explode)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         _, run = fit(tmp_path, watch(strict=False))

@@ -271,7 +271,7 @@ def test_no_hook_and_no_thread_outlives_the_fit(tmp_path, monkeypatch, error, sl
         return measure(*args, **kwargs)
 
     if slow:
-        monkeypatch.setattr("rankwatch.readings.layer_readings.reading_from_sample", measured_slowly)
+        monkeypatch.setattr("rankwatch.readings.layer_readings.measure", measured_slowly)
     module = Module()
     callback = RankWatch(every_n_steps=3, watch=["frame", "training_pass"], **SETTINGS)
     run = trainer(tmp_path, callback, end, max_steps=4, logger=False, enable_checkpointing=False)
