@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rankwatch.readings.alarm import Alarm
-from rankwatch.readings.report import LayerRow, Report, RunEnd, RunHeader
+from rankwatch.readings.report import LayerRow, RunEnd, RunHeader
 
 WIDTH = 110
 
@@ -49,13 +49,6 @@ def alarm_line(alarm: Alarm) -> str:
     since = f" (since step {alarm.since})" if alarm.since != alarm.step else ""
     where = f"{alarm.layer}, {alarm.level} level, {alarm.source}{since}"
     return f"{alarm.severity.upper()} step {alarm.step}: {alarm.kind}, {where}: {one_line(alarm.message)}"
-
-
-def report_lines(report: Report, name: str) -> str:
-    """What is worth a line in the terminal: the episode's message, or else alarms that were raised."""
-    if report.message:
-        return f"{name}: step {report.step}: {one_line(report.message)}"
-    return "\n".join(f"{name}: {alarm_line(alarm)}" for alarm in report.alarms)
 
 
 def end_summary(end: RunEnd, name: str, width: int = WIDTH) -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from reporting_fakes import fake_header, fake_run
 
-from rankwatch.reporting.console import alarm_line, end_summary, report_lines, shorten, start_table
+from rankwatch.reporting.console import alarm_line, end_summary, shorten, start_table
 
 
 def test_the_table_names_every_layer_once_and_is_aligned() -> None:
@@ -57,16 +57,6 @@ def test_an_alarm_is_one_line_with_all_that_matters() -> None:
     assert "\n" not in line
     for word in (alarm.kind, alarm.layer, alarm.level, alarm.source, str(alarm.step), str(alarm.since), "CRITICAL"):
         assert word in line
-
-
-def test_an_episode_has_one_line_and_a_quiet_step_none() -> None:
-    _, reports, _ = fake_run(7, 40)
-    for report in reports:
-        lines = report_lines(report, "RankWatch").splitlines()
-        assert len(lines) == (1 if report.message else 0)
-    loud = next(report for report in reports if report.alarms)
-    silent = dataclasses.replace(loud, message="")
-    assert len(report_lines(silent, "RankWatch").splitlines()) == len(loud.alarms)
 
 
 def test_the_summary_says_what_it_took_what_was_found_and_where_it_is() -> None:
