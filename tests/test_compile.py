@@ -59,8 +59,7 @@ class Compiled(Module):
         self._now("on_train_start")
 
     def on_train_batch_start(self, batch, batch_idx):
-        if self.trainer.global_step == 3:
-            self._now("step 3")
+        self._now(f"step {self.trainer.global_step}")
 
 
 def data():
@@ -116,6 +115,9 @@ def check(folder, uncompiled, *, tolerance=0.0, more=(0, 0), **arguments):
         pytest.param("setup", "encoder", marks=pytest.mark.slow),
         pytest.param("configure_model", "encoder", marks=pytest.mark.slow),
         ("step 3", "encoder"),
+        ("init", "encoder in place"),
+        pytest.param("setup", "encoder in place", marks=pytest.mark.slow),
+        pytest.param("step 1", "encoder in place"),  # while calls are being recorded
         pytest.param("step 3", "encoder in place", marks=pytest.mark.slow),
     ],
 )
@@ -123,29 +125,27 @@ def test_a_compiled_encoder_is_read_as_any_other_and_no_graph_is_made_for_us(tmp
     check(tmp_path, uncompiled, when=when, what=what)
 
 
-def test_an_encoder_compiled_as_training_starts_has_no_hook_of_ours_before(tmp_path, uncompiled):
-    check(tmp_path, uncompiled, when="on_train_start")
+@pytest.mark.parametrize("what", ["encoder", "encoder in place"])
+def test_an_encoder_compiled_as_training_starts_has_no_hook_of_ours_before(tmp_path, uncompiled, what):
+    check(tmp_path, uncompiled, when="on_train_start", what=what)
 
 
-@pytest.mark.parametrize("when", ["init", "setup", "on_train_start"])
-def test_an_encoder_compiled_in_place_is_told_how_it_can_be_watched(tmp_path, when):
-    plain, graphs = train(tmp_path / "a", when=when, what="encoder in place")
-    callback = RankWatch(**SETTINGS)
-    with pytest.warns(RuntimeWarning, match=r"compiled in place.*encoder = torch\.compile\(encoder\)"):
-        watched, seen = train(tmp_path / "b", callback, when=when, what="encoder in place")
-    assert watched.losses == plain.losses
-    assert seen == graphs
-    assert not callback.readings
-
-
-def test_readings_of_the_training_pass_of_a_compiled_encoder(tmp_path, uncompiled):
-    """Hooks that stay on split a graph in two, once: no graph is made anew at each step."""
-    plain, graphs = train(tmp_path / "a", when="init")
+@pytest.mark.parametrize(
+    ("when", "what", "more"),
+    [
+        ("init", "encoder", (2, 1)),
+        pytest.param("init", "encoder in place", (2, 1), marks=pytest.mark.slow),
+        ("on_train_start", "blocks in place", (0, 0)),  # hooks are around each block's graph
+    ],
+)
+def test_readings_of_the_training_pass_of_what_is_compiled(tmp_path, uncompiled, when, what, more):
+    """Hooks that stay on within a graph split it in two, once: no graph is made anew at each step."""
+    plain, graphs = train(tmp_path / "a", when=when, what=what)
     callback = RankWatch(watch=WATCH, **SETTINGS)
-    watched, seen = train(tmp_path / "b", callback, when="init")
+    watched, seen = train(tmp_path / "b", callback, when=when, what=what)
     assert watched.losses == plain.losses
     assert ranks(callback) == uncompiled
-    assert (seen[0] - graphs[0], seen[1] - graphs[1]) == (2, 1)
+    assert (seen[0] - graphs[0], seen[1] - graphs[1]) == more
 
 
 def test_the_compiled_code_is_used_again_after_each_reading(tmp_path):

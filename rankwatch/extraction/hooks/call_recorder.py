@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from rankwatch.extraction.hooks.chained_calls import ChainedCallRecorder, ParallelCalls
-from rankwatch.extraction.hooks.safe_hooks import HookHandles, never_raising
+from rankwatch.extraction.hooks.hook_handles import HookHandles
+from rankwatch.extraction.hooks.safe_hooks import never_raising
 from rankwatch.extraction.inputs.call_arguments import by_name, made_by_training
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input, utterance_keys
@@ -59,7 +60,7 @@ class CallRecorder:
         relay: ChainedCallRecorder | None = None,
         branches: Mapping[str, CallRecorder] | None = None,
     ) -> None:
-        self._candidates = _callable_from_outside(candidates)
+        self._candidates = list(candidates)
         self._device = device
         self._relay = relay
         self._branches = dict(branches or {})
@@ -79,9 +80,16 @@ class CallRecorder:
         """Register the pre-hooks."""
         for index, (_, module) in enumerate(self._candidates):
             hook = never_raising(self._hook(index), self.troubles)
-            self._handles.add(module.register_forward_pre_hook(hook, with_kwargs=True), index)
+            self._handles.before_call(module, hook, index)
         for other in self._others:
             other.install()
+        self.place_again()
+
+    def place_again(self) -> None:
+        """Follow what was compiled since: no hook may lie within a compiled module, where it would break its graph."""
+        self._handles.place_again(within_compiled(module for _, module in self._candidates))
+        for other in self._others:
+            other.place_again()
 
     def remove(self) -> None:
         """Take every hook away; the training steps that follow see none."""
@@ -96,6 +104,7 @@ class CallRecorder:
     def arm(self, copies: Copies | None = None) -> None:
         """Record the next call of each candidate."""
         self.forget()
+        self.place_again()
         self._armed = True
         self._copies = copies or self._copies
         for other in self._others:
@@ -169,12 +178,6 @@ class CallRecorder:
         path = " and of ".join(path for path, _ in parts.values())
         self.backbone = self.backbone or (path, ParallelCalls(parts))
         return (), calls
-
-
-def _callable_from_outside(candidates: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
-    """Leave out what lies within a compiled module: a hook there would break its graph, or the run (fullgraph)."""
-    inside = within_compiled(module for _, module in candidates)
-    return [(name, module) for name, module in candidates if id(module) not in inside]
 
 
 def _redirected(root: nn.Module) -> bool:

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rankwatch.extraction.hooks.safe_hooks import HookHandles, never_raising
+from rankwatch.extraction.hooks.hook_handles import HookHandles
+from rankwatch.extraction.hooks.safe_hooks import never_raising
 from rankwatch.extraction.inputs.call_arguments import Named, by_name, made_by_training
+from rankwatch.extraction.model.compiled_modules import within_compiled
 
 
 class ChainedCalls(nn.Module):
@@ -55,9 +57,16 @@ class ChainedCallRecorder:
     Args:
         front_end: (path, module).
         candidates: Modules that contain all other watched layers, deepest first.
+        root: What contains both; None where nothing around them is ever compiled.
     """
 
-    def __init__(self, front_end: tuple[str, nn.Module], candidates: Sequence[tuple[str, nn.Module]]) -> None:
+    def __init__(
+        self,
+        front_end: tuple[str, nn.Module],
+        candidates: Sequence[tuple[str, nn.Module]],
+        root: nn.Module | None = None,
+    ) -> None:
+        self._root = root
         self._front_end = front_end
         self._candidates = list(candidates)
         self._copy: Callable[[Any], Any] | None = None
@@ -72,11 +81,15 @@ class ChainedCallRecorder:
         """Register the hooks."""
         _, front_end = self._front_end
         before, after = (never_raising(hook, self.troubles) for hook in (self._before_front_end, self._after_front_end))
-        self._handles.add(front_end.register_forward_pre_hook(before, with_kwargs=True))
-        self._handles.add(front_end.register_forward_hook(after))
+        self._handles.before_call(front_end, before)
+        self._handles.after_call(front_end, after)
         for index, (_, module) in enumerate(self._candidates):
             hook = never_raising(self._before_blocks(index), self.troubles)
-            self._handles.add(module.register_forward_pre_hook(hook, with_kwargs=True))
+            self._handles.before_call(module, hook)
+
+    def place_again(self) -> None:
+        """Follow what was compiled since: no hook may lie within a compiled module."""
+        self._handles.place_again(within_compiled(self._root.modules()) if self._root is not None else ())
 
     def remove(self) -> None:
         """Take every hook away."""
@@ -108,7 +121,7 @@ class ChainedCallRecorder:
         if self._copy is not None and self._first is None and not made_by_training(args, kwargs):
             self._first = self._copy(by_name(module, args, kwargs))
 
-    def _after_front_end(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _after_front_end(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self._copy is not None and not self._given:
             self._given = _parts(output)
             self._versions = [part._version if isinstance(part, Tensor) else 0 for part in self._given]

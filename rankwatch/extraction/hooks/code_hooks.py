@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rankwatch.extraction.hooks.safe_hooks import HookHandles, never_raising, recomputing
+from rankwatch.extraction.hooks.hook_handles import HookHandles
+from rankwatch.extraction.hooks.safe_hooks import never_raising, recomputing
 from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.model.module_paths import unwrap
 from rankwatch.extraction.model.quantizers import _GROUPS, Quantizer, _number
@@ -65,8 +66,7 @@ class CodeHooks:
             self._hook(one.module, _drawn(one, heard), heard)
 
     def _hook(self, module: nn.Module, hook: Callable[..., None], heard: _Buffer) -> None:
-        guarded = never_raising(hook, heard.troubles)
-        self._handles.add(module.register_forward_hook(guarded, with_kwargs=True))
+        self._handles.after_call(module, never_raising(hook, heard.troubles))
 
     def stop(self) -> None:
         """Take every hook away."""

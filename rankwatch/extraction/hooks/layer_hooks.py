@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rankwatch.extraction.hooks.safe_hooks import HookHandles, never_compiled, recomputing
+from rankwatch.extraction.hooks.hook_handles import HookHandles
+from rankwatch.extraction.hooks.safe_hooks import never_compiled, recomputing
 from rankwatch.extraction.inputs.containers import map_tensors, walk
 from rankwatch.extraction.model.layers import WatchedLayer
 
@@ -41,8 +42,7 @@ class LayerHooks:
 
     def __enter__(self) -> LayerHooks:
         for layer in self.layers:
-            hook = never_compiled(self._hook(layer.name))
-            self._handles.add(layer.module.register_forward_hook(hook, with_kwargs=True))
+            self._handles.after_call(layer.module, never_compiled(self._hook(layer.name)))
         return self
 
     def __exit__(
@@ -50,6 +50,10 @@ class LayerHooks:
     ) -> None:
         self._handles.remove()
         self._outputs.clear()
+
+    def place_again(self) -> None:
+        """Follow layers that were compiled in place since; for hooks that stay on during training."""
+        self._handles.place_again()
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:

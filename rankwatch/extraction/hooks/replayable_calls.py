@@ -39,7 +39,7 @@ def _recorder(
     root: nn.Module, layers: Sequence[WatchedLayer], device: str | None, parts: dict[str, CallRecorder]
 ) -> CallRecorder:
     pair = front_end_and_blocks(root, layers)
-    relay = ChainedCallRecorder(*pair) if pair is not None else None
+    relay = ChainedCallRecorder(*pair, root) if pair is not None else None
     return CallRecorder(backbone_candidates(root, layers), device, relay, parts)
 
 
@@ -123,11 +123,6 @@ def replay_advice(root: nn.Module) -> str:
     """What to do where no call of a model can be recorded, in words."""
     if in_one_graph(root) and not compiled_in_place(root):
         return "all of it is compiled with fullgraph=True: use encoder = torch.compile(encoder) instead"
-    if any(compiled_in_place(module) for module in root.modules()):
-        return (
-            "the model or its encoder is compiled in place, where hooks break its graph: use torch.compile(model) "
-            "or encoder = torch.compile(encoder) instead"
-        )
     return (
         'pass a set with a forward of its own, for example eval_sets=AudioFolder("folder", forward=f) with f(module, '
         'batch), or add "training_pass" to watch'

@@ -1,4 +1,4 @@
-"""Hooks that never raise, are never compiled, and know activation checkpointing's second pass; who removes them."""
+"""Hooks that never raise, are never compiled and know activation checkpointing's second pass."""
 
 from __future__ import annotations
 
@@ -7,28 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
-from torch.utils.hooks import RemovableHandle
-
-
-class HookHandles:
-    """Hooks that are registered together and removed together."""
-
-    def __init__(self) -> None:
-        self._handles: dict[int, RemovableHandle] = {}
-
-    def add(self, handle: RemovableHandle, key: int | None = None) -> None:
-        """Take charge of a registered hook.
-
-        Args:
-            handle: What registering it gave.
-            key: A number by which `remove` can spare it.
-        """
-        self._handles[-1 - len(self._handles) if key is None else key] = handle
-
-    def remove(self, *, but: int | None = None) -> None:
-        """Remove all hooks, except for the one with the key `but`."""
-        for key in [key for key in self._handles if key != but]:
-            self._handles.pop(key).remove()
 
 
 def recomputing() -> bool:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 
 
 def within_compiled(modules: Iterable[nn.Module]) -> set[int]:
-    """Identities of the modules that run as part of the graph of a compiled one."""
+    """Identities of the modules that run as part of the graph of a compiled one.
+
+    A module that was compiled in place is none, unless it is part of another one: what is called around its compiled
+    call is outside of the graph.
+
+    Args:
+        modules: Those to look into; all of a model, say.
+
+    Returns:
+        The identities (`id`).
+    """
     return {id(child) for module in modules if _is_compiled(module) for child in _inside(module)}
 
 
@@ -19,17 +30,30 @@ def within_one_graph(modules: Iterable[nn.Module]) -> set[int]:
 
 
 def _is_compiled(module: nn.Module) -> bool:
-    return hasattr(module, "_orig_mod") or compiled_in_place(module) or in_one_graph(module)
+    return _called_compiled(module) or in_one_graph(module)
 
 
 def _inside(module: nn.Module) -> list[nn.Module]:
-    """What runs within its graph: not a wrapper itself, whose hooks are outside."""
-    return [child for child in module.modules() if child is not module or not hasattr(module, "_orig_mod")]
+    """What runs within its graph: not itself where its call is what was compiled, since hooks are around that."""
+    return [child for child in module.modules() if child is not module or not _called_compiled(module)]
+
+
+def _called_compiled(module: nn.Module) -> bool:
+    return _is_wrapper(module) or compiled_in_place(module)
+
+
+def _is_wrapper(module: nn.Module) -> bool:
+    return "_orig_mod" in module._modules
 
 
 def compiled_in_place(module: nn.Module) -> bool:
     """Whether ``module.compile()`` was called: its own hooks are part of its graph."""
-    return getattr(module, "_compiled_call_impl", None) is not None
+    return _compiled_call(module) is not None
+
+
+def _compiled_call(module: nn.Module) -> Any:
+    call = vars(module).get("_compiled_call_impl")
+    return getattr(call, "compiled", call)  # without the hooks around it
 
 
 def in_one_graph(module: nn.Module) -> bool:
@@ -41,11 +65,13 @@ def in_one_graph(module: nn.Module) -> bool:
     Returns:
         False also where nothing is compiled.
     """
-    call = getattr(module, "_compiled_call_impl", None)
-    kept = getattr(module, "_compiler_ctx", None)
-    contexts = [
-        module.dynamo_ctx if hasattr(module, "_orig_mod") else None,
-        inspect.getclosurevars(call).nonlocals.get("self") if inspect.isfunction(call) else None,
-        kept.get("dynamo_ctx") if isinstance(kept, dict) else None,
-    ]
+    contexts = []
+    if _is_wrapper(module):
+        contexts.append(vars(module).get("dynamo_ctx"))
+    call = _compiled_call(module)
+    if inspect.isfunction(call):
+        contexts.append(inspect.getclosurevars(call).nonlocals.get("self"))
+    by_lightning = vars(module).get("_compiler_ctx")
+    if isinstance(by_lightning, dict):
+        contexts.append(by_lightning.get("dynamo_ctx"))
     return any(getattr(context, "fullgraph", False) for context in contexts)

@@ -50,6 +50,8 @@ class TrainingRows:
 
     def batch_starts(self, batch: Any, steps_to_reading: int) -> None:
         """Before a training batch; rows are gathered only as long before the reading as it takes."""
+        self._layer_hooks.place_again()
+        self._recorder.place_again()
         near = steps_to_reading * self._batch_size <= self._wanted + self._batch_size
         self._collecting = near and self.window.utterances < self._wanted
         if self._collecting:
