@@ -125,7 +125,7 @@ def test_a_compiled_encoder_is_read_as_any_other_and_no_graph_is_made_for_us(tmp
     check(tmp_path, uncompiled, when=when, what=what)
 
 
-@pytest.mark.parametrize("what", ["encoder", "encoder in place"])
+@pytest.mark.parametrize("what", ["encoder", pytest.param("encoder in place", marks=pytest.mark.slow)])
 def test_an_encoder_compiled_as_training_starts_has_no_hook_of_ours_before(tmp_path, uncompiled, what):
     check(tmp_path, uncompiled, when="on_train_start", what=what)
 
@@ -135,7 +135,7 @@ def test_an_encoder_compiled_as_training_starts_has_no_hook_of_ours_before(tmp_p
     [
         ("init", "encoder", (2, 1)),
         pytest.param("init", "encoder in place", (2, 1), marks=pytest.mark.slow),
-        ("on_train_start", "blocks in place", (0, 0)),  # hooks are around each block's graph
+        pytest.param("on_train_start", "blocks in place", (0, 0), marks=pytest.mark.slow),  # around each block's graph
     ],
 )
 def test_readings_of_the_training_pass_of_what_is_compiled(tmp_path, uncompiled, when, what, more):
@@ -181,17 +181,22 @@ class Straight(Encoder):
 class Whole(pl.LightningModule):
     """Everything in one graph: nothing is logged or looked at. A hook of ours in it would end the run."""
 
-    def __init__(self, when=None):
+    def __init__(self, when=None, in_place=False):
         super().__init__()
-        self.encoder, self.when = Straight(dropout=0.0), when
+        self.encoder, self.when, self.in_place = Straight(dropout=0.0), when, in_place
         self.at("init")
 
     def at(self, when):
-        if when == self.when:
+        if when == self.when and self.in_place:
+            self.encoder.compile(backend="eager", fullgraph=True)
+        elif when == self.when:
             self.encoder = torch.compile(self.encoder, backend="eager", fullgraph=True)
 
     def on_train_start(self):
         self.at("on_train_start")
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.at(f"step {batch_idx + 1}")
 
     def training_step(self, batch, batch_idx):
         return self.encoder(*batch).square().mean()
@@ -206,18 +211,38 @@ def whole(folder, callback, module):
     return run.global_step
 
 
-@pytest.mark.parametrize("when", ["init", "on_train_start"])
-def test_a_full_graph_is_never_split(tmp_path, when):
+@pytest.mark.parametrize(
+    ("when", "in_place"),
+    [
+        ("init", False),
+        pytest.param("on_train_start", False, marks=pytest.mark.slow),
+        pytest.param("init", True, marks=pytest.mark.slow),
+        ("step 1", True),
+    ],
+)
+def test_a_full_graph_is_never_split(tmp_path, when, in_place):
     callback = RankWatch(**SETTINGS)
-    assert whole(tmp_path, [callback], Whole(when)) == 4
+    assert whole(tmp_path, [callback], Whole(when, in_place)) == 4
     assert {r.step for r in callback.readings} == {2, 3, 4}
 
 
-def test_the_training_pass_of_a_full_graph_is_told_to_be_out_of_reach(tmp_path):
+@pytest.mark.parametrize(
+    ("when", "in_place"),
+    [("init", False), pytest.param("on_train_start", False, marks=pytest.mark.slow), ("step 1", True)],
+)
+def test_the_training_pass_of_a_full_graph_is_told_to_be_out_of_reach(tmp_path, when, in_place):
     callback = RankWatch(watch=WATCH, **SETTINGS)
-    with pytest.warns(RuntimeWarning, match=r"train is not read: .* fullgraph=True.*compile without it"):
-        assert whole(tmp_path, [callback], Whole("init")) == 4
+    with pytest.warns(RuntimeWarning, match=r"train is not read: .* fullgraph=True.*each of its blocks in place"):
+        assert whole(tmp_path, [callback], Whole(when, in_place)) == 4
     assert {r.source for r in callback.readings} == {"first_batches"}
+
+
+def test_blocks_in_full_graphs_of_their_own_are_read_in_training_as_the_message_says(tmp_path):
+    module, callback = Whole(), RankWatch(watch=WATCH, **SETTINGS)
+    for block in module.encoder.layers:
+        block.compile(backend="eager", fullgraph=True)
+    assert whole(tmp_path, [callback], module) == 4
+    assert {r.source for r in callback.readings} == {"first_batches", "train"}
 
 
 def test_a_whole_module_in_one_graph_is_told_how_it_can_be_watched(tmp_path):
@@ -239,7 +264,16 @@ def test_a_whole_compiled_module(tmp_path, uncompiled):
 
 @pytest.mark.slow
 @needs_a_compiler
-@pytest.mark.parametrize(("when", "what"), [("init", "encoder"), ("step 3", "encoder"), ("init", "blocks in place")])
+@pytest.mark.parametrize(
+    ("when", "what"),
+    [
+        ("init", "encoder"),
+        ("step 3", "encoder"),
+        ("init", "blocks in place"),
+        ("init", "encoder in place"),
+        ("step 1", "encoder in place"),
+    ],
+)
 def test_compiled_by_inductor(tmp_path, when, what):
     """Without dropout, which inductor draws in its own way; what is left is its rounding in training."""
     callback = RankWatch(**SETTINGS)

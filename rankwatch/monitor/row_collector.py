@@ -94,11 +94,7 @@ class RowCollector:
         self.notes = self.collection.notes
         self.quota = quota(settings.rows.n_utterances, world.rank, world.size)
         self._train: TrainingRows | None = None
-        whole = within_one_graph(root.modules()) if settings.watches_training_pass else set()
-        if any(id(layer.module) in whole for layer in self.layers):
-            reason = "layers are compiled with fullgraph=True, and hooks would end the run; compile without it"
-            self.disable_source(TRAINING_PASS, reason)
-        elif settings.watches_training_pass:
+        if settings.watches_training_pass:
             self._train = TrainingRows(
                 self.layers,
                 self.row_extractor,
@@ -106,6 +102,19 @@ class RowCollector:
                 lambda: self._window(TRAINING_PASS),
                 self.quota,
             )
+            self._leave_full_graphs_alone()
+
+    def _leave_full_graphs_alone(self) -> None:
+        """Read the training pass no more where a watched layer lies within a graph that must not be split."""
+        whole = within_one_graph(self.root.modules())
+        if self._train is not None and any(id(layer.module) in whole for layer in self.layers):
+            self._train.close()
+            self._train = None
+            reason = (
+                "layers within a module that is compiled with fullgraph=True can't be looked at without ending the "
+                "run; compile it without fullgraph, or compile each of its blocks in place (block.compile())"
+            )
+            self.disable_source(TRAINING_PASS, reason)
 
     # -- during training ---------------------------------------------------------------------------------
 
@@ -133,6 +142,8 @@ class RowCollector:
             steps_to_reading: Optimiser steps until the next reading.
         """
         self.collection.batch_starts()
+        if self._train is not None:
+            self._leave_full_graphs_alone()  # a user may compile at any time
         if self._train is not None:
             self._train.batch_starts(batch, steps_to_reading)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from rankwatch.extraction.hooks.safe_hooks import never_raising
 from rankwatch.extraction.inputs.call_arguments import by_name, made_by_training
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input, utterance_keys
-from rankwatch.extraction.model.compiled_modules import within_compiled
+from rankwatch.extraction.model.compiled_modules import compiled_in_place, in_one_graph, within_compiled
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class CallRecorder:
         self._relay = relay
         self._branches = dict(branches or {})
         self._calls: dict[int, Call] = {}
+        self._fired: set[int] = set()
+        self._uncalled: set[int] = set()
         self._copies = Copies(device)
         self._armed = False
         self._handles = HookHandles()
@@ -85,11 +87,16 @@ class CallRecorder:
             other.install()
         self.place_again()
 
-    def place_again(self) -> None:
-        """Follow what was compiled since: no hook may lie within a compiled module, where it would break its graph."""
-        self._handles.place_again(within_compiled(module for _, module in self._candidates))
+    def place_again(self, uncalled: Collection[int] = ()) -> None:
+        """Follow what was compiled since: no hook may lie within a compiled module, where it would break its graph.
+
+        Args:
+            uncalled: Identities of modules that were compiled, but are not called.
+        """
+        self._uncalled.update(uncalled)
+        self._handles.place_again(within_compiled((module for _, module in self._candidates), self._uncalled))
         for other in self._others:
-            other.place_again()
+            other.place_again(self._uncalled)
 
     def remove(self) -> None:
         """Take every hook away; the training steps that follow see none."""
@@ -113,6 +120,7 @@ class CallRecorder:
     def forget(self) -> None:
         """Hold on to nothing."""
         self._calls.clear()
+        self._fired.clear()
         self.troubles.clear()
         self._copies = Copies(self._device)
         self._armed = False
@@ -123,6 +131,8 @@ class CallRecorder:
         name, _ = self._candidates[index]
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self._armed:
+                self._fired.add(index)
             wanted = self._armed and index not in self._calls and not (name == "" and _redirected(module))
             if wanted and not made_by_training(args, kwargs):
                 # Copied now: the model may go on to mask or normalise its input in place.
@@ -162,7 +172,22 @@ class CallRecorder:
             path, relay, arguments = relayed
             self.backbone = self.backbone or (path, relay)
             return (), arguments
-        return self._calls_of_branches()
+        calls = self._calls_of_branches()
+        if calls is None and self._armed:
+            self._uncalled.update(self._compiled_in_vain())
+        return calls
+
+    def _compiled_in_vain(self) -> list[int]:
+        """Modules that were compiled in place and whose call was not made.
+
+        Returns:
+            Their identities. A LightningModule (``model.compile()``) is one if its training step doesn't call itself.
+        """
+        return [
+            id(module)
+            for index, (_, module) in enumerate(self._candidates)
+            if compiled_in_place(module) and not in_one_graph(module) and index not in self._fired
+        ]
 
     def _calls_of_branches(self) -> Call | None:
         calls: dict[str, Any] = {}

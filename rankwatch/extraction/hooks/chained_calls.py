@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -87,9 +87,14 @@ class ChainedCallRecorder:
             hook = never_raising(self._before_blocks(index), self.troubles)
             self._handles.before_call(module, hook)
 
-    def place_again(self) -> None:
-        """Follow what was compiled since: no hook may lie within a compiled module."""
-        self._handles.place_again(within_compiled(self._root.modules()) if self._root is not None else ())
+    def place_again(self, uncalled: Collection[int] = ()) -> None:
+        """Follow what was compiled since: no hook may lie within a compiled module.
+
+        Args:
+            uncalled: Identities of modules that were compiled, but are not called.
+        """
+        modules = self._root.modules() if self._root is not None else ()
+        self._handles.place_again(within_compiled(modules, uncalled))
 
     def remove(self) -> None:
         """Take every hook away."""

@@ -9,7 +9,7 @@ from torch import nn
 from rankwatch.extraction.hooks.call_recorder import CallRecorder
 from rankwatch.extraction.hooks.chained_calls import ChainedCallRecorder
 from rankwatch.extraction.model.block_stacks import find_stacks
-from rankwatch.extraction.model.compiled_modules import compiled_in_place, in_one_graph, within_compiled
+from rankwatch.extraction.model.compiled_modules import compiled_in_place, in_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.model.module_paths import can_fire, clean_modules, clean_name, within
 
@@ -103,19 +103,17 @@ def front_end_and_blocks(
 ) -> tuple[tuple[str, nn.Module], list[tuple[str, nn.Module]]] | None:
     """The one front end, and the modules outside of it that contain all other watched layers, deepest first.
 
-    None where there isn't one front end and other layers, or where it is part of a compiled module. For training
-    code that calls them one after the other.
+    None where there isn't one front end and other layers. For training code that calls them one after the other.
 
     Returns:
         Path and module of the front end, and those of the candidates.
     """
     front = [layer for layer in layers if layer.kind == "frontend"]
     others = [layer for layer in layers if layer.kind != "frontend"]
-    inside = within_compiled(root.modules())
-    if len(front) != 1 or not others or id(front[0].module) in inside:
+    if len(front) != 1 or not others:
         return None
     whole = {id(module) for _, module in backbone_candidates(root, layers)}
-    candidates = [item for item in backbone_candidates(root, others) if id(item[1]) not in whole | inside]
+    candidates = [item for item in backbone_candidates(root, others) if id(item[1]) not in whole]
     return (front[0].name, front[0].module), candidates
 
 

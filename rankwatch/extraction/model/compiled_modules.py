@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from torch import nn
 
 
-def within_compiled(modules: Iterable[nn.Module]) -> set[int]:
+def within_compiled(modules: Iterable[nn.Module], uncalled: Collection[int] = ()) -> set[int]:
     """Identities of the modules that run as part of the graph of a compiled one.
 
     A module that was compiled in place is none, unless it is part of another one: what is called around its compiled
@@ -17,11 +17,13 @@ def within_compiled(modules: Iterable[nn.Module]) -> set[int]:
 
     Args:
         modules: Those to look into; all of a model, say.
+        uncalled: Identities of compiled modules that are known never to be called.
 
     Returns:
         The identities (`id`).
     """
-    return {id(child) for module in modules if _is_compiled(module) for child in _inside(module)}
+    called = (module for module in modules if id(module) not in uncalled)
+    return {id(child) for module in called if _is_compiled(module) for child in _inside(module)}
 
 
 def within_one_graph(modules: Iterable[nn.Module]) -> set[int]:

@@ -140,3 +140,17 @@ def test_a_hook_that_fails_never_raises_in_the_users_forward_pass():
     recorder.arm()
     model((audio, lengths))
     assert torch.equal(recorder.take(None).args[0], audio)
+
+
+def test_a_module_that_was_compiled_in_place_and_is_not_called_itself_hides_nothing():
+    model, batch = Outer(), _batch()
+    model.compile(backend="eager")
+    recorder = CallRecorder([("inner", model.inner), ("", model)])
+    recorder.install()
+    for _ in range(2):  # the first call shows that it isn't the model that is called
+        recorder.arm()
+        model.inner(*batch)
+        held = recorder.take(batch)
+    assert recorder.backbone == ("inner", model.inner)
+    assert torch.equal(held.args[0], batch[0])
+    recorder.remove()

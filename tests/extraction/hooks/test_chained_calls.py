@@ -110,11 +110,20 @@ def test_a_module_that_contains_both_and_fires_is_preferred() -> None:
     assert not model.front._forward_hooks
 
 
-def test_there_is_none_within_a_compiled_module() -> None:
+def test_there_is_no_hook_within_a_compiled_module_that_is_called() -> None:
     model = nn.ModuleDict({"inner": Model()})
-    assert front_end_and_blocks(model, find_layers(model)) is not None
+    pair = front_end_and_blocks(model, find_layers(model))
+    assert pair is not None
+    recorder = ChainedCallRecorder(*pair, model)
+    recorder.install()
+    front = model["inner"].front
+    assert front._forward_hooks
     model["inner"].compile()
-    assert front_end_and_blocks(model, find_layers(model)) is None
+    recorder.place_again()
+    assert not front._forward_hooks
+    recorder.place_again(uncalled={id(model["inner"])})
+    assert front._forward_hooks
+    recorder.remove()
 
 
 def test_calls_that_names_alone_can_not_make_are_not_recorded() -> None:

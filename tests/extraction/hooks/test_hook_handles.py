@@ -130,6 +130,7 @@ def test_a_model_is_afterwards_as_it_was() -> None:
         handles.before_call(module, print)
         handles.after_call(module, print)
     assert len(pickle.dumps(model)) == len(saved)
+    assert b"rankwatch" not in pickle.dumps(model)
     handles.remove()
     assert [(vars(module).keys(), _hooks(module)) for module in model.modules()] == before
     assert not any(vars(module._forward_hooks) or vars(module._forward_pre_hooks) for module in model.modules())
@@ -154,6 +155,7 @@ def test_a_module_whose_class_torch_has_changed_is_copied_as_without_us() -> Non
     handles.remove()
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_loaded_where_rankwatch_is_not_installed(tmp_path: Any) -> None:
     model, handles = nn.Sequential(nn.Linear(2, 2)), HookHandles()
     for module in model.modules():
