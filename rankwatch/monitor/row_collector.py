@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,6 @@ from rankwatch.extraction.eval_sets.eval_pass import EvalPass
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.extraction.execution.preserved_model import ChangedParameters
 from rankwatch.extraction.hooks.replayable_calls import recorder_for
-from rankwatch.extraction.model.compiled_modules import within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_extraction import RowExtractor
@@ -95,25 +95,15 @@ class RowCollector:
         self.quota = quota(settings.rows.n_utterances, world.rank, world.size)
         self._train: TrainingRows | None = None
         if settings.watches_training_pass:
-            self._train = TrainingRows(
-                self.layers,
-                self.row_extractor,
-                recorder_for(root, self.layers, device=None),
-                lambda: self._window(TRAINING_PASS),
-                self.quota,
-            )
+            recorder = recorder_for(root, self.layers, device=None)
+            new_window = functools.partial(self._window, TRAINING_PASS)
+            self._train = TrainingRows(self.layers, self.row_extractor, recorder, new_window, self.quota)
             self._leave_full_graphs_alone()
 
     def _leave_full_graphs_alone(self) -> None:
-        """Read the training pass no more where a watched layer lies within a graph that must not be split."""
-        whole = within_one_graph(self.root.modules())
-        if self._train is not None and any(id(layer.module) in whole for layer in self.layers):
+        if self._train is not None and (reason := self._train.out_of_reach(self.root)):
             self._train.close()
             self._train = None
-            reason = (
-                "layers within a module that is compiled with fullgraph=True can't be looked at without ending the "
-                "run; compile it without fullgraph, or compile each of its blocks in place (block.compile())"
-            )
             self.disable_source(TRAINING_PASS, reason)
 
     # -- during training ---------------------------------------------------------------------------------
@@ -142,8 +132,7 @@ class RowCollector:
             steps_to_reading: Optimiser steps until the next reading.
         """
         self.collection.batch_starts()
-        if self._train is not None:
-            self._leave_full_graphs_alone()  # a user may compile at any time
+        self._leave_full_graphs_alone()  # a user may compile at any time
         if self._train is not None:
             self._train.batch_starts(batch, steps_to_reading)
 

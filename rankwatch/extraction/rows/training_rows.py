@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from rankwatch.extraction.hooks.call_recorder import CallRecorder, _raw
 from rankwatch.extraction.hooks.layer_hooks import LayerHooks
+from rankwatch.extraction.model.compiled_modules import within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_extraction import RowExtractor
@@ -47,6 +49,23 @@ class TrainingRows:
         self.failures: dict[str, Exception] = {}
         self.frames: str = "all"
         """Which frames counted: those without the mask, where one was seen."""
+
+    def out_of_reach(self, root: nn.Module) -> str:
+        """Why the training pass can't be read: a hook within a graph that must not be split would end the run.
+
+        Args:
+            root: The whole model.
+
+        Returns:
+            The reason and what to do, in words; empty where there is none.
+        """
+        whole = within_one_graph(root.modules())
+        if not any(id(layer.module) in whole for layer in self._layer_hooks.layers):
+            return ""
+        return (
+            "layers within a module that is compiled with fullgraph=True can't be looked at without ending the run; "
+            "compile it without fullgraph, or compile each of its blocks in place (block.compile())"
+        )
 
     def batch_starts(self, batch: Any, steps_to_reading: int) -> None:
         """Before a training batch; rows are gathered only as long before the reading as it takes."""
