@@ -38,6 +38,7 @@ class CodebookCollector:
         self._precision = precision
         self._diagnostics = diagnostics
         self._hooks = CodeHooks([])
+        self._root: nn.Module | None = None
         self._recording = False
         self._batches: deque[tuple[int, dict[str, list[CodeAssignments]]]] = deque()
         self._step = -1
@@ -53,6 +54,7 @@ class CodebookCollector:
         Returns:
             A sentence for the start-up table that names them; none where there are none.
         """
+        self._root = root
         if self._settings.watches_codebooks:
             with self._diagnostics.guarded("looking for quantizers"):
                 self._hooks = CodeHooks(find_quantizers(root))
@@ -73,7 +75,7 @@ class CodebookCollector:
         before = 0 if next_step is None else next_step - step - 1
         self._recording = before * self._per_step < self._wanted
         if self._recording:
-            self._hooks.listen()
+            self._hooks.listen(self._root)
 
     def batch_ends(self) -> None:
         """After a training batch."""

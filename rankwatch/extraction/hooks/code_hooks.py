@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rankwatch.extraction.hooks.hook_handles import HookHandles
 from rankwatch.extraction.hooks.safe_hooks import never_raising, recomputing
 from rankwatch.extraction.inputs.containers import walk
+from rankwatch.extraction.model.compiled_modules import within_compiled
 from rankwatch.extraction.model.module_paths import unwrap
 from rankwatch.extraction.model.quantizers import _GROUPS, Quantizer, _number
 
@@ -53,10 +54,17 @@ class CodeHooks:
         self.quantizers = list(quantizers)
         self._heard: dict[str, _Buffer] = {}
         self._handles = HookHandles()
+        self._inside: set[int] = set()
 
-    def listen(self) -> None:
-        """Put the hooks in place."""
+    def listen(self, root: nn.Module | None = None) -> None:
+        """Put the hooks in place, except for those that would be part of a compiled graph.
+
+        Args:
+            root: The whole model, any part of which may have been compiled since the quantizers were found.
+        """
         self.stop()
+        around = [one.module for one in self.quantizers] if root is None else root.modules()
+        self._inside = within_compiled(around)
         self._heard = {one.name: _Buffer() for one in self.quantizers}
         for one in self.quantizers:
             heard = self._heard[one.name]
@@ -66,6 +74,8 @@ class CodeHooks:
             self._hook(one.module, _drawn(one, heard), heard)
 
     def _hook(self, module: nn.Module, hook: Callable[..., None], heard: _Buffer) -> None:
+        if id(module) in self._inside:
+            return
         self._handles.after_call(module, never_raising(hook, heard.troubles))
 
     def stop(self) -> None:
