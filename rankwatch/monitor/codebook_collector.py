@@ -8,12 +8,17 @@ looks healthy, and the codes of a frozen BEST-RQ quantizer show silence and repe
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from rankwatch.arguments.settings import Settings
-from rankwatch.extraction.hooks.code_hooks import CodeAssignments, CodeHooks
-from rankwatch.extraction.model.quantizers import find_quantizers
+from rankwatch.extraction.hooks.code_hooks import CodeHooks
+from rankwatch.extraction.hooks.code_outputs import CodeAssignments
+from rankwatch.extraction.inputs.containers import walk
+from rankwatch.extraction.model.quantizers import MOST, Quantizer, find_quantizers
 from rankwatch.readings.codebook_usage import CodeUsage
 from rankwatch.readings.protocol import CODEBOOK, TRAIN, Protocol
 from rankwatch.runtime.diagnostics import Diagnostics
@@ -23,7 +28,8 @@ from rankwatch.runtime.distributed import World, quota
 class CodebookCollector:
     """Records the codes that the model's quantizers assign in the batches before a reading.
 
-    A quantizer that can't be read is reported once and left out from then on.
+    A quantizer that can't be read is reported once and left out from then on. A module that only holds something like a
+    codebook counts from the first reading in which its output was codes; where it is not, it is left out quietly.
 
     Args:
         settings: The user's arguments; of the training batches the newest `rows.n_utterances` over all processes count.
@@ -58,8 +64,12 @@ class CodebookCollector:
         if self._settings.watches_codebooks:
             with self._diagnostics.guarded("looking for quantizers"):
                 self._hooks = CodeHooks(find_quantizers(root))
-        named = [f"{one.name} ({one.codes or 'unknown number of'} codes)" for one in self._hooks.quantizers]
-        return [f"codes are counted in the training pass, in {', '.join(named)}"] if named else []
+        known = [one for one in self._hooks.quantizers if one.table is None]
+        called = [one for one in self._hooks.quantizers if one.table is not None and one.table.named]
+        named = [f"{one.name} ({one.codes or 'unknown number of'} codes)" for one in known]
+        notes = [f"codes are counted in the training pass, in {', '.join(named)}"] if named else []
+        names = ", ".join(one.name for one in called[:MOST])
+        return notes + ([f"codes are counted in the training pass where these assign some: {names}"] if names else [])
 
     @property
     def names(self) -> list[str]:
@@ -77,8 +87,8 @@ class CodebookCollector:
         if self._recording:
             self._hooks.listen(self._root)
 
-    def batch_ends(self) -> None:
-        """After a training batch."""
+    def batch_ends(self, batch: Any = None) -> None:
+        """After a training batch, whose utterances count where quantizers are called with frames of all of them."""
         if not self._recording:
             return
         self._recording = False
@@ -86,6 +96,7 @@ class CodebookCollector:
         assignments, utterances, failures = self._hooks.take()
         for name, error in failures.items():
             self._fail(name, error)
+        utterances = utterances or (_utterances(batch) if assignments else 0)
         self._in_step += utterances
         self._batches.extend([(utterances, assignments)] if assignments else [])
         while self._batches and sum(count for count, _ in self._batches) - self._batches[0][0] >= self._wanted:
@@ -106,12 +117,16 @@ class CodebookCollector:
             The usage of each quantizer, by its path.
         """
         batches, self._batches = self._batches, deque()
+        calls = {
+            one.name: [call for _, recorded in batches for call in recorded.get(one.name, ())]
+            for one in self._hooks.quantizers
+        }
+        self._hooks.quantizers = confirmed(self._hooks.quantizers, calls)
         usages = {}
         for one in list(self._hooks.quantizers):
-            assignments = [call for _, recorded in batches for call in recorded.get(one.name, ())]
             try:
-                if assignments:
-                    usages[one.name] = CodeUsage.of(assignments, one.codes)
+                if calls[one.name]:
+                    usages[one.name] = CodeUsage.of(calls[one.name], one.codes)
             except Exception as error:
                 self._fail(one.name, error)
         return usages
@@ -137,3 +152,39 @@ class CodebookCollector:
         """Remove every hook."""
         self._hooks.stop()
         self._batches.clear()
+
+
+def confirmed(quantizers: Sequence[Quantizer], calls: Mapping[str, Sequence[CodeAssignments]]) -> list[Quantizer]:
+    """Those that have shown that they assign codes, and candidates that haven't been called.
+
+    Args:
+        quantizers: What is watched.
+        calls: What was seen of each, by its name.
+
+    Returns:
+        The quantizers; of a candidate that holds another one, which assigns the same codes, only the inner one, and at
+        most `MOST` in all beside those that wait.
+    """
+    found, waiting = [], []
+    for one in quantizers:
+        seen = calls[one.name]
+        if one.table is None or one.confirmed:
+            found.append(one)
+        elif not seen:
+            waiting.append(one)
+        elif all(call.valid is None or bool(call.valid) for call in seen):
+            codes = max(call.size for call in seen) or one.codes
+            found.append(
+                replace(one, codes=codes, confirmed=True, table=replace(one.table, sizes=one.table.sizes and (codes,)))
+            )
+    inner = [one for one in found if not any(_holds(one.module, o.module) for o in found if o is not one)]
+    return inner[:MOST] + waiting
+
+
+def _holds(outer: nn.Module, inner: nn.Module) -> bool:
+    return any(module is inner for module in outer.modules())
+
+
+def _utterances(batch: Any) -> int:
+    """The length of the first tensor with an axis for utterances and another one."""
+    return next((len(leaf) for _, leaf in walk(batch) if isinstance(leaf, Tensor) and leaf.ndim >= 2), 1)

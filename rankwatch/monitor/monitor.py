@@ -135,7 +135,7 @@ class Monitor:
     def batch_ends(self, batch: Any) -> None:
         """After a training batch."""
         with self.stopwatch.part("watching"), self.diagnostics.guarded("reading a training batch"):
-            self._codebooks.batch_ends()
+            self._codebooks.batch_ends(batch)
             self.row_collector.batch_ends(batch)
 
     def epoch_ends(self) -> None:

@@ -25,6 +25,10 @@ class CodebookReading:
     the share of assignments that went to code i, and the mean over the groups of a product quantizer. It lies between 1
     (a single code) and `n_codes` (all codes alike).
 
+    Where the model predicts codes, the perplexity of its predictions is that of the mean over frames of the predicted
+    distributions, as DinoSR and SpidR log it (``pred_ppl`` beside ``target_ppl``): where it falls while that of the
+    targets holds, the predictions collapse to few codes.
+
     Attributes:
         step: Optimiser steps taken when the reading was made.
         source: ``"train"``: codes are counted in the training pass.
@@ -36,6 +40,9 @@ class CodebookReading:
         normalized_perplexity: `perplexity` / `n_codes`, in [0, 1]; NaN where `n_codes` isn't known.
         status: What stands against the number: `NON_FINITE`, `TOO_FEW_ASSIGNMENTS`, or empty.
         protocol: The conditions of the measurement.
+        active_codes: Number of codes that were used at least once, the mean over groups; NaN where it isn't known.
+        prediction_perplexity: Perplexity of the model's predictions of these codes; None where nothing predicts
+            them.
     """
 
     step: int
@@ -48,6 +55,8 @@ class CodebookReading:
     normalized_perplexity: float
     status: frozenset[str]
     protocol: Protocol
+    active_codes: float = math.nan
+    prediction_perplexity: float | None = None
 
     @property
     def key(self) -> Key:
@@ -62,9 +71,12 @@ class CodebookReading:
     @property
     def metrics(self) -> Mapping[str, float]:
         """Further numbers, by name."""
+        predicted = {} if self.prediction_perplexity is None else {"prediction_perplexity": self.prediction_perplexity}
         return {
             "active_code_fraction": self.active_code_fraction,
             "normalized_perplexity": self.normalized_perplexity,
+            "active_codes": self.active_codes,
+            **predicted,
         }
 
     @property

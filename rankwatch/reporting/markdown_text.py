@@ -71,7 +71,7 @@ def readings_text(report: Report, tags: Tags) -> str:
         parts.append(f"{level} level, step {report.step}\n\n{table(titles, rows)}")
     if report.codebooks:
         rows = [_codebook_row(reading) for reading in report.codebooks]
-        titles = ("quantizer", "perplexity", "codes", "perplexity / codes", "active codes", "status")
+        titles = ("quantizer", "perplexity", "predictions'", "codes", "perplexity / codes", "active codes", "status")
         parts.append(f"codes used in the training pass, step {report.step}\n\n{table(titles, rows)}")
     return "\n\n".join(parts)
 
@@ -124,7 +124,9 @@ def _codebook_row(reading: CodebookReading) -> tuple[str, ...]:
     numbers = (reading.normalized_perplexity, reading.active_code_fraction)
     shares = ("" if math.isnan(number) else f"{number:.0%}" for number in numbers)
     perplexity = f"{reading.perplexity:.1f}" if reading.ok else "none"
-    return f"`{reading.quantizer}`", perplexity, str(reading.n_codes or "unknown"), *shares, _words(reading.status)
+    predicted = "" if reading.prediction_perplexity is None else f"{reading.prediction_perplexity:.1f}"
+    codes = str(reading.n_codes or "unknown")
+    return f"`{reading.quantizer}`", perplexity, predicted, codes, *shares, _words(reading.status)
 
 
 def _words(status: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from toys import Encoder, Module, Noise, collate, loader, trainer
 from rankwatch import RowSampling, Watch
 from rankwatch.alarms.mute_switch import MuteFile
 from rankwatch.arguments.settings import Settings
-from rankwatch.extraction.hooks.code_hooks import CodeAssignments
+from rankwatch.extraction.hooks.code_outputs import CodeAssignments
 from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.monitor import Monitor
@@ -189,7 +189,7 @@ def test_a_quantizer_that_fails_is_reported_once_and_left_out(monkeypatch):
     def explode(*_):
         raise OSError("made up")
 
-    monkeypatch.setattr("rankwatch.extraction.hooks.code_hooks._integers", explode)
+    monkeypatch.setattr("rankwatch.extraction.hooks.code_hooks.integer_codes", explode)
     model = BestRq()
     monitor = Monitor(Settings(rows=RowSampling(n_utterances=8), every_n_steps=5))
     monitor.attach(model)

@@ -1,8 +1,7 @@
-"""Hooks on quantizers: which codes they assigned in a forward pass."""
+"""Hooks on quantizers and on what predicts their codes: which codes they assigned in a forward pass."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,27 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.hooks.code_outputs import CodeAssignments, assigned, counting, integer_codes, own_perplexity
 from rankwatch.extraction.hooks.hook_handles import HookHandles
 from rankwatch.extraction.hooks.safe_hooks import never_raising, recomputing
 from rankwatch.extraction.inputs.containers import walk
+from rankwatch.extraction.model.codebooks import Head
 from rankwatch.extraction.model.compiled_modules import within_compiled
 from rankwatch.extraction.model.module_paths import unwrap
-from rankwatch.extraction.model.quantizers import _GROUPS, Quantizer, _number
-
-_PERPLEXITY = re.compile(r"(?i)perplex|ppl")
-
-
-@dataclass(frozen=True)
-class CodeAssignments:
-    """What one call of a quantizer has used; on the model's device.
-
-    Attributes:
-        codes: (m, groups) int32, -1 where a frame doesn't count; None where only a perplexity is there.
-        perplexity: Scalar, mean over groups; None where there are codes.
-    """
-
-    codes: Tensor | None = None
-    perplexity: Tensor | None = None
+from rankwatch.extraction.model.quantizers import Quantizer
 
 
 @dataclass
@@ -39,7 +25,10 @@ class _Buffer:
 
     likeliest: Tensor | None = None
     draws: list[CodeAssignments] = field(default_factory=list)
+    predictions: list[Tensor] = field(default_factory=list)
+    predicted_rows: int = 0
     utterances: int = 0
+    silent_calls: int = 0
     troubles: list[Exception] = field(default_factory=list)
 
 
@@ -47,7 +36,7 @@ class CodeHooks:
     """Hooks on quantizers, there only while they listen. They ask nothing of the device that it has to be waited for.
 
     Args:
-        quantizers: What to watch.
+        quantizers: What to watch; a candidate that returns nothing like codes is quietly left out from then on.
     """
 
     def __init__(self, quantizers: Sequence[Quantizer]) -> None:
@@ -71,6 +60,8 @@ class CodeHooks:
             projection = getattr(unwrap(one.module), "weight_proj", None)
             if isinstance(projection, nn.Module) and one.codes:
                 self._hook(projection, _likeliest(one.codes, heard), heard)
+            if one.head is not None:
+                self._hook(one.head.module, _predicted(one.head, one.codes, heard), heard)
             self._hook(one.module, _drawn(one, heard), heard)
 
     def _hook(self, module: nn.Module, hook: Callable[..., None], heard: _Buffer) -> None:
@@ -85,9 +76,24 @@ class CodeHooks:
     def take(self) -> tuple[dict[str, list[CodeAssignments]], int, dict[str, Exception]]:
         """Draws by quantizer since `listen`, of how many utterances, and what went wrong with others."""
         heard, self._heard = self._heard, {}
-        draws = {name: one.draws for name, one in heard.items() if one.draws}
-        failures = {name: one.troubles[0] for name, one in heard.items() if one.troubles}
+        silent = [one.name for one in self.quantizers if one.table is not None and _says_nothing(heard.get(one.name))]
+        self.quantizers = [one for one in self.quantizers if one.name not in silent]
+        draws = {name: [*one.draws, *_predictions(one)] for name, one in heard.items() if one.draws}
+        failures = {name: one.troubles[0] for name, one in heard.items() if one.troubles and name not in silent}
         return draws, max((one.utterances for one in heard.values()), default=0), failures
+
+
+def _says_nothing(heard: _Buffer | None) -> bool:
+    return heard is not None and not heard.draws and bool(heard.silent_calls or heard.troubles)
+
+
+def _predictions(heard: _Buffer) -> list[CodeAssignments]:
+    """The predictions of a batch, where they are of as many groups as have codes, and of no more frames."""
+    codes = [one.codes for one in heard.draws if one.codes is not None]
+    if not heard.predictions or not codes or heard.predicted_rows > sum(map(len, codes)):
+        return []
+    predictions = torch.stack(heard.predictions).sum(dim=0)
+    return [CodeAssignments(predictions=predictions)] if len(predictions) == codes[0].shape[1] else []
 
 
 def _likeliest(codes: int, heard: _Buffer) -> Callable[..., None]:
@@ -101,51 +107,51 @@ def _likeliest(codes: int, heard: _Buffer) -> Callable[..., None]:
     return hook
 
 
-def _drawn(quantizer: Quantizer, heard: _Buffer) -> Callable[..., None]:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
-        if recomputing():
+def _predicted(head: Head, codes: int, heard: _Buffer) -> Callable[..., None]:
+    """Logits (..., groups x V) of what predicts codes."""
+
+    def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if recomputing() or not isinstance(output, Tensor):
             return
-        codes, heard.likeliest = heard.likeliest, None
-        given = [leaf for _, leaf in walk((args, dict(kwargs))) if isinstance(leaf, Tensor)]
-        codes = _integers(output) if codes is None else codes
-        if codes is not None:
-            heard.draws.append(CodeAssignments(codes=_counting(codes, given)))
-        else:
-            perplexity = _perplexity(unwrap(module), output)
-            if perplexity is None:
-                return
-            heard.draws.append(CodeAssignments(perplexity=perplexity))
-        heard.utterances += next((len(tensor) for tensor in given if tensor.ndim >= 2), 1)
+        logits = output.detach()[..., head.first : head.last]
+        logits = logits.reshape(-1, logits.shape[-1] // codes, codes)
+        heard.predictions.append(logits.float().softmax(dim=-1).sum(dim=0))
+        heard.predicted_rows += len(logits)
 
     return hook
 
 
-def _integers(output: Any) -> Tensor | None:
-    """(m, groups) from the largest tensor of integers, (B, T) or (B, T, groups)."""
-    plain = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-    found = [leaf for _, leaf in walk(output) if isinstance(leaf, Tensor) and leaf.dtype in plain and leaf.ndim]
-    if not found:
-        return None
-    codes = max(found, key=Tensor.numel).detach()
-    return codes.reshape(-1, codes.shape[-1] if codes.ndim == 3 else 1)
+def _drawn(quantizer: Quantizer, heard: _Buffer) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+        if recomputing():
+            return
+        likeliest, heard.likeliest = heard.likeliest, None
+        given = [leaf for _, leaf in walk((args, dict(kwargs))) if isinstance(leaf, Tensor)]
+        draw = _draw(quantizer, unwrap(module), given, output, likeliest)
+        if draw is None:
+            heard.silent_calls += 1
+            return
+        heard.draws.append(draw)
+        batch = next((tensor for tensor in given if tensor.ndim >= 2), None)
+        if quantizer.table is None:
+            heard.utterances += 1 if batch is None else len(batch)
+        elif batch is not None and batch.ndim >= 3:  # two axes may be those of selected frames
+            heard.utterances += len(batch)
+
+    return hook
 
 
-def _counting(codes: Tensor, given: Sequence[Tensor]) -> Tensor:
-    """A copy with -1 where a boolean mask over frames that the quantizer was given says that they don't count."""
-    codes = codes.to(torch.int32, copy=True)
-    mask = next((t for t in given if t.dtype == torch.bool and t.numel() == len(codes)), None)
-    return codes if mask is None else torch.where(mask.detach().reshape(-1, 1), codes, -1)
-
-
-def _perplexity(module: nn.Module, output: Any) -> Tensor | None:
-    """By its name, else the second of a pair; the mean over groups of what is their sum."""
-    scalars = [(path, leaf) for path, leaf in walk(output) if _is_scalar(leaf)]
-    groups = _number(module, _GROUPS)
-    found = [leaf for path, leaf in scalars if _PERPLEXITY.search(path.rpartition(".")[2])]
-    if groups is not None and isinstance(output, tuple) and len(output) == 2:
-        found += [leaf for path, leaf in scalars if path == "1"]
-    return found[0].detach().float() / (groups or 1) if found else None
-
-
-def _is_scalar(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.numel() == 1
+def _draw(
+    quantizer: Quantizer, module: nn.Module, given: Sequence[Tensor], output: Any, likeliest: Tensor | None
+) -> CodeAssignments | None:
+    codes = likeliest
+    if codes is None and quantizer.table is None:
+        codes = integer_codes(output)
+    if codes is not None:
+        return CodeAssignments(codes=counting(codes, given))
+    if quantizer.table is None:
+        return own_perplexity(module, output)
+    reported = own_perplexity(module, output) if quantizer.table.named else None
+    if reported is not None and not quantizer.table.small:  # a whole model, whose other outputs may look like codes
+        return reported
+    return assigned(output, given, quantizer.table) or reported

@@ -1,57 +1,62 @@
-"""Quantizers in a model: where they are, how many codes they have, and which ones they used in a forward pass.
+"""Quantizers in a model: where they are, and how many codes they have.
 
-What a quantizer gives differs; in this order:
-
-- the logits of a Gumbel quantizer (fairseq's, Hugging Face's, SpeechBrain's, NeMo's: all call a `weight_proj`). The
-  likeliest code of each frame and group counts, as in fairseq's ``code_perplexity``: without the noise, which makes
-  a quantizer that doesn't listen to its input look as if it used all its codes;
-- integers, one code for each frame, or for each frame and group in the last of three axes (BEST-RQ's);
-- a perplexity: under a name that says so, or second in a pair as in transformers; summed over groups.
+Some are known by their class's name. Others are found by what they hold, a codebook, and count once their output has
+shown that they assign codes (`rankwatch.extraction.hooks.code_outputs`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from rankwatch.extraction.model.block_stacks import Stack, find_stacks, is_teacher_path
+from rankwatch.extraction.model.codebooks import SIZE_NAMES, Head, Table, find_heads, table_of
 from rankwatch.extraction.model.compiled_modules import within_compiled
 from rankwatch.extraction.model.module_paths import can_fire, clean_modules, common_prefix, parent, unwrap, within
 
 MOST = 8
 """Quantizers that are watched; a codec may have dozens."""
 
-_SIZES = ("num_vars", "num_classes", "codebook_size", "cb_vocab", "num_embeddings", "num_codes", "n_codes", "n_embed")
-_GROUPS = ("num_groups", "groups")
+_MOST_CANDIDATES = 64
+GROUP_NAMES = ("num_groups", "groups")
+"""Attributes that hold the number of groups in known quantizers."""
+
 _CODEBOOK = re.compile(r"(?i)(^|[._])(codebooks?|cb|embed|embeddings?)([._]|$)")
 _LIBRARIES = ("torch.", "torchao.")  # theirs are about the numbers of bits in a weight
 
 
 @dataclass(frozen=True)
 class Quantizer:
-    """A module that assigns codes.
+    """A module that assigns codes, or may do so.
 
     Attributes:
         name: Its path in the model, without wrappers' parts.
         module: The module that a hook belongs on.
         codes: Codes in each group, V; 0 where that is unknown.
+        table: What it holds, where only its output can show whether it assigns codes; else None.
+        head: What predicts its codes, or None.
+        confirmed: Whether its output has shown that it assigns codes.
     """
 
     name: str
     module: nn.Module
     codes: int
+    table: Table | None = None
+    head: Head | None = None
+    confirmed: bool = False
 
 
 def find_quantizers(root: nn.Module) -> list[Quantizer]:
-    """Modules whose class is called a quantizer, the innermost of nested ones, at most `MOST`.
+    """Modules whose class is called a quantizer, the innermost of nested ones, at most `MOST`; then candidates.
 
-    Left out are those of a teacher branch, and those inside a compiled module, where a hook would break the graph.
+    Left out are a teacher's that the student has as well, and those inside a compiled module, where a hook would break
+    the graph: of candidates inside, the compiled module is one, since it may report their perplexity.
 
     Returns:
-        The quantizers, in model order.
+        The quantizers in model order, then those that may be one.
 
     Example:
         >>> class RandomQuantizer(nn.Linear):
@@ -60,22 +65,65 @@ def find_quantizers(root: nn.Module) -> list[Quantizer]:
         [('targets', 16)]
     """
     modules = clean_modules(root)
-    named = {path: module for path, module in modules.items() if path and _is_quantizer(unwrap(module))}
-    compiled = within_compiled(root.modules())
-    if not named or getattr(root, "_compiler_ctx", None) is not None:  # Lightning's mark of one compiled as a whole
+    if getattr(root, "_compiler_ctx", None) is not None:  # Lightning's mark of one compiled as a whole
         return []
     stacks = find_stacks(modules)
-    found = []
-    for path, module in named.items():
-        inner = any(other != path and within(other, path) for other in named)
-        if not inner and not _of_teacher(path, stacks) and id(module) not in compiled:
-            found.append(Quantizer(path, module, _codes(unwrap(module))))
-    return found[:MOST]
+    compiled = within_compiled(root.modules())
+    named = [path for path, module in modules.items() if path and _is_quantizer(unwrap(module))]
+    innermost = [path for path in named if not any(other != path and within(other, path) for other in named)]
+    known = [Quantizer(path, modules[path], _codes(unwrap(modules[path]))) for path in innermost]
+    known = [one for one in _without_copies(known, stacks) if id(one.module) not in compiled][:MOST]
+    found = known + _candidates(modules, stacks, named, compiled)[:_MOST_CANDIDATES]
+    return _with_heads(found, modules, stacks)
+
+
+def _candidates(
+    modules: Mapping[str, nn.Module], stacks: Sequence[Stack], named: Sequence[str], compiled: set[int]
+) -> list[Quantizer]:
+    """Modules with a codebook outside of blocks, front ends and quantizers."""
+    blocks = [path for stack in stacks for path in (stack.path, stack.front_end) if path]
+    found: dict[str, Quantizer] = {}
+    for path, module in modules.items():
+        if any(within(path, other) for other in (*blocks, *named)):
+            continue
+        table = table_of(module)
+        if table is None:
+            continue
+        codes = table.sizes[0]
+        if id(module) in compiled:  # what holds it may report a perplexity, and its other outputs are no codes
+            table = replace(table, sizes=(), named=True, small=False)
+            while path and id(modules.get(path)) in compiled:
+                path = parent(path)
+        if path in modules and id(modules[path]) not in compiled and can_fire(unwrap(modules[path])):
+            found.setdefault(path, Quantizer(path, modules[path], codes, table))
+    apart = [one for one in found.values() if not any(within(other, one.name) for other in named)]
+    return [replace(one, name=one.name or type(unwrap(one.module)).__name__) for one in _without_copies(apart, stacks)]
+
+
+def _with_heads(
+    found: Sequence[Quantizer], modules: Mapping[str, nn.Module], stacks: Sequence[Stack]
+) -> list[Quantizer]:
+    """What predicts the codes; the codes of a Gumbel quantizer are no classes that a layer predicts."""
+    outside = [path for stack in stacks for path in (stack.path, stack.front_end) if path]
+    outside += [path for path in modules if is_teacher_path(path)]
+    outside += [one.name for one in found if not any(within(stack.path, one.name) for stack in stacks)]
+    sizes = [0 if hasattr(unwrap(one.module), "weight_proj") else one.codes for one in found]
+    return [replace(one, head=head) for one, head in zip(found, find_heads(modules, sizes, outside), strict=True)]
 
 
 def _is_quantizer(module: nn.Module) -> bool:
     kind = type(module)
     return "quantiz" in kind.__name__.lower() and not kind.__module__.startswith(_LIBRARIES) and can_fire(module)
+
+
+def _without_copies(found: Sequence[Quantizer], stacks: Sequence[Stack]) -> list[Quantizer]:
+    """Without a teacher's copy of one that the student has; targets are often made on the teacher's side alone."""
+
+    def kind(one: Quantizer) -> tuple[str, int]:
+        return type(unwrap(one.module)).__name__, one.codes
+
+    students = [kind(one) for one in found if not _of_teacher(one.name, stacks)]
+    return [one for one in found if not _of_teacher(one.name, stacks) or kind(one) not in students]
 
 
 def _of_teacher(path: str, stacks: Sequence[Stack]) -> bool:
@@ -90,13 +138,14 @@ def _of_teacher(path: str, stacks: Sequence[Stack]) -> bool:
 
 def _codes(module: nn.Module) -> int:
     """V by an attribute's name, else by the rows of what is called a codebook."""
-    size = _number(module, _SIZES)
+    size = number_of(module, SIZE_NAMES)
     if size is not None:
         return size
     tensors = [*module.named_parameters(), *module.named_buffers()]
     return next((t.shape[-2] for name, t in tensors if t.ndim >= 2 and _CODEBOOK.search(name)), 0)
 
 
-def _number(module: nn.Module, names: Sequence[str]) -> int | None:
+def number_of(module: nn.Module, names: Sequence[str]) -> int | None:
+    """The first positive integer that a module holds under one of these names, or None."""
     values = [getattr(module, name, None) for name in names]
     return next((value for value in values if isinstance(value, int) and value >= 1), None)

@@ -53,7 +53,7 @@ def test_what_fails_is_kept_for_later_and_the_forward_pass_goes_on(monkeypatch):
     def explode(*_):
         raise OSError("made up")
 
-    monkeypatch.setattr("rankwatch.extraction.hooks.code_hooks._integers", explode)
+    monkeypatch.setattr("rankwatch.extraction.hooks.code_hooks.integer_codes", explode)
     quantizer = RandomQuantizer()
     layer_hooks = CodeHooks(find_quantizers(nn.ModuleDict({"it": quantizer})))
     layer_hooks.listen()

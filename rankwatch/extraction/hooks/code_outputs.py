@@ -1,0 +1,168 @@
+"""Which codes a quantizer has assigned in a call, by what it was given and what it returned.
+
+What a quantizer gives differs; in this order:
+
+- the logits of a Gumbel quantizer (fairseq's, Hugging Face's, SpeechBrain's, NeMo's: all call a `weight_proj`). The
+  likeliest code of each frame and group counts, as in fairseq's ``code_perplexity``: without the noise, which makes
+  a quantizer that doesn't listen to its input look as if it used all its codes;
+- integers, one code for each frame, or for each frame and group in the last of three axes (BEST-RQ's);
+- one-hot rows (SpidR's), or shares that sum to one: the largest counts; of logits too, where the codebook is called so;
+- a perplexity: under a name that says so, or second in a pair as in transformers; summed over groups.
+
+Of a module that isn't known to be a quantizer by its class's name, more is asked (`assigned`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rankwatch.extraction.inputs.containers import walk
+from rankwatch.extraction.model.codebooks import Table
+from rankwatch.extraction.model.quantizers import GROUP_NAMES, number_of
+
+_PERPLEXITY = re.compile(r"(?i)perplex|ppl")
+_PREDICTION = re.compile(r"(?i)pred|student|output")
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_MOST_GROUPS = 32
+
+
+@dataclass(frozen=True)
+class CodeAssignments:
+    """What one call of a quantizer has used; on the model's device.
+
+    Attributes:
+        codes: (m, groups) int32, -1 where a frame doesn't count; None where only a perplexity is there.
+        perplexity: Scalar, mean over groups; None where there are codes.
+        valid: Scalar, whether these are codes at all; None where there is no doubt.
+        size: The number of codes that the output shows; 0 where it shows none.
+        predictions: (groups, V), the predicted probabilities of each code, summed over frames; None without a head.
+        prediction_perplexity: Scalar, where the model itself reports it; else None.
+    """
+
+    codes: Tensor | None = None
+    perplexity: Tensor | None = None
+    valid: Tensor | None = None
+    size: int = 0
+    predictions: Tensor | None = None
+    prediction_perplexity: Tensor | None = None
+
+
+def integer_codes(output: Any) -> Tensor | None:
+    """The codes in the output of what is known to be a quantizer.
+
+    Args:
+        output: What it returned.
+
+    Returns:
+        (m, groups) from the largest tensor of integers, (B, T) or (B, T, groups); None without one.
+    """
+    found = [leaf for leaf in _tensors(output) if leaf.dtype in _INTEGERS and leaf.ndim]
+    if not found:
+        return None
+    codes = max(found, key=Tensor.numel).detach()
+    return codes.reshape(-1, codes.shape[-1] if codes.ndim == 3 else 1)
+
+
+def assigned(output: Any, given: Sequence[Tensor], table: Table) -> CodeAssignments | None:
+    """The codes in the output of a module that may be a quantizer.
+
+    Args:
+        output: What it returned.
+        given: The tensors that it was called with.
+        table: Its codebook, if it is one.
+
+    Returns:
+        Integers below V, one for each frame and group of the input, or the largest of each row of V shares that sum to
+        one; None where there is nothing of the kind. Whether the numbers are what they should be is in `valid`.
+    """
+    inputs = [tensor for tensor in given if tensor.is_floating_point() and tensor.ndim >= 2]
+    own = {tensor.data_ptr() for tensor in given}
+    leaves = [leaf.detach() for leaf in _tensors(output) if leaf.numel() and leaf.ndim and leaf.data_ptr() not in own]
+    if not inputs or not table.sizes:
+        return None
+    likeliest = table.sizes[0]
+    for leaf in sorted((leaf for leaf in leaves if leaf.dtype in _INTEGERS), key=Tensor.numel, reverse=True):
+        groups = 0 if _is_row_of_shares(leaf, inputs[0], likeliest) else max(_groups(leaf, x) for x in inputs)
+        if groups:
+            valid = (leaf >= -1).all() & (leaf < likeliest).all() & (leaf >= 0).any()
+            return CodeAssignments(codes=leaf.reshape(-1, groups).int(), valid=valid, size=likeliest)
+    for size in table.sizes:
+        for leaf in leaves:
+            if leaf.ndim >= 2 and leaf.shape[-1] in range(size, size * _MOST_GROUPS + 1, size):
+                return _largest(leaf, inputs[0], size, table)
+    return None
+
+
+def _is_row_of_shares(leaf: Tensor, x: Tensor, size: int) -> bool:
+    return leaf.ndim == x.ndim and leaf.shape[-1] == size and leaf.shape[:-1] == x.shape[:-1]
+
+
+def _groups(codes: Tensor, x: Tensor) -> int:
+    """How many codes each frame of the input `x` has; 0 where these integers are none of its frames'."""
+    frames = {x.shape[:-1].numel(), x.numel() // x.shape[1]}
+    if codes.ndim == 1:
+        return int(codes.numel() in frames)
+    if codes.ndim == 2:
+        return codes.shape[1] if x.ndim == 2 and codes.shape[1] <= _MOST_GROUPS else int(codes.shape[0] == x.shape[0])
+    groups = codes.shape[-1]
+    return groups if codes.ndim == 3 and codes.shape[0] == x.shape[0] and groups <= _MOST_GROUPS else 0
+
+
+def _largest(leaf: Tensor, x: Tensor, size: int, table: Table) -> CodeAssignments:
+    """The largest of each `size` numbers in a row; rows of zeros don't count (padding)."""
+    shares = leaf.float().reshape(-1, size)
+    sums = shares.sum(dim=-1)
+    counts = (sums - 1.0).abs() < 0.01
+    valid = (shares > -1e-3).all() & (counts | (sums.abs() < 1e-3)).all() & counts.any()
+    if table.named and size not in (table.width, x.shape[-1]):  # logits, or distances with their sign turned
+        counts = torch.where(valid, counts, torch.ones_like(counts))
+        valid = valid | ((shares < 0).any() & shares.isfinite().all())
+    codes = torch.where(counts, shares.argmax(dim=-1), -1).int()
+    groups = leaf.shape[-1] // size if leaf.shape[-1] > size else leaf.shape[-2] if leaf.ndim > x.ndim else 1
+    return CodeAssignments(codes=codes.reshape(-1, groups), valid=valid, size=size)
+
+
+def counting(codes: Tensor, given: Sequence[Tensor]) -> Tensor:
+    """A copy with -1 where a boolean mask over frames that the quantizer was given says that they don't count."""
+    codes = codes.to(torch.int32, copy=True)
+    mask = next((t for t in given if t.dtype == torch.bool and t.numel() == len(codes)), None)
+    return codes if mask is None else torch.where(mask.detach().reshape(-1, 1), codes, -1)
+
+
+def own_perplexity(module: nn.Module, output: Any) -> CodeAssignments | None:
+    """What a module itself reports.
+
+    Args:
+        module: The module.
+        output: What it returned.
+
+    Returns:
+        A perplexity by its name, else the second of a pair; the mean over groups of what is their sum. That of the
+        predictions stands apart. None where there is neither.
+    """
+    scalars = [(path, leaf) for path, leaf in walk(output) if _is_scalar(leaf)]
+    groups = number_of(module, GROUP_NAMES)
+    named = [(path.rpartition(".")[2], leaf) for path, leaf in scalars]
+    named = [(name, leaf) for name, leaf in named if _PERPLEXITY.search(name)]
+    found = [leaf for name, leaf in named if not _PREDICTION.search(name)]
+    predicted = [leaf for name, leaf in named if _PREDICTION.search(name)]
+    if groups is not None and isinstance(output, tuple) and len(output) == 2:
+        found += [leaf for path, leaf in scalars if path == "1"]
+    if not found:
+        return None
+    mean, *own = (one[0].detach().float() / (groups or 1) for one in (found, predicted) if one)
+    return CodeAssignments(perplexity=mean, prediction_perplexity=own[0] if own else None)
+
+
+def _tensors(thing: Any) -> Iterator[Tensor]:
+    return (leaf for _, leaf in walk(thing) if isinstance(leaf, Tensor))
+
+
+def _is_scalar(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.numel() == 1
