@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rankwatch.readings.codebook_reading import AnyReading
+from rankwatch.numerics.metrics.thinned_series import append_thinned
+from rankwatch.readings.codebook_reading import AnyReading, CodebookReading
 from rankwatch.readings.probe_accuracy import ACCURACY
 from rankwatch.readings.reading import Key
 
@@ -45,6 +46,7 @@ class Series:
             metrics.
         accuracies: The newest 3 accuracies of a linear probe, clean or not.
         best_accuracy: The highest median that three accuracies in a row had; None before there were three.
+        long_term: Of a quantizer the whole past, thinned: readings joined, their mean step, perplexity, active codes.
     """
 
     protocol: str
@@ -57,6 +59,7 @@ class Series:
     recent_clean: list[list[float]] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
     best_accuracy: float | None = None
+    long_term: list[list[float]] = field(default_factory=list)
     _cache: dict[Any, float | None] = field(default_factory=dict, repr=False, compare=False)  # until the next reading
 
     def add(self, reading: AnyReading, *, clean: bool, lr_warming_up: bool = False) -> None:
@@ -77,6 +80,8 @@ class Series:
             del column[:-_MOST_READINGS]
         self._sustain()
         self._add_accuracy(reading.metrics.get(ACCURACY, math.nan))
+        if isinstance(reading, CodebookReading) and math.isfinite(value):
+            append_thinned(self.long_term, [step, value, reading.active_codes])
 
     def _sustain(self) -> None:
         oldest = max(self.n_readings - _SUSTAINED, self.n_lr_warmup)

@@ -18,6 +18,7 @@ from harm import harm  # noqa: E402
 from record import read  # noqa: E402
 
 from rankwatch.alarms.alarm_state import AlarmState  # noqa: E402
+from rankwatch.alarms.detectors import SlowPerplexityDecline  # noqa: E402
 
 HISTORIES = {path.name.removesuffix(".jsonl.gz"): path for path in sorted((ZOO / "histories").glob("*.jsonl.gz"))}
 HEALTHY = [name for name in HISTORIES if "-healthy-" in name]
@@ -56,6 +57,13 @@ def test_the_zoo_is_as_large_as_is_said():
 @pytest.mark.parametrize("name", runs(HEALTHY))
 def test_a_healthy_run_raises_nothing_critical(name):
     assert not told(name).critical
+
+
+@pytest.mark.parametrize("name", runs([name for name in HEALTHY if name.startswith("wav2vec2")]))
+def test_no_healthy_codebook_slides_slowly_even_if_runs_of_any_length_are_judged(name):
+    history = read(HISTORIES[name])
+    assert len(history.readings.by_step) > 20
+    assert not monitors.ours(history, [SlowPerplexityDecline(steps=0)]).alarms
 
 
 @pytest.mark.parametrize("seeds", [pytest.param({2, 3, 4, 5}, marks=pytest.mark.slow), {6, 7}], ids=str)

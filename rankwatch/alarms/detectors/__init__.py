@@ -30,6 +30,7 @@ from rankwatch.alarms.detectors.relative import (
     SuddenRankDrop,
     UnstableRank,
 )
+from rankwatch.alarms.detectors.slow_perplexity_decline import SlowPerplexityDecline
 
 __all__ = [
     "SENSITIVITIES",
@@ -47,6 +48,7 @@ __all__ = [
     "LowRank",
     "NonFinite",
     "RankDecline",
+    "SlowPerplexityDecline",
     "SlowRankDecline",
     "StepContext",
     "SuddenRankDrop",

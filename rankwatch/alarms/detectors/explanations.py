@@ -90,6 +90,13 @@ EXPLANATIONS = {
         "a contraction that goes on; late in training it may even go with better results",
         "compare with a small labelled check",
     ),
+    "slow_perplexity_decline": Explanation(
+        "slow decline of a codebook's perplexity (its codes are used less and less evenly)",
+        "targets that go on drifting with their teacher, predictions of all codebooks from one layer; the number of "
+        "active codes doesn't show it",
+        "let the teacher's EMA decay come closer to one or freeze the teacher, predict each codebook from the layer "
+        "that it belongs to; compare with a small labelled check",
+    ),
     "unstable_rank": Explanation(
         "unstable representation (the effective rank jumps up and down)",
         "a learning rate too high for this depth or batch size, gradients that aren't clipped",

@@ -29,6 +29,7 @@ from rankwatch.alarms.detectors.relative import (
     SuddenRankDrop,
     UnstableRank,
 )
+from rankwatch.alarms.detectors.slow_perplexity_decline import SlowPerplexityDecline
 
 SENSITIVITIES = ("low", "default", "high")
 
@@ -47,6 +48,7 @@ _ALL: tuple[Any, ...] = (
     CodebookCollapse(),
     DomainGap(),
     SlowRankDecline(),
+    SlowPerplexityDecline(),
     UnstableRank(),
     FrozenRepresentation(),
     LayerOutlier(),
@@ -61,6 +63,7 @@ _LOW: dict[type[Any], dict[str, float]] = {
     DeadDimensions: {"at_most": 0.5},
     CodebookCollapse: {"below": 0.3},
     SlowRankDecline: {"below": 0.25},
+    SlowPerplexityDecline: {"below": 0.5},
     UnstableRank: {"above": 0.2},
     DomainGap: {"below": 0.5},
     LayerOutlier: {"below": 0.6},
@@ -74,6 +77,7 @@ _HIGH: dict[type[Any], dict[str, float]] = {
     DeadDimensions: {"at_most": 0.1},
     CodebookCollapse: {"below": 0.7},
     SlowRankDecline: {"below": 0.6},
+    SlowPerplexityDecline: {"below": 0.85},
     UnstableRank: {"above": 0.08},
     DomainGap: {"below": 0.8},
     LayerOutlier: {"below": 0.85},
