@@ -23,6 +23,7 @@ from rankwatch.extraction.model.module_paths import can_fire
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.reporting.console import start_table
 from rankwatch.run.startup_table import run_header
+from rankwatch.runtime.argument_kinds import is_whole, refusal, takes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -69,8 +70,11 @@ def inspect(
         arguments: All arguments of `rankwatch.RankWatch`.
 
     Returns:
-        The table and the problems; printed, both. A model without layers to watch, or a bad argument, raises
-        ValueError; an argument that isn't known TypeError.
+        The table and the problems; printed, both. A model without layers to watch raises ValueError, an argument that
+        isn't known TypeError.
+
+    Raises:
+        ValueError: For a bad argument, with what it may be.
 
     Example:
         >>> blocks = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
@@ -81,6 +85,12 @@ def inspect(
         True
     """
     settings = Settings.of("inspect", {"eval_sets": {"batch": "first_batches"}, **arguments})
+    if not isinstance(model, nn.Module):
+        raise ValueError(refusal("inspect", "model", model, "a torch.nn.Module"))
+    if not is_whole(sample_rate, 1):
+        raise ValueError(refusal("inspect", "sample_rate", sample_rate, "a whole number of samples per second"))
+    if forward is not None and not takes(forward, 2):
+        raise ValueError(refusal("inspect", "forward", forward, "a function f(model, batch), or None"))
     monitor = Monitor(settings)
     problems: list[str] = []
     with warnings.catch_warnings(record=True) as caught:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pytorch_lightning import Callback
 
 from rankwatch.alarms.detectors import Detector
+from rankwatch.arguments.named_sets import EvalSets
 from rankwatch.arguments.renamed_arguments import refusing_renamed
-from rankwatch.arguments.settings import EvalSets, Settings
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.rows.sampling_options import RowSampling
 from rankwatch.run.alarm_actions import AlarmEvent
 from rankwatch.run.lightning_hooks import LightningHooks

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
+from rankwatch.arguments.loop_arguments import check_loop_arguments
 from rankwatch.arguments.settings import RankWatchArguments, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.codebook_reading import CodebookReading
@@ -75,7 +76,17 @@ class Watch:
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
         **arguments: Unpack[RankWatchArguments],
     ) -> None:
-        self.settings = Settings.of(type(self).__name__, arguments)
+        owner = type(self).__name__
+        self.settings = Settings.of(owner, arguments)
+        check_loop_arguments(
+            owner,
+            model=model,
+            folder=folder,
+            optimizer=optimizer,
+            writer=writer,
+            precision=precision,
+            autocast=autocast,
+        )
         self._steps = 0
         self._folder = Path(folder)
         self._checkpoints: list[str] = []

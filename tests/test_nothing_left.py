@@ -150,9 +150,9 @@ def resident():
 
 
 class NoWriter:
-    """Neither TensorBoard nor a logger: drawing pictures would be most of the time."""
+    """A logger that writes nothing: drawing pictures would be most of the time."""
 
-    def close(self):
+    def log_metrics(self, metrics, step):
         pass
 
 

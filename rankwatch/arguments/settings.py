@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, TypeGuard
+from typing import Any, TypedDict
 
 from rankwatch.alarms.detectors import SENSITIVITIES, Detector, default_detectors
 from rankwatch.alarms.detectors.calibration import Calibration
+from rankwatch.arguments.checked_detector import check_detector
+from rankwatch.arguments.named_sets import FIRST_BATCHES, TRAINING_PASS, EvalSets, EvalSource, named_sets
 from rankwatch.arguments.renamed_arguments import refuse_renamed
-from rankwatch.extraction.eval_sets.eval_set_sources import AudioFolder, FirstBatches, Loader
-from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
+from rankwatch.extraction.eval_sets.eval_set_sources import FirstBatches
 from rankwatch.extraction.rows.sampling_options import RowSampling
-from rankwatch.runtime.import_path import import_function
+from rankwatch.runtime.argument_kinds import function_of, is_flag, is_number, is_text, is_whole, refusal, words
 
 LEVELS = ("frame", "utterance")
 WATCH = (*LEVELS, "codebook", "training_pass")
-FIRST_BATCHES = "first_batches"
-TRAINING_PASS = "train"
-"""Name of the training forward pass as a source of rows."""
-
-EvalSource = FirstBatches | AudioFolder | LabelledSet | Loader
-EvalSets = str | Path | EvalSource | Mapping[str, str | Path | EvalSource]
 
 _DEFAULT_ROWS = RowSampling()
 
@@ -65,52 +60,70 @@ class Settings:
     name: str = "RankWatch"
     strict: bool = False
     calibration: Calibration | None = field(default=None, init=False)
+    alarm_call: Callable[[Any], Any] | None = field(default=None, init=False)
+    """The function that `on_alarm` is or names."""
     sets: Mapping[str, EvalSource] = field(default_factory=dict, init=False)
     """Evaluation sets by name; the first is the primary."""
 
     def __post_init__(self) -> None:
-        self._require(self.on_collapse in ("warn", "stop", "raise"), "on_collapse", "'warn', 'stop' or 'raise'")
-        called = self.on_alarm is None or callable(self.alarm_call)
-        self._require(called, "on_alarm", "a function of an AlarmEvent, or its import path")
+        actions = ("warn", "stop", "raise")
+        self._require(_one_of(self.on_collapse, actions), "on_collapse", "'warn', 'stop' or 'raise'")
+        self._set("alarm_call", self._alarm_call())
         self._check_sensitivity()
-        self._require(self.every_n_steps >= 1, "every_n_steps", "at least 1")
-        share = self.max_overhead is None or 0 < self.max_overhead <= 1
+        self._require(is_whole(self.every_n_steps, 1), "every_n_steps", "a whole number, at least 1")
+        self._set("every_n_steps", int(self.every_n_steps))  # numpy's are written into no checkpoint
+        share = self.max_overhead is None or (is_number(self.max_overhead) and 0 < self.max_overhead <= 1)
         self._require(share, "max_overhead", "a share of the run's time in (0, 1], or None")
-        layers = self.layers == "auto" or (not isinstance(self.layers, str) and len(self.layers) > 0)
-        self._require(layers, "layers", "'auto' or a list of module paths or globs")
-        watched = not isinstance(self.watch, str) and len(self.watch) > 0 and set(self.watch) <= set(WATCH)
-        self._require(watched, "watch", f"a list with any of {', '.join(map(repr, WATCH))}")
-        self._require(
-            isinstance(self.rows, RowSampling), "rows", "a RowSampling, for example RowSampling(n_utterances=256)"
-        )
-        self._require(bool(self.name) and "/" not in self.name, "name", "a non-empty word without '/'")
-        object.__setattr__(self, "sets", _named_sets(self.eval_sets))
+        self._set("max_overhead", None if self.max_overhead is None else float(self.max_overhead))
+        if not _one_of(self.layers, ("auto",)):
+            self._set("layers", self._words("layers", "'auto' or a list of module paths or globs"))
+        wanted = f"a list with any of {', '.join(map(repr, WATCH))}"
+        self._set("watch", self._words("watch", wanted))
+        self._require(set(self.watch) <= set(WATCH), "watch", wanted)
+        wanted = "a RowSampling, for example RowSampling(n_utterances=256)"
+        self._require(isinstance(self.rows, RowSampling), "rows", wanted)
+        self._require(is_text(self.name) and "/" not in self.name, "name", "a non-empty word without '/'")
+        self._require(is_flag(self.strict), "strict", "True or False")
+        self._set("strict", bool(self.strict))
+        self._set("sets", named_sets(self.eval_sets))
         self._check_together()
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     def _require(self, condition: bool, name: str, wanted: str) -> None:
         if not condition:
-            raise ValueError(f"{name}={getattr(self, name)!r}: {name} must be {wanted}")
+            raise ValueError(refusal("", name, getattr(self, name), wanted))
+
+    def _words(self, name: str, wanted: str) -> tuple[str, ...]:
+        found = words(getattr(self, name))
+        if found is None:
+            raise ValueError(refusal("", name, getattr(self, name), wanted))
+        return found
+
+    def _alarm_call(self) -> Callable[[Any], Any] | None:
+        if self.on_alarm is None:
+            return None
+        return function_of(
+            "", "on_alarm", self.on_alarm, 1, "a function of an AlarmEvent, f(event), or its import path"
+        )
 
     def _check_sensitivity(self) -> None:
         """A preset, a file of thresholds (which is read here), or detectors."""
+        wanted = (
+            f"one of {', '.join(map(repr, SENSITIVITIES))}, a file that `rankwatch calibrate` wrote (.yaml), or a list "
+            "of detectors"
+        )
         if isinstance(self.sensitivity, (str, Path)):
             if self.sensitivity not in SENSITIVITIES:
-                file = str(self.sensitivity).endswith((".yaml", ".yml"))
-                presets = ", ".join(map(repr, SENSITIVITIES))
-                self._require(
-                    file,
-                    "sensitivity",
-                    f"one of {presets}, a file that `rankwatch calibrate` wrote (.yaml), or detectors",
-                )
-                object.__setattr__(self, "calibration", Calibration.load(self.sensitivity))
+                self._require(str(self.sensitivity).endswith((".yaml", ".yml")), "sensitivity", wanted)
+                self._set("calibration", Calibration.load(self.sensitivity))
             return
-        object.__setattr__(self, "sensitivity", tuple(self.sensitivity))  # also of what can be gone through only once
+        several = isinstance(self.sensitivity, Iterable) and not isinstance(self.sensitivity, (bytes, Mapping, type))
+        self._require(several, "sensitivity", wanted)
+        self._set("sensitivity", tuple(self.sensitivity))  # also of what can be gone through only once
         for detector in self.sensitivity:
-            if not _is_detector(detector):
-                raise ValueError(
-                    f"sensitivity: {detector!r} is no detector, which has kind, patience and "
-                    "check(reading, past, context)"
-                )
+            check_detector(detector)
 
     def _check_together(self) -> None:
         self._require(
@@ -175,11 +188,6 @@ class Settings:
         return default_detectors(str(self.sensitivity)) if self.calibration is None else self.calibration.detectors()
 
     @property
-    def alarm_call(self) -> Callable[[Any], Any] | None:
-        """The function that `on_alarm` is or names."""
-        return import_function(self.on_alarm) if isinstance(self.on_alarm, str) else self.on_alarm
-
-    @property
     def lag(self) -> int:
         """Optimiser steps from a reading's rows to its outcome: a tenth of the interval, and at least one."""
         return max(1, self.every_n_steps // 10)
@@ -195,42 +203,5 @@ class Settings:
         return (*self.sets, TRAINING_PASS) if self.watches_training_pass else tuple(self.sets)
 
 
-def _is_detector(thing: object) -> TypeGuard[Detector]:
-    named = isinstance(getattr(thing, "kind", None), str) and isinstance(getattr(thing, "patience", None), int)
-    return named and callable(getattr(thing, "check", None)) and not isinstance(thing, type)
-
-
-def _named_sets(eval_sets: EvalSets) -> dict[str, EvalSource]:
-    """Shorthand resolved: one object for each set, by name."""
-    if not isinstance(eval_sets, Mapping):
-        one = _eval_source("eval_sets", eval_sets)
-        return {one.default_name: one}
-    sets: dict[str, EvalSource] = {}
-    for name, value in eval_sets.items():
-        if not name or "/" in name or "@" in name or name == TRAINING_PASS:
-            raise ValueError(
-                f"eval_sets: {name!r} can't be a set's name; names have no '/' or '@', and 'train' stands for the "
-                "training pass"
-            )
-        sets[name] = _eval_source(f"eval_sets[{name!r}]", value)
-    if sum(isinstance(one, FirstBatches) for one in sets.values()) > 1:
-        raise ValueError("eval_sets: the first batches can be one set only")
-    return sets
-
-
-def _eval_source(where: str, value: object) -> EvalSource:
-    if isinstance(value, (FirstBatches, AudioFolder, LabelledSet, Loader)):
-        return value
-    if value == FIRST_BATCHES:
-        return FirstBatches()
-    if value == "auto":
-        raise ValueError(f"{where}='auto': that is {FIRST_BATCHES!r} now (a folder called auto: './auto')")
-    if isinstance(value, (str, Path)):
-        return AudioFolder(value)
-    advice = "'first_batches', a folder, FirstBatches(...), AudioFolder(...), LabelledSet(...) or Loader(...)"
-    if hasattr(value, "__iter__") or hasattr(value, "__getitem__"):
-        raise ValueError(
-            f"{where} is a {type(value).__name__}: wrap a dataloader as Loader(loader, forward=f), where f(module, "
-            f"batch) runs one of its batches through the model. Other sets are {advice}"
-        )
-    raise ValueError(f"{where}={value!r}: an evaluation set is {advice}")
+def _one_of(value: object, known: Sequence[str]) -> bool:
+    return isinstance(value, str) and value in known

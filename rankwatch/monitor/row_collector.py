@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from rankwatch.arguments.settings import TRAINING_PASS, Settings
+from rankwatch.arguments.named_sets import TRAINING_PASS
+from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.eval_sets.eval_pass import EvalPass
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.extraction.execution.preserved_model import ChangedParameters

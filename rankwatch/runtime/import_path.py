@@ -19,7 +19,7 @@ def import_function(path: str) -> Callable[..., Any]:
     module, _, name = path.replace(":", ".").rpartition(".")
     try:
         function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path!r} names no function that can be imported: {error}") from error
     if not callable(function):
         raise ValueError(f"{path!r} is not a function")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rankwatch.extraction.eval_sets.eval_set import EvalForward, EvalSet, audio_eval_set, loader_eval_set
 from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_files
+from rankwatch.runtime.argument_kinds import function_of, is_number, is_path, is_whole, refusal
 from rankwatch.runtime.distributed import World, quota
-from rankwatch.runtime.import_path import import_function
 
 BATCH_SIZE = 16
 """Utterances in one forward pass of an evaluation set that is read from files."""
@@ -77,6 +78,8 @@ class AudioFolder:
         max_seconds: float = 15.0,
         forward: str | Callable[[Any, Any], Any] | None = None,
     ) -> None:
+        if not is_path(path):
+            raise ValueError(refusal(type(self).__name__, "path", path, "a folder: a string or a pathlib.Path"))
         self.path = Path(path)
         self.sample_rate, self.max_seconds = checked_audio(type(self).__name__, sample_rate, max_seconds)
         self.forward = eval_forward(type(self).__name__, forward)
@@ -147,9 +150,14 @@ class Loader:
                 "Loader(forward=None): a dataloader's batches can only be run by forward=f, where "
                 "f(module, batch) runs one of them through the model"
             )
-        if not any(hasattr(loader, method) for method in ("__iter__", "__getitem__")):
-            raise ValueError(f"Loader(loader={loader!r}): loader must be something that can be iterated")
-        self.loader = import_function(loader) if isinstance(loader, str) else loader
+        wanted = "something that can be iterated and yields batches, or the import path of a function that returns it"
+        if isinstance(loader, str):
+            self.loader: Any = function_of("Loader", "loader", loader, 0, wanted)
+            return
+        iterable = any(hasattr(loader, method) for method in ("__iter__", "__getitem__"))
+        if not iterable or isinstance(loader, (type, bytes, Mapping)):
+            raise ValueError(refusal("Loader", "loader", loader, wanted))
+        self.loader = loader
 
     def __repr__(self) -> str:
         return f"Loader({self.loader!r}, forward={self.forward!r})"
@@ -175,7 +183,7 @@ class Loader:
 
 
 def eval_forward(owner: str, forward: Forward) -> EvalForward | None:
-    """The function that a set's `forward` is or names.
+    """The function that a set's `forward` is or names; ValueError is raised where it is no function of two arguments.
 
     Args:
         owner: Class of the set, for the message.
@@ -183,24 +191,13 @@ def eval_forward(owner: str, forward: Forward) -> EvalForward | None:
 
     Returns:
         The function, or None where none was named.
-
-    Raises:
-        ValueError: If it is no function, or nothing that can be imported.
     """
-    if isinstance(forward, str):
-        try:
-            return import_function(forward)
-        except ValueError as error:
-            raise ValueError(f"{owner}(forward={forward!r}): {error}") from error
-    if forward is not None and not callable(forward):
-        raise ValueError(
-            f"{owner}(forward={forward!r}): forward must be a function f(module, batch) or its import path"
-        )
-    return forward
+    wanted = "a function f(module, batch) or its import path"
+    return None if forward is None else function_of(owner, "forward", forward, 2, wanted)
 
 
 def checked_audio(owner: str, sample_rate: int, max_seconds: float) -> tuple[int, float]:
-    """Both arguments of a set of audio files, unchanged.
+    """Both arguments of a set of audio files, checked.
 
     Args:
         owner: Class of the set, for the message.
@@ -208,13 +205,13 @@ def checked_audio(owner: str, sample_rate: int, max_seconds: float) -> tuple[int
         max_seconds: Where longer files are cut.
 
     Returns:
-        `sample_rate` and `max_seconds`.
+        `sample_rate` and `max_seconds`, as Python's own numbers.
 
     Raises:
-        ValueError: If one of them isn't positive.
+        ValueError: If one of them isn't a positive number.
     """
-    if sample_rate < 1:
-        raise ValueError(f"{owner}(sample_rate={sample_rate!r}): sample_rate must be a number of samples per second")
-    if max_seconds <= 0:
-        raise ValueError(f"{owner}(max_seconds={max_seconds!r}): max_seconds must be more than 0")
-    return sample_rate, max_seconds
+    if not is_whole(sample_rate, 1):
+        raise ValueError(refusal(owner, "sample_rate", sample_rate, "a whole number of samples per second, at least 1"))
+    if not is_number(max_seconds) or not 0 < max_seconds < math.inf:
+        raise ValueError(refusal(owner, "max_seconds", max_seconds, "a number of seconds, more than 0"))
+    return int(sample_rate), float(max_seconds)

@@ -12,6 +12,7 @@ from rankwatch.extraction.eval_sets.eval_set_sources import BATCH_SIZE, checked_
 from rankwatch.extraction.inputs.audio_files import padded_batches, read_files
 from rankwatch.extraction.inputs.utterance_keys import fingerprint
 from rankwatch.extraction.rows.row_labels import NONE, Labelled, Labels
+from rankwatch.runtime.argument_kinds import is_path, is_text, refusal
 from rankwatch.runtime.distributed import World
 
 
@@ -64,6 +65,17 @@ class LabelledSet:
         max_seconds: float = 15.0,
         forward: str | Callable[[Any, Any], Any] | None = None,
     ) -> None:
+        if not is_path(manifest):
+            raise ValueError(
+                refusal(type(self).__name__, "manifest", manifest, "a CSV file: a string or a pathlib.Path")
+            )
+        for name, column in {"label": label, "speaker": speaker, "alignment": alignment}.items():
+            if column is not None and not is_text(column):
+                raise ValueError(refusal(type(self).__name__, name, column, "the name of a column, or None"))
+        for name, column in {"path": path, "tier": tier}.items():
+            if not is_text(column):
+                wanted = "the name of a column" if name == "path" else "the name of a tier of the alignments"
+                raise ValueError(refusal(type(self).__name__, name, column, wanted))
         self._manifest = Path(manifest)
         self.sample_rate, self.max_seconds = checked_audio(type(self).__name__, sample_rate, max_seconds)
         self.forward = eval_forward(type(self).__name__, forward)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.conventions import add_layout
+from rankwatch.runtime.argument_kinds import is_text, refusal, takes
 
 Run = Callable[[Any, Tensor, Tensor | None], Any]
 Replay = Callable[[Any, Mapping[str, Any], Any], Callable[[], Any] | None]
@@ -72,7 +73,7 @@ def register_family(
             a package all of whose layers have the batch first. Needed only where it can't be found from the sizes.
 
     Raises:
-        ValueError: If `front_end_layout` is another, or said without `package`.
+        ValueError: If an argument is of another kind, or `front_end_layout` is said without `package`.
 
     Example:
         >>> from rankwatch import register_family
@@ -85,6 +86,19 @@ def register_family(
         ...     ),
         ... )
     """
+    if not is_text(name):
+        raise ValueError(refusal("register_family", "name", name, "a word for the family"))
+    if not isinstance(package, str):
+        raise ValueError(refusal("register_family", "package", package, "the beginning of import paths, a string"))
+    calls = {
+        "belongs": (belongs, 1, "a function of a module"),
+        "run": (run, 3, "a function f(model, waveforms, lengths)"),
+        "replay": (replay, 3, "a function f(model, arguments, batch)"),
+        "part": (part, 1, "a function of the model"),
+    }
+    for argument, (function, count, wanted) in calls.items():
+        if not takes(function, count):
+            raise ValueError(refusal("register_family", argument, function, wanted))
     if front_end_layout is not None:
         if not package:
             raise ValueError("register_family: front_end_layout is a convention of a package; say package as well")

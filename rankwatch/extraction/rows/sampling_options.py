@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rankwatch.numerics import choose_projection
+from rankwatch.runtime.argument_kinds import is_text, is_whole, refusal, takes
 
 FRAME_MASKS = ("unmasked", "masked", "all")
 
@@ -49,18 +50,25 @@ class RowSampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._require(self.n_utterances >= 2, "n_utterances", "at least 2, since one utterance spans no space")
-        self._require(self.frames_per_utterance >= 1, "frames_per_utterance", "at least 1")
-        self._require(self.frame_mask in FRAME_MASKS, "frame_mask", "'unmasked', 'masked' or 'all'")
-        named = callable(self.lengths) or (isinstance(self.lengths, str) and bool(self.lengths))
-        self._require(named, "lengths", "'auto', 'none', a dotted path into the batch, or a function of the batch")
-        columns = isinstance(self.projection, int) and self.projection >= 2
-        known = columns or self.projection in ("auto", None)
+        wanted = "a whole number, at least 2, since one utterance spans no space"
+        self._require(is_whole(self.n_utterances, 2), "n_utterances", wanted)
+        self._require(is_whole(self.frames_per_utterance, 1), "frames_per_utterance", "a whole number, at least 1")
+        known = isinstance(self.frame_mask, str) and self.frame_mask in FRAME_MASKS
+        self._require(known, "frame_mask", "'unmasked', 'masked' or 'all'")
+        named = is_text(self.lengths) or takes(self.lengths, 1)
+        wanted = "'auto', 'none', a dotted path into the batch, or a function f(batch) that returns the lengths"
+        self._require(named, "lengths", wanted)
+        known = self.projection is None or is_whole(self.projection, 2)
+        known = known or (isinstance(self.projection, str) and self.projection == "auto")
         self._require(known, "projection", "'auto', None or a number of columns, at least 2")
+        self._require(is_whole(self.seed, 0) and self.seed < 2**63, "seed", "a whole number, 0 or more and below 2^63")
+        for name in ("n_utterances", "frames_per_utterance", "projection", "seed"):
+            if is_whole(getattr(self, name)):  # numpy's are written into no checkpoint
+                object.__setattr__(self, name, int(getattr(self, name)))
 
     def _require(self, condition: bool, name: str, wanted: str) -> None:
         if not condition:
-            raise ValueError(f"RowSampling({name}={getattr(self, name)!r}): {name} must be {wanted}")
+            raise ValueError(refusal("RowSampling", name, getattr(self, name), wanted))
 
     def columns(self, width: int) -> int | None:
         """Columns that a layer is projected to.
