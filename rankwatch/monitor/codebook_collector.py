@@ -18,6 +18,7 @@ from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.hooks.code_hooks import CodeHooks
 from rankwatch.extraction.hooks.code_outputs import CodeAssignments
 from rankwatch.extraction.inputs.containers import walk
+from rankwatch.extraction.model.compiled_modules import within_compiled
 from rankwatch.extraction.model.quantizers import MOST, Quantizer, find_quantizers
 from rankwatch.readings.codebook_usage import CodeUsage
 from rankwatch.readings.protocol import CODEBOOK, TRAIN, Protocol
@@ -85,7 +86,17 @@ class CodebookCollector:
         before = 0 if next_step is None else next_step - step - 1
         self._recording = before * self._per_step < self._wanted
         if self._recording:
+            self._follow_compilation()
             self._hooks.listen(self._root)
+
+    def _follow_compilation(self) -> None:
+        """Codebooks that have become part of a graph are left alone: what was compiled may report their perplexity."""
+        candidates = [one for one in self._hooks.quantizers if one.table is not None]
+        if self._root is None or not candidates:
+            return
+        inside = within_compiled(self._root.modules())
+        if any(id(one.module) in inside for one in candidates):
+            self._hooks.quantizers = find_quantizers(self._root)
 
     def batch_ends(self, batch: Any = None) -> None:
         """After a training batch, whose utterances count where quantizers are called with frames of all of them."""

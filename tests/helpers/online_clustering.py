@@ -1,6 +1,7 @@
 """Online clustering of a teacher's layers in small, as in DinoSR and SpidR: codebooks by no class's name."""
 
 import copy
+import functools
 
 import torch
 from torch import nn
@@ -71,6 +72,31 @@ class OnlineClustering(nn.Module):
             "target_ppl": sum(map(perplexity, onehot)) / len(onehot),
             "pred_ppl": sum(perplexity(one.exp()) for one in log_predictions) / len(onehot),
         }
+
+
+class InADict(OnlineClustering):
+    """Its codebooks are plain tensors that the forward pass itself compares with, as in DinoSR's code for fairseq."""
+
+    def __init__(self):
+        super().__init__()
+        self.codebook_size = 12
+        self.codebooks = {i: cells.sums for i, cells in enumerate(self.cells)}
+        del self.cells
+
+    @property
+    def books(self):
+        return [functools.partial(_nearest, codebook) for codebook in self.codebooks.values()]
+
+    def forward(self, waveforms, places):
+        training, self.training = self.training, False
+        try:
+            return super().forward(waveforms, places)
+        finally:
+            self.training = training
+
+
+def _nearest(codebook, target):
+    return functional.one_hot(torch.cdist(target, codebook).argmin(-1), len(codebook)).float()
 
 
 def perplexity(shares):

@@ -6,7 +6,7 @@ classes of spidr 0.2.0 themselves read the same, and stay bit-identical.
 
 import pytest
 import torch
-from online_clustering import OnlineClustering, batch
+from online_clustering import InADict, OnlineClustering, batch
 
 from rankwatch import RowSampling, Watch
 
@@ -14,13 +14,15 @@ from rankwatch import RowSampling, Watch
 def pretrain(folder, watched=True, steps=6, **made):
     """Weights, what the model itself logs by step, and the watch."""
     torch.manual_seed(0)
-    compiled = made.pop("compiled", False)
-    model = OnlineClustering(**made)
-    if compiled:
+    compiled, kind = made.pop("compiled", ""), made.pop("kind", OnlineClustering)
+    model = kind(**made)
+    if compiled == "before":
         model.compile(backend="eager")
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
     rows = RowSampling(n_utterances=6)
     watch = Watch(model, folder, every_n_steps=2, rows=rows, strict=True, max_overhead=None) if watched else None
+    if compiled == "after":
+        model.compile(backend="eager")
     logged = {}
     for step in range(steps):
         made = batch(step)
@@ -65,11 +67,21 @@ def test_each_codebook_is_read_beside_its_predictions_as_the_recipe_logs_them(tm
             assert reading.active_code_fraction == pytest.approx(reading.active_codes / 12)
 
 
-def test_a_model_that_is_compiled_as_a_whole_is_read_by_what_it_reports(tmp_path):
+@pytest.mark.parametrize("compiled", ["before", "after"])
+def test_a_model_that_is_compiled_as_a_whole_is_read_by_what_it_reports(tmp_path, compiled):
     """Hooks inside would break its graph; but it holds codebooks and reports perplexities."""
-    _, logged, watch = pretrain(tmp_path, compiled=True)
+    _, logged, watch = pretrain(tmp_path, compiled=compiled)
     found = {reading.step: reading for reading in watch.codebook_readings}
     assert {reading.quantizer for reading in found.values()} == {"OnlineClustering"}
     for step in 2, 4, 6:
         assert (found[step].perplexity, found[step].prediction_perplexity) == pytest.approx(logged[step], rel=1e-5)
         assert found[step].n_assignments == 0
+
+
+def test_codebooks_in_a_plain_dict_are_read_by_what_the_model_reports(tmp_path):
+    """As in DinoSR's own code for fairseq, where no module is called that a hook could be on."""
+    _, logged, watch = pretrain(tmp_path, kind=InADict)
+    found = {reading.step: reading for reading in watch.codebook_readings}
+    assert {(reading.quantizer, reading.n_codes) for reading in found.values()} == {("InADict", 12)}
+    for step in 2, 4, 6:
+        assert (found[step].perplexity, found[step].prediction_perplexity) == pytest.approx(logged[step], rel=1e-5)
