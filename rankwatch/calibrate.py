@@ -11,7 +11,7 @@ from typing import Any
 from rankwatch.alarms.detectors.calibration import Calibration, Worst, conditions, unlike, worst
 from rankwatch.alarms.learning_rate_warmup import LearningRateWarmup
 from rankwatch.readings.reading import Reading
-from rankwatch.reporting.jsonl_records import read_jsonl, read_records
+from rankwatch.reporting.jsonl_records import newest_run, read_jsonl
 
 _FEWEST = 12
 """Readings that a run needs: fewer are hardly more than the warm-up."""
@@ -77,7 +77,7 @@ def _read(path: Path, with_alarms: bool) -> _Run:
         by_step.setdefault(reading.step, []).append(reading)
     if len(by_step) < _FEWEST:
         raise ValueError(f"{path} holds {len(by_step)} readings; thresholds need runs of at least {_FEWEST}")
-    records = list(read_records(path))
+    records = newest_run(path)
     header = next((record for record in records if record["record"] == "run"), None)
     if header is None:
         raise ValueError(f"{path} holds no header: it is no file of rankwatch's, or its beginning is gone")

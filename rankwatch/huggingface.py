@@ -114,17 +114,19 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         )
         self._session.attach(model)
         if state.global_step:
-            self._resume(_folder(args, state))
+            self._resume(_folder(args, state), state)
         self._writer = SummaryWriter(str(folder)) if world.rank == 0 else None
         self._session.begin(loggers=[self._writer] if self._writer is not None else [])
 
-    def _resume(self, checkpoint: Path) -> None:
+    def _resume(self, checkpoint: Path, state: TrainerState) -> None:
         assert self._session is not None
         saved: dict[str, Any] | None = None
+        reason = "" if _is_of(checkpoint, state) else f"{checkpoint} is another run's than the one that goes on"
         try:
-            saved = torch.load(checkpoint / self._state_file, weights_only=True)
+            saved = torch.load(checkpoint / self._state_file, weights_only=True) if not reason else None
         except Exception as error:  # not there, or broken: no reason to break the run
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        if reason:
             log_info(f"{self.settings.name}: no state from before the restart, its curves start again ({reason}).")
         self._session.load_state_dict(saved)
 
@@ -206,6 +208,15 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:
     return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+
+
+def _is_of(checkpoint: Path, state: TrainerState) -> bool:
+    """Whether a checkpoint in the output folder is the one that was resumed from, which may lie anywhere."""
+    try:
+        saved = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    except Exception:  # not there, or of another version
+        return True
+    return bool(saved.log_history == state.log_history)
 
 
 def _precision(args: TrainingArguments) -> tuple[str, Callable[[], contextlib.AbstractContextManager[Any]]]:

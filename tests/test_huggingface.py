@@ -45,7 +45,7 @@ def collate(items: list[torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def train(
-    folder: Path, *callbacks: TrainerCallback, resume: bool = False, **arguments: Any
+    folder: Path, *callbacks: TrainerCallback, resume: bool | str = False, **arguments: Any
 ) -> tuple[nn.Module, list[float]]:
     torch.manual_seed(0)
     settings = {
@@ -146,6 +146,21 @@ def test_resumed_it_goes_on_where_it_was(tmp_path: Path) -> None:
     train(tmp_path, second, resume=True, max_steps=12, save_strategy="no")
     assert sorted({r.step for r in second.readings}) == [12]
     assert {r.protocol.id for r in second.readings} == {r.protocol.id for r in first.readings}
+
+
+def test_another_runs_checkpoint_of_the_same_step_is_not_taken_for_the_one_that_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one that is resumed lies elsewhere; what a callback can find is the output folder alone."""
+    saving = {"max_steps": 8, "save_strategy": "steps", "save_steps": 8}
+    train(tmp_path / "theirs", **saving, learning_rate=1e-2)
+    train(tmp_path / "ours", RankWatchCallback(**SETTINGS), **saving)
+    second = RankWatchCallback(**SETTINGS)
+    elsewhere = str(tmp_path / "theirs" / "checkpoint-8")
+    with caplog.at_level("INFO", logger="rankwatch"):
+        train(tmp_path / "ours", second, resume=elsewhere, max_steps=12)
+    assert "another run's than the one that goes on" in caplog.text
+    assert max(r.step for r in second.readings) == 12
 
 
 class Weaken(TrainerCallback):

@@ -77,7 +77,7 @@ class RowCollector:
             self.layers,
             self.row_extractor,
             diagnostics,
-            self._all_gather_int,
+            self.all_gather_int,
             autocast,
             stopwatch,
             settings.rows.seed,
@@ -88,7 +88,7 @@ class RowCollector:
             self.layers,
             settings,
             world=world,
-            all_gather_int=self._all_gather_int,
+            all_gather_int=self.all_gather_int,
             disable_source=self.disable_source,
             outermost=outermost,
         )
@@ -203,7 +203,7 @@ class RowCollector:
         return Protocol(
             source=source,
             level=level,
-            utterances=self._settings.rows.n_utterances,
+            utterances=self.eval_pass.utterances.get(source, self._settings.rows.n_utterances),
             frames_per_utterance=self._settings.rows.frames_per_utterance if level == "frame" else 1,
             d=0,
             k=None,
@@ -226,11 +226,8 @@ class RowCollector:
         """Whether there are other processes."""
         return self._group is not None
 
-    def all_processes_have(self, available: bool, tag: str) -> bool:
-        """Whether all processes have something that a tag names; all of them must call this."""
-        return min(self._all_gather_int(int(available), tag)) == 1
-
-    def _all_gather_int(self, value: int, tag: str) -> list[int]:
+    def all_gather_int(self, value: int, tag: str) -> list[int]:
+        """One number of each process, about what the tag names; all of them must call this."""
         return [value] if self._group is None else self._group.all_gather_int(value, tag)
 
     def disable_source(self, source: str, reason: str) -> None:

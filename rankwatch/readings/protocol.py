@@ -29,7 +29,8 @@ class Protocol:
         source: Name of the evaluation set, or ``"train"``.
         level: ``"frame"`` (valid frames, equally many from each utterance), ``"utterance"`` or ``"codebook"`` (codes
             of all frames that the quantizer received, padding included).
-        utterances: Utterances asked for, over all processes.
+        utterances: Utterances of the evaluation set, over all processes; where training batches are read (the training
+            pass, codebooks), those asked for.
         frames_per_utterance: Frames drawn from each utterance (1 pooled row at utterance level, 0 for all: codebooks).
         d: Width of the layer; codes in each group of a quantizer.
         k: Columns after the random projection, or None.

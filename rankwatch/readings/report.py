@@ -64,6 +64,8 @@ class RunHeader:
         sources: Names of the evaluation sets, then ``"train"`` if watched. The first is the primary.
         every_n_steps: Optimiser steps between readings.
         notes: Sentences for the user about this run.
+        run: The run in which its curves began: this one or, after a restart, the one that it goes on from. Runs that
+            wrote into one folder are told apart by it.
     """
 
     name: str
@@ -73,6 +75,7 @@ class RunHeader:
     sources: Sequence[str]
     every_n_steps: int
     notes: Sequence[str] = ()
+    run: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 =============  ===========================================================================
 ``record``     fields
 =============  ===========================================================================
-``run``        the header: name, version, layers, levels, sources; once per (re)start
+``run``        the header: name, version, layers, levels, sources; once per (re)start. ``run`` names the run in
+               which its curves began: runs that wrote into one file, one after the other, differ in it
 ``protocol``   ``id`` and everything a number's comparability depends on; once each
 ``reading``    a layer's `Reading`; ``protocol`` is the id
 ``codebook``   a quantizer's `CodebookReading`; ``protocol`` is the id
@@ -159,8 +160,25 @@ def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
+def newest_run(path: str | Path) -> list[dict[str, Any]]:
+    """The records of the file's newest run, restarts of it included, and the protocols of all.
+
+    Args:
+        path: A file that `JsonlReporter` has written; a missing one raises `FileNotFoundError`.
+
+    Returns:
+        The records in order; those of earlier runs, which wrote into the same folder, are left out.
+    """
+    records, run = [], ""
+    for record in read_records(path):
+        if record.get("record") == "run":
+            run = record.get("run", "")
+        records.append((run, record))
+    return [record for one, record in records if one == run or record.get("record") == "protocol"]
+
+
 def read_jsonl(path: str | Path) -> list[Reading]:
-    """The layers' readings of a file, in the order of their steps, each with its protocol.
+    """The layers' readings of a file's newest run, in the order of their steps, each with its protocol.
 
     A (step, source, level, layer) that was read twice, because the run was resumed from an older checkpoint, counts
     once: the later one. A missing file raises `FileNotFoundError`, and a file in which a protocol is missing, or that
@@ -176,7 +194,7 @@ def read_jsonl(path: str | Path) -> list[Reading]:
 
 
 def read_codebooks(path: str | Path) -> list[CodebookReading]:
-    """The quantizers' readings of a file; see `read_jsonl`.
+    """The quantizers' readings of a file's newest run; see `read_jsonl`.
 
     Args:
         path: A file that `JsonlReporter` has written.
@@ -190,7 +208,7 @@ def read_codebooks(path: str | Path) -> list[CodebookReading]:
 def _read(path: str | Path, name: str, kind: type[_Kind]) -> list[_Kind]:
     protocols: dict[str, dict[str, Any]] = {}
     readings: dict[tuple[int, Key], _Kind] = {}
-    for record in read_records(path):
+    for record in newest_run(path):
         if record.get("record") == "protocol":
             protocols[record["id"]] = record
         elif record.get("record") == name:

@@ -95,12 +95,15 @@ class HealthyCheckpoint:
         return {"path": str(self._preserved), "source": list(self._source or ()), "step": self.step, "aside": aside}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember the checkpoints that were preserved and set aside before a restart, as far as they still exist."""
+        """Remember the checkpoints that were preserved and set aside before a restart, as far as they still exist.
+
+        One of another time is another run's, which has written into the same folder since.
+        """
         before = HealthyCheckpoint(Path(state["path"]))
-        if state["source"] and before._preserved.exists():
+        if state["source"] and _is_of(before._preserved, state["source"][1]):
             self._preserved, self.step = before._preserved, state["step"]
             self._source = state["source"][0], state["source"][1]
-        if state["aside"] and before._aside_path.exists():
+        if state["aside"] and _is_of(before._aside_path, state["aside"][1]):
             name, when, step = state["aside"]
             self._preserved, self._aside = before._preserved, ((name, when), step)
 
@@ -116,6 +119,11 @@ class HealthyCheckpoint:
         if self.path is None:
             return f"The last healthy checkpoint was preserved as {self._preserved}, which no longer exists."
         return f"Last healthy checkpoint: {self._preserved} (healthy at step {self.step}; saved as {self._source[0]})."
+
+
+def _is_of(path: Path, when: int) -> bool:
+    """Whether a checkpoint is there and was written then (in ns), as exactly as file systems note it."""
+    return path.exists() and abs(path.stat().st_mtime_ns - when) < 3 * 10**9
 
 
 def _link(source: str, target: str) -> str:

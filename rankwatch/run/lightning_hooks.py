@@ -88,18 +88,21 @@ class LightningHooks:
             self._session.attach(pl_module)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Take over the state from before a restart."""
-        if self._session is None:
-            return
-        if builds_layers_late(pl_module):
+        """Find layers and evaluation sets where they are built only now."""
+        if self._session is not None and builds_layers_late(pl_module):
             self._session.attach(pl_module)
-        if self._restored:
-            self._session.load_state_dict(self._restored)
-            self._restored = {}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """The run's time begins."""
+        """Take over the state from before a restart; the run's time begins.
+
+        Not in `on_fit_start`: strategies that shard the model restore after it, and so do learning-rate and batch-size
+        finders.
+        """
         if self._session is not None:
+            restored, self._restored = self._restored, {}
+            if restored:
+                self._session.load_state_dict(restored)
+            self._steps.begin(trainer)
             bounds = [f"{name}={least}" for name in ("min_steps", "min_epochs") if (least := getattr(trainer, name))]
             # Some recipes attach their loggers late.
             self._session.begin(
@@ -199,11 +202,11 @@ class LightningHooks:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``."""
-        if self._session is None or not self._session.attached:
-            return self._restored or self._state
+        if self._restored or self._session is None or not self._session.attached:
+            return self._restored or self._state  # what was loaded and is still to be taken over, or the last run's
         return {**self._session.state_dict(), "steps": self._steps.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Called before `on_fit_start`, which uses it."""
+        """Called before `on_train_start`, which uses it."""
         self._restored = state_dict
         self._steps.load_state_dict(state_dict.get("steps", ()))

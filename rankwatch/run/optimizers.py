@@ -22,6 +22,16 @@ class OptimizerSteps:
     def __init__(self) -> None:
         self._model_steps = self._all_steps = self._hooked_steps = 0
 
+    def begin(self, trainer: Any) -> None:
+        """A fit begins; where the trainer has taken steps before of which nothing is known, they count as well.
+
+        With several optimisers as if each had taken equally many.
+        """
+        before, several = int(trainer.global_step), len(trainer.optimizers)
+        if not self._all_steps:
+            self._all_steps, self._model_steps = before, before // max(several, 1)
+        self._hooked_steps = max(self._hooked_steps, before)
+
     def update(self, trainer: Any) -> int:
         """Look at the trainer's counter, after each batch.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.report import Report, RunEnd
 from rankwatch.reporting import reporters_for
 from rankwatch.reporting.reporter import ReporterGroup
+from rankwatch.run.run_state import RunIdentity
 from rankwatch.run.startup_table import run_header
 from rankwatch.runtime.diagnostics import log_info
 
@@ -26,15 +28,17 @@ class RunReporters:
         settings: The user's arguments.
         monitor: Knows the layers and sources that are watched, and what watching has cost.
         records: The JSONL file, or None.
+        identity: Which run this is.
 
     Attributes:
         loggers: The trainer's; also SummaryWriters.
     """
 
-    def __init__(self, settings: Settings, monitor: Monitor, records: Path | None) -> None:
+    def __init__(self, settings: Settings, monitor: Monitor, records: Path | None, identity: RunIdentity) -> None:
         self._settings = settings
         self._monitor = monitor
         self._records = records
+        self._identity = identity
         self._reporters: ReporterGroup | None = None
         self.loggers: Sequence[Any] = ()
 
@@ -52,7 +56,8 @@ class RunReporters:
             lambda sentence: diagnostics.warn_once(sentence, sentence),
             strict=self._settings.strict,
         )
-        reporters.start(run_header(self._settings, self._monitor.row_collector, __version__, report.cost))
+        header = run_header(self._settings, self._monitor.row_collector, __version__, report.cost)
+        reporters.start(dataclasses.replace(header, run=self._identity.curves))
         return reporters
 
     def close(

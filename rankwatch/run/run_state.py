@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,21 @@ FORMAT = 5
 _RESTORING = "restoring the state from before the restart"
 
 
+@dataclass
+class RunIdentity:
+    """Which run this is, and from which one it has what: so nothing of another run's is taken for its own.
+
+    Attributes:
+        run: This one, from its start or restart on; the same on all processes.
+        curves: The run in which its curves began: this one, or the one that it goes on from.
+        eval_set: The run in which its first batches were collected, likewise.
+    """
+
+    run: str = ""
+    curves: str = ""
+    eval_set: str = ""
+
+
 class RunState:
     """Saves and restores one run: the monitor with its alarms, the published scalars, the default evaluation set.
 
@@ -31,6 +48,7 @@ class RunState:
         actions: Knows which alarms the user was notified of.
         healthy: The last healthy checkpoint, or None where there are no files.
         published: The newest scalars by tag; is updated.
+        identity: Which run this is; is filled in.
     """
 
     def __init__(
@@ -41,6 +59,7 @@ class RunState:
         actions: AlarmActions,
         healthy: HealthyCheckpoint | None,
         published: dict[str, float],
+        identity: RunIdentity,
     ) -> None:
         self._settings = settings
         self._folder = folder
@@ -48,13 +67,24 @@ class RunState:
         self._actions = actions
         self._healthy = healthy
         self._published = published
+        self._identity = identity
         self._eval_set_file = f"{settings.name}.eval_set.rank{monitor.world.rank}.pt"
         self._eval_set_saved = False
+
+    def agree_on_identity(self) -> None:
+        """A new name for this run, the same on all processes, which all call this."""
+        with self._monitor.diagnostics.guarded("naming the run"):
+            number = self._monitor.row_collector.all_gather_int(uuid.uuid4().int >> 66, "name of the run")[0]
+            name = f"{number:016x}"
+            vars(self._identity).update(run=name, curves=name, eval_set=name)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``. Waits for a reading that is being worked on."""
         return {
             "format": FORMAT,
+            **vars(self._identity),
+            "n_utterances": self._settings.rows.n_utterances,
+            "complete": self._monitor.eval_sets.first_batches is not None,
             "monitor": self._monitor.state_dict(),
             "published": dict(self._published),
             "healthy": self._healthy.state_dict() if self._healthy is not None else None,
@@ -68,10 +98,14 @@ class RunState:
 
         Args:
             state: What `state_dict` gave, or None where it is lost. All processes call this, with it or without: if one
-                has none, none goes on.
+                has none, none goes on. A state that this very run has saved before its first reading holds nothing to
+                go on from: learning-rate and batch-size finders save one and load it again, at a run's start.
         """
+        if state and state.get("run", "") == self._identity.run and self._monitor.last_step is None:
+            return
         with self._monitor.diagnostics.guarded(_RESTORING):
-            if self._monitor.row_collector.all_processes_have(state is not None, "a state from before the restart"):
+            tag = "a state from before the restart"
+            if min(self._monitor.row_collector.all_gather_int(int(state is not None), tag)):
                 assert state is not None
                 self._restore(state)
             elif state is not None:
@@ -91,6 +125,7 @@ class RunState:
             return
         with self._monitor.diagnostics.guarded(_RESTORING):
             self._monitor.load_state_dict(state["monitor"])
+            self._identity.curves = state.get("curves", "")
             self._published.update(state["published"])
             self._actions.load_state_dict(state["actions"])
             if self._healthy is not None and state["healthy"] is not None:
@@ -99,19 +134,37 @@ class RunState:
             self._restore_eval_set(state)
 
     def _restore_eval_set(self, state: dict[str, Any]) -> None:
-        found: EvalSet | None = None
-        before, now = state.get("processes"), self._monitor.world.size
-        reason = f"{before} processes before, {now} now"
-        if before == now:
-            try:
-                found = EvalSet.load(Path(state["folder"]) / self._eval_set_file)
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        if not self._monitor.eval_sets.restore(found) and self._monitor.world.rank == 0:
+        found, reason = self._find_eval_set(state)
+        name = self._settings.name
+        if self._monitor.eval_sets.restore(found):
+            self._identity.eval_set = state.get("eval_set", "")
+        elif self._monitor.world.rank == 0 and not state.get("complete", True):
             log_info(
-                f"{self._settings.name}: the default evaluation set could not be restored ({reason}). It is copied "
-                "anew from the next training batches, and its curves start again."
+                f"{name}: the default evaluation set was not complete yet when the checkpoint was saved; it is copied "
+                "from the next training batches."
             )
+        elif self._monitor.world.rank == 0:
+            log_info(
+                f"{name}: the default evaluation set could not be restored ({reason}). It is copied anew from the next "
+                "training batches; where these hold other utterances, its curves start again."
+            )
+
+    def _find_eval_set(self, state: dict[str, Any]) -> tuple[EvalSet | None, str]:
+        """The saved run's own evaluation set, if it is as large as it is to be now; or why not."""
+        before, now = state.get("processes"), self._monitor.world.size
+        if before != now:
+            return None, f"{before} processes before, {now} now"
+        wanted = self._settings.rows.n_utterances
+        if state.get("n_utterances", wanted) != wanted:
+            return None, f"n_utterances={state['n_utterances']} before, {wanted} now"
+        file = Path(state["folder"]) / self._eval_set_file
+        try:
+            found = EvalSet.load(file)
+        except Exception as error:
+            return None, f"{type(error).__name__}: {error}".partition("\n")[0]
+        if found.origin != state.get("eval_set", ""):
+            return None, f"{file} is another run's, which has written into the same folder since"
+        return found, ""
 
     def save_eval_set(self) -> None:
         """Write the default evaluation set to its file once it is complete, for a run that is restarted."""
@@ -121,4 +174,5 @@ class RunState:
         self._eval_set_saved = True
         guarded = self._monitor.diagnostics.guarded("writing the evaluation set")
         with self._monitor.stopwatch.part("reporting"), guarded:
+            complete.origin = self._identity.eval_set
             complete.save(self._folder / self._eval_set_file)

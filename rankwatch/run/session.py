@@ -18,7 +18,7 @@ from rankwatch.run.alarm_actions import AlarmActions, CollapseError
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
 from rankwatch.run.outcome_reports import OutcomeReports
 from rankwatch.run.run_reporters import RunReporters
-from rankwatch.run.run_state import RunState
+from rankwatch.run.run_state import RunIdentity, RunState
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World
@@ -61,11 +61,12 @@ class Session:
             **surroundings,
         )
         self._rank = self._monitor.world.rank
-        self._reporters = RunReporters(settings, self._monitor, self._records)
+        identity = RunIdentity()
+        self._reporters = RunReporters(settings, self._monitor, self._records, identity)
         self._actions = AlarmActions(settings, self._records, self._monitor.diagnostics)
         self._healthy = HealthyCheckpoint(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
         self._outcomes = OutcomeReports(settings, self._monitor, self._reporters, self._actions, self._healthy)
-        self._state = RunState(settings, folder, self._monitor, self._actions, self._healthy, self.published)
+        self._state = RunState(settings, folder, self._monitor, self._actions, self._healthy, self.published, identity)
         self._stopped_at: int | None = None
         self.attached = False
 
@@ -92,6 +93,7 @@ class Session:
     def attach(self, root: nn.Module) -> None:
         """Find the layers, read the evaluation sets, register the hooks; see `Monitor.attach`."""
         self._monitor.attach(root)
+        self._state.agree_on_identity()
         self.attached = True
 
     def begin(self, *, loggers: Sequence[Any] = (), earliest_stop: str = "") -> None:
@@ -226,10 +228,8 @@ class Session:
             self._monitor.start(step)
         self._state.save_eval_set()
         if self._healthy is not None and self._rank == 0:
-            with (
-                self._monitor.stopwatch.part("reporting"),
-                self.diagnostics.guarded("keeping the last healthy checkpoint"),
-            ):
+            guarded = self.diagnostics.guarded("keeping the last healthy checkpoint")
+            with self._monitor.stopwatch.part("reporting"), guarded:
                 stable, rewritten = checkpoints()
                 self._healthy.set_aside(stable, step, rewritten)
 

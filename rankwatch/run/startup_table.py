@@ -38,7 +38,8 @@ def _row(settings: Settings, row_collector: RowCollector, index: int) -> LayerRo
     layer = row_collector.layers[index]
     facts = row_collector.row_extractor.facts.get(layer.name)
     if facts is None:
-        why = "not read" if layer.name in row_collector.eval_pass.fired else "did not fire"
+        fired = row_collector.eval_pass.fired
+        why = "not read" if layer.name in fired else "did not fire" if fired else "not read yet"
         return LayerRow(layer.name, layer.label, 0, "-", "-", None, why)
     columns, asked = settings.rows.columns(facts.width), settings.rows.projection
     note = (

@@ -105,6 +105,19 @@ def test_a_resumed_run_appends_and_what_was_read_twice_counts_once(tmp_path: Pat
     assert [r.step for r in read_jsonl(path)] == [r.step for report in reports for r in report.readings]
 
 
+def test_of_several_runs_in_one_file_the_newest_is_read_with_all_of_its_restarts(tmp_path: Path) -> None:
+    header, reports, _ = fake_run(3, 6)
+    older, newer = (dataclasses.replace(header, run=name) for name in ("older", "newer"))
+    path = tmp_path / "a.jsonl"
+    write(path, older, reports)
+    write(path, newer, reports[:2])
+    assert {r.step for r in read_jsonl(path)} == {report.step for report in reports[:2]}
+    write(path, newer, reports[2:3])
+    assert {r.step for r in read_jsonl(path)} == {report.step for report in reports[:3]}
+    write(path, older, reports[4:])  # restarted from one of its checkpoints
+    assert {r.step for r in read_jsonl(path)} == {report.step for report in reports}
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_line_cut_off_by_a_kill_costs_only_itself(tmp_path: Path) -> None:
     header, reports, end = fake_run(3, 2)

@@ -1,5 +1,6 @@
 """The last healthy checkpoint outlives the original."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,16 @@ def test_it_is_known_after_a_restart(tmp_path):
     resumed = HealthyCheckpoint(tmp_path / "b" / "last_healthy.ckpt")
     resumed.load_state_dict(healthy.state_dict())
     assert resumed.describe() == healthy.describe()
+
+
+def test_one_that_another_run_has_put_in_its_place_is_not_taken_for_it(tmp_path):
+    healthy = HealthyCheckpoint(tmp_path / "a" / "last_healthy.ckpt")
+    note(healthy, [_save(tmp_path / "one.ckpt", "1")], step=7)
+    healthy.path.unlink()
+    os.utime(_save(tmp_path / "a" / "last_healthy.ckpt", "theirs"), (1, 1))
+    resumed = HealthyCheckpoint(tmp_path / "b" / "last_healthy.ckpt")
+    resumed.load_state_dict(healthy.state_dict())
+    assert (resumed.path, resumed.describe()) == (None, "No checkpoint was saved while the run was healthy.")
 
 
 def test_what_was_set_aside_waits_for_the_verdict(tmp_path):

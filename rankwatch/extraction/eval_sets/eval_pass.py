@@ -64,6 +64,8 @@ class EvalPass:
         self.runner: EvalRunner | None = None
         self.ids: dict[str, str] = {}
         """Fingerprints of the evaluation sets over all processes, by name, once they were run."""
+        self.utterances: dict[str, int] = {}
+        """Utterances of the evaluation sets over all processes, likewise."""
         self.inputs: dict[str, str] = {}
         """What the model's input was: ``"clean"``, ``"replayed"`` or ``"user"``, by evaluation set."""
         self.frames: dict[str, str] = {}
@@ -81,6 +83,7 @@ class EvalPass:
             self._passes[name] = max(self._all_gather_int(len(eval_set.batches), f"passes over {name}"))
             keys = self._all_gather_int(eval_set.key_sum(), f"utterances of {name}")
             self.ids[name] = f"{sum(keys) % (1 << 63):016x}"
+            self.utterances[name] = sum(self._all_gather_int(eval_set.utterances, f"number of utterances of {name}"))
         first = name not in self._proven
         proving = unchanged_parameters(self._root) if first else contextlib.nullcontext()
         with preserved_model(self._root, self._seed), proving, eager():

@@ -59,6 +59,7 @@ class EvalSet:
         labels: Labels of its utterances, where it is a labelled set.
         forward: The user's function that runs its batches, or None: then the model's own call does.
         max_seconds: Where its files of audio were cut, or None.
+        origin: The run that collected it from its first batches, or empty.
     """
 
     name: str
@@ -67,6 +68,7 @@ class EvalSet:
     labels: Labels | None = None
     forward: EvalForward | None = None
     max_seconds: float | None = None
+    origin: str = ""
 
     @property
     def utterances(self) -> int:
@@ -99,7 +101,7 @@ class EvalSet:
         batches = [{f.name: pack(getattr(batch, f.name)) for f in dataclasses.fields(batch)} for batch in self.batches]
         fresh = path.with_suffix(".new")
         try:
-            torch.save({"name": self.name, "batches": batches}, fresh)
+            torch.save({"name": self.name, "batches": batches, "origin": self.origin}, fresh)
             fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)  # half of it, where the disk is full
@@ -122,7 +124,7 @@ class EvalSet:
             recorded = bool(fields["args"] or fields["kwargs"])  # then of the loader's batch only lengths are wanted
             batch = unpack(fields.pop("batch"), lenient=recorded)
             batches.append(EvalBatch(batch=batch, **{name: unpack(value) for name, value in fields.items()}))
-        return cls(content["name"], batches)
+        return cls(content["name"], batches, origin=content.get("origin", ""))
 
 
 def audio_eval_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> EvalSet:
