@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Any
 
@@ -15,15 +14,6 @@ from toys import pl
 from rankwatch import RowSampling, Watch
 
 BANDS, HOP, WIDTH = 16, 20, 24
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_lazy_modules_are_left() -> Any:
-    """SpeechBrain leaves modules behind that raise when `inspect`, which hypothesis uses, looks at them."""
-    yield
-    for name in [name for name, module in sys.modules.items() if "Redirect" in type(module).__name__]:
-        if name.startswith("speechbrain"):
-            del sys.modules[name]
 
 
 class BestRq(pl.LightningModule):
