@@ -19,6 +19,7 @@ from rankwatch.run.optimizers import learning_rate
 from rankwatch.run.session import Session
 from rankwatch.runtime.diagnostics import log_info
 from rankwatch.runtime.distributed import processes
+from rankwatch.runtime.files.run_paths import run_path
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -101,7 +102,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         """Find layers and evaluation sets, and take over the state from before a restart."""
         self._close()
         world, group = processes()
-        folder = Path(str(args.output_dir)) / "rankwatch"
+        folder = run_path(str(args.output_dir)) / "rankwatch"
         precision, autocast = _precision(args)
         self._session = Session(
             self.settings,
@@ -115,7 +116,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         self._session.attach(model)
         if state.global_step:
             self._resume(_folder(args, state), state)
-        self._writer = SummaryWriter(str(folder)) if world.rank == 0 else None
+        self._writer = SummaryWriter(self._session.event_folder) if world.rank == 0 else None
         self._session.begin(loggers=[self._writer] if self._writer is not None else [])
 
     def _resume(self, checkpoint: Path, state: TrainerState) -> None:
@@ -199,11 +200,10 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
     def _close(self) -> None:
         if self._session is not None:
             self._seen = (self.readings, self.codebook_readings, self.alarms)
+            if self._writer is not None:
+                self._writer.close()
             self._session.close()
-            self._session = None
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            self._session = self._writer = None
 
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:

@@ -19,6 +19,7 @@ from rankwatch.readings.reading import Reading
 from rankwatch.run.optimizers import learning_rate
 from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import processes
+from rankwatch.runtime.files.run_paths import run_path
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -88,12 +89,12 @@ class Watch:
             autocast=autocast,
         )
         self._steps = 0
-        self._folder = Path(folder)
+        place = run_path(folder)
         self._checkpoints: list[str] = []
         world, group = processes()
         self._session = Session(
             self.settings,
-            folder=self._folder,
+            folder=place,
             world=world,
             group=group,
             precision=precision,
@@ -102,7 +103,7 @@ class Watch:
         )
         self._session.attach(model)
         self._own_writer = writer is None and world.rank == 0
-        self._writer = SummaryWriter(str(self._folder)) if self._own_writer else writer
+        self._writer = SummaryWriter(self._session.event_folder) if self._own_writer else writer
         self._session.begin(loggers=[self._writer] if self._writer is not None else [])
         self._open = True
         self._began = False
@@ -209,9 +210,9 @@ class Watch:
         try:
             self._session.end(self._steps, None if error is not None else self._saved, interrupted_by=interrupted_by)
         finally:
-            self._session.close()
             if self._own_writer:
                 self._writer.close()
+            self._session.close()
 
     def __enter__(self) -> Watch:
         return self

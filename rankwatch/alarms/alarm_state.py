@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rankwatch.alarms.alarm_message import episode_message
@@ -22,6 +21,7 @@ from rankwatch.alarms.plateau import Plateau
 from rankwatch.readings.alarm import CRITICAL, Alarm
 from rankwatch.readings.codebook_reading import AnyReading, CodebookReading
 from rankwatch.readings.reading import Key, Reading
+from rankwatch.runtime.files.run_paths import RunPath
 from rankwatch.runtime.plain_data import to_plain
 
 
@@ -77,7 +77,7 @@ class AlarmState:
         *,
         calibration: Calibration | None = None,
         every_n_steps: int = 0,
-        mute: Path | None = None,
+        mute: RunPath | None = None,
     ) -> None:
         self._primary = primary
         self._calibration = calibration

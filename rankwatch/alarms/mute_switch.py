@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from rankwatch.runtime.files.run_paths import RunPath
 
 
 class MuteFile:
@@ -14,8 +14,8 @@ class MuteFile:
         path: The file, or None where a run has no folder.
 
     Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "RankWatch.mute"
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "RankWatch.mute"
         >>> mute = MuteFile(path)
         >>> mute.exists()
         False
@@ -24,12 +24,12 @@ class MuteFile:
         True
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: RunPath | None) -> None:
         self._path = path
 
     def exists(self) -> bool:
         """Look for the file; where the file system fails to answer, nothing is muted."""
         try:
             return self._path is not None and self._path.exists()
-        except OSError:
+        except Exception:  # each store has errors of its own
             return False

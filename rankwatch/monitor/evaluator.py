@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from rankwatch.readings.protocol import CODEBOOK, TRAIN
 from rankwatch.readings.report import Cost
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.distributed import Group
+from rankwatch.runtime.files.run_paths import RunPath
 from rankwatch.runtime.plain_data import from_plain, to_plain
 from rankwatch.runtime.reading_schedule import ReadingSchedule
 
@@ -52,7 +52,7 @@ class Evaluator:
         group: Group | None,
         *,
         first: bool,
-        mute: Path | None = None,
+        mute: RunPath | None = None,
         quantizers: Sequence[str] = (),
     ) -> None:
         self._settings = settings

@@ -6,7 +6,6 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -22,6 +21,7 @@ from rankwatch.monitor.row_collector import RowCollector
 from rankwatch.runtime.default_device import DefaultDevice, on_the_cpu
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World
+from rankwatch.runtime.files.run_paths import RunPath
 from rankwatch.runtime.stopwatch import Stopwatch
 
 
@@ -49,7 +49,7 @@ class Monitor:
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
         outermost: Callable[[], nn.Module] | None = None,
         rate: Callable[[], float | None] = lambda: None,
-        mute: Path | None = None,
+        mute: RunPath | None = None,
     ) -> None:
         self.settings = settings
         self.default_device = DefaultDevice()

@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 from rankwatch.readings.codebook_reading import AnyReading, CodebookReading
 from rankwatch.readings.reading import Key, Reading
 from rankwatch.readings.report import Report, RunEnd, RunHeader, SummaryKey
+from rankwatch.runtime.files.run_paths import run_path
 from rankwatch.runtime.plain_data import from_plain, to_plain
 
 _Kind = TypeVar("_Kind", Reading, CodebookReading)
@@ -143,12 +144,12 @@ def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
     `FileNotFoundError`.
 
     Args:
-        path: A file that `JsonlReporter` has written.
+        path: A file that `JsonlReporter` has written, or its URL in an object store.
 
     Yields:
         Each record, as it was written.
     """
-    with Path(path).open(encoding="utf-8", errors="replace") as file:
+    with run_path(path).open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue

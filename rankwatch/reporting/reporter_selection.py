@@ -12,6 +12,7 @@ from rankwatch.reporting.jsonl_records import JsonlReporter
 from rankwatch.reporting.reporter import Reporter
 from rankwatch.reporting.scalar_loggers import ScalarReporter
 from rankwatch.reporting.tensorboard import TensorBoardReporter
+from rankwatch.runtime.files.uploaded_folder import UploadedFolder
 
 
 class ConsoleReporter:
@@ -42,16 +43,44 @@ class ConsoleReporter:
         self._log(end_summary(end, self._name))
 
 
-def reporters_for(loggers: Iterable[Any], records: Path | None, log: Callable[[str], None]) -> list[Reporter]:
+class UploadReporter:
+    """Brings the files that other reporters have written on this machine to where the run's folder is.
+
+    Args:
+        uploads: The files.
+    """
+
+    def __init__(self, uploads: UploadedFolder) -> None:
+        self._uploads = uploads
+
+    def start(self, header: RunHeader) -> None:
+        """There is nothing to bring yet."""
+
+    def report(self, report: Report) -> None:
+        """Whatever has grown by a tenth; at an alarm all."""
+        self._uploads.upload(everything=bool(report.alarms or report.message))
+
+    def settle(self) -> None:
+        """Nothing was put off."""
+
+    def end(self, end: RunEnd) -> None:
+        """All."""
+        self._uploads.upload(everything=True)
+
+
+def reporters_for(
+    loggers: Iterable[Any], records: Path | None, log: Callable[[str], None], uploads: UploadedFolder | None = None
+) -> list[Reporter]:
     """The reporters of a run.
 
     Args:
         loggers: Lightning's, or SummaryWriters; TensorBoard gets pictures and layouts, all others scalars.
         records: Where everything goes in full, or None.
         log: Prints a text.
+        uploads: Where the records are, if they are to be brought somewhere else; or None.
 
     Returns:
-        One for the console, one for the records, one for each logger.
+        One for the console, one for the records, one for each logger, and last one for uploads.
     """
     reporters: list[Reporter] = [ConsoleReporter(log)]
     if records is not None:
@@ -65,4 +94,6 @@ def reporters_for(loggers: Iterable[Any], records: Path | None, log: Callable[[s
             reporters.append(TensorBoardReporter(writer))
         elif hasattr(logger, "log_metrics"):
             reporters.append(ScalarReporter(logger))
+    if uploads is not None:
+        reporters.append(UploadReporter(uploads))
     return reporters

@@ -7,13 +7,13 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rankwatch.arguments.settings import Settings
 from rankwatch.monitor.outcome import Outcome
 from rankwatch.readings.alarm import CRITICAL, WARNING, Alarm, level_of
 from rankwatch.runtime.diagnostics import CollapseWarning, Diagnostics, log_info
+from rankwatch.runtime.files.run_paths import RunPath
 
 ENDED = "ended"
 
@@ -27,7 +27,8 @@ class CollapseError(RuntimeError):
     Attributes:
         message: The alarm's message.
         step: Optimiser steps taken.
-        checkpoint: The last healthy checkpoint, or None where there is none.
+        checkpoint: The last healthy checkpoint, or None where there is none. Like all paths of a run a `pathlib.Path`,
+            or where the run's folder isn't on this machine's disks something whose `str` is the URL.
         exit_status: What a script should leave with: 65, the "bad data" of ``sysexits.h``. Like all of these but 75 it
             says that another try gives the same again, and no scheduler, shell or Python itself uses it for anything
             else.
@@ -46,7 +47,7 @@ class CollapseError(RuntimeError):
 
     exit_status = 65
 
-    def __init__(self, message: str, step: int, checkpoint: Path | None = None) -> None:
+    def __init__(self, message: str, step: int, checkpoint: RunPath | None = None) -> None:
         super().__init__(message, step, checkpoint)  # all of them, so that it can be pickled
         self.message, self.step, self.checkpoint = message, step, checkpoint
 
@@ -73,8 +74,8 @@ class AlarmEvent:
     step: int
     message: str
     alarms: tuple[Alarm, ...]
-    records: Path | None
-    checkpoint: Path | None
+    records: RunPath | None
+    checkpoint: RunPath | None
 
 
 class AlarmActions:
@@ -86,7 +87,7 @@ class AlarmActions:
         diagnostics: Reports failures of `on_alarm`. These end no run, `strict` or not.
     """
 
-    def __init__(self, settings: Settings, records: Path | None, diagnostics: Diagnostics) -> None:
+    def __init__(self, settings: Settings, records: RunPath | None, diagnostics: Diagnostics) -> None:
         self._call: Callable[[AlarmEvent], Any] | None = settings.alarm_call
         self._name = settings.name
         self._records = records
@@ -121,7 +122,7 @@ class AlarmActions:
             return CRITICAL if level == 2 else WARNING
         return ""
 
-    def notify(self, severity: str, outcome: Outcome, message: str, checkpoint: Path | None) -> None:
+    def notify(self, severity: str, outcome: Outcome, message: str, checkpoint: RunPath | None) -> None:
         """Warn and call `on_alarm`, on the first process.
 
         Args:

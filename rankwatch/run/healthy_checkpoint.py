@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rankwatch.runtime.files.file_actions import copy, modified, move, remove, same_store
+from rankwatch.runtime.files.run_paths import RunPath, run_path
 
-def newest(paths: Iterable[str | Path]) -> Path | None:
+
+def newest(paths: Iterable[str | Path]) -> RunPath | None:
     """The most recently written of the files or folders that exist; None where none does."""
-    existing = [path for path in map(Path, paths) if str(path) not in ("", ".") and path.exists()]
-    return max(existing, key=lambda path: path.stat().st_mtime_ns, default=None)
+    existing = [path for path in map(run_path, paths) if str(path) not in ("", ".") and path.exists()]
+    return max(existing, key=modified, default=None)
 
 
 class HealthyCheckpoint:
@@ -23,13 +24,15 @@ class HealthyCheckpoint:
 
     A link costs no space while the original is there; where links can't be made (another file system), or where the
     trainer writes into the same file again and again (``last.ckpt``), the checkpoint is copied. Sharded checkpoints are
-    folders: their files are linked one by one.
+    folders: their files are linked one by one. In an object store a copy is made by the store itself. Where checkpoints
+    are in another store than the run's folder, or the one is on this machine's disks and the other isn't, the preserved
+    one goes into a folder ``rankwatch`` beside them, so that nothing is carried through this machine at each reading.
 
     Args:
         path: Where the preserved checkpoint goes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: RunPath) -> None:
         self._preserved = path
         self._source: tuple[str, int] | None = None
         self.step: int | None = None
@@ -47,11 +50,14 @@ class HealthyCheckpoint:
         stable, latest = newest(paths), newest([*paths, *rewritten])
         if latest is None:
             return
-        same_age = stable is not None and stable.stat().st_mtime_ns >= latest.stat().st_mtime_ns - 10**9
+        same_age = stable is not None and modified(stable) >= modified(latest) - 10**9
         checkpoint = stable if same_age and stable is not None else latest
-        source = (checkpoint.name, checkpoint.stat().st_mtime_ns)
+        source = (checkpoint.name, modified(checkpoint))
+        if self.path is None and not same_store(checkpoint, self._preserved):
+            self._preserved = checkpoint.parent / "rankwatch" / self._preserved.name
         if source != self._source or self.path is None:
-            self._copy_aside(checkpoint, _link if checkpoint == stable else shutil.copy2)
+            remove(self._aside_path)
+            copy(checkpoint, self._aside_path, link=checkpoint == stable)
         self._aside = source, step
 
     def settle(self, healthy: bool) -> None:
@@ -65,29 +71,15 @@ class HealthyCheckpoint:
             return
         source, step = aside
         if not healthy:
-            _remove(self._aside_path)
+            remove(self._aside_path)
             return
         if source != self._source or self.path is None:
-            if self._preserved.is_dir():
-                _remove(self._preserved)
-            self._aside_path.replace(self._preserved)
+            move(self._aside_path, self._preserved)
         self._source, self.step = source, step
 
     @property
-    def _aside_path(self) -> Path:
+    def _aside_path(self) -> RunPath:
         return self._preserved.with_suffix(".aside")
-
-    def _copy_aside(self, checkpoint: Path, put: Callable[[str, str], object]) -> None:
-        self._preserved.parent.mkdir(parents=True, exist_ok=True)
-        _remove(self._aside_path)
-        try:
-            if checkpoint.is_dir():
-                shutil.copytree(checkpoint, self._aside_path, copy_function=put)
-            else:
-                put(str(checkpoint), str(self._aside_path))
-        except Exception:
-            _remove(self._aside_path)  # half of it, where the disk is full
-            raise
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -99,7 +91,7 @@ class HealthyCheckpoint:
 
         One of another time is another run's, which has written into the same folder since.
         """
-        before = HealthyCheckpoint(Path(state["path"]))
+        before = HealthyCheckpoint(run_path(state["path"]))
         if state["source"] and _is_of(before._preserved, state["source"][1]):
             self._preserved, self.step = before._preserved, state["step"]
             self._source = state["source"][0], state["source"][1]
@@ -108,7 +100,7 @@ class HealthyCheckpoint:
             self._preserved, self._aside = before._preserved, ((name, when), step)
 
     @property
-    def path(self) -> Path | None:
+    def path(self) -> RunPath | None:
         """Where the preserved checkpoint is; None as long as there is none, or where it was deleted."""
         return self._preserved if self._source is not None and self._preserved.exists() else None
 
@@ -121,21 +113,6 @@ class HealthyCheckpoint:
         return f"Last healthy checkpoint: {self._preserved} (healthy at step {self.step}; saved as {self._source[0]})."
 
 
-def _is_of(path: Path, when: int) -> bool:
+def _is_of(path: RunPath, when: int) -> bool:
     """Whether a checkpoint is there and was written then (in ns), as exactly as file systems note it."""
-    return path.exists() and abs(path.stat().st_mtime_ns - when) < 3 * 10**9
-
-
-def _link(source: str, target: str) -> str:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    return path.exists() and abs(modified(path) - when) < 3 * 10**9

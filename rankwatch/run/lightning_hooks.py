@@ -185,7 +185,8 @@ class LightningHooks:
             trainer.should_stop = True
             if not trainer.fast_dev_run:
                 with self._session.diagnostics.guarded("writing a checkpoint of the collapse"):
-                    trainer.save_checkpoint(run_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt")
+                    checkpoint = run_folder(trainer) / f"{self.settings.name}-collapse-step={step}.ckpt"
+                    trainer.save_checkpoint(str(checkpoint))
             self._session.raise_if_asked(step)
         if self._session.published != self._published:
             self._publish(trainer)

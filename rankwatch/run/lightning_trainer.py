@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from torch import nn
+
+from rankwatch.runtime.files.run_paths import RunPath, run_path
 
 
 @contextlib.contextmanager
@@ -48,9 +49,9 @@ def checkpoints(trainer: Any) -> tuple[list[str], list[str]]:
     return [path for path in stable if path not in rewritten], rewritten
 
 
-def run_folder(trainer: Any) -> Path:
+def run_folder(trainer: Any) -> RunPath:
     """Where rankwatch's files go; all processes must call this, since `log_dir` is a collective."""
-    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    folder = run_path(trainer.log_dir or trainer.default_root_dir)
     logger = trainer.loggers[0] if trainer.loggers else None
     if logger is not None and not hasattr(logger, "log_dir"):  # a folder for all runs: W&B, MLflow, ...
         folder /= str(trainer.strategy.broadcast(f"{logger.name}-{logger.version}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from rankwatch.alarms.alarm_message import ended_message, full_message
 from rankwatch.arguments.settings import Settings
@@ -18,6 +18,10 @@ from rankwatch.reporting.tags import monitored, monitored_defaults
 from rankwatch.run.alarm_actions import ENDED, AlarmActions
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
 from rankwatch.run.run_reporters import RunReporters
+from rankwatch.runtime.files.run_paths import RunPath
+
+Checkpoints = Callable[[], tuple[Sequence[str], Sequence[str]]]
+"""Paths of the checkpoints that exist: those whose files never change, and those that are written into again."""
 
 _IN_MEMORY = 20_000
 """Readings and alarms that stay in memory; the JSONL file has all of them."""
@@ -61,9 +65,28 @@ class OutcomeReports:
         self.collapse_message = ""
 
     @property
-    def checkpoint(self) -> Path | None:
+    def checkpoint(self) -> RunPath | None:
         """The last healthy checkpoint, or None as long as there is none."""
         return self._healthy.path if self._healthy is not None else None
+
+    def set_aside(self, step: int, checkpoints: Checkpoints) -> None:
+        """Set the newest checkpoint aside until it is known whether the reading that begins is healthy.
+
+        Args:
+            step: Optimiser steps taken.
+            checkpoints: Gives the paths of the checkpoints that exist now.
+        """
+        if self._healthy is not None and self._monitor.world.rank == 0:
+            guarded = self._monitor.diagnostics.guarded("keeping the last healthy checkpoint")
+            with self._monitor.stopwatch.part("reporting"), guarded:
+                stable, rewritten = checkpoints()
+                self._healthy.set_aside(stable, step, rewritten)
+
+    def close(self) -> None:
+        """Drop a checkpoint that was set aside in vain."""
+        if self._healthy is not None and self._monitor.world.rank == 0:
+            with self._monitor.diagnostics.guarded("keeping the last healthy checkpoint"):
+                self._healthy.settle(False)
 
     def report(self, outcome: Outcome, stop: bool) -> None:
         """Publish and report an outcome, and act on its alarms.

@@ -13,10 +13,12 @@ from rankwatch.monitor.monitor import Monitor
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.report import Report, RunEnd
 from rankwatch.reporting import reporters_for
-from rankwatch.reporting.reporter import ReporterGroup
+from rankwatch.reporting.reporter import Reporter, ReporterGroup
 from rankwatch.run.run_state import RunIdentity
 from rankwatch.run.startup_table import run_header
 from rankwatch.runtime.diagnostics import log_info
+from rankwatch.runtime.files.run_paths import RemotePath, RunPath
+from rankwatch.runtime.files.uploaded_folder import UploadedFolder
 
 
 class RunReporters:
@@ -31,16 +33,42 @@ class RunReporters:
         identity: Which run this is.
 
     Attributes:
-        loggers: The trainer's; also SummaryWriters.
+        local: Where reporters write their files: the run's folder or, where that isn't on this machine's disks, a
+            folder here that is uploaded; None where no files are written.
     """
 
-    def __init__(self, settings: Settings, monitor: Monitor, records: Path | None, identity: RunIdentity) -> None:
+    def __init__(self, settings: Settings, monitor: Monitor, records: RunPath | None, identity: RunIdentity) -> None:
         self._settings = settings
         self._monitor = monitor
         self._records = records
         self._identity = identity
         self._reporters: ReporterGroup | None = None
-        self.loggers: Sequence[Any] = ()
+        self._loggers: Sequence[Any] = ()
+        self._uploads: UploadedFolder | None = None
+        folder = records.parent if records is not None else None
+        if isinstance(folder, RemotePath) and monitor.world.rank == 0:
+            self._uploads = UploadedFolder(folder)
+        self.local = self._uploads.local if self._uploads is not None else folder
+
+    def begin(self, loggers: Sequence[Any]) -> None:
+        """Training begins: say where readings go, if that isn't where one would look for them.
+
+        Args:
+            loggers: The trainer's; also SummaryWriters.
+        """
+        self._loggers = loggers
+        if self._records is None or self._monitor.world.rank != 0:
+            return
+        warn = self._monitor.diagnostics.warn_once
+        if not loggers:
+            warn("logger", f"the trainer has no logger, so readings are only written to {self._records}")
+        if self._uploads is not None:
+            warn(
+                "remote folder",
+                f"{self._uploads.remote} is not on this machine's disks, and object stores can't append to a file. "
+                f"Records are written to the local folder {self._uploads.local}, and uploaded whenever they have grown "
+                "by a tenth, at each alarm and at the end; if the process is killed, the newest are only there",
+            )
 
     def report(self, report: Report) -> None:
         """Report a reading; before the first one the start-up table, which is complete by then."""
@@ -52,7 +80,7 @@ class RunReporters:
         diagnostics = self._monitor.diagnostics
         first = self._monitor.world.rank == 0
         reporters = ReporterGroup(
-            reporters_for(self.loggers, self._records, log_info) if first else [],
+            self._all_reporters() if first else [],
             lambda sentence: diagnostics.warn_once(sentence, sentence),
             strict=self._settings.strict,
         )
@@ -60,8 +88,12 @@ class RunReporters:
         reporters.start(dataclasses.replace(header, run=self._identity.curves))
         return reporters
 
+    def _all_reporters(self) -> list[Reporter]:
+        local = self.local / self._records.name if self.local is not None and self._records is not None else None
+        return reporters_for(self._loggers, local if isinstance(local, Path) else None, log_info, self._uploads)
+
     def close(
-        self, step: int, alarms: Sequence[Alarm], stopped: bool, checkpoint: Path | None, interrupted_by: str
+        self, step: int, alarms: Sequence[Alarm], stopped: bool, checkpoint: RunPath | None, interrupted_by: str
     ) -> None:
         """Report the summary, once, if there was a reading before.
 
@@ -92,6 +124,12 @@ class RunReporters:
                     notes=self._closing_notes(interrupted_by),
                 )
             )
+
+    def finish(self) -> None:
+        """After all else: upload what isn't there yet, and remove the local folder of a run whose own is elsewhere."""
+        if self._uploads is not None:
+            with self._monitor.diagnostics.guarded("uploading the records"):
+                self._uploads.close()
 
     def _closing_notes(self, interrupted_by: str) -> list[str]:
         notes = [f"the run was interrupted by {interrupted_by}"] if interrupted_by else []

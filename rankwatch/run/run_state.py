@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rankwatch.arguments.settings import Settings
@@ -13,6 +12,7 @@ from rankwatch.monitor.monitor import Monitor
 from rankwatch.run.alarm_actions import AlarmActions
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
 from rankwatch.runtime.diagnostics import log_info
+from rankwatch.runtime.files.run_paths import RunPath, run_path
 
 FORMAT = 5
 """Raised whenever the form of the saved state changes: a state of another form is refused."""
@@ -54,7 +54,7 @@ class RunState:
     def __init__(
         self,
         settings: Settings,
-        folder: Path | None,
+        folder: RunPath | None,
         monitor: Monitor,
         actions: AlarmActions,
         healthy: HealthyCheckpoint | None,
@@ -70,6 +70,7 @@ class RunState:
         self._identity = identity
         self._eval_set_file = f"{settings.name}.eval_set.rank{monitor.world.rank}.pt"
         self._eval_set_saved = False
+        self._complete = False  # remembered, since a state may be asked for after the end
 
     def agree_on_identity(self) -> None:
         """A new name for this run, the same on all processes, which all call this."""
@@ -84,7 +85,7 @@ class RunState:
             "format": FORMAT,
             **vars(self._identity),
             "n_utterances": self._settings.rows.n_utterances,
-            "complete": self._monitor.eval_sets.first_batches is not None,
+            "complete": self._complete,
             "monitor": self._monitor.state_dict(),
             "published": dict(self._published),
             "healthy": self._healthy.state_dict() if self._healthy is not None else None,
@@ -138,6 +139,7 @@ class RunState:
         name = self._settings.name
         if self._monitor.eval_sets.restore(found):
             self._identity.eval_set = state.get("eval_set", "")
+            self._complete = True
         elif self._monitor.world.rank == 0 and not state.get("complete", True):
             log_info(
                 f"{name}: the default evaluation set was not complete yet when the checkpoint was saved; it is copied "
@@ -157,7 +159,7 @@ class RunState:
         wanted = self._settings.rows.n_utterances
         if state.get("n_utterances", wanted) != wanted:
             return None, f"n_utterances={state['n_utterances']} before, {wanted} now"
-        file = Path(state["folder"]) / self._eval_set_file
+        file = run_path(state["folder"]) / self._eval_set_file
         try:
             found = EvalSet.load(file)
         except Exception as error:
@@ -169,6 +171,7 @@ class RunState:
     def save_eval_set(self) -> None:
         """Write the default evaluation set to its file once it is complete, for a run that is restarted."""
         complete = self._monitor.eval_sets.first_batches
+        self._complete = complete is not None
         if complete is None or self._folder is None or self._eval_set_saved:
             return
         self._eval_set_saved = True

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from torch import nn
@@ -16,15 +15,13 @@ from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
 from rankwatch.run.alarm_actions import AlarmActions, CollapseError
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
-from rankwatch.run.outcome_reports import OutcomeReports
+from rankwatch.run.outcome_reports import Checkpoints, OutcomeReports
 from rankwatch.run.run_reporters import RunReporters
 from rankwatch.run.run_state import RunIdentity, RunState
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World
-
-Checkpoints = Callable[[], tuple[Sequence[str], Sequence[str]]]
-"""Paths of the checkpoints that exist: those whose files never change, and those that are written into again."""
+from rankwatch.runtime.files.run_paths import RunPath, run_path
 
 
 class Session:
@@ -45,7 +42,7 @@ class Session:
         self,
         settings: Settings,
         *,
-        folder: Path | None = None,
+        folder: RunPath | None = None,
         world: World | None = None,
         group: Group | None = None,
         **surroundings: Any,
@@ -64,9 +61,9 @@ class Session:
         identity = RunIdentity()
         self._reporters = RunReporters(settings, self._monitor, self._records, identity)
         self._actions = AlarmActions(settings, self._records, self._monitor.diagnostics)
-        self._healthy = HealthyCheckpoint(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
-        self._outcomes = OutcomeReports(settings, self._monitor, self._reporters, self._actions, self._healthy)
-        self._state = RunState(settings, folder, self._monitor, self._actions, self._healthy, self.published, identity)
+        healthy = HealthyCheckpoint(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
+        self._outcomes = OutcomeReports(settings, self._monitor, self._reporters, self._actions, healthy)
+        self._state = RunState(settings, folder, self._monitor, self._actions, healthy, self.published, identity)
         self._stopped_at: int | None = None
         self.attached = False
 
@@ -90,6 +87,11 @@ class Session:
         """The newest scalars by tag, which a trainer's own callbacks may monitor."""
         return self._outcomes.published
 
+    @property
+    def event_folder(self) -> str:
+        """Where a writer of our own writes: the folder, or what is uploaded to it."""
+        return str(self._reporters.local)
+
     def attach(self, root: nn.Module) -> None:
         """Find the layers, read the evaluation sets, register the hooks; see `Monitor.attach`."""
         self._monitor.attach(root)
@@ -104,12 +106,10 @@ class Session:
             earliest_stop: What keeps the run from stopping early (``"min_steps=1000"``), or empty.
         """
         self._monitor.stopwatch.begin()
-        self._reporters.loggers = loggers
-        warn = self._monitor.diagnostics.warn_once
-        if not loggers and self._records is not None and self._rank == 0:
-            warn("logger", f"the trainer has no logger, so readings are only written to {self._records}")
+        self._reporters.begin(loggers)
         if self.settings.on_collapse == "stop" and earliest_stop:
-            warn("earliest stop", f"on_collapse='stop' can't end the run before {earliest_stop} is reached")
+            late = f"on_collapse='stop' can't end the run before {earliest_stop} is reached"
+            self.diagnostics.warn_once("earliest stop", late)
 
     def batch_starts(self, batch: Any, step: int) -> None:
         """Before a training batch's forward pass, after `step` optimiser steps."""
@@ -198,7 +198,7 @@ class Session:
             with contextlib.suppress(Exception):  # a process that is gone
                 content, _ = unpack(self._group.broadcast_from_rank0(pack(content)))
         message, path = content
-        raise CollapseError(message, step, Path(path) if path else None)
+        raise CollapseError(message, step, run_path(path) if path else None)
 
     @property
     def stopped(self) -> bool:
@@ -206,10 +206,12 @@ class Session:
         return self._stopped_at is not None
 
     def close(self) -> None:
-        """Remove every hook, thread and process group of rankwatch's, and a checkpoint set aside in vain."""
-        if self._healthy is not None and self._rank == 0:
-            with self.diagnostics.guarded("keeping the last healthy checkpoint"):
-                self._healthy.settle(False)
+        """Remove every hook, thread and process group of rankwatch's, and a checkpoint set aside in vain.
+
+        Writers in `event_folder` are closed before.
+        """
+        self._outcomes.close()
+        self._reporters.finish()
         self._monitor.close()
 
     def state_dict(self) -> dict[str, Any]:
@@ -227,11 +229,7 @@ class Session:
         with self.diagnostics.guarded("a reading"):
             self._monitor.start(step)
         self._state.save_eval_set()
-        if self._healthy is not None and self._rank == 0:
-            guarded = self.diagnostics.guarded("keeping the last healthy checkpoint")
-            with self._monitor.stopwatch.part("reporting"), guarded:
-                stable, rewritten = checkpoints()
-                self._healthy.set_aside(stable, step, rewritten)
+        self._outcomes.set_aside(step, checkpoints)
 
     def _report_pending(self) -> bool:
         """Report the outcome of the pending reading, if there is one.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,8 @@ from rankwatch.extraction.inputs.stored_batches import pack, unpack
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input
 from rankwatch.extraction.rows.row_labels import Labels
+from rankwatch.runtime.files.file_actions import write
+from rankwatch.runtime.files.run_paths import RunPath
 
 EvalForward = Callable[[nn.Module, Any], Any]
 """A function of the user's that runs one evaluation batch through the whole model."""
@@ -91,23 +92,18 @@ class EvalSet:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""
         return int(sum(k for batch in self.batches for k in batch.keys[: batch.used].tolist())) % (1 << 63)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: RunPath) -> None:
         """Write it to a file, so that a restarted run reads the same utterances.
 
         Args:
             path: The file; a folder that isn't there is made.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         batches = [{f.name: pack(getattr(batch, f.name)) for f in dataclasses.fields(batch)} for batch in self.batches]
-        fresh = path.with_suffix(".new")
-        try:
-            torch.save({"name": self.name, "batches": batches, "origin": self.origin}, fresh)
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)  # half of it, where the disk is full
+        content = {"name": self.name, "batches": batches, "origin": self.origin}
+        write(path, lambda file: torch.save(content, file))
 
     @classmethod
-    def load(cls, path: Path) -> EvalSet:
+    def load(cls, path: RunPath) -> EvalSet:
         """Read it back; only plain containers and tensors are taken from the file.
 
         Whatever `torch.load` has against the file, or a class of the user's own that isn't there any more, raises.
@@ -118,7 +114,8 @@ class EvalSet:
         Returns:
             The set, without its `forward`, which no file holds.
         """
-        content = torch.load(path, weights_only=True)
+        with path.open("rb") as file:
+            content = torch.load(file, weights_only=True)
         batches = []
         for fields in content["batches"]:
             recorded = bool(fields["args"] or fields["kwargs"])  # then of the loader's batch only lengths are wanted
