@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rankwatch.alarms.detectors.explanations import LEVEL_MEANING, explanation
-from rankwatch.readings.alarm import INFO, Alarm
+from rankwatch.readings.alarm import CRITICAL, INFO, Alarm
 from rankwatch.readings.reading import Key
 
 
@@ -24,13 +24,16 @@ def episode_message(
     Returns:
         The message; empty without alarms.
     """
-    alarms = [alarm for alarm in alarms if alarm.severity != INFO]
-    if not alarms:
+    lasting = [alarm for alarm in alarms if alarm.severity != INFO]
+    if not lasting:
         return ""
-    first = alarms[0]
+    first = lasting[0]
     about = explanation(first.kind)
-    hit = list(dict.fromkeys(a.layer for a in alarms if (a.level, a.source) == (first.level, first.source)))
-    seen = [y for s, v, y in found if (s, v) == (first.source, first.level) and y not in hit]
+    event = [alarm for alarm in lasting if _is_of_event(alarm, first)]
+    here = [one for one in event if (one.level, one.source) == (first.level, first.source)]
+    hit = list(dict.fromkeys(one.layer for one in here if one.kind == first.kind or _both_critical(one, first)))
+    alarmed = {(alarm.source, alarm.level, alarm.layer) for alarm in lasting}
+    seen = [y for s, v, y in found if (s, v) == (first.source, first.level) and (s, v, y) not in alarmed]
     extent = f" ({len(hit)} of {len(layers)} layers)" if len(layers) > 1 else ""
     sentences = [
         f"{first.severity.upper()} at step {step}: {about.title} in {', '.join(hit)}{extent}, "
@@ -38,17 +41,46 @@ def episode_message(
         f"Evidence in {first.layer}: {first.message}.",
     ]
     sentences += [f"Also seen in {', '.join(seen)}, not yet confirmed."] if seen else []
-    sentences += _further(first, alarms)
+    sentences += _further(first, event, hit)
     sentences += [labels] if labels else []
     sentences += [f"Likely causes: {about.causes}."] if about.causes else []
     sentences += [f"What to do: {about.remedies}."] if about.remedies else []
+    sentences += _others([alarm for alarm in lasting if alarm not in event])
     sentences += [LEVEL_MEANING[first.level]] if first.level in LEVEL_MEANING else []
     return " ".join(sentences)
 
 
-def _further(first: Alarm, alarms: Sequence[Alarm]) -> list[str]:
-    """Other kinds of alarm, and other levels and sources, that belong to the episode."""
-    kinds = sorted({explanation(alarm.kind).title for alarm in alarms} - {explanation(first.kind).title})
+def _both_critical(one: Alarm, other: Alarm) -> bool:
+    return one.severity == other.severity == CRITICAL
+
+
+def _is_of_event(alarm: Alarm, first: Alarm) -> bool:
+    """Whether an alarm belongs to the event that the first one stands for.
+
+    Returns:
+        False for what began earlier than that by more than it took to confirm the first one: a layer that has been
+        narrow for long doesn't collapse now.
+    """
+    return alarm.since >= first.since - (first.step - first.since)
+
+
+def _others(alarms: Sequence[Alarm]) -> list[str]:
+    """Alarms that hold as well and are no part of the event."""
+    known = {(explanation(one.kind).title, one.layer): one.since for one in reversed(alarms)}
+    listed = "; ".join(f"{title} in {layer} (since step {since})" for (title, layer), since in known.items())
+    return [f"Apart from this, since long before: {listed}."] if listed else []
+
+
+def _further(first: Alarm, alarms: Sequence[Alarm], hit: Sequence[str]) -> list[str]:
+    """Other kinds of alarm, with layers that weren't named yet, and other levels and sources, that belong to it."""
+    layers: dict[str, list[str]] = {}
+    for alarm in alarms:
+        if alarm.kind != first.kind:
+            layers.setdefault(explanation(alarm.kind).title, []).append(alarm.layer)
+    kinds = []
+    for title, found in sorted(layers.items()):
+        others = [layer for layer in dict.fromkeys(found) if layer not in hit]
+        kinds.append(f"{title} in {', '.join(others)}" if others else title)
     places = sorted({_place(alarm) for alarm in alarms} - {_place(first)})
     sentences = [f"Further alarms: {', '.join(kinds)}."] if kinds else []
     return sentences + ([f"Also at: {'; '.join(places)}."] if places else [])

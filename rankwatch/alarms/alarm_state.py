@@ -119,7 +119,9 @@ class AlarmState:
             key = reading.key
             series[key].add(reading, clean=key not in tracked.unclean, lr_warming_up=context.lr_warming_up)
         layers = list(dict.fromkeys(r.layer for r in readings if r.source == self._primary))
-        summary = episode_message(step, tracked.open, tracked.findings, layers, labels)
+        # Next to a critical alarm only what can become critical.
+        seen = [key for key in tracked.findings if tracked.level < 2 or key in tracked.unclean]
+        summary = episode_message(step, tracked.open, seen, layers, labels)
         message = self._episodes.update(step, tracked.raised, tracked.open, summary) if everything else ""
         plateau = self._plateau.check(readings, series, self._primary, alarmed=tracked.level > 0)
         return Assessment(

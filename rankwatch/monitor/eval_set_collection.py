@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from rankwatch.arguments.settings import Settings
+from rankwatch.extraction.eval_sets.broken_recordings import broken_recordings
 from rankwatch.extraction.eval_sets.eval_runner import EvalRunner
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.extraction.eval_sets.eval_set_sources import FirstBatches
@@ -31,6 +32,7 @@ class EvalSetCollection:
         world: This process among the others.
         all_gather_int: Gives one number of each process from one's own, and what it is about.
         disable_source: Called with a set's name and the reason where it can't be read at all.
+        warn_once: Warns about a subject, once.
         outermost: Gives what training calls: the model or a wrapper around it, which may come later.
     """
 
@@ -43,6 +45,7 @@ class EvalSetCollection:
         world: World,
         all_gather_int: Callable[[int, str], list[int]],
         disable_source: Callable[[str, str], None],
+        warn_once: Callable[[str, str], None],
         outermost: Callable[[], nn.Module] | None = None,
     ) -> None:
         self._root = root
@@ -50,6 +53,7 @@ class EvalSetCollection:
         self._settings = settings
         self._all_gather_int = all_gather_int
         self._disable_source = disable_source
+        self._warn_once = warn_once
         self._outermost = outermost
         self._wanted = quota(settings.rows.n_utterances, world.rank, world.size)
         with preserved_random_state():  # iterating a user's dataloader draws seeds from the global generator
@@ -58,6 +62,8 @@ class EvalSetCollection:
                 for name, source in settings.sets.items()
                 if not isinstance(source, FirstBatches)
             }
+        for eval_set in self.sets.values():
+            self._leave_out_broken(eval_set)
         self.notes: list[str] = [one.describe() for one in self.sets.values()]
         self.runner: EvalRunner | None = None
         """How the sets are run; None as long as training calls are being recorded."""
@@ -165,11 +171,29 @@ class EvalSetCollection:
                 f"be recorded and replayed; {replay_advice(self._root)}",
             )
         else:
+            self._leave_out_broken(eval_set)
             self.sets[eval_set.name] = eval_set
             self.notes.append(eval_set.describe())
             asked = self._settings.rows.n_utterances
             if in_all < asked:
                 self.notes.append(f"{eval_set.name} holds {in_all} of the {asked} utterances asked for: no others came")
+
+    def _leave_out_broken(self, eval_set: EvalSet) -> None:
+        """One constant recording among good ones would decide what is read of all of them."""
+        broken = broken_recordings(eval_set)
+        if not broken:
+            return
+        few = 2 * len(broken) <= eval_set.utterances  # else it is what the set is like
+        names = "; ".join(list(broken.values())[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
+        number = "one recording" if len(broken) == 1 else f"{len(broken)} of {eval_set.utterances} recordings"
+        result = "left out of all readings, which it would decide alone" if few else "broken, and counted all the same"
+        trained_on = eval_set.name == self._settings.first_batches_set
+        advice = "the model is trained on such audio, too" if trained_on else "the training itself is not affected"
+        eval_set.left_out = broken if few else {}
+        verb = "is" if len(broken) == 1 else "are"
+        self._warn_once(
+            f"broken recordings of {eval_set.name}", f"{eval_set.name}: {number} {verb} {result}: {names}; {advice}"
+        )
 
     def restore(self, eval_set: EvalSet | None) -> bool:
         """Use the first batches from before a restart instead of collecting new ones; all processes call this.
@@ -186,6 +210,7 @@ class EvalSetCollection:
             self._collector.close()
         source = self._settings.sets.get(eval_set.name)
         eval_set.forward = source.forward if source is not None else None
+        self._leave_out_broken(eval_set)
         self.sets[eval_set.name] = eval_set
         self._collector = self._new_collector()
         return True

@@ -90,6 +90,7 @@ class RowCollector:
             world=world,
             all_gather_int=self.all_gather_int,
             disable_source=self.disable_source,
+            warn_once=diagnostics.warn_once,
             outermost=outermost,
         )
         self.notes = self.collection.notes

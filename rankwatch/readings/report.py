@@ -148,6 +148,7 @@ class RunEnd:
         stopped: Whether an alarm stopped the run.
         checkpoint: Path of the last healthy checkpoint, or empty.
         notes: Further sentences for the user.
+        measured: Whether anything could be read at all: without a number there can be no alarm.
     """
 
     step: int
@@ -159,3 +160,4 @@ class RunEnd:
     stopped: bool = False
     checkpoint: str = ""
     notes: Sequence[str] = ()
+    measured: bool = True

@@ -55,11 +55,15 @@ def end_summary(end: RunEnd, name: str, width: int = WIDTH) -> str:
     """How the run went, what watching it took, and where everything is."""
     took = f"{100 * end.share:.2f} % of the run's time ({end.seconds:.1f} s)"
     lines = [f"{name}: {_count(end.readings, 'reading')} up to step {end.step}, taking {took}."]
+    if not end.measured:
+        lines = [
+            f"{name}: nothing could be read up to step {end.step}, so this run was not watched: no number, no alarm."
+        ]
     if end.alarms:
         kinds = Counter((alarm.severity, alarm.kind) for alarm in end.alarms)
         counted = ", ".join(f"{count} x {severity} {kind}" for (severity, kind), count in sorted(kinds.items()))
         lines.append(f"Alarms: {counted}. The first: {alarm_line(end.alarms[0])}")
-    else:
+    elif end.measured:
         lines.append("No alarms.")
     if end.stopped:
         lines.append("The run was stopped by an alarm.")

@@ -7,7 +7,9 @@ matplotlib is imported when the first picture is drawn (about 0.5 s); a picture 
 
 from __future__ import annotations
 
+import logging
 import math
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -93,6 +95,36 @@ def spectra(report: Report, header: RunHeader, level: str) -> Image | None:
         return _pixels(figure)
 
 
+class _OtherThreads(logging.Filter):
+    """Lets through what other threads log, and whatever is a warning or worse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ours = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread != self._ours or record.levelno >= logging.WARNING
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Drop what matplotlib logs below a warning (220 lines at DEBUG level) while this thread draws.
+
+    No level and no handler is changed: what the user draws in other threads, or afterwards, is logged as before.
+    Loggers that an import inside makes are not covered: enter once more after it.
+    """
+    known = [name for name in list(logging.root.manager.loggerDict) if name.partition(".")[0] == "matplotlib"]
+    loggers = [logging.getLogger(name) for name in {"matplotlib", "matplotlib.font_manager", *known}]
+    others = _OtherThreads()
+    for logger in loggers:
+        logger.addFilter(others)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(others)
+
+
 @contextmanager
 def _figure(title: str) -> Iterator[tuple[Any, Any]]:
     """A figure with one panel, in our style whatever the user's is.
@@ -103,12 +135,13 @@ def _figure(title: str) -> Iterator[tuple[Any, Any]]:
     Yields:
         The figure and its axes.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with _quiet_logs():
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     left, right, bottom, top = 0.48, 0.52, 0.4, 0.25
-    with matplotlib.rc_context(_STYLE):
+    with _quiet_logs(), matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor="white")
         FigureCanvasAgg(figure)
         size = ((_WIDTH - left - right) / _WIDTH, (_HEIGHT - bottom - top) / _HEIGHT)

@@ -158,7 +158,8 @@ class LightningHooks:
         if self._session is not None:
             try:
                 with contextlib.suppress(Exception):  # the user's own is on its way
-                    self._session.end(self._steps.update(trainer), interrupted_by=type(exception).__name__)
+                    if self._session.attached:
+                        self._session.end(self._steps.update(trainer), interrupted_by=type(exception).__name__)
             finally:
                 self._close()  # Lightning doesn't call teardown after an exception
 

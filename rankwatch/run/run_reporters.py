@@ -43,6 +43,8 @@ class RunReporters:
         self._records = records
         self._identity = identity
         self._reporters: ReporterGroup | None = None
+        self._measured = False
+        self._closed = False
         self._loggers: Sequence[Any] = ()
         self._uploads: UploadedFolder | None = None
         folder = records.parent if records is not None else None
@@ -74,6 +76,7 @@ class RunReporters:
         """Report a reading; before the first one the start-up table, which is complete by then."""
         if self._reporters is None:
             self._reporters = self._open(report)
+        self._measured = self._measured or bool(report.readings or report.codebooks)
         self._reporters.report(report)
 
     def _open(self, report: Report) -> ReporterGroup:
@@ -95,7 +98,7 @@ class RunReporters:
     def close(
         self, step: int, alarms: Sequence[Alarm], stopped: bool, checkpoint: RunPath | None, interrupted_by: str
     ) -> None:
-        """Report the summary, once, if there was a reading before.
+        """Report the summary, once; where there was no reading, that there was none.
 
         Args:
             step: Optimiser steps taken.
@@ -104,10 +107,17 @@ class RunReporters:
             checkpoint: The last healthy checkpoint, or None.
             interrupted_by: The exception's name, where one has ended the run; else empty.
         """
+        closed, self._closed = self._closed, True
         reporters, self._reporters = self._reporters, None
-        if reporters is None:
-            return
         monitor = self._monitor
+        if closed:
+            return
+        if reporters is None:
+            if monitor.world.rank == 0:
+                why = "; ".join(self._closing_notes(interrupted_by))
+                name = self._settings.name
+                log_info(f"{name}: nothing was read up to step {step}, so this run was not watched: {why}.")
+            return
         with monitor.stopwatch.part("reporting"), monitor.diagnostics.guarded("the last pictures"):
             reporters.settle()
         with monitor.diagnostics.guarded("the summary"):
@@ -122,6 +132,7 @@ class RunReporters:
                     stopped=stopped,
                     checkpoint=str(checkpoint or ""),
                     notes=self._closing_notes(interrupted_by),
+                    measured=self._measured,
                 )
             )
 
@@ -133,6 +144,9 @@ class RunReporters:
 
     def _closing_notes(self, interrupted_by: str) -> list[str]:
         notes = [f"the run was interrupted by {interrupted_by}"] if interrupted_by else []
+        if not self._measured:
+            notes += self._monitor.row_collector.disabled_sources.values()
+            notes.append("warnings above, if there are any, say what stood against it")
         longest, every = self._monitor.longest_interval, self._settings.every_n_steps
         share = self._settings.max_overhead
         if share is not None and longest > every:

@@ -60,6 +60,29 @@ def test_the_message_names_extent_what_falls_too_meaning_and_remedy():
     assert message.endswith("(The frame level carries phone-like content.)")
 
 
+def test_a_critical_message_lists_only_layers_of_its_own_event():
+    """A layer that was narrow for long, and a warning of another kind, are said apart from it."""
+    opened = [
+        alarm(layer="layers.1", since=500),
+        alarm(layer="layers.2", since=510, kind="sudden_rank_drop"),
+        alarm("warning", "layers.0", since=100, kind="dimensional_collapse"),
+        alarm("warning", "layers.3", since=505, kind="temporal_collapse"),
+        alarm("warning", "layers.4", since=120, kind="growing_anisotropy"),
+    ]
+    found = [("first_batches", "frame", f"layers.{i}") for i in (0, 1, 4, 5)]
+    message = episode_message(530, opened, found, [f"layers.{i}" for i in range(6)])
+    assert message.startswith(
+        "CRITICAL at step 530: dimensional collapse (embeddings span few dimensions) in layers.1, layers.2 (2 of 6"
+    )
+    assert "Also seen in layers.5, not yet confirmed." in message
+    assert "temporal collapse (the frames of an utterance are alike) in layers.3." in message
+    assert "Apart from this, since long before: " in message
+    assert "in layers.4 (since step 120)" in message
+    before, _, apart = message.partition("Apart from this")
+    assert "layers.0" not in before
+    assert "layers.0 (since step 100)" in apart
+
+
 def test_the_training_pass_is_no_evaluation_set():
     message = episode_message(30, [alarm("warning", source="train")], [], LAYERS)
     assert "frame level of the training pass, since step 10" in message

@@ -68,4 +68,8 @@ def test_the_summary_says_what_it_took_what_was_found_and_where_it_is() -> None:
         assert words in text
     summary = end_summary(dataclasses.replace(end, alarms=(), stopped=False, records=""), "RankWatch")
     assert "No alarms." in summary
+    nothing = end_summary(dataclasses.replace(end, alarms=(), measured=False, notes=["x is not read"]), "RankWatch")
+    assert "nothing could be read up to step" in nothing
+    assert "x is not read" in nothing
+    assert "No alarms" not in nothing
     assert "stopped" not in summary

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import sys
+import threading
 
-import matplotlib
+import matplotlib.font_manager
 import numpy as np
 import pytest
 from reporting_fakes import fake_run
@@ -55,6 +57,26 @@ def test_missing_numbers_are_grey() -> None:
 
     full, holed = greys(reports[-1]), greys(dataclasses.replace(reports[-1], history=lost))
     assert holed > full + 5000
+
+
+def test_drawing_logs_nothing_and_other_threads_log_as_before(caplog: pytest.LogCaptureFixture) -> None:
+    """At DEBUG level matplotlib writes 220 lines for a picture."""
+    header, reports, _ = fake_run(4, 5)
+    log = logging.getLogger("matplotlib.font_manager")
+    filters, level = list(log.filters), log.level
+    with caplog.at_level(logging.DEBUG):
+        matplotlib.font_manager.fontManager._findfont_cached.cache_clear()  # as when it has drawn nothing yet
+        assert pictures.heatmap(reports[-1], header, "frame") is not None
+        assert not [one for one in caplog.records if one.name.startswith("matplotlib")]
+        with pictures._figure("one"):
+            log.debug("ours")
+            log.warning("ours, and it matters")
+            thread = threading.Thread(target=log.debug, args=("the user's, meanwhile",))
+            thread.start()
+            thread.join()
+        log.debug("the user's, afterwards")
+    assert caplog.messages == ["ours, and it matters", "the user's, meanwhile", "the user's, afterwards"]
+    assert (log.filters, log.level) == (filters, level)
 
 
 def test_nothing_to_draw_is_no_picture() -> None:

@@ -147,7 +147,9 @@ class EvalPass:
         if self._row_extractor.frames != "all":
             self.frames[window.source] = self._row_extractor.frames
         self.warn_of_failures(failures)
-        window.add(drawn, batch.used, eval_set.labels)
+        if eval_set.left_out:
+            drawn = {layer: rows.without(eval_set.left_out) for layer, rows in drawn.items()}
+        window.add(drawn, len(eval_set.counted(batch)), eval_set.labels)
 
     def warn_of_failures(self, failures: Mapping[str, Exception]) -> None:
         """Warn once about each layer that couldn't be read.

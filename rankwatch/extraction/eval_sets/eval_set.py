@@ -61,6 +61,8 @@ class EvalSet:
         forward: The user's function that runs its batches, or None: then the model's own call does.
         max_seconds: Where its files of audio were cut, or None.
         origin: The run that collected it from its first batches, or empty.
+        origins: Files that its utterances come from, by their keys, where it is made from files.
+        left_out: Utterances that don't count, since their recording is broken, with file and reason by their keys.
     """
 
     name: str
@@ -70,11 +72,17 @@ class EvalSet:
     forward: EvalForward | None = None
     max_seconds: float | None = None
     origin: str = ""
+    origins: dict[int, str] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
 
     @property
     def utterances(self) -> int:
         """Utterances of this process that count."""
-        return sum(batch.used for batch in self.batches)
+        return sum(len(self.counted(batch)) for batch in self.batches)
+
+    def counted(self, batch: EvalBatch) -> list[int]:
+        """Keys of a batch's utterances that count."""
+        return [key for key in batch.keys[: batch.used].tolist() if key not in self.left_out]
 
     def megabytes(self) -> float:
         """Memory that the tensors of its batches take."""
@@ -84,13 +92,14 @@ class EvalSet:
         """One sentence for the table."""
         cut = f", cut to {self.max_seconds:g} s each" if self.max_seconds is not None else ""
         without = f", without {len(self.passed_over)} whose batch is far larger than others" if self.passed_over else ""
+        without += f", without {len(self.left_out)} broken recordings" if self.left_out else ""
         megabytes = f"{self.megabytes():.0f} MB"
         labels = f"; {self.labels.words}" if self.labels is not None else ""
         return f"{self.name} holds {self.utterances} utterances on this process, {megabytes}{cut}{without}{labels}"
 
     def key_sum(self) -> int:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""
-        return int(sum(k for batch in self.batches for k in batch.keys[: batch.used].tolist())) % (1 << 63)
+        return int(sum(key for batch in self.batches for key in self.counted(batch))) % (1 << 63)
 
     def save(self, path: RunPath) -> None:
         """Write it to a file, so that a restarted run reads the same utterances.

@@ -9,6 +9,7 @@ from typing import Any
 
 from rankwatch.extraction.eval_sets.eval_set import EvalForward, EvalSet, audio_eval_set, loader_eval_set
 from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_files
+from rankwatch.extraction.inputs.utterance_keys import fingerprint
 from rankwatch.runtime.argument_kinds import function_of, is_number, is_path, is_whole, refusal
 from rankwatch.runtime.distributed import World, quota
 
@@ -108,8 +109,9 @@ class AudioFolder:
         Returns:
             The set, with utterances of like length in one batch.
         """
+        files = self.files()
         utterances = read_files(
-            self.files(),
+            files,
             count=count,
             sample_rate=self.sample_rate,
             max_seconds=self.max_seconds,
@@ -118,6 +120,7 @@ class AudioFolder:
             world_size=world.size,
         )
         eval_set = audio_eval_set(name, padded_batches(list(utterances.values()), BATCH_SIZE))
+        eval_set.origins = {int(fingerprint(audio[None])): str(files[i]) for i, audio in utterances.items()}
         eval_set.forward, eval_set.max_seconds = self.forward, self.max_seconds
         return eval_set
 

@@ -126,11 +126,13 @@ class LabelledSet:
             rank=world.rank,
             world_size=world.size,
         )
-        known = {}
+        known, origins = {}, {}
         for i, audio in clips.items():
             key = int(fingerprint(audio[None]))
+            origins[key] = str(self._files[i])
             known[key] = Labelled(self._labels[i], self._speakers[i], len(audio) / self.sample_rate, self._spans[i])
         eval_set = audio_eval_set(name, padded_batches(list(clips.values()), BATCH_SIZE))
+        eval_set.origins = origins
         eval_set.labels = Labels(known, whole=self._whole, frames=self._aligned, words=self.words)
         eval_set.forward, eval_set.max_seconds = self.forward, self.max_seconds
         return eval_set

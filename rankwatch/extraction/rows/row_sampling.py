@@ -6,7 +6,7 @@ and the same frames in any batch, any order, under any zero padding and on any p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +69,21 @@ class SampledRows:
     utterance_rounding: Tensor
     frame_places: Tensor
     dropped: int
+
+    def without(self, keys: Iterable[int]) -> SampledRows:
+        """The rows of all other utterances."""
+        gone = torch.tensor(sorted(keys), dtype=torch.int64)
+        frames, utterances = ~torch.isin(self.frame_keys, gone), ~torch.isin(self.utterance_keys, gone)
+        return SampledRows(
+            frame_rows=self.frame_rows[frames],
+            frame_keys=self.frame_keys[frames],
+            utterance_rows=self.utterance_rows[utterances],
+            utterance_keys=self.utterance_keys[utterances],
+            frame_rounding=self.frame_rounding[frames],
+            utterance_rounding=self.utterance_rounding[utterances],
+            frame_places=self.frame_places[frames],
+            dropped=self.dropped,
+        )
 
 
 def sample_rows(

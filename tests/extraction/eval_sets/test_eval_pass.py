@@ -59,7 +59,7 @@ PAIRS = [(WAVES[:2], torch.tensor([900, 900])), (WAVES[2:], torch.tensor([900, 9
 @pytest.mark.parametrize("batches", [[], PAIRS[:1], PAIRS])
 def test_a_process_asks_the_others_equally_often_whatever_it_holds(batches):
     asked, _, _ = fill(batches)
-    assert len(asked) == 3  # passes, fingerprint, and once whether outputs are written into
+    assert len(asked) == 4  # passes, fingerprint, number, and once whether outputs are written into
 
 
 def test_passes_are_made_as_often_as_elsewhere():

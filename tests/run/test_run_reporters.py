@@ -1,0 +1,68 @@
+"""A run in which nothing could be read says so at its end, and not that there were no alarms."""
+
+import pytest
+import torch
+from toys import Encoder
+
+from rankwatch import FirstBatches, RowSampling, Watch
+
+
+class NoPictures:
+    """A logger that writes nothing."""
+
+    def log_metrics(self, metrics, step):
+        pass
+
+
+def run(folder, caplog, call, error=None, **arguments):
+    """Five steps of a loop; what was said to the person at the terminal."""
+    torch.manual_seed(0)
+    model = Encoder(width=16, depth=1)
+    batch = torch.randn(8, 1200), torch.full((8,), 1200)
+    settings = {"every_n_steps": 2, "rows": RowSampling(n_utterances=8), "writer": NoPictures(), **arguments}
+    with caplog.at_level("INFO", logger="rankwatch"):
+        watch = Watch(model, folder, **settings)
+        for _ in range(5 if error is None else 0):
+            with watch.batch(batch):
+                call(model, batch)
+            watch.step()
+        watch.epoch()
+        watch.close(error)
+        watch.close()
+    return caplog.text
+
+
+def not_at_all(model, batch):
+    """The loss comes from elsewhere."""
+
+
+def broken(model, batch):
+    """An evaluation forward pass that fails at every reading."""
+    raise RuntimeError("no pass")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_where_no_source_can_be_read_the_end_says_so_and_why(tmp_path, caplog):
+    said = run(tmp_path, caplog, not_at_all)
+    assert said.count("nothing was read up to step 5, so this run was not watched") == 1
+    assert "first_batches is not read: no module that contains all watched layers" in said
+    assert "No alarms" not in said
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_where_every_reading_failed_it_says_so_as_well(tmp_path, caplog):
+    said = run(tmp_path, caplog, lambda model, batch: model(*batch), eval_sets=FirstBatches(forward=broken))
+    assert "nothing could be read up to step 5, so this run was not watched" in said
+    assert "No alarms" not in said
+
+
+def test_a_run_that_broke_off_before_its_first_reading_says_that(tmp_path, caplog):
+    said = run(tmp_path, caplog, not_at_all, error=KeyboardInterrupt())
+    assert "nothing was read up to step 0" in said
+    assert "the run was interrupted by KeyboardInterrupt" in said
+
+
+def test_a_run_that_was_read_says_that_there_were_no_alarms(tmp_path, caplog):
+    said = run(tmp_path, caplog, lambda model, batch: model(*batch))
+    assert "No alarms." in said
+    assert "nothing" not in said
