@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from rankwatch.alarms.alarm_message import ended_message, full_message
 from rankwatch.arguments.settings import Settings
@@ -15,10 +17,12 @@ from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm
 from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.tags import monitored, monitored_defaults
-from rankwatch.run.alarm_actions import ENDED, AlarmActions
+from rankwatch.run.alarm_actions import ENDED, AlarmActions, CollapseError
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
 from rankwatch.run.run_reporters import RunReporters
-from rankwatch.runtime.files.run_paths import RunPath
+from rankwatch.runtime.byte_payload import pack, unpack
+from rankwatch.runtime.distributed import Group
+from rankwatch.runtime.files.run_paths import RunPath, run_path
 
 Checkpoints = Callable[[], tuple[Sequence[str], Sequence[str]]]
 """Paths of the checkpoints that exist: those whose files never change, and those that are written into again."""
@@ -115,6 +119,43 @@ class OutcomeReports:
         self._reporters.report(dataclasses.replace(report, message=message))
         if first:
             self._actions.notify(severity, outcome, message, self.checkpoint)
+
+    def report_pending(self, *, stopped: bool) -> bool:
+        """Report the outcome of the pending reading, if there is one.
+
+        Args:
+            stopped: Whether an earlier one has stopped the run.
+
+        Returns:
+            Whether it asks for a stop; decided before anything is reported, which only one process does.
+        """
+        monitor = self._monitor
+        if not monitor.background.exists:
+            return False
+        stop = False
+        with monitor.diagnostics.guarded("a reading"):
+            outcome = monitor.outcome()
+            stop = outcome.collapsed and self._settings.on_collapse != "warn" and not stopped
+            with monitor.stopwatch.part("reporting"), monitor.diagnostics.guarded("reporting a reading"):
+                self.report(outcome, stop)
+        return stop
+
+    def raise_collapse(self, step: int, group: Group | None) -> NoReturn:
+        """End the run with an error that is the same on all processes, which all call this.
+
+        Args:
+            step: Optimiser steps taken.
+            group: The other processes, where there are several.
+
+        Raises:
+            CollapseError: Always.
+        """
+        content = [self.collapse_message, str(self.checkpoint or "")]
+        if group is not None:
+            with contextlib.suppress(Exception):  # a process that is gone
+                content, _ = unpack(group.broadcast_from_rank0(pack(content)))
+        message, path = content
+        raise CollapseError(message, step, run_path(path) if path else None)
 
     def _publish(self, outcome: Outcome) -> None:
         report, settings = outcome.report, self._settings

@@ -102,6 +102,8 @@ class RunState:
                 has none, none goes on. A state that this very run has saved before its first reading holds nothing to
                 go on from: learning-rate and batch-size finders save one and load it again, at a run's start.
         """
+        if state and not state.get("attached", True):  # saved before there were layers to watch: nothing to go on from
+            state = None
         if state and state.get("run", "") == self._identity.run and self._monitor.last_step is None:
             return
         with self._monitor.diagnostics.guarded(_RESTORING):

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import nn
 
 from rankwatch.arguments.settings import Settings
+from rankwatch.extraction.model.lazy_modules import is_unbuilt
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.reading import Reading
-from rankwatch.run.alarm_actions import AlarmActions, CollapseError
+from rankwatch.run.alarm_actions import AlarmActions
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
 from rankwatch.run.outcome_reports import Checkpoints, OutcomeReports
 from rankwatch.run.run_reporters import RunReporters
 from rankwatch.run.run_state import RunIdentity, RunState
-from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import Group, World
-from rankwatch.runtime.files.run_paths import RunPath, run_path
+from rankwatch.runtime.files.run_paths import RunPath
 
 
 class Session:
@@ -35,7 +35,7 @@ class Session:
         surroundings: What else `Monitor` takes: precision, autocast, outermost, learning_rate.
 
     Attributes:
-        attached: Whether there is a model; before that there is nothing to watch and no state.
+        attached: Whether layers are watched; before that there are no readings.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class Session:
         self._state = RunState(settings, folder, self._monitor, self._actions, healthy, self.published, identity)
         self._stopped_at: int | None = None
         self.attached = False
+        self._unbuilt: nn.Module | None = None
+        self._restored: dict[str, Any] | None = None  # until there is something to restore it to
 
     @property
     def readings(self) -> list[Reading]:
@@ -93,10 +95,22 @@ class Session:
         return str(self._reporters.local)
 
     def attach(self, root: nn.Module) -> None:
-        """Find the layers, read the evaluation sets, register the hooks; see `Monitor.attach`."""
+        """Find the layers, read the evaluation sets, register the hooks; see `Monitor.attach`.
+
+        Lazy modules (``nn.LazyLinear``) are waited for: until training begins, by which time a trial batch may have
+        built them, or until the first training batch has.
+        """
+        self._unbuilt = root if is_unbuilt(root) else None
+        if self._unbuilt is None:
+            self._attach(root)
+
+    def _attach(self, root: nn.Module) -> None:
+        self._unbuilt = None
         self._monitor.attach(root)
         self._state.agree_on_identity()
         self.attached = True
+        if self._restored is not None:
+            self._state.load_state_dict(self._restored)
 
     def begin(self, *, loggers: Sequence[Any] = (), earliest_stop: str = "") -> None:
         """Training begins.
@@ -105,6 +119,8 @@ class Session:
             loggers: The trainer's loggers; also SummaryWriters.
             earliest_stop: What keeps the run from stopping early (``"min_steps=1000"``), or empty.
         """
+        if self._unbuilt is not None:
+            self.attach(self._unbuilt)
         self._monitor.stopwatch.begin()
         self._reporters.begin(loggers)
         if self.settings.on_collapse == "stop" and earliest_stop:
@@ -113,19 +129,26 @@ class Session:
 
     def batch_starts(self, batch: Any, step: int) -> None:
         """Before a training batch's forward pass, after `step` optimiser steps."""
-        self._monitor.batch_starts(batch, step)
+        if self.attached:
+            self._monitor.batch_starts(batch, step)
 
     def before_backward(self) -> None:
         """After the forward pass, before backward."""
-        self._monitor.before_backward()
+        if self.attached:
+            self._monitor.before_backward()
 
     def batch_ends(self, batch: Any) -> None:
         """After a training batch."""
-        self._monitor.batch_ends(batch)
+        if self.attached:
+            self._monitor.batch_ends(batch)
+        elif self._unbuilt is not None:
+            with self.diagnostics.guarded("finding the layers to watch"):
+                self._attach(self._unbuilt)
 
     def epoch_ends(self) -> None:
         """After one pass over the data: no utterance will be new from here on."""
-        self._monitor.epoch_ends()
+        if self.attached:
+            self._monitor.epoch_ends()
 
     @property
     def diagnostics(self) -> Diagnostics:
@@ -142,7 +165,9 @@ class Session:
         Returns:
             Whether the run is to be stopped: the same on all processes, and True only once.
         """
-        stop = self._report_pending() if self._monitor.background.is_due(step) else False
+        if not self.attached:
+            return False
+        stop = self._outcomes.report_pending(stopped=self.stopped) if self._monitor.background.is_due(step) else False
         if stop:
             self._stopped_at = step
         elif self._monitor.agree_whether_due(step):
@@ -155,10 +180,11 @@ class Session:
         Returns:
             Whether it, or the one before, has confirmed a collapse that is to stop the run.
         """
-        stop = self._report_pending()
-        if self._monitor.complete_eval_sets() and step not in (self._monitor.last_step, self._stopped_at):
+        stop = self._outcomes.report_pending(stopped=self.stopped)
+        done = step in (self._monitor.last_step, self._stopped_at) or not self.attached
+        if not done and self._monitor.complete_eval_sets():
             self._start_reading(step, checkpoints)
-            stop = self._report_pending() or stop
+            stop = self._outcomes.report_pending(stopped=self.stopped) or stop
         return stop
 
     def end(self, step: int, checkpoints: Checkpoints | None = None, *, interrupted_by: str = "") -> None:
@@ -173,12 +199,11 @@ class Session:
         """
         stop = self.last_reading(step, checkpoints) if checkpoints is not None else False
         if checkpoints is None and self._monitor.background.wait_briefly():
-            self._report_pending()
-        checkpoint = self._outcomes.checkpoint
-        self._reporters.close(step, self.alarms, self.stopped, checkpoint, interrupted_by)
+            self._outcomes.report_pending(stopped=self.stopped)
+        self._reporters.close(step, self.alarms, self.stopped, self._outcomes.checkpoint, interrupted_by)
         self._actions.settle()
         if stop and self.settings.on_collapse == "raise":
-            self._raise_collapse(step)
+            self._outcomes.raise_collapse(step, self._group)
 
     def raise_if_asked(self, step: int) -> None:
         """With ``on_collapse="raise"``, after `read_if_due` has returned True: end the run with an error.
@@ -190,15 +215,7 @@ class Session:
             return
         with contextlib.suppress(Exception):  # the error that matters is raised below
             self.end(step)
-        self._raise_collapse(step)
-
-    def _raise_collapse(self, step: int) -> NoReturn:
-        content = [self._outcomes.collapse_message, str(self._outcomes.checkpoint or "")]
-        if self._group is not None:
-            with contextlib.suppress(Exception):  # a process that is gone
-                content, _ = unpack(self._group.broadcast_from_rank0(pack(content)))
-        message, path = content
-        raise CollapseError(message, step, run_path(path) if path else None)
+        self._outcomes.raise_collapse(step, self._group)
 
     @property
     def stopped(self) -> bool:
@@ -206,21 +223,20 @@ class Session:
         return self._stopped_at is not None
 
     def close(self) -> None:
-        """Remove every hook, thread and process group of rankwatch's, and a checkpoint set aside in vain.
-
-        Writers in `event_folder` are closed before.
-        """
+        """Remove all hooks, threads and groups, and a checkpoint set aside in vain; writers are closed before."""
         self._outcomes.close()
         self._reporters.finish()
         self._monitor.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``. Waits for a reading that is being worked on."""
-        return self._state.state_dict()
+        return self._state.state_dict() if self.attached else self._restored or {"attached": False}
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
         """Go on where another session was, after `attach`; see `RunState.load_state_dict`."""
-        self._state.load_state_dict(state)
+        self._restored = state
+        if self.attached:
+            self._state.load_state_dict(state)
 
     # -- a reading -------------------------------------------------------------------------------------------
 
@@ -230,19 +246,3 @@ class Session:
             self._monitor.start(step)
         self._state.save_eval_set()
         self._outcomes.set_aside(step, checkpoints)
-
-    def _report_pending(self) -> bool:
-        """Report the outcome of the pending reading, if there is one.
-
-        Returns:
-            Whether it asks for a stop; decided before anything is reported, which only one process does.
-        """
-        if not self._monitor.background.exists:
-            return False
-        stop = False
-        with self.diagnostics.guarded("a reading"):
-            outcome = self._monitor.outcome()
-            stop = outcome.collapsed and self.settings.on_collapse != "warn" and not self.stopped
-            with self._monitor.stopwatch.part("reporting"), self.diagnostics.guarded("reporting a reading"):
-                self._outcomes.report(outcome, stop)
-        return stop

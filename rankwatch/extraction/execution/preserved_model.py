@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from rankwatch.extraction.execution.restored_model_state import ModelSnapshot, seed_generator
 
@@ -84,7 +85,11 @@ def unchanged_parameters(root: nn.Module) -> Iterator[None]:
     Raises:
         ChangedParameters: On the way out, where some were changed; names them.
     """
-    before = {name: (p, p.detach().to("cpu", copy=True)) for name, p in root.named_parameters() if not p.is_meta}
+    before = {
+        name: (p, p.detach().to("cpu", copy=True))
+        for name, p in root.named_parameters()
+        if not (p.is_meta or is_lazy(p))
+    }
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from rankwatch.extraction.model.module_paths import WRAPPER_HOMES
 
@@ -163,6 +164,8 @@ def _is_elsewhere(kind: type) -> bool:
 
 def _is_ordinary(tensor: Tensor) -> bool:
     """Whether its contents can be compared and copied; of all others only the reference is remembered."""
+    if is_lazy(tensor):  # it has no content yet
+        return False
     odd = tensor.is_meta or tensor.is_nested or tensor.is_inference() or tensor.is_quantized
     return not odd and tensor.layout == torch.strided and _has_memory(tensor)
 

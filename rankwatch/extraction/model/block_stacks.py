@@ -10,6 +10,7 @@ from itertools import groupby
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from rankwatch.extraction.model.lazy_modules import shape
 from rankwatch.extraction.model.module_paths import can_fire, common_prefix, parent, unwrap, within
 
 _TEACHER = frozenset({"teacher", "ema", "momentum", "target"})
@@ -129,8 +130,7 @@ def _runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
 
 def _structure(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> tuple[object, ...]:
     return tuple(
-        (type(unwrap(modules[path])).__name__, tuple(tuple(p.shape) for p in modules[path].parameters()))
-        for path in blocks
+        (type(unwrap(modules[path])).__name__, tuple(shape(p) for p in modules[path].parameters())) for path in blocks
     )
 
 
