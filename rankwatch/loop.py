@@ -112,12 +112,18 @@ class Watch:
     def batch(self, batch: Any) -> Iterator[None]:
         """Around one forward and backward pass; with gradient accumulation around each.
 
+        A batch in which an exception is raised counts for nothing: the loop may skip it and go on.
+
         Args:
             batch: The loader's batch: utterances' lengths are looked for in it where the model's calls hold none.
         """
         self._began = True
         self._session.batch_starts(batch, self._steps)
-        yield
+        try:
+            yield
+        except BaseException:
+            self._session.batch_ends(batch, failed=True)
+            raise
         self._session.batch_ends(batch)
 
     def before_backward(self) -> None:

@@ -98,13 +98,20 @@ class CodebookCollector:
         if any(id(one.module) in inside for one in candidates):
             self._hooks.quantizers = find_quantizers(self._root)
 
-    def batch_ends(self, batch: Any = None) -> None:
-        """After a training batch, whose utterances count where quantizers are called with frames of all of them."""
+    def batch_ends(self, batch: Any = None, failed: bool = False) -> None:
+        """After a training batch, whose utterances count where quantizers are called with frames of all of them.
+
+        Args:
+            batch: As the loader gave it.
+            failed: An exception was raised in it: what was recorded of it is dropped.
+        """
         if not self._recording:
             return
         self._recording = False
         self._hooks.stop()
         assignments, utterances, failures = self._hooks.take()
+        if failed:
+            return
         for name, error in failures.items():
             self._fail(name, error)
         utterances = utterances or (_utterances(batch) if assignments else 0)

@@ -114,6 +114,11 @@ class EvalSetCollection:
         if self._collector is not None and not self._no_new_utterances:
             self._collector.batch_ends(batch)
 
+    def drop_batch(self) -> None:
+        """An exception was raised in a training batch: what was recorded of it counts for nothing."""
+        if self._collector is not None and self._collector.recorder is not None:
+            self._collector.recorder.forget()
+
     def epoch_ends(self) -> None:
         """No utterance will be new from here on, if this was a whole epoch."""
         self._no_new_utterances = self._no_new_utterances or self._epoch_is_whole

@@ -132,11 +132,11 @@ class Monitor:
             self.row_collector.before_backward()
 
     @on_the_cpu
-    def batch_ends(self, batch: Any) -> None:
-        """After a training batch."""
+    def batch_ends(self, batch: Any, failed: bool = False) -> None:
+        """After a training batch, or after an exception in one, of which nothing counts then."""
         with self.stopwatch.part("watching"), self.diagnostics.guarded("reading a training batch"):
-            self._codebooks.batch_ends(batch)
-            self.row_collector.batch_ends(batch)
+            self._codebooks.batch_ends(batch, failed)
+            self.row_collector.batch_ends(batch, failed)
 
     def epoch_ends(self) -> None:
         """No utterance will be new from here on: the default set is complete, as of the next optimiser step."""

@@ -143,12 +143,13 @@ class RowCollector:
         if self._train is not None:
             self._train.take_rows()
 
-    def batch_ends(self, batch: Any) -> None:
-        """After a training batch.
-
-        Args:
-            batch: As the loader gave it.
-        """
+    def batch_ends(self, batch: Any, failed: bool = False) -> None:
+        """After a training batch, as the loader gave it, or after an exception in one, which is dropped."""
+        if failed:
+            self.collection.drop_batch()
+            if self._train is not None:
+                self._train.drop_batch()
+            return
         with self._diagnostics.guarded("reading the training pass"):
             if self._train is not None:
                 self._train.take_rows()
@@ -182,7 +183,7 @@ class RowCollector:
     def _window_of(self, source: str) -> RowBuffer:
         if source == TRAINING_PASS:
             assert self._train is not None
-            self.eval_pass.warn_of_failures(self._train.failures)
+            self._train.report(self._diagnostics)
             return self._train.next_window()
         window = self._window(source)
         self.eval_pass.fill(window, self.eval_sets[source])

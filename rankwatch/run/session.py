@@ -137,11 +137,11 @@ class Session:
         if self.attached:
             self._monitor.before_backward()
 
-    def batch_ends(self, batch: Any) -> None:
-        """After a training batch."""
+    def batch_ends(self, batch: Any, failed: bool = False) -> None:
+        """After a training batch, or after an exception in one."""
         if self.attached:
-            self._monitor.batch_ends(batch)
-        elif self._unbuilt is not None:
+            self._monitor.batch_ends(batch, failed)
+        elif self._unbuilt is not None and not failed:
             with self.diagnostics.guarded("finding the layers to watch"):
                 self._attach(self._unbuilt)
 

@@ -24,14 +24,14 @@ class LayerHooks:
 
     Args:
         layers: What to watch.
-        active: Asked at each firing; False lets it pass (for taps that stay on during training).
+        active: Asked at each firing of a layer; False lets it pass (for taps that stay on during training).
         written: Names of layers whose outputs are written into, as far as they are known; is added to.
     """
 
     def __init__(
         self,
         layers: Sequence[WatchedLayer],
-        active: Callable[[], bool] = lambda: True,
+        active: Callable[[WatchedLayer], bool] = lambda _: True,
         written: set[str] | None = None,
     ) -> None:
         self.layers = list(layers)
@@ -42,7 +42,7 @@ class LayerHooks:
 
     def __enter__(self) -> LayerHooks:
         for layer in self.layers:
-            self._handles.after_call(layer.module, never_compiled(self._hook(layer.name)))
+            self._handles.after_call(layer.module, never_compiled(self._hook(layer)))
         return self
 
     def __exit__(
@@ -55,9 +55,11 @@ class LayerHooks:
         """Follow layers that were compiled in place since; for hooks that stay on during training."""
         self._handles.place_again()
 
-    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
+    def _hook(self, layer: WatchedLayer) -> Callable[[nn.Module, Any, Any, Any], None]:
+        name = layer.name
+
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if recomputing() or not self._active():
+            if recomputing() or not self._active(layer):
                 return
             if name not in self._outputs:
                 if name in self.written:

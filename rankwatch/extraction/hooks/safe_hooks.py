@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -13,6 +14,26 @@ def recomputing() -> bool:
     """Whether this is activation checkpointing's second pass, inside backward."""
     task_id = getattr(torch._C, "_current_graph_task_id", None)
     return task_id is not None and task_id() != -1
+
+
+def within_checkpoint() -> bool:
+    """Whether the caller runs inside the first pass of a reentrant activation checkpoint.
+
+    Such a pass runs without gradients: torch's with ``use_reentrant=True``, fairscale's, DeepSpeed's and Megatron's are
+    all autograd functions, and run the block a second time in backward.
+
+    Returns:
+        Whether it is one of something that is trained: in a teacher's nothing that goes into it needs gradients.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        code = frame.f_code
+        if code.co_name == "forward" and code.co_varnames[:1] == ("ctx",):
+            context = frame.f_locals.get("ctx")  # of a class that torch makes and names for the function
+            if "Checkpoint" in type(context).__name__ and any(getattr(context, "needs_input_grad", ())):
+                return True
+    return False
 
 
 _Hook = TypeVar("_Hook", bound=Callable[..., None])

@@ -10,10 +10,12 @@ from torch import nn
 
 from rankwatch.extraction.hooks.call_recorder import CallRecorder, _raw
 from rankwatch.extraction.hooks.layer_hooks import LayerHooks
+from rankwatch.extraction.hooks.safe_hooks import within_checkpoint
 from rankwatch.extraction.model.compiled_modules import within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_extraction import RowExtractor
+from rankwatch.runtime.diagnostics import Diagnostics
 
 
 class TrainingRows:
@@ -42,11 +44,13 @@ class TrainingRows:
         self._collecting = False
         self._batch: Any = None
         self._batch_size = 1
-        self._layer_hooks = LayerHooks(layers, active=lambda: self._collecting and torch.is_grad_enabled())
+        self._layer_hooks = LayerHooks(layers, active=self._is_wanted)
         self._layer_hooks.__enter__()
         recorder.install()
         self.window = new_window()
         self.failures: dict[str, Exception] = {}
+        self._with_gradients: set[str] = set()
+        self._without_gradients: set[str] = set()
         self.frames: str = "all"
         """Which frames counted: those without the mask, where one was seen."""
 
@@ -69,6 +73,7 @@ class TrainingRows:
 
     def batch_starts(self, batch: Any, steps_to_reading: int) -> None:
         """Before a training batch; rows are gathered only as long before the reading as it takes."""
+        self.drop_batch()  # of one that was skipped, say, outputs may still be there
         self._layer_hooks.place_again()
         self._recorder.place_again()
         near = steps_to_reading * self._batch_size <= self._wanted + self._batch_size
@@ -76,6 +81,38 @@ class TrainingRows:
         if self._collecting:
             self._batch = batch
             self._recorder.arm()
+
+    def _is_wanted(self, layer: WatchedLayer) -> bool:
+        """A teacher, or a validation in between, runs without gradients, and so do blocks under a checkpoint."""
+        if not self._collecting:
+            return False
+        trained = torch.is_grad_enabled() or (layer.branch != "teacher" and within_checkpoint())
+        (self._with_gradients if trained else self._without_gradients).add(layer.name)
+        return trained
+
+    def report(self, diagnostics: Diagnostics) -> None:
+        """Warn once about each layer that couldn't be read, by name.
+
+        Args:
+            diagnostics: Where to.
+        """
+        for name, error in self.failures.items():
+            diagnostics.fail(f"layer {name}", f"layer {name} could not be read: {error}", error)
+        teachers = {layer.name for layer in self._layer_hooks.layers if layer.branch == "teacher"}
+        silent = sorted(self._without_gradients - self._with_gradients - teachers)
+        if silent:
+            diagnostics.warn_once(
+                "layers without gradients",
+                f"{', '.join(silent)} ran without gradients (torch.no_grad) in the training pass, of which only what "
+                "is trained is read: see their curves of evaluation sets",
+            )
+
+    def drop_batch(self) -> None:
+        """Forget what has fired without reading it: its batch has failed and is no batch of the training."""
+        self._collecting = False
+        self._batch = None
+        self._layer_hooks.take()
+        self._recorder.forget()
 
     def take_rows(self) -> None:
         """Draw from what has fired, before backward: none of it stays alive."""

@@ -57,6 +57,6 @@ def test_the_first_firing_counts_and_hooks_are_gone_afterwards(model: Model) -> 
 
 
 def test_nothing_is_kept_where_it_is_not_active(model: Model) -> None:
-    with LayerHooks(layers(model), active=lambda: False) as layer_hooks:
+    with LayerHooks(layers(model), active=lambda layer: False) as layer_hooks:
         model(X)
         assert layer_hooks.take() == {}
