@@ -21,7 +21,9 @@ from rankwatch.run.lightning_trainer import (
 )
 from rankwatch.run.optimizers import OptimizerSteps, learning_rate
 from rankwatch.run.session import Session
+from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.distributed import ProcessGroup, World
+from rankwatch.runtime.files.note_to_parent import NoteToParent
 
 
 class LightningHooks:
@@ -43,21 +45,34 @@ class LightningHooks:
         self._hooks: list[Callable[[], None]] = []
         self._seen: tuple[list[Reading], list[CodebookReading], list[Alarm]] = ([], [], [])
         self._published: dict[str, float] = {}
+        self._note, self._diagnostics = NoteToParent(), Diagnostics(settings.name)
+        self._records = ""
 
     @property
     def readings(self) -> list[Reading]:
         """All that was measured, newest last (bounded)."""
-        return self._seen[0] if self._session is None else list(self._session.readings)
+        return self._before()[0] if self._session is None else list(self._session.readings)
 
     @property
     def codebook_readings(self) -> list[CodebookReading]:
         """What was measured of quantizers, newest last."""
-        return self._seen[1] if self._session is None else self._session.codebook_readings
+        return self._before()[1] if self._session is None else self._session.codebook_readings
 
     @property
     def alarms(self) -> list[Alarm]:
         """All alarms that were raised, newest last (bounded)."""
-        return self._seen[2] if self._session is None else list(self._session.alarms)
+        return self._before()[2] if self._session is None else list(self._session.alarms)
+
+    def _before(self) -> tuple[list[Reading], list[CodebookReading], list[Alarm]]:
+        """What the last fit has left here; where it ran in processes of its own (``ddp_spawn``), says where it is."""
+        there = self._note.read() if not self._seen[0] else ""
+        if there:
+            self._diagnostics.warn_once(
+                there,
+                "training ran in processes of its own, which took their readings and alarms with them; all are in "
+                f"{there}, which rankwatch.reporting.read_jsonl reads",
+            )
+        return self._seen
 
     @property
     def state_key(self) -> str:
@@ -73,10 +88,12 @@ class LightningHooks:
         # What `validate` with a checkpoint has restored belongs to another run; that of `fit` comes after this.
         self._restored, self._state = {}, {}
         self._steps = OptimizerSteps()
+        folder = None if trainer.fast_dev_run else run_folder(trainer)
+        self._records = str(folder / f"{self.settings.name}.jsonl") if folder and trainer.global_rank == 0 else ""
         several = trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
         self._session = Session(
             self.settings,
-            folder=None if trainer.fast_dev_run else run_folder(trainer),
+            folder=folder,
             world=World(trainer.global_rank, trainer.world_size) if several else World(),
             group=ProcessGroup() if several else None,
             precision=str(trainer.precision),
@@ -174,6 +191,8 @@ class LightningHooks:
         if self._session is not None:
             if self._session.attached:  # else an error is on its way that one of ours would hide
                 self._seen = (self.readings, self.codebook_readings, self.alarms)
+                if self._seen[0] and self._records:
+                    self._note.leave(self._records)
                 with contextlib.suppress(Exception):
                     self._state = self.state_dict()
             self._session.close()
