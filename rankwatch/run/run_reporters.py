@@ -145,7 +145,8 @@ class RunReporters:
     def _closing_notes(self, interrupted_by: str) -> list[str]:
         notes = [f"the run was interrupted by {interrupted_by}"] if interrupted_by else []
         if not self._measured:
-            notes += self._monitor.row_collector.disabled_sources.values()
+            attached = bool(self._identity.run)  # else no batch has built the lazy modules, or no layer was found
+            notes += self._monitor.row_collector.disabled_sources.values() if attached else ["there were no layers"]
             notes.append("warnings above, if there are any, say what stood against it")
         longest, every = self._monitor.longest_interval, self._settings.every_n_steps
         share = self._settings.max_overhead
