@@ -84,7 +84,8 @@ def inspect(
         >>> "layers.1" in found.table
         True
     """
-    settings = Settings.of("inspect", {"eval_sets": {"batch": "first_batches"}, **arguments})
+    # Nothing is trained here of whose time a reading could take too much.
+    settings = Settings.of("inspect", {"eval_sets": {"batch": "first_batches"}, "max_overhead": None, **arguments})
     if not isinstance(model, nn.Module):
         raise ValueError(refusal("inspect", "model", model, "a torch.nn.Module"))
     if not is_whole(sample_rate, 1):

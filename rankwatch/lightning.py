@@ -50,8 +50,9 @@ class RankWatch(LightningHooks, _Base):
         max_overhead: Share of the run's wall time that watching may take. Where readings every `every_n_steps` would
             take more they are made less often, on all processes alike, with a warning. A run is taken to last ten
             minutes at least, so that short ones have readings. None: never less often, reproducible to the step.
-        layers: ``"auto"`` (the convolutional front end and every transformer or conformer block), or a list of globs
-            over module paths.
+        layers: ``"auto"`` (the convolutional front end and every transformer or conformer block; in models without
+            these recurrent layers, or blocks of convolutions), or a list of globs over module paths, in which
+            ``"auto"`` may stand as well: ``["auto", "feature_projection"]``.
         watch: What is measured, any of ``"frame"`` (rows that are frames), ``"utterance"`` (rows that are means over
             an utterance's frames), ``"codebook"`` (which codes quantizers such as wav2vec 2.0's or BEST-RQ's use in the
             training pass) and ``"training_pass"`` (rows of the training forward pass as well, with its dropout and

@@ -53,7 +53,8 @@ def test_a_batch_and_a_function_of_ones_own():
     batch = collate(Noise(4).items)
     found = inspect(Module(), batch, lambda module, batch: module.encoder(*batch))
     assert found.problems == ()
-    assert "argument 'lengths'" in row(found, "L03")
+    assert "(a)" in row(found, "L03")
+    assert "(a) argument 'lengths' (samples, through" in found.table
 
 
 def test_arguments_are_those_of_the_callback():

@@ -71,6 +71,7 @@ class RowCollector:
             lengths=settings.rows.lengths,
             seed=settings.rows.seed,
             frames=settings.rows.frame_mask,
+            layouts=settings.rows.layouts,
         )
         self.eval_pass = EvalPass(
             root,

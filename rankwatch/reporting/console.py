@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.report import LayerRow, RunEnd, RunHeader
 
 WIDTH = 110
+_LONG = 12  # a longer source of lengths stands below the table, where the table would be too wide
 
 
 def start_table(header: RunHeader, width: int = WIDTH) -> str:
-    """What is watched, one line a layer; long paths lose their middle, notes stand below.
+    """What is watched, one line a layer; long paths lose their middle, notes and long sources of lengths stand below.
 
     Args:
         header: The run.
@@ -27,10 +28,13 @@ def start_table(header: RunHeader, width: int = WIDTH) -> str:
         if row.note:
             notes.setdefault(row.note, len(notes) + 1)
     titles = ["", "layer", "width", "layout", "lengths from", "projection", "costs", "note"]
-    rows = [_cells(row, notes) for row in header.layers]
-    used = [i for i in range(len(titles)) if i < 6 or any(row[i] for row in rows)]
-    table = [[line[i] for i in used] for line in (titles, *rows)]
-    lines = [*textwrap.wrap(_heading(header), width), *_aligned(table, width - 2)]
+    table, below = _table(header.layers, titles, notes, {}), []
+    if _width(table) > width - 2:
+        long = dict.fromkeys(row.lengths for row in header.layers if len(row.lengths) > _LONG)
+        letters = {lengths: f"({_letter(place)})" for place, lengths in enumerate(long)}
+        below = [f"{letter} {lengths}" for lengths, letter in letters.items()]
+        table = _table(header.layers, titles, notes, letters)
+    lines = [*textwrap.wrap(_heading(header), width), *_aligned(table, width - 2), *_paragraphs(below, width)]
     lines += _paragraphs([f"[{number}] {note}" for note, number in notes.items()], width)
     lines += _paragraphs(header.notes, width)
     return "\n".join(lines)
@@ -101,18 +105,34 @@ def _heading(header: RunHeader) -> str:
     return f"{header.name} {header.version}: {layers} at {levels} level, every {steps}, on {sources}:"
 
 
-def _cells(row: LayerRow, notes: dict[str, int]) -> list[str]:
+def _table(
+    layers: Sequence[LayerRow], titles: Sequence[str], notes: Mapping[str, int], letters: Mapping[str, str]
+) -> list[list[str]]:
+    """Titles and rows, without the columns in which no layer has anything."""
+    rows = [_cells(row, notes, letters.get(row.lengths, row.lengths)) for row in layers]
+    used = [i for i in range(len(titles)) if i < 6 or any(row[i] for row in rows)]
+    return [[line[i] for i in used] for line in (titles, *rows)]
+
+
+def _letter(place: int) -> str:
+    return chr(ord("a") + place % 26) * (1 + place // 26)
+
+
+def _width(table: Sequence[Sequence[str]]) -> int:
+    return sum(max(len(line[i]) for line in table) for i in range(len(table[0]))) + 2 * (len(table[0]) - 1)
+
+
+def _cells(row: LayerRow, notes: Mapping[str, int], lengths: str) -> list[str]:
     projection = "none" if row.projection is None else f"to {row.projection}"
     note = f"[{notes[row.note]}]" if row.note else ""
-    lengths = shorten(row.lengths, 60)
     return [row.label, row.layer, str(row.width), row.layout, lengths, projection, row.cost, note]
 
 
 def _aligned(table: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Columns two spaces apart; paths, then where lengths come from, give way."""
+    """Columns two spaces apart; long paths give way."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    excess = sum(widths) + 2 * (len(widths) - 1) - width
-    for column, least in ((1, 28), (4, 12), (1, 12)):
+    excess = _width(table) - width
+    for column, least in ((1, 28), (1, 12)):
         cut = max(0, min(excess, widths[column] - least))
         widths[column] -= cut
         excess -= cut

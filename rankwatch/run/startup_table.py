@@ -9,6 +9,8 @@ from rankwatch.extraction.model.layers import unwatched_teachers
 from rankwatch.monitor.row_collector import RowCollector
 from rankwatch.readings.report import Cost, LayerRow, RunHeader
 
+_MOST_CHANGES = 4  # sentences about layers that differ from batch to batch
+
 
 def run_header(settings: Settings, row_collector: RowCollector, version: str, cost: Cost | None = None) -> RunHeader:
     """What is known about a run, complete after its first reading.
@@ -57,9 +59,10 @@ def _notes(row_collector: RowCollector) -> list[str]:
     notes = [*row_collector.notes, *row_collector.disabled_sources.values()]
     if row_collector.row_extractor.mask_note:
         notes.append(row_collector.row_extractor.mask_note)
+    notes += list(row_collector.row_extractor.changes)[:_MOST_CHANGES]
     teachers = unwatched_teachers(row_collector.root, row_collector.layers)
     if teachers:
-        notes.append(f"the teacher branch is not watched; layers=[..., '{teachers[0]}.*'] adds it")
+        notes.append(f"the teacher branch is not watched; layers=[..., {', '.join(map(repr, teachers[:4]))}] adds it")
     if row_collector.eval_pass.runner is not None and row_collector.eval_sets:
         notes.insert(0, row_collector.eval_pass.runner.describe(row_collector.eval_sets.values()))
     return notes

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lengths_of import resolve_lengths
 from speech_models import SAMPLES, audio
 from torch import nn
 
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.extraction.valid_frames.valid_lengths import Observed, Valid, resolve_lengths
+from rankwatch.extraction.valid_frames.observed_outputs import Observed
+from rankwatch.extraction.valid_frames.valid_lengths import Valid
 
 WAVEFORMS, LENGTHS = audio()
 

@@ -93,7 +93,6 @@ def test_a_state_that_goes_on_into_the_next_batch_is_left_alone(tmp_path: Any, m
     assert "gEncoder" in run.layers
 
 
-@pytest.mark.xfail(strict=True, reason="a recurrent network's width and layout aren't taken from its own arguments")
 @pytest.mark.parametrize(("net", "depth"), [(nn.GRU, 1), (nn.LSTM, 2)])
 def test_a_recurrent_network_is_found(
     net: type[nn.RNNBase], depth: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch

@@ -120,7 +120,6 @@ def test_a_convolutional_network_by_name(tmp_path: Any, monkeypatch: pytest.Monk
     _check_byol(run, layers)
 
 
-@pytest.mark.xfail(strict=True, reason="layers='auto' finds nothing in a convolutional network of spectrograms")
 def test_a_convolutional_network_is_found(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = pretrain(BYOLALearner, VIEWS, tmp_path, monkeypatch, watch=watch_every_frame())
     assert any(layer.startswith("learner.") and ".net" in layer for layer in run.layers)
@@ -213,7 +212,6 @@ def _clips(lengths: list[int], seed: int) -> Any:
     return (views, [counts, counts.clone()], [mask, mask.clone()]), torch.zeros(4)
 
 
-@pytest.mark.xfail(strict=True, reason="counts of spectrogram frames aren't taken through a patch embedder")
 def test_counts_of_spectrogram_frames(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = [_clips(lengths, seed) for seed, lengths in enumerate(LENGTHS)]
     run = pretrain(FrameATST, batches, tmp_path, monkeypatch, watch=watch_every_frame())

@@ -122,8 +122,9 @@ class EvalPass:
         """What the layers gave in one forward pass, and what went wrong."""
         assert self.runner is not None
         device = next((p.device for p in self._root.parameters()), torch.device("cpu"))
+        hooked = [*self._layers, *self._row_extractor.reader.convolutions]
         try:
-            with LayerHooks(self._layers, written=self._written) as layer_hooks:
+            with LayerHooks(hooked, written=self._written) as layer_hooks:
                 with self._autocast():
                     self.runner.run(batch, device, eval_set.forward)
                 return layer_hooks.take(), None

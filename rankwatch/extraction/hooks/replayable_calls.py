@@ -8,7 +8,7 @@ from torch import nn
 
 from rankwatch.extraction.hooks.call_recorder import CallRecorder
 from rankwatch.extraction.hooks.chained_calls import ChainedCallRecorder
-from rankwatch.extraction.model.block_stacks import find_stacks
+from rankwatch.extraction.model.block_stacks import find_stacks, front_end_branches
 from rankwatch.extraction.model.compiled_modules import compiled_in_place, in_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.model.module_paths import can_fire, clean_modules, clean_name, within
@@ -82,9 +82,11 @@ def with_front_ends(root: nn.Module, layers: Sequence[WatchedLayer]) -> list[Wat
     """
     modules = clean_modules(root)
     watched = {layer.name for layer in layers}
+    stacks = find_stacks(modules)
+    branches = front_end_branches(stacks)
     missing = {
-        stack.front_end: stack.branch
-        for stack in find_stacks(modules)
+        stack.front_end: branches[stack.front_end]
+        for stack in stacks
         if stack.front_end is not None
         and stack.front_end not in watched
         and any(within(name, block) for block in stack.blocks for name in watched)

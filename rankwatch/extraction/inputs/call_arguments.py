@@ -11,21 +11,30 @@ from torch import Tensor, nn
 from rankwatch.extraction.inputs.containers import entries, walk
 from rankwatch.extraction.model.module_paths import unwrap
 
+_NESTED = 3  # containers within each other in which lists of waveforms are looked for
+_MANY = 64  # entries of each that are looked at
+_SHORT = 64  # a vector of at most so many numbers is no waveform
+
 
 def named_arguments(
-    args: Sequence[Any], kwargs: Mapping[str, Any], forward: Callable[..., Any] | inspect.Signature | None
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    forward: Callable[..., Any] | inspect.Signature | None,
+    defaults: bool = False,
 ) -> dict[str, Any]:
-    """Arguments by the names of the parameters they bind to; by position where that isn't known."""
+    """Arguments by the names of the parameters they bind to, with or without defaults; by position where unknown."""
     named: dict[str, Any] = {**{str(i): value for i, value in enumerate(args)}, **kwargs}
     if forward is None:
         return named
     signature = forward if isinstance(forward, inspect.Signature) else inspect.signature(forward)
     try:
-        bound = signature.bind_partial(*args, **kwargs).arguments
+        bound = signature.bind_partial(*args, **kwargs)
     except TypeError:
         return named
+    if defaults:
+        bound.apply_defaults()
     named = {}
-    for name, value in bound.items():
+    for name, value in bound.arguments.items():
         kind = signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_KEYWORD:
             named.update(value)
@@ -37,13 +46,40 @@ def named_arguments(
 
 
 def waveform_like(*things: Any) -> list[tuple[str, Tensor]]:
-    """Floating tensors of two or three axes, with their paths: what the audio or its features can be."""
+    """Floating tensors of two to four axes, with their paths: what the audio or its features can be."""
     return [
         (path, leaf)
         for thing in things
         for path, leaf in walk(thing)
-        if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.ndim in (2, 3)
+        if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.ndim in (2, 3, 4)
     ]
+
+
+def waveform_lists(*things: Any) -> list[tuple[str, list[Tensor]]]:
+    """Lists or tuples of waveforms (T,), each of its own length, with their paths: a batch that isn't padded yet.
+
+    Args:
+        things: Arguments of a call by name, or batches.
+
+    Returns:
+        Each list once, those that are nested in nothing but dicts, lists and tuples.
+    """
+    found: dict[int, tuple[str, list[Tensor]]] = {}
+    todo = [("", thing, 0) for thing in things]
+    while todo:
+        path, value, depth = todo.pop(0)
+        if not isinstance(value, (list, tuple, Mapping)) or depth > _NESTED:
+            continue
+        if isinstance(value, (list, tuple)) and value and all(_is_waveform(entry) for entry in value):
+            found.setdefault(id(value[0]), (path, list(value)))
+            continue
+        inside = entries(value) or []
+        todo += [(f"{path}.{name}" if path else str(name), entry, depth + 1) for name, entry in inside[:_MANY]]
+    return list(found.values())
+
+
+def _is_waveform(thing: Any) -> bool:
+    return isinstance(thing, Tensor) and thing.ndim == 1 and thing.is_floating_point() and len(thing) > _SHORT
 
 
 def look_up(batch: Any, path: str) -> Any:

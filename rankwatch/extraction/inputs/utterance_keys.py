@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from rankwatch.extraction.inputs.call_arguments import waveform_lists
 from rankwatch.extraction.inputs.containers import walk
 
 _MASK63 = (1 << 63) - 1
@@ -88,7 +90,7 @@ def primary_input(*things: Any) -> Tensor:
     """The tensor that holds the audio: the largest of at least two dimensions, floating ones first.
 
     Returns:
-        The tensor itself, not a copy.
+        The tensor itself, not a copy; of a list of waveforms one padded tensor.
 
     Raises:
         ValueError: If there is none.
@@ -96,6 +98,8 @@ def primary_input(*things: Any) -> Tensor:
     for thing in things:
         found = [leaf for _, leaf in walk(thing) if isinstance(leaf, Tensor)]
         wide = [tensor for tensor in found if tensor.dim() >= 2 and tensor.numel()]
+        # A batch may be a list of waveforms; zeros behind the shorter ones leave their keys alone.
+        wide += [pad_sequence(waves, batch_first=True) for _, waves in waveform_lists(thing)]
         audio = [tensor for tensor in wide if tensor.is_floating_point()] or [t for t in wide if t.dtype == torch.int16]
         if audio:
             return max(audio, key=Tensor.numel)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from rankwatch.extraction.model.front_ends import AUXILIARY, find_front_end
 from rankwatch.extraction.model.lazy_modules import shape
-from rankwatch.extraction.model.module_paths import can_fire, common_prefix, parent, unwrap, within
+from rankwatch.extraction.model.module_paths import can_fire, common_prefix, name_tokens, unwrap, within
+from rankwatch.extraction.model.other_encoders import convolutional_runs, recurrent_runs
 
 _TEACHER = frozenset({"teacher", "ema", "momentum", "target"})
-_AUXILIARY = frozenset(
-    {
-        *("adapter", "codebook", "decoder", "head", "heads", "predictor", "pos", "position", "positional"),
-        *("projection", "projections", "projector", "quantiser", "quantizer"),
-    }
-)
 _ATTENTION = re.compile(r"(?i:attention|attn|multi_?head)|(^|[._])mha([._]|$)|MHA")
 _MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _NORM = re.compile(r"(Layer|RMS)Norm", re.IGNORECASE)
@@ -42,13 +38,9 @@ class Stack:
     branch: str
 
 
-def _tokens(path: str) -> set[str]:
-    return {token for part in path.split(".") for token in part.lower().split("_")}
-
-
 def is_teacher_path(path: str) -> bool:
     """Whether a part of the path is named like a teacher: teacher, ema, momentum, target."""
-    return bool(_tokens(path) & _TEACHER)
+    return bool(name_tokens(path) & _TEACHER)
 
 
 def _is_attention(path: str, module: nn.Module) -> bool:
@@ -107,7 +99,7 @@ def _longest_run(container: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
-    """Containers and their blocks; attention wins over mere repetition, inner containers over outer ones."""
+    """Containers and their blocks: with attention, else repeated, recurrent or convolutional; inner ones win."""
     attention: dict[str, tuple[str, ...]] = {}
     repeated: dict[str, tuple[str, ...]] = {}
     for path, module in modules.items():
@@ -120,7 +112,7 @@ def _runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
             attention[path] = names
         elif len(run) >= 2 and all(_is_repeated_block(block) for _, block in run):
             repeated[path] = names
-    found = attention or repeated
+    found = attention or repeated or recurrent_runs(modules) or convolutional_runs(modules)
     return {
         path: names
         for path, names in found.items()
@@ -128,18 +120,29 @@ def _runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _structure(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> tuple[object, ...]:
-    return tuple(
-        (type(unwrap(modules[path])).__name__, tuple(shape(p) for p in modules[path].parameters())) for path in blocks
-    )
-
-
 def _trains(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> bool:
+    """Whether any parameter of these blocks is trained.
+
+    Args:
+        modules: Modules by clean path.
+        blocks: Paths of the blocks.
+
+    Returns:
+        False where all are frozen.
+    """
     return any(p.requires_grad for path in blocks for p in modules[path].parameters())
 
 
 def _teacher_roots(modules: Mapping[str, nn.Module], runs: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """Subtrees that hold a teacher: by name, by class, or a frozen twin of a stack that trains."""
+    """Subtrees that hold a teacher: by name, by class, or a frozen twin of a stack that trains.
+
+    Args:
+        modules: Modules by clean path, in model order.
+        runs: Paths of blocks, by the path of what holds them.
+
+    Returns:
+        Paths of the subtrees' roots.
+    """
     roots: set[str] = set()
     for path, module in modules.items():
         if is_teacher_path(path.rpartition(".")[2]) or isinstance(module, AveragedModel):
@@ -155,40 +158,26 @@ def _teacher_roots(modules: Mapping[str, nn.Module], runs: Mapping[str, tuple[st
     return {root for root in roots if root}
 
 
-def _is_strided_conv(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Conv1d, nn.Conv2d)) and max(module.stride) > 1
+def _structure(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> tuple[object, ...]:
+    return tuple(
+        (type(unwrap(modules[path])).__name__, tuple(shape(p) for p in modules[path].parameters())) for path in blocks
+    )
 
 
-def _front_end(
-    modules: Mapping[str, nn.Module], stack: str, runs: Mapping[str, tuple[str, ...]], foreign: set[str]
-) -> str | None:
-    """The largest module with strided convolutions that doesn't contain the stack, nearest to it."""
-    outside = [
-        path
-        for path, module in modules.items()
-        if _is_strided_conv(module)
-        and not any(within(path, other) for other in (*runs, *foreign))
-        and not _tokens(path) & _AUXILIARY
-    ]
-    order = {path: place for place, path in enumerate(modules)}
-    above = stack
-    while above:
-        above = parent(above)
-        near = [path for path in outside if within(path, above)]
-        if near:
-            skip = len(above) + 1 if above else 0
-            children = {(above + "." if above else "") + path[skip:].split(".")[0] for path in near}
-            before = [child for child in children if order[child] < order[stack]] or list(children)
-            return _callable_part(modules, max(before, key=order.__getitem__), near)
-    return None
+def front_end_branches(stacks: Sequence[Stack]) -> dict[str, str]:
+    """The branch of each front end; one that feeds students and teachers alike is the student's, which trains it.
 
+    Args:
+        stacks: All stacks of a model.
 
-def _callable_part(modules: Mapping[str, nn.Module], path: str, convs: list[str]) -> str:
-    """`path`, or inside a ModuleList, which never fires, its last part that holds a convolution."""
-    while not can_fire(modules[path]):
-        last = [conv for conv in convs if within(conv, path)][-1]
-        path = ".".join(last.split(".")[: len(path.split(".")) + 1])
-    return path
+    Returns:
+        ``"student"`` or ``"teacher"``, by the front end's path.
+    """
+    branches: dict[str, str] = {}
+    for stack in stacks:
+        if stack.front_end is not None and branches.get(stack.front_end) != "student":
+            branches[stack.front_end] = stack.branch
+    return branches
 
 
 def find_stacks(modules: Mapping[str, nn.Module]) -> list[Stack]:
@@ -202,7 +191,7 @@ def find_stacks(modules: Mapping[str, nn.Module]) -> list[Stack]:
         out as long as others remain. A branch called teacher that is the only one, and trains, is a student.
     """
     runs = _runs(modules)
-    main = {path: blocks for path, blocks in runs.items() if not _tokens(path) & _AUXILIARY}
+    main = {path: blocks for path, blocks in runs.items() if not name_tokens(path) & AUXILIARY}
     runs = main or runs
     roots = _teacher_roots(modules, runs)
     teachers = {path for path in runs if any(within(path, root) for root in roots)}
@@ -211,6 +200,6 @@ def find_stacks(modules: Mapping[str, nn.Module]) -> list[Stack]:
     stacks = []
     for path, blocks in runs.items():
         foreign = {root for root in roots if not within(path, root)}
-        front_end = _front_end(modules, path, runs, foreign)
+        front_end = find_front_end(modules, path, runs, foreign)
         stacks.append(Stack(path, blocks, front_end, "teacher" if path in teachers else "student"))
     return stacks

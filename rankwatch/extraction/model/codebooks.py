@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.module_paths import can_fire, unwrap, within
@@ -77,6 +78,8 @@ def table_of(module: nn.Module) -> Table | None:
         The table, or None where the module can't be a codebook.
     """
     module = unwrap(module)
+    if isinstance(module, torch.jit.ScriptModule):  # its forward pass is no function, and takes no hook
+        return None
     if not can_fire(module) or getattr(type(module).forward, "__module__", "torch").startswith(("torch.", "torchao.")):
         return None
     tables = [

@@ -11,12 +11,19 @@ from typing import Literal
 
 from torch import nn
 
-from rankwatch.extraction.model.block_stacks import Stack, find_stacks
-from rankwatch.extraction.model.module_paths import can_fire, clean_modules, clean_name, common_prefix, within
+from rankwatch.extraction.model.block_stacks import Stack, find_stacks, front_end_branches
+from rankwatch.extraction.model.module_paths import (
+    can_fire,
+    clean_modules,
+    clean_name,
+    common_prefix,
+    name_tokens,
+    within,
+)
 
 __all__ = ["WatchedLayer", "clean_name", "find_layers", "unwatched_teachers"]
 
-Kind = Literal["frontend", "block", "other"]
+Kind = Literal["frontend", "block", "projection", "positional", "other"]
 Branch = Literal["student", "teacher"]
 
 
@@ -27,7 +34,8 @@ class WatchedLayer:
     Attributes:
         name: Its path in the model, without wrappers' parts.
         module: The module that a hook belongs on.
-        kind: ``"frontend"`` (convolutional front end), ``"block"`` (transformer, conformer) or ``"other"``.
+        kind: ``"frontend"`` (convolutional front end), ``"block"`` (transformer, conformer, recurrent,
+            convolutional), ``"projection"`` (a linear map between the two), ``"positional"`` or ``"other"``.
         branch: ``"student"``, or ``"teacher"`` (an EMA or frozen copy).
         label: Short name: ``"L00"`` for the first front end, all others ``"L01"``... in model order.
     """
@@ -43,11 +51,12 @@ def find_layers(root: nn.Module, patterns: str | Sequence[str] = "auto") -> list
     """Find the layers to watch.
 
     ``"auto"`` takes every run of same-class blocks with attention in a ModuleList, ModuleDict or Sequential
-    (without any: of repeated blocks with layer norms) and the convolutional front end before it, in the
-    student branch. Otherwise each pattern is a glob over clean module paths (case matters, ``*`` crosses
-    dots): one without wildcards means just this module; one with wildcards the front ends and blocks among
-    its matches or, where there is none, the outermost modules that it matches. Teacher branches are on
-    request (``"teacher*"``). A module under two names counts once, by its first.
+    (without any: of repeated blocks with layer norms; else recurrent layers; else convolutional blocks) and
+    the convolutional front end before it, in the student branch; a front end that student and teacher share is
+    the student's. Every other pattern, also beside ``"auto"`` in one list, is a glob over clean module paths
+    (case matters, ``*`` crosses dots): one without wildcards means just this module; one with wildcards the
+    front ends and blocks among its matches or, where there is none, the outermost modules that it matches.
+    Teacher branches are on request (``"teacher*"``). A module under two names counts once, by its first.
 
     Args:
         root: The model, or a LightningModule that holds it; wrappers are seen through.
@@ -70,19 +79,18 @@ def find_layers(root: nn.Module, patterns: str | Sequence[str] = "auto") -> list
     modules = clean_modules(root)
     stacks = find_stacks(modules)
     known: dict[str, tuple[Kind, Branch]] = {}
-    for stack in stacks:
-        branch: Branch = "teacher" if stack.branch == "teacher" else "student"
-        if stack.front_end is not None:
-            known[stack.front_end] = ("frontend", branch)
-        known.update((path, ("block", branch)) for path in stack.blocks)
-    if patterns == "auto":
-        names = _student_layers(root, stacks, known)
-    else:
-        globs = [patterns] if isinstance(patterns, str) else list(patterns)
-        if not globs:
-            raise ValueError('layers=[] watches nothing; pass layers="auto" or globs over module paths')
-        names = {path for glob in globs for path in _matches(glob, modules, known)}
+    known.update((path, ("frontend", _branch(name))) for path, name in front_end_branches(stacks).items())
+    known.update((path, ("block", _branch(stack.branch))) for stack in stacks for path in stack.blocks)
+    globs = [patterns] if isinstance(patterns, str) else list(patterns)
+    if not globs:
+        raise ValueError('layers=[] watches nothing; pass layers="auto" or globs over module paths')
+    names = _student_layers(root, stacks, known) if "auto" in globs else set()
+    names |= {path for glob in globs if glob != "auto" for path in _matches(glob, modules, known)}
     return _label([path for path in modules if path in names], modules, known)
+
+
+def _branch(name: str) -> Branch:
+    return "teacher" if name == "teacher" else "student"
 
 
 def _student_layers(root: nn.Module, stacks: list[Stack], known: Mapping[str, tuple[Kind, Branch]]) -> set[str]:
@@ -91,8 +99,8 @@ def _student_layers(root: nn.Module, stacks: list[Stack], known: Mapping[str, tu
         return names
     sought = (
         f'layers="auto" found nothing to watch in {type(root).__name__}. It looks for runs of transformer '
-        "or conformer blocks of one class in a ModuleList or Sequential, and for the strided convolutions "
-        "before them."
+        "or conformer blocks of one class in a ModuleList or Sequential, for recurrent layers, for blocks of "
+        "convolutions, and for the strided convolutions before them."
     )
     if stacks:
         teachers = ", ".join(stack.path for stack in stacks)
@@ -131,7 +139,7 @@ def _matches(glob: str, modules: Mapping[str, nn.Module], known: Mapping[str, tu
 def _label(
     names: list[str], modules: Mapping[str, nn.Module], known: Mapping[str, tuple[Kind, Branch]]
 ) -> list[WatchedLayer]:
-    kinds = {name: known.get(name, ("other", _branch_of(name, known))) for name in names}
+    kinds = {name: known.get(name, (_kind_of(name, modules[name]), _branch_of(name, known))) for name in names}
     first = next((name for name in names if kinds[name][0] == "frontend"), None)
     digits = max(2, len(str(len(names))))
     layers, place = [], 0
@@ -141,6 +149,15 @@ def _label(
         label = f"L{0 if name == first else place:0{digits}d}"
         layers.append(WatchedLayer(name, modules[name], kind, branch, label))
     return layers
+
+
+def _kind_of(name: str, module: nn.Module) -> Kind:
+    """What a layer is that is neither a front end nor a block, by its name and what it holds."""
+    words = name_tokens(name)
+    if words & {"pos", "position", "positional"}:
+        return "positional"
+    linear = any(isinstance(inner, nn.Linear) for inner in module.modules())
+    return "projection" if linear and words & {"proj", "projection", "projections", "projector"} else "other"
 
 
 def _branch_of(name: str, known: Mapping[str, tuple[Kind, Branch]]) -> Branch:
@@ -155,11 +172,19 @@ def _branch_of(name: str, known: Mapping[str, tuple[Kind, Branch]]) -> Branch:
 
 
 def unwatched_teachers(root: nn.Module, layers: Sequence[WatchedLayer]) -> list[str]:
-    """Paths above the layers of a teacher branch that could be watched and aren't."""
+    """Globs that would add the layers of a teacher branch that aren't watched."""
     watched = {layer.name for layer in layers}
     with contextlib.suppress(ValueError):
         every = find_layers(root, ["*"])
-        return sorted(
-            {one.name.rsplit(".", 1)[0] for one in every if one.branch == "teacher" and one.name not in watched}
-        )
+        students = [one.name for one in every if one.branch == "student"]
+        missing = [one.name for one in every if one.branch == "teacher" and one.name not in watched]
+        holders = {name: _highest_without(name, students) for name in missing}
+        return sorted({name if holder == name else f"{holder}.*" for name, holder in holders.items()})
     return []
+
+
+def _highest_without(name: str, others: Sequence[str]) -> str:
+    """The highest path above a layer that holds none of the others."""
+    parts = name.split(".")
+    above = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return next((path for path in above if not any(within(other, path) for other in others)), name)

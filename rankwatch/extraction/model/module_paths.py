@@ -92,3 +92,19 @@ def common_prefix(a: str, b: str) -> str:
             break
         parts.append(left)
     return ".".join(parts)
+
+
+def name_tokens(path: str) -> set[str]:
+    """The words of a module path, in lower case.
+
+    Args:
+        path: A clean path.
+
+    Returns:
+        The words between dots and underscores.
+
+    Example:
+        >>> sorted(name_tokens("encoder.pos_conv.0"))
+        ['0', 'conv', 'encoder', 'pos']
+    """
+    return {token for part in path.split(".") for token in part.lower().split("_")}

@@ -8,11 +8,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rankwatch.extraction.inputs.call_arguments import named_arguments
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_sampling import SampledRows, sample_frames, sample_rows
-from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
+from rankwatch.extraction.valid_frames.length_candidates import input_candidates
+from rankwatch.extraction.valid_frames.length_matching import inputs_of
+from rankwatch.extraction.valid_frames.observed_outputs import OutputReader, Pass
 from rankwatch.extraction.valid_frames.time_masks import TimeMask, mask_of, time_masks
-from rankwatch.extraction.valid_frames.valid_lengths import LengthSpec, Observed, resolve_lengths
+from rankwatch.extraction.valid_frames.valid_lengths import LengthSpec, resolve_lengths
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class RowExtractor:
         lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch.
         seed: Seed of the draw.
         frames: Which frames count where a mask over time is seen in the call: without ("unmasked"), under it, all.
+        layouts: The layouts that the user says, by glob over layers.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class RowExtractor:
         lengths: LengthSpec = "auto",
         seed: int = 0,
         frames: str = "unmasked",
+        layouts: Mapping[str, str] | None = None,
     ) -> None:
         self._frames = frames
         self._layers = {layer.name: layer for layer in layers}
@@ -55,7 +60,10 @@ class RowExtractor:
         self._per_utterance = per_utterance
         self._spec = lengths
         self._seed = seed
+        self.reader = OutputReader(layers, root, layouts or {})
         self.facts: dict[str, LayerFacts] = {}
+        self.changes: dict[str, None] = {}
+        """What was otherwise in one batch than in another, in sentences, in the order in which it was seen."""
         self.frames: str = "all"
         """Which frames counted in the last pass."""
         self.mask_note = ""
@@ -93,14 +101,19 @@ class RowExtractor:
             Sampled rows, and the exceptions of the layers that could not be read, both by layer name.
         """
         failures: dict[str, Exception] = {}
-        observed, layouts = self._observed(outputs, len(keys), failures)
+        found = input_candidates(args, kwargs, batch, batch_size=len(keys), forward=forward)
+        front_ends = [layer.module for layer in self._layers.values() if layer.kind == "frontend"]
+        inputs = inputs_of(args, kwargs, batch, len(keys), self._root, front_ends)
+        call = (named_arguments(args, kwargs, forward, defaults=True), batch)
+        observed, changed = self.reader.read(outputs, Pass(len(keys), inputs, found, call), failures)
         spec = "auto" if audio else self._spec
-        valid = resolve_lengths(
-            observed, args=args, kwargs=kwargs, batch=batch, spec=spec, root=self._root, forward=forward
-        )
+        valid = resolve_lengths(observed, found, inputs, batch=batch, spec=spec)
+        self.changes.update(dict.fromkeys(changed))
         masks: list[TimeMask] = []
         if masked and self._frames != "all":
             masks = time_masks(args, kwargs, batch, batch_size=len(keys), forward=forward)
+            if not masks:
+                self.mask_note = "no mask over time was seen in the model's call, so all frames count"
         self.frames = "all"
         drawn: dict[str, SampledRows] = {}
         positions: dict[tuple[int, ...], list[Tensor]] = {}  # layers with as many frames share them
@@ -108,7 +121,7 @@ class RowExtractor:
             name = one.layer.name
             try:
                 frames = valid[name].frames[:used].clamp(max=one.hidden.shape[1])
-                among = self._among(masks, one.hidden.shape[1], used)
+                among = self._among(masks, one.hidden.shape[1], used) if one.per_frame == 1 and not one.every else None
                 lengths = (one.hidden.shape[1], *frames.tolist())
                 if lengths not in positions:
                     positions[lengths] = sample_frames(frames, keys[:used], self._per_utterance, self._seed, among)
@@ -122,10 +135,19 @@ class RowExtractor:
                     positions=positions[lengths],
                     among=among,
                 )
-                self.facts[name] = LayerFacts(one.hidden.shape[2], layouts[name], valid[name].source)
+                self._note(name, LayerFacts(one.hidden.shape[2], one.layout, valid[name].source))
             except Exception as error:
                 failures[name] = error
         return drawn, failures
+
+    def _note(self, name: str, facts: LayerFacts) -> None:
+        """Facts of the last batch; where lengths came from elsewhere than in the first, that is worth a sentence."""
+        before = self.facts.get(name)
+        if before is not None and _kind(before.lengths) != _kind(facts.lengths):
+            self.changes[
+                f"lengths of {name} come from {before.lengths} in one batch and from {facts.lengths} in another"
+            ] = None
+        self.facts[name] = facts
 
     def _among(self, masks: Sequence[TimeMask], frames: int, used: int) -> Tensor | None:
         """The frames that count, or None for all."""
@@ -137,32 +159,7 @@ class RowExtractor:
         self.mask_note = f"{mask.path} masks {share:.0%} of the frames: {self._frames} frames count"
         return mask.masked[:used] if self._frames == "masked" else ~mask.masked[:used]
 
-    def _observed(
-        self, outputs: Mapping[str, Any], batch_size: int, failures: dict[str, Exception]
-    ) -> tuple[list[Observed], dict[str, str]]:
-        """Outputs as (B, T, C); what can't be read goes into `failures`.
 
-        Four-dimensional front ends come last: how many frames the blocks have tells their time axis.
-
-        Returns:
-            The outputs, and the layout of each by layer name.
-        """
-        observed: list[Observed] = []
-        layouts: dict[str, str] = {}
-        unpacked: dict[str, tuple[Tensor, Tensor | None]] = {}
-        for name, output in outputs.items():
-            try:
-                unpacked[name] = unpack(output)
-            except Exception as error:
-                failures[name] = error
-        for name in sorted(unpacked, key=lambda name: unpacked[name][0].ndim):
-            hidden, lengths = unpacked[name]
-            frames = observed[-1].hidden.shape[1] if hidden.ndim == 4 and observed else None
-            known = self.facts[name].layout if name in self.facts else None
-            try:
-                layer = self._layers[name]
-                hidden, layouts[name] = to_btc(hidden, batch_size=batch_size, layer=layer, frames=frames, known=known)
-                observed.append(Observed(layer, hidden, lengths))
-            except Exception as error:
-                failures[name] = error
-        return observed, layouts
+def _kind(source: str) -> str:
+    """Without numbers: three frames cut off or four is no other way."""
+    return "".join(sign for sign in source if not sign.isdigit())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from rankwatch.extraction.valid_frames.layouts import LAYOUTS
 from rankwatch.numerics import choose_projection
 from rankwatch.runtime.argument_kinds import is_text, is_whole, refusal, takes
 
@@ -32,6 +33,9 @@ class RowSampling:
             the columns where there are more than 512, which takes a quarter of the time), None for no projection, or
             a number of columns for all layers wider than it.
         seed: Seed of the frames that are drawn and of the projection.
+        layouts: Which axis of a layer's output is which, by glob over layers, where that can't be found:
+            ``{"stem": "(B, C, F, T)"}``. B are utterances, T times, C channels, F bands of a spectrogram (which become
+            columns together with the channels), N tokens in no order of time (of which each counts).
 
     Raises:
         ValueError: If an option is outside of what it may be; the message names it.
@@ -48,6 +52,7 @@ class RowSampling:
     lengths: str | Callable[[Any], Any] = "auto"
     projection: str | int | None = "auto"
     seed: int = 0
+    layouts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         wanted = "a whole number, at least 2, since one utterance spans no space"
@@ -62,6 +67,12 @@ class RowSampling:
         known = known or (isinstance(self.projection, str) and self.projection == "auto")
         self._require(known, "projection", "'auto', None or a number of columns, at least 2")
         self._require(is_whole(self.seed, 0) and self.seed < 2**63, "seed", "a whole number, 0 or more and below 2^63")
+        known = isinstance(self.layouts, Mapping) and all(
+            isinstance(glob, str) and isinstance(layout, str) and layout in LAYOUTS
+            for glob, layout in self.layouts.items()
+        )
+        layouts = ", ".join(map(repr, LAYOUTS))
+        self._require(known, "layouts", f"a mapping from globs over layers to one of {layouts}")
         for name in ("n_utterances", "frames_per_utterance", "projection", "seed"):
             if is_whole(getattr(self, name)):  # numpy's are written into no checkpoint
                 object.__setattr__(self, name, int(getattr(self, name)))

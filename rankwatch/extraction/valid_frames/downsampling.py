@@ -6,13 +6,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.block_stacks import find_stacks
 from rankwatch.extraction.model.conventions import output_length_formula
+from rankwatch.extraction.model.front_ends import CONVOLUTIONS, POOLINGS, shortens
 from rankwatch.extraction.model.module_paths import clean_modules, unwrap
+
+_OF_A_WAVEFORM = 16
+"""A smaller stride is one of features, whose convolutions are often padded outside of themselves."""
 
 TRIM = 2
 """Frames that recipes cut off behind the convolutions (to the length of targets, for example)."""
@@ -52,37 +57,51 @@ class Chain:
         return int(self.apply(torch.tensor([length]))[0])
 
 
-def _through(convolutions: list[nn.Conv1d | nn.Conv2d], axis: int) -> Chain | None:
+def _axes(module: nn.Module) -> int:
+    """Along how many axes a convolution or a pooling works."""
+    return 2 if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)) else 1
+
+
+def _along(value: Any, axis: int) -> int:
+    """Of a kernel size or a stride, which is one number for both axes or one for each."""
+    return int(value[axis] if isinstance(value, tuple) else value)
+
+
+def _through(layers: Sequence[nn.Module], axis: int) -> Chain | None:
     steps = []
-    for conv in convolutions:
-        if isinstance(conv.padding, str):
+    for layer in layers:
+        shape: Any = layer
+        if isinstance(shape.padding, str):
             return None
-        steps.append((conv.kernel_size[axis], conv.stride[axis], conv.padding[axis], conv.dilation[axis]))
+        sizes = (shape.kernel_size, shape.stride, shape.padding, getattr(shape, "dilation", 1))
+        steps.append(tuple(_along(size, axis) for size in sizes))
 
     def apply(length: Tensor) -> Tensor:
         for kernel, stride, padding, dilation in steps:
             length = conv_length(length, kernel, stride, padding, dilation)
         return length
 
-    words = f"through {len(steps)} convolution{'s' if len(steps) > 1 else ''}"
+    pooling = " and poolings" if any(isinstance(layer, POOLINGS) for layer in layers) else ""
+    words = f"through {len(steps)} convolution{'s' if len(steps) > 1 else ''}{pooling}"
     return Chain(apply, words, math.prod(stride for _, stride, _, _ in steps))
 
 
 def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> list[Chain]:
     """Ways in which the model may shorten the time axis, likeliest first.
 
-    The convolutions of each front end in order (of two-dimensional ones either axis), all and then only the
-    strided ones; the model's own formula (Hugging Face's have one); a spectrogram, alone and before those convolutions.
+    The convolutions and poolings of each front end in order (of two-dimensional ones either axis), all and then only
+    the strided ones; the model's own formula (Hugging Face's have one); a spectrogram, alone and before those
+    convolutions.
 
     Returns:
         One for each way; none where there is nothing to go by.
     """
     ways: list[Chain] = []
     for front_end in front_ends:
-        convolutions = [m for m in unwrap(front_end).modules() if isinstance(m, (nn.Conv1d, nn.Conv2d))]
-        strided = [m for m in convolutions if max(m.stride) > 1]
-        for some in [convolutions] + ([strided] if len(strided) < len(convolutions) else []):
-            axes = range(min((len(m.kernel_size) for m in some), default=0))
+        every = [m for m in unwrap(front_end).modules() if isinstance(m, (*CONVOLUTIONS, *POOLINGS))]
+        strided = [m for m in every if shortens(m)]
+        for some in [every] + ([strided] if len(strided) < len(every) else []):
+            axes = range(min((_axes(m) for m in some), default=0))
             found = [_through(some, -1 - axis) for axis in axes]
             ways += [chain for chain in found if chain is not None]
     spectrograms: list[Chain] = []
@@ -127,8 +146,10 @@ def to_frames(counts: Tensor, axis: int, frames: int, ways: Sequence[Chain]) -> 
     """Valid frames of a layer of `frames` frames, from counts on an input axis of `axis` positions.
 
     The model's own downsampling f where f(axis) = frames, or is at most `TRIM` above (then the frames behind
-    were cut off); in proportion, ceil(count * frames / axis), where no f is known, its strides alone explain
-    T (padding outside of the convolutions), or a whole number of times fewer frames come out than of f.
+    were cut off), or where T is f(axis) of a waveform filled up to a multiple of 2, 4 or 8 (fairseq adds frames
+    inside of its encoder, which are never valid); in proportion, ceil(count * frames / axis), where no f is known,
+    its strides alone explain T (padding outside of the convolutions), or a whole number of times fewer frames come
+    out than of f.
 
     Args:
         counts: (B,) int64 in [0, axis].
@@ -153,6 +174,9 @@ def to_frames(counts: Tensor, axis: int, frames: int, ways: Sequence[Chain]) -> 
     for way, out in known:
         if frames < out <= frames + TRIM:
             return way(counts).clamp(max=frames), f"{way.words}, {out - frames} cut off"
+    for way, out in known:
+        if way.stride >= _OF_A_WAVEFORM and frames in padded_inside(out):
+            return way(counts).clamp(max=frames), f"{way.words}, {frames - out} added inside"
     if axis == 0 or frames == 0:
         return torch.zeros_like(counts), "no frames"
     if any(abs(axis / way.stride - frames) <= 1 for way in ways):
@@ -164,6 +188,11 @@ def to_frames(counts: Tensor, axis: int, frames: int, ways: Sequence[Chain]) -> 
     if known and all(out > 0 for _, out in known):
         return None
     return _proportional(counts, axis, frames), "in proportion (to within a frame)"
+
+
+def padded_inside(frames: int) -> set[int]:
+    """Numbers of frames to which a model may pad inside of itself: one more, or the next multiple of 2, 4 or 8."""
+    return {frames + 1, *(-(-frames // multiple) * multiple for multiple in (2, 4, 8))} - {frames}
 
 
 def _proportional(counts: Tensor, axis: int, frames: int) -> Tensor:

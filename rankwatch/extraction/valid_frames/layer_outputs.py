@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from rankwatch.extraction.model.conventions import front_end_layouts, has_batch_first
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.model.module_paths import unwrap
+from rankwatch.extraction.valid_frames.input_axes import InputAxes
+from rankwatch.extraction.valid_frames.layouts import TOKENS, Surroundings, by_habit, fitting_layouts, layer_widths
 
 _HIDDEN_KEYS = ("last_hidden_state", "encoder_out", "hidden_states", "x", "features", "output")
 
@@ -28,7 +30,8 @@ def unpack(output: Any) -> tuple[Tensor, Tensor | None]:
     """Hidden states and, where the module gives them, valid lengths, from whatever a module returned.
 
     Args:
-        output: A tensor (a nested one is padded with zeros, its sizes are the lengths), a tuple such as
+        output: A tensor (a nested one, or a packed sequence, is padded with zeros; its sizes are the lengths), a tuple
+            such as
             ``(x, None)``, ``(x, attention)``, ``(x, lengths)``, ``((x, positions), mask)``, or a mapping or
             dataclass with ``last_hidden_state`` or just one tensor of three or more axes.
 
@@ -46,6 +49,8 @@ def unpack(output: Any) -> tuple[Tensor, Tensor | None]:
     """
     if isinstance(output, Tensor):
         return _from_tensor(output)
+    if isinstance(output, PackedSequence):
+        return pad_packed_sequence(output, batch_first=True)
     if dataclasses.is_dataclass(output) and not isinstance(output, (type, Mapping)):
         output = {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
     elif isinstance(output, tuple) and hasattr(output, "_asdict"):
@@ -130,29 +135,34 @@ def to_btc(
     *,
     batch_size: int,
     layer: WatchedLayer,
-    frames: int | None = None,
+    frames: Collection[int] = (),
+    axes: InputAxes | None = None,
     known: str | None = None,
+    said: str | None = None,
 ) -> tuple[Tensor, str]:
     """Hidden states as (B, T, C), whatever the module's own layout.
 
-    Evidence, in this order: the batch size; the width that the module's own parameters name; the expected
-    frames; the layout found earlier; habits (Hugging Face and torchaudio's wav2vec2 have the batch first,
-    attention has its `batch_first`, layer norm or a linear map at the end of a block works on the last axis).
+    Evidence, in this order: what the user says; the batch size; the width that the module's own parameters name; the
+    expected frames; of four axes those of the input, which are shortened alike and seldom change their order; the
+    layout found earlier; habits (Hugging Face and torchaudio's wav2vec2 have the batch first, attention and recurrent
+    layers have their `batch_first`, layer norm or a linear map at the end of a block works on the last axis).
 
     Args:
-        hidden: (B, T, C), (B, C, T) or (T, B, C), or a convolution's (B, C, F, T), (B, C, T, F) or
+        hidden: (B, T, C), (B, C, T) or (T, B, C), or an image's (B, C, F, T), (B, C, T, F), (B, F, T, C) or
             (B, T, F, C), whose channels and bands together become columns.
         batch_size: B, utterances in this forward pass.
         layer: Where it comes from.
-        frames: T, if known from another layer; needed for four axes.
+        frames: Values that T may have, known from other layers or from the input.
+        axes: Which axis of the input is time, if that is known.
         known: A layout found for this layer before, used where this output alone could be several.
+        said: The layout that the user gives for this layer, which needs no evidence.
 
     Returns:
         The tensor as (B, T, C) (a view, except for four axes) and the layout found, for example
         ``"(B, C, T)"``.
 
     Raises:
-        LayoutError: No layout fits, or several do; says what was seen.
+        LayoutError: No layout fits, or several do; says what was seen, and how to say which it is.
 
     Example:
         >>> from rankwatch.extraction.model.layers import find_layers
@@ -161,88 +171,48 @@ def to_btc(
         >>> hidden.shape, layout
         (torch.Size([3, 7, 16]), '(T, B, C)')
     """
+    if said is not None:
+        return _as_said(hidden, batch_size, layer, said), said
     module = unwrap(layer.module)
-    likely, possible = _widths(module, layer.kind)
-    find = _four_axes if hidden.ndim == 4 else _three_axes
-    layouts = find(hidden, batch_size, likely, frames) or find(hidden, batch_size, possible, frames)
+    around = Surroundings(batch_size, frames, axes)
+    layouts = fitting_layouts(hidden, module, layer.kind, around)
     if len(layouts) > 1:
-        layouts = [known] if known in layouts else _by_habit(layouts, module, layer.kind)
+        layouts = [known] if known in layouts else by_habit(layouts, module, layer.kind)
     if len(layouts) != 1:
-        found = f"could be {' or '.join(layouts)}" if layouts else "fits no known layout"
-        expected = "unknown" if frames is None else str(frames)
+        raise LayoutError(_unclear(hidden, layer, module, around, layouts))
+    return _ordered(hidden, layouts[0]), layouts[0]
+
+
+def _ordered(hidden: Tensor, layout: str) -> Tensor:
+    axes = [axis for axis in layout if axis.isalpha()]
+    time = axes.index("T") if "T" in axes else axes.index(TOKENS)
+    order = [axes.index("B"), time, *(i for i, axis in enumerate(axes) if axis in "CF")]
+    return hidden.permute(order).flatten(2)
+
+
+def _as_said(hidden: Tensor, batch_size: int, layer: WatchedLayer, said: str) -> Tensor:
+    axes = [axis for axis in said if axis.isalpha()]
+    if hidden.ndim != len(axes) or hidden.shape[axes.index("B")] != batch_size:
         raise LayoutError(
-            f"layer {layer.name!r}: output of shape {tuple(hidden.shape)} {found} (batch size {batch_size}, "
-            f"widths in its parameters {sorted(possible) or 'none'}, frames expected {expected})"
+            f"layer {layer.name!r}: output of shape {tuple(hidden.shape)} can't be {said}, as "
+            f"RowSampling(layouts=...) says, with {batch_size} utterances in the batch"
         )
-    axes = [axis for axis in layouts[0] if axis.isalpha()]
-    order = [axes.index("B"), axes.index("T"), *(i for i, axis in enumerate(axes) if axis in "CF")]
-    return hidden.permute(order).flatten(2), layouts[0]
+    return _ordered(hidden, said)
 
 
-def _widths(module: nn.Module, kind: str) -> tuple[set[int], set[int]]:
-    """Widths that the output has likely, and possibly, by the module's parameters.
-
-    A block is as wide as its norms and its attention, a front end as its last convolution.
-
-    Returns:
-        The likely ones and the possible ones.
-    """
-    norms: set[int] = set()
-    matrices: set[int] = set()
-    convolutions: list[int] = []
-    for child in module.modules():
-        if isinstance(child, nn.LayerNorm):
-            norms.add(child.normalized_shape[-1])
-        elif isinstance(child, nn.MultiheadAttention):
-            norms.add(child.embed_dim)
-        elif type(child).__name__.endswith("RMSNorm"):
-            norms.update(p.shape[-1] for p in child.parameters(recurse=False))
-        elif isinstance(child, nn.Linear):
-            matrices.add(child.out_features)
-        elif isinstance(child, (nn.Conv1d, nn.Conv2d)):
-            convolutions.append(child.out_channels)
-    possible = norms | matrices | set(convolutions)
-    if kind == "frontend" and convolutions:
-        return {convolutions[-1], *matrices}, possible
-    return norms or possible, possible
-
-
-def _three_axes(hidden: Tensor, batch_size: int, widths: set[int], frames: int | None) -> list[str]:
-    if hidden.ndim != 3:
-        return []
-    sizes = {"(B, T, C)": (0, 1, 2), "(B, C, T)": (0, 2, 1), "(T, B, C)": (1, 0, 2)}
-    fits = [name for name, (b, _, _) in sizes.items() if hidden.shape[b] == batch_size]
-    if widths:
-        fits = [name for name in fits if hidden.shape[sizes[name][2]] in widths]
-    if frames is not None and len(fits) > 1:
-        fits = [name for name in fits if hidden.shape[sizes[name][1]] == frames] or fits
-    return fits
-
-
-def _by_habit(layouts: list[str], module: nn.Module, kind: str) -> list[str]:
-    """Narrow down by what is known of the family, of attention inside, and of the module's last step."""
-    if kind == "frontend":
-        layouts = [name for name in layouts if name.startswith("(B")] or layouts
-        usual = front_end_layouts(module)
-        layouts = [name for name in layouts if all(name == layout for layout in usual)] or layouts
-    first = {m.batch_first for m in module.modules() if isinstance(m, nn.MultiheadAttention)}
-    first = {True} if has_batch_first(module) else first
-    if len(first) == 1:
-        layouts = [name for name in layouts if name.startswith("(B" if True in first else "(T")] or layouts
-    leaves = [m for m in module.modules() if not list(m.children()) and list(m.parameters())]
-    if kind == "block" and leaves and type(leaves[-1]) in (nn.LayerNorm, nn.Linear):
-        layouts = [name for name in layouts if name.endswith("C)")] or layouts
-    return layouts
-
-
-def _four_axes(hidden: Tensor, batch_size: int, widths: set[int], frames: int | None) -> list[str]:
-    """Only the time axis matters: bands and channels are flattened together."""
-    if hidden.shape[0] != batch_size:
-        return []
-    sizes = {"(B, C, F, T)": (1, 3), "(B, C, T, F)": (1, 2), "(B, T, F, C)": (3, 1)}
-    fits = [name for name, (c, _) in sizes.items() if hidden.shape[c] in widths or not widths]
-    if frames is not None:
-        fits = [name for name in fits if hidden.shape[sizes[name][1]] == frames]
-    if len({sizes[name][1] for name in fits}) == 1:
-        return fits[:1]
-    return fits
+def _unclear(
+    hidden: Tensor, layer: WatchedLayer, module: nn.Module, around: Surroundings, layouts: Sequence[str]
+) -> str:
+    widths = sorted(layer_widths(module, layer.kind)[1])
+    found = f"could be {' or '.join(layouts)}" if layouts else "fits no known layout"
+    expected = ", ".join(map(str, around.frames)) or "unknown"
+    advice = ""
+    if hidden.ndim in (3, 4):
+        likely = layouts[0] if layouts else ("(B, C, F, T)" if hidden.ndim == 4 else "(B, T, C)")
+        advice = (
+            f"; say which it is by rows=RowSampling(layouts={{{layer.name!r}: {likely!r}}}), or leave it out of layers"
+        )
+    return (
+        f"layer {layer.name!r}: output of shape {tuple(hidden.shape)} {found} (batch size {around.batch_size}, "
+        f"widths in its parameters {widths or 'none'}, frames expected {expected}){advice}"
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like
+from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like, waveform_lists
 from rankwatch.extraction.inputs.containers import is_numbers, walk
 
 Unit = Literal["integer", "fraction", "mask"]
@@ -25,6 +25,7 @@ _FOREIGN = frozenset(
 )
 _LENGTH_NAMES = re.compile(r"len(s|gth|gths)?$|(num|n)_?(samples|frames)$|(attention|padding|pad)_?mask$")
 _PADDING_NAMES = re.compile(r"pad")
+_MASKED = -1000.0  # a score that is no larger than this counts as minus infinity
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Candidate:
     """A field that has the form of lengths.
 
     Attributes:
-        place: ``"argument"`` (of the backbone's call) or ``"batch"``.
+        place: ``"argument"`` (of the backbone's call), ``"batch"``, or ``"list"`` (of waveforms).
         path: Dotted path within its place.
         unit: ``"integer"``, ``"fraction"`` of the longest, or ``"mask"``.
         values: (B,) on the CPU: int64 counts (of a mask: its valid positions), or float64 fractions.
@@ -52,6 +53,8 @@ class Candidate:
     @property
     def name(self) -> str:
         """Where it was found, in words."""
+        if self.place == "list":
+            return "the lengths of the list's waveforms"
         if self.place == "argument":
             return f"argument {self.path!r}"
         return f"field {self.path!r} of the batch" if self.path else "the batch"
@@ -68,8 +71,9 @@ def input_candidates(
     """All fields of a call and of the batch behind it that could be lengths.
 
     That is: integers (B,), not negative; fractions (B,) in (0, 1] whose largest is 1; 0/1 masks (B, T) of
-    either polarity whose valid part is a prefix. What is named like lengths and isn't any of this comes
-    with a `problem`. Names that speak of targets, labels, indices, identities, texts or noise are none.
+    either polarity whose valid part is a prefix; attention masks (B, 1, 1, T) or (B, heads, T, T), also as what is
+    added to scores; and a list of B waveforms, each of its own length. What is named like lengths and isn't any of
+    this comes with a `problem`. Names that speak of targets, labels, indices, identities, texts or noise are none.
 
     Args:
         args: Positional arguments of the backbone's call.
@@ -88,6 +92,9 @@ def input_candidates(
         [("field 'audio_len' of the batch", [9, 5])]
     """
     arguments = named_arguments(args, kwargs, forward)
+    lists = waveform_lists(arguments, batch)
+    if batch_size is None and lists:
+        batch_size = len(lists[0][1])
     if batch_size is None:
         audio = waveform_like(arguments, batch)
         batch_size = audio[0][1].shape[0] if audio else 0
@@ -101,7 +108,11 @@ def input_candidates(
             if candidate is not None:
                 found.append(candidate)
                 taken.add(id(leaf))  # most arguments come from the batch
-    return found
+    return found or [_of_list(path, waves) for path, waves in lists[:1] if len(waves) == batch_size]
+
+
+def _of_list(path: str, waves: Sequence[Tensor]) -> Candidate:
+    return Candidate("list", path, "integer", torch.tensor([len(wave) for wave in waves]), None, named=True)
 
 
 def is_foreign(path: str) -> bool:
@@ -113,6 +124,7 @@ def is_foreign(path: str) -> bool:
 def as_candidate(leaf: Any, batch_size: int, place: str, path: str, asked: bool = False) -> Candidate | None:
     """`leaf` as lengths, if it has the form of such; `asked` for, it counts as named like some."""
     value = _as_tensor(leaf)
+    value = _mask_of_keys(value) if value is not None else None
     last = path.rpartition(".")[2].lower()
     named = asked or _LENGTH_NAMES.search(last) is not None
     if value is None or value.shape[:1] != (batch_size,) or batch_size == 0:
@@ -125,6 +137,33 @@ def as_candidate(leaf: Any, batch_size: int, place: str, path: str, asked: bool 
     elif value.ndim == 2 and value.shape[1] > 1:
         candidate = _mask(value.detach(), place, path, last, named)
     return candidate if candidate is not None and (named or not candidate.problem) else None
+
+
+def _mask_of_keys(value: Tensor) -> Tensor:
+    """Of an attention mask which keys it lets through: (B, 1, 1, T), (B, heads, T, T), or added to scores as -inf.
+
+    A key is valid if any position may look at it, which holds under a causal mask as well.
+
+    Returns:
+        A boolean (B, T), or the value itself where it is no such mask.
+    """
+    square = value.ndim == 2 or (value.ndim in (3, 4) and value.shape[-2] in (1, value.shape[-1]))
+    if not square or value.numel() == 0 or (value.ndim == 2 and not value.is_floating_point()):
+        return value
+    if value.is_floating_point():
+        # Of a waveform one row is enough to see that it is none.
+        if bool(((value[0] != 0) & (value[0] > _MASKED)).any()) or not bool((value <= _MASKED).any()):
+            return value
+        allowed = value > _MASKED
+        if not bool((value[allowed] == 0).all()):
+            return value
+    elif value.dtype == torch.bool:
+        allowed = value
+    elif bool(((value == 0) | (value == 1)).all()):
+        allowed = value != 0
+    else:
+        return value
+    return allowed if allowed.ndim == 2 else allowed.flatten(1, -2).any(dim=1)
 
 
 def _vector(value: Tensor, place: str, path: str, named: bool) -> Candidate:

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like
+from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like, waveform_lists
 from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.valid_frames.downsampling import TRIM, Chain, chains, front_ends_of, to_frames
 from rankwatch.extraction.valid_frames.length_candidates import Candidate
@@ -72,10 +73,13 @@ def inputs_of(
     front_ends: Sequence[nn.Module],
 ) -> Inputs:
     """Collect the audio's axes from a call and its batch, and the convolutions from the model."""
-    audio = [x for _, x in waveform_like(named_arguments(args, kwargs, None), batch) if len(x) == batch_size]
+    call = named_arguments(args, kwargs, None)
+    audio = [x for _, x in waveform_like(call, batch) if len(x) == batch_size]
+    lists = waveform_lists(call, batch)
+    audio += [pad_sequence(waves, batch_first=True) for _, waves in lists if len(waves) == batch_size]
     axes: dict[int, str] = {}
     for x in sorted(audio, key=Tensor.numel, reverse=True):
-        unit = "samples" if x.ndim == 2 or 1 in x.shape[1:] else "input frames"
+        unit = "samples" if sum(axis > 1 for axis in x.shape[1:]) == 1 else "input frames"
         for axis in x.shape[1:]:
             if axis > 1:
                 axes.setdefault(axis, unit)
@@ -187,6 +191,8 @@ def visibly_padded(audio: Sequence[Tensor], frames: int) -> bool:
     x = max(audio, key=Tensor.numel)
     if x.ndim == 3 and 1 in x.shape[1:]:
         x = x.flatten(1)
+    if x.ndim == 4:
+        x = x.abs().amax(dim=1) if x.shape[1] <= x.shape[3] else x.abs().amax(dim=3)
     planes = [x] if x.ndim == 2 else [x.abs().amax(dim=2), x.abs().amax(dim=1)]
     for plane in planes:
         if plane.shape[1] == 0:

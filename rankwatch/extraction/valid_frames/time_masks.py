@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from rankwatch.extraction.inputs.call_arguments import named_arguments
 from rankwatch.extraction.inputs.containers import walk
@@ -20,6 +21,7 @@ _NAMES = frozenset(
         *("time_mask", "time_masks", "mask_time", "mask_time_indices", "time_mask_indices", "ssl_mask", "mlm_mask"),
     }
 )
+_INDEX_NAMES = frozenset({"mask", "mask_indices", "mask_indexes", "masked_indices", "masked_positions"})
 _BY_NAME_ALONE = frozenset({"mask_time_indices", "bool_masked_pos"})
 
 
@@ -29,11 +31,14 @@ class TimeMask:
 
     Attributes:
         path: Of the argument, or of the field of the batch.
-        masked: (B, T) boolean on the CPU, True where the input was replaced by the mask's embedding.
+        masked: (B, T) boolean on the CPU, True where the input was replaced by the mask's embedding; made of indices
+            it ends with the last of them.
+        indices: Whether it was made of indices, and so may be shorter than a layer.
     """
 
     path: str
     masked: Tensor
+    indices: bool = False
 
 
 def time_masks(
@@ -46,9 +51,10 @@ def time_masks(
 ) -> list[TimeMask]:
     """Masks over frames that a call was given: boolean or 0/1, (B, T), 1 = replaced by the mask's embedding.
 
-    Known by their names, in which nothing may be added: a ``keep_mask`` or a ``vad_mask`` is something else.
-    ``mask_time_indices`` and ``bool_masked_pos`` mean nothing else anywhere; any other one has to be of a form that
-    lengths can't have: in some row it changes more than once.
+    Also lists of the frames that are masked: (B, n) whole numbers, each once in its row, as SpidR's collator makes
+    them, or (n,) for all utterances alike. Known by their names, in which nothing may be added: a ``keep_mask`` or a
+    ``vad_mask`` is something else. ``mask_time_indices`` and ``bool_masked_pos`` mean nothing else anywhere; any other
+    one has to be of a form that lengths can't have: in some row it changes more than once, or it is such a list.
 
     Args:
         args: Positional arguments of the backbone's call.
@@ -70,6 +76,11 @@ def time_masks(
     for thing in (named_arguments(args, kwargs, forward), batch):
         for path, leaf in walk(thing):
             name = path.rpartition(".")[2].lower()
+            if name in _INDEX_NAMES and isinstance(leaf, Tensor):
+                indexed = _of_indices(leaf, batch_size)
+                if indexed is not None:
+                    found.setdefault(id(leaf), TimeMask(path, indexed, indices=True))
+                    continue
             if name in _NAMES and isinstance(leaf, Tensor) and leaf.shape[:1] == (batch_size,) and leaf.ndim == 2:
                 masked = _boolean(leaf)
                 if masked is not None and (name in _BY_NAME_ALONE or _changes_twice(masked)):
@@ -85,9 +96,26 @@ def mask_of(masks: Sequence[TimeMask], frames: int) -> TimeMask | None:
     Returns:
         The mask, `frames` long.
     """
-    fits = [TimeMask(m.path, m.masked[:, :frames]) for m in masks if frames <= m.masked.shape[1] <= frames + TRIM]
+    fits = [
+        TimeMask(m.path, pad(m.masked, (0, max(0, frames - m.masked.shape[1])))[:, :frames])
+        for m in masks
+        if (0 if m.indices else frames) <= m.masked.shape[1] <= frames + TRIM
+    ]
     same = all(torch.equal(fit.masked, fits[0].masked) for fit in fits)
     return fits[0] if fits and same else None
+
+
+def _of_indices(leaf: Tensor, batch_size: int) -> Tensor | None:
+    """A mask of the frames whose places are listed, each once and at least two of them; None for anything else."""
+    plain = leaf.dtype in (torch.int32, torch.int64) and leaf.ndim in (1, 2) and leaf.shape[-1] > 1
+    if not plain or (leaf.ndim == 2 and len(leaf) != batch_size):
+        return None
+    places = leaf.detach().cpu().long().expand(batch_size, -1)
+    ordered = places.sort(dim=1).values
+    if int(places.min()) < 0 or not bool((ordered[:, 1:] > ordered[:, :-1]).all()):
+        return None
+    masked = torch.zeros(batch_size, int(places.max()) + 1, dtype=torch.bool)
+    return masked.scatter_(1, places, True)
 
 
 def _boolean(leaf: Tensor) -> Tensor | None:

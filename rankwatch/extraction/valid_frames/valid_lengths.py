@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rankwatch.extraction.inputs.call_arguments import look_up
-from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.extraction.valid_frames.downsampling import TRIM, to_frames
-from rankwatch.extraction.valid_frames.length_candidates import Candidate, as_candidate, input_candidates
-from rankwatch.extraction.valid_frames.length_matching import Inputs, advice, fit, inputs_of, visibly_padded
+from rankwatch.extraction.valid_frames.downsampling import TRIM, padded_inside, to_frames
+from rankwatch.extraction.valid_frames.length_candidates import Candidate, as_candidate
+from rankwatch.extraction.valid_frames.length_matching import Inputs, advice, fit, visibly_padded
+from rankwatch.extraction.valid_frames.observed_outputs import Observed
 
-__all__ = [
-    *("AmbiguousLengths", "Candidate", "LengthSpec", "Observed", "Valid"),
-    *("input_candidates", "resolve_lengths"),
-]
+__all__ = ["AmbiguousLengths", "LengthSpec", "Valid", "resolve_lengths"]
 
 LengthSpec = str | Callable[[Any], Any]
 """``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch."""
@@ -42,30 +38,13 @@ class Valid:
     source: str
 
 
-@dataclass(frozen=True)
-class Observed:
-    """One layer's output of one forward pass.
-
-    Attributes:
-        layer: Where it comes from.
-        hidden: (B, T, C), from `outputs.to_btc`.
-        lengths: What the module itself gave as lengths, or None.
-    """
-
-    layer: WatchedLayer
-    hidden: Tensor
-    lengths: Tensor | None = None
-
-
 def resolve_lengths(
     observed: Sequence[Observed],
+    found: Sequence[Candidate],
+    inputs: Inputs,
     *,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
     batch: Any,
     spec: LengthSpec = "auto",
-    root: nn.Module | None = None,
-    forward: Callable[..., Any] | inspect.Signature | None = None,
 ) -> dict[str, Valid]:
     """Valid frames of every observed layer.
 
@@ -80,64 +59,78 @@ def resolve_lengths(
 
     Args:
         observed: Layers of one forward pass, all with the same B.
-        args: Positional arguments of the backbone's call.
-        kwargs: Its keyword arguments.
+        found: What in the call and in the batch could be lengths, from `input_candidates`.
+        inputs: The audio's axes and the model's downsampling, from `inputs_of`.
         batch: The loader's batch.
         spec: ``"auto"``; ``"none"`` (every frame is valid); a dotted path into the batch
             (``"net_input.lengths"``, ``"1"``); or a function of the batch. What is named or returned may be
             counts of samples or frames, fractions, or a mask.
-        root: The model, for its convolutions.
-        forward: The backbone's forward pass, which names positional arguments.
 
     Returns:
         Per layer name (B,) int64 lengths on the CPU and where they come from.
 
     Example:
+        >>> from torch import nn
         >>> from rankwatch.extraction.model.layers import find_layers
+        >>> from rankwatch.extraction.valid_frames.length_candidates import input_candidates
+        >>> from rankwatch.extraction.valid_frames.length_matching import inputs_of
         >>> layer = find_layers(nn.Sequential(nn.TransformerEncoderLayer(16, 2)))[0]
         >>> hidden = Observed(layer, torch.zeros(2, 50, 16))
         >>> batch = {"audio": torch.ones(2, 8000), "audio_len": torch.tensor([8000, 4000])}
-        >>> valid = resolve_lengths([hidden], args=(), kwargs={}, batch=batch)["0"]
+        >>> inputs = inputs_of((), {}, batch, 2, None, [])
+        >>> valid = resolve_lengths([hidden], input_candidates((), {}, batch), inputs, batch=batch)["0"]
         >>> valid.frames.tolist(), valid.source
         ([50, 25], "field 'audio_len' of the batch (samples, in proportion (to within a frame))")
     """
     if not observed:
         return {}
     if spec == "none":
-        return {one.layer.name: _every(one.hidden, 'every frame (lengths="none")') for one in observed}
+        return {one.layer.name: _all_patches(one, _every(one, 'every frame (lengths="none")')) for one in observed}
     size = observed[0].hidden.shape[0]
-    front_ends = [one.layer.module for one in observed if one.layer.kind == "frontend"]
-    inputs = inputs_of(args, kwargs, batch, size, root, front_ends)
     if spec != "auto":
         named = _specified(spec, batch, size)
         return {one.layer.name: _explicit(named, one, inputs) for one in observed}
     if size == 0:
-        return {one.layer.name: _every(one.hidden, "no utterances") for one in observed}
-    found = input_candidates(args, kwargs, batch, batch_size=size, forward=forward)
-    own = [one for one in observed if _is_own(one, found, inputs)]
+        return {one.layer.name: _every(one, "no utterances") for one in observed}
+    return {name: _all_patches(*pair) for name, pair in _found_lengths(observed, found, inputs).items()}
+
+
+def _found_lengths(
+    observed: Sequence[Observed], found: Sequence[Candidate], inputs: Inputs
+) -> dict[str, tuple[Observed, Valid]]:
+    own = [one for one in observed if not one.every and _is_own(one, found, inputs)]
     # A front end keeps the input's padding; blocks may have cropped theirs (nested tensors).
     whole = [one for one in own if one.layer.kind == "frontend"]
-    valid: dict[str, Valid] = {}
+    valid: dict[str, tuple[Observed, Valid]] = {}
     same: dict[int, Valid] = {}  # most layers have as many frames as another
-    for one in observed:
-        frames = one.hidden.shape[1]
-        given = _given(one, own, TRIM) or _given(one, whole)
-        if given is None and frames not in same:
-            known = _from_inputs(one, found, inputs) or _given(one, own)
-            same[frames] = known or _every_or_refuse(one, found, inputs)
-        valid[one.layer.name] = given or same[frames]
+    # Front ends first: blocks may have frames that were added behind theirs.
+    for one in sorted(observed, key=lambda one: one.layer.kind != "frontend"):
+        frames = one.frames
+        known = _every(one, one.every) if one.every else _given(one, own, TRIM) or _given(one, whole)
+        known = known or _added_inside(one, [pair for pair in valid.values() if pair[0].layer.kind == "frontend"])
+        if known is None and frames not in same:
+            same[frames] = _from_inputs(one, found, inputs) or _given(one, own) or _every_or_refuse(one, found, inputs)
+        valid[one.layer.name] = one, known or same[frames]
     return valid
 
 
-def _every(hidden: Tensor, source: str) -> Valid:
-    return Valid(torch.full((hidden.shape[0],), hidden.shape[1], dtype=torch.int64), source)
+def _all_patches(one: Observed, valid: Valid) -> Valid:
+    """Positions instead of times, where a time has several."""
+    if one.per_frame == 1 or one.every:
+        return valid
+    return Valid(valid.frames * one.per_frame, f"{valid.source}, {one.per_frame} patches each")
+
+
+def _every(one: Observed, source: str) -> Valid:
+    frames = one.hidden.shape[1] if one.every else one.frames
+    return Valid(torch.full((one.hidden.shape[0],), frames, dtype=torch.int64), source)
 
 
 def _is_own(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> bool:
     """Whether the integers that a module returned together with its hidden states are lengths."""
     if one.lengths is None or one.lengths.shape != one.hidden.shape[:1]:
         return False
-    lengths, frames = one.lengths.cpu().long(), one.hidden.shape[1]
+    lengths, frames = one.lengths.cpu().long(), one.frames
     if int(lengths.min()) < 0 or int(lengths.max()) > frames:
         return False
     if int(lengths.max()) >= frames - TRIM or one.layer.kind == "frontend":
@@ -155,10 +148,10 @@ def _given(one: Observed, own: Sequence[Observed], above: int | None = None) -> 
     Returns:
         The lengths and where they come from, or None where no module returned any.
     """
-    frames = one.hidden.shape[1]
-    for giver in sorted(own, key=lambda other: (other is not one, abs(other.hidden.shape[1] - frames))):
+    frames = one.frames
+    for giver in sorted(own, key=lambda other: (other is not one, abs(other.frames - frames))):
         assert giver.lengths is not None
-        lengths, axis = giver.lengths.cpu().long(), giver.hidden.shape[1]
+        lengths, axis = giver.lengths.cpu().long(), giver.frames
         source = f"lengths given by {giver.layer.name}"
         if axis == frames:
             return Valid(lengths, source)
@@ -170,11 +163,21 @@ def _given(one: Observed, own: Sequence[Observed], above: int | None = None) -> 
     return None
 
 
+def _added_inside(one: Observed, fronts: Sequence[tuple[Observed, Valid]]) -> Valid | None:
+    """The front end's lengths, where these blocks have a few frames more, which were added behind its own."""
+    if one.layer.kind == "frontend":
+        return None
+    for front, valid in fronts:
+        if front.per_frame == one.per_frame == 1 and one.frames in padded_inside(front.frames):
+            return Valid(valid.frames, f"{valid.source}, {one.frames - front.frames} added inside")
+    return None
+
+
 def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> Valid | None:
     """From the arguments, else from the batch, if what fits there agrees to within a frame."""
-    frames = one.hidden.shape[1]
+    frames = one.frames
     fits = [it for it in (fit(candidate, frames, inputs) for candidate in found) if it is not None]
-    for place in ("argument", "batch"):
+    for place in ("argument", "batch", "list"):
         here = [it for it in fits if it.candidate.place == place]
         chosen = [it for it in here if it.exact] or [it for it in here if it.candidate.named]
         # What goes through the model's own downsampling is exact, what is in proportion may be off by one.
@@ -192,7 +195,7 @@ def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> V
 
 def _every_or_refuse(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> Valid:
     """Every frame, unless something says that this would be wrong."""
-    frames = one.hidden.shape[1]
+    frames = one.frames
     misfits = [candidate for candidate in found if candidate.named]
     if misfits:
         raise AmbiguousLengths(
@@ -205,7 +208,7 @@ def _every_or_refuse(one: Observed, found: Sequence[Candidate], inputs: Inputs) 
             f"layer {one.layer.name!r}: no lengths were found, but at least half of the waveforms end in "
             f"zeros of different lengths. {advice(None, inputs)}"
         )
-    return _every(one.hidden, "every frame (no lengths found)")
+    return _every(one, "every frame (no lengths found)")
 
 
 def _specified(spec: str | Callable[[Any], Any], batch: Any, size: int) -> Candidate:
@@ -225,13 +228,15 @@ def _specified(spec: str | Callable[[Any], Any], batch: Any, size: int) -> Candi
 
 
 def _explicit(named: Candidate, one: Observed, inputs: Inputs) -> Valid:
-    found = fit(named, one.hidden.shape[1], inputs, asked=True)
+    if one.every:
+        return _every(one, one.every)
+    found = fit(named, one.frames, inputs, asked=True)
     if found is None:
         raise ValueError(
-            f"layer {one.layer.name!r}, {one.hidden.shape[1]} frames: {_told(named)} fits neither these "
+            f"layer {one.layer.name!r}, {one.frames} frames: {_told(named)} fits neither these "
             f"frames nor the time axes of the input ({sorted(inputs.axes)})"
         )
-    return Valid(found.frames, found.source)
+    return _all_patches(one, Valid(found.frames, found.source))
 
 
 def _told(candidate: Candidate) -> str:

@@ -6,13 +6,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lengths_of import resolve_lengths
 from padded_batch import FRAMES, LAYER, LENGTHS, WAVEFORMS, resolve
 from speech_models import SAMPLES, audio
 from torch import nn
 
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.valid_frames.downsampling import chains, conv_length, to_frames
-from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths, Observed, resolve_lengths
+from rankwatch.extraction.valid_frames.observed_outputs import Observed
+from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
 
 CONV = st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(0, 3), st.integers(1, 3))
 

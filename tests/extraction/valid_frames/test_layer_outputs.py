@@ -153,7 +153,7 @@ class TestThreeAxes:
 
     def test_expected_frames_tell_where_no_parameter_does(self) -> None:
         layer = layer_of(nn.GELU(), "other")
-        assert to_btc(torch.randn(2, 8, 20), batch_size=2, layer=layer, frames=20)[1] == "(B, C, T)"
+        assert to_btc(torch.randn(2, 8, 20), batch_size=2, layer=layer, frames=[20])[1] == "(B, C, T)"
         with pytest.raises(LayoutError, match="could be"):
             to_btc(torch.randn(2, 8, 20), batch_size=2, layer=layer)
 
@@ -173,7 +173,7 @@ class TestFourAxes:
     )
     def test_bands_become_columns(self, shape: tuple[int, ...], layout: str) -> None:
         hidden = torch.randn(shape)
-        found, name = to_btc(hidden, batch_size=2, layer=self.LAYER, frames=11)
+        found, name = to_btc(hidden, batch_size=2, layer=self.LAYER, frames=[11])
         assert (tuple(found.shape), name) == ((2, 11, 40), layout)
         time = hidden.movedim(shape.index(11), 1)
         torch.testing.assert_close(found[1, 3].sort().values, time[1, 3].flatten().sort().values)

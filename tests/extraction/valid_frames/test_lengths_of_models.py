@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from lengths_of import resolve_lengths
 from nemo_like import BANDS, ConformerEncoder
 from speech_models import (
     HUGGING_FACE,
@@ -26,7 +27,8 @@ from torch import Tensor, nn
 from rankwatch.extraction.execution.model_families import unmasked_call
 from rankwatch.extraction.model.layers import find_layers
 from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
-from rankwatch.extraction.valid_frames.valid_lengths import Observed, Valid, resolve_lengths
+from rankwatch.extraction.valid_frames.observed_outputs import Observed
+from rankwatch.extraction.valid_frames.valid_lengths import Valid
 
 WAVEFORMS, LENGTHS = audio()
 
@@ -164,7 +166,7 @@ class TestRecipes:
             frames = model(features).shape[1]
         front, *blocks = find_layers(model)
         assert [front.name, *(b.name for b in blocks)] == ["modules_.CNN", "modules_.layers.0", "modules_.layers.1"]
-        hidden, layout = to_btc(unpack(fires.outputs[front.name])[0], batch_size=4, layer=front, frames=frames)
+        hidden, layout = to_btc(unpack(fires.outputs[front.name])[0], batch_size=4, layer=front, frames=[frames])
         assert layout == "(B, T, F, C)"
         observed = [Observed(front, hidden)]
         observed += [Observed(b, unpack(fires.outputs[b.name])[0]) for b in blocks]

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from lengths_of import resolve_lengths
 from padded_batch import FRAMES, FRONT_END, LAYER, LENGTHS, STACK, WAVEFORMS, resolve
 from torch import Tensor, nn
 
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.valid_frames.length_candidates import input_candidates
-from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths, Observed, resolve_lengths
+from rankwatch.extraction.valid_frames.observed_outputs import Observed
+from rankwatch.extraction.valid_frames.valid_lengths import AmbiguousLengths
 
 Batch = namedtuple("Batch", "inputs input_lengths targets target_lengths")
 

@@ -1,0 +1,83 @@
+"""Encoders without transformer-like blocks: recurrent networks, and convolutional networks on spectrograms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from torch import nn
+
+from rankwatch.extraction.model.module_paths import can_fire, parent, unwrap, within
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_GENERIC = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def recurrent_runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
+    """Recurrent layers (GRU, LSTM), those of one container together.
+
+    Args:
+        modules: Modules by clean path, in model order.
+
+    Returns:
+        Paths of the layers by the path of what holds them; a single one holds itself.
+    """
+    return _by_parent(
+        [path for path, module in modules.items() if path and isinstance(unwrap(module), nn.RNNBase)], modules
+    )
+
+
+def convolutional_runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
+    """Blocks of a convolutional network; without any that repeat, the stages between its convolutions.
+
+    A block is a module of a class of which there are several, with at least two convolutions and none such inside
+    (ResNet's, PANNs'). A stage is what lies between two convolutions of one Sequential: its last module counts.
+
+    Args:
+        modules: Modules by clean path, in model order.
+
+    Returns:
+        Paths of the blocks by the path of what holds them.
+    """
+    candidates = [path for path, module in modules.items() if path and _may_be_a_block(unwrap(module))]
+    innermost = [path for path in candidates if not any(other != path and within(other, path) for other in candidates)]
+    classes = Counter(type(unwrap(modules[path])) for path in innermost)
+    blocks = [path for path in innermost if classes[type(unwrap(modules[path]))] >= 2]
+    return _by_parent(blocks, modules) if blocks else _stages(modules)
+
+
+def _may_be_a_block(module: nn.Module) -> bool:
+    if isinstance(module, _GENERIC) or not can_fire(module):
+        return False
+    return sum(isinstance(inner, _CONVOLUTIONS) for inner in module.modules()) >= 2
+
+
+def _stages(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
+    """In each Sequential with several convolutions, the last module before each further one, and the last of all."""
+    runs: dict[str, tuple[str, ...]] = {}
+    for path, module in modules.items():
+        container = unwrap(module)
+        if not isinstance(container, nn.Sequential):
+            continue
+        children = [(f"{path}.{name}" if path else name, child) for name, child in container.named_children()]
+        starts = [i for i, (_, child) in enumerate(children) if _holds_convolution(child)]
+        if len(starts) >= 2:
+            ends = [*(start - 1 for start in starts[1:]), len(children) - 1]
+            runs[path] = tuple(children[end][0] for end in ends)
+    return {
+        path: names for path, names in runs.items() if not any(within(path, other) for other in runs if other != path)
+    }
+
+
+def _holds_convolution(module: nn.Module) -> bool:
+    return any(isinstance(inner, _CONVOLUTIONS) for inner in module.modules())
+
+
+def _by_parent(paths: list[str], modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
+    """Those in one container together; one that the user's own module holds stands for itself."""
+    runs: dict[str, tuple[str, ...]] = {}
+    for path in paths:
+        above = parent(path)
+        holder = above if above and isinstance(unwrap(modules[above]), _GENERIC) else path
+        runs[holder] = (*runs.get(holder, ()), path)
+    return runs

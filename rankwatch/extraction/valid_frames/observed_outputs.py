@@ -1,0 +1,215 @@
+"""All layers' outputs of one forward pass as (B, T, C): what one of them shows about another, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from rankwatch.extraction.model.block_stacks import find_stacks
+from rankwatch.extraction.model.compiled_modules import within_compiled
+from rankwatch.extraction.model.layers import WatchedLayer
+from rankwatch.extraction.model.module_paths import clean_modules, clean_name, unwrap
+from rankwatch.extraction.valid_frames.input_axes import InputAxes, input_axes
+from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
+from rankwatch.extraction.valid_frames.layouts import TOKENS, fitting_part_first
+from rankwatch.extraction.valid_frames.length_candidates import Candidate
+from rankwatch.extraction.valid_frames.length_matching import Inputs
+from rankwatch.extraction.valid_frames.token_grids import (
+    TokenGrid,
+    are_chosen,
+    grid_of,
+    grid_of_rearranged,
+    in_order_of_time,
+    patch_convolutions,
+)
+
+_CHOSEN = "every token (a choice of the patches or frames, on which no lengths can be used)"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One layer's output of one forward pass.
+
+    Attributes:
+        layer: Where it comes from.
+        hidden: (B, T, C).
+        lengths: What the module itself gave as lengths, or None.
+        layout: How its axes stood, for the table.
+        per_frame: Positions of one time: several where patches of a spectrogram are tokens.
+        every: Why every position counts, in words; empty where lengths decide.
+    """
+
+    layer: WatchedLayer
+    hidden: Tensor
+    lengths: Tensor | None = None
+    layout: str = ""
+    per_frame: int = 1
+    every: str = ""
+
+    @property
+    def frames(self) -> int:
+        """Times of the layer, T without the other patches of the same time."""
+        return self.hidden.shape[1] // self.per_frame
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What is known of one forward pass beside the layers' outputs.
+
+    Attributes:
+        size: B.
+        inputs: The audio and the model's downsampling.
+        candidates: What may be lengths.
+        call: The call's arguments by name, and the batch.
+    """
+
+    size: int
+    inputs: Inputs
+    candidates: Sequence[Candidate]
+    call: Sequence[Any]
+
+    @cached_property
+    def axes(self) -> InputAxes | None:
+        """Axes of the input."""
+        longest = {int(c.values.max()) for c in self.candidates if c.unit == "integer" and not c.problem}
+        masks = {c.axis for c in self.candidates if c.axis is not None}
+        return input_axes(self.inputs.audio, longest | masks)
+
+    @cached_property
+    def frames(self) -> list[int]:
+        """Frames that the model's own downsampling makes of the input's time axis."""
+        return [way.of(self.axes.time) for way in self.inputs.ways] if self.axes is not None else []
+
+
+class OutputReader:
+    """Turns outputs as layers returned them into (B, T, C).
+
+    Args:
+        layers: The watched layers, in model order.
+        root: The whole model.
+        layouts: The layouts that the user says, by glob over layers.
+    """
+
+    def __init__(self, layers: Sequence[WatchedLayer], root: nn.Module, layouts: Mapping[str, str]) -> None:
+        self._layers = {layer.name: layer for layer in layers}
+        self._said = {name: layout for name in self._layers for glob, layout in layouts.items() if _fits(name, glob)}
+        self._known: dict[str, str] = {}
+        self._grids: dict[InputAxes, TokenGrid] = {}
+        modules = clean_modules(root)
+        front_ends = {one.front_end: modules[one.front_end] for one in find_stacks(modules) if one.front_end}
+        inside = within_compiled(root.modules())
+        self.convolutions = [
+            WatchedLayer(path, module, "other", "student", "")
+            for path, module in patch_convolutions(front_ends).items()
+            if path not in self._layers and id(module) not in inside
+        ]
+        """Modules that have to be hooked as well, since their outputs show how patches lie."""
+
+    def read(
+        self, outputs: Mapping[str, Any], around: Pass, failures: dict[str, Exception]
+    ) -> tuple[list[Observed], list[str]]:
+        """Every output that can be read; what can't goes into `failures`.
+
+        Args:
+            outputs: From `LayerHooks.take`.
+            around: What else is known.
+            failures: What was raised, by layer; is added to.
+
+        Returns:
+            The outputs, and sentences about layers whose layout has changed.
+        """
+        unpacked: dict[str, tuple[Tensor, Tensor | None]] = {}
+        for name, output in outputs.items():
+            try:
+                unpacked[name] = unpack(self._hidden_first(name, output, around.size))
+            except Exception as error:
+                if name in self._layers:
+                    failures[name] = error
+        observed: list[Observed] = []
+        changed: list[str] = []
+        # Those of four axes come last: how many frames the blocks have tells their time axis.
+        for name in sorted(
+            (name for name in unpacked if name in self._layers), key=lambda name: unpacked[name][0].ndim
+        ):
+            try:
+                one = self._one(name, *unpacked[name], around, [other.frames for other in observed])
+            except Exception as error:
+                failures[name] = error
+                continue
+            if self._known.setdefault(name, one.layout) != one.layout:
+                changed.append(f"layer {name} was {self._known[name]} in another batch and is {one.layout} now")
+            observed.append(one)
+        return self._arranged(observed, unpacked, around), changed
+
+    def _hidden_first(self, name: str, output: Any, size: int) -> Any:
+        layer = self._layers.get(name)
+        return output if layer is None else fitting_part_first(output, unwrap(layer.module), layer.kind, size)
+
+    def _one(self, name: str, hidden: Tensor, lengths: Tensor | None, around: Pass, frames: list[int]) -> Observed:
+        layer, said = self._layers[name], self._said.get(name)
+        needs_axes = hidden.ndim == 4 or (hidden.ndim == 3 and len(set(hidden.shape)) < 3)
+        btc, layout = to_btc(
+            hidden,
+            batch_size=around.size,
+            layer=layer,
+            frames=(frames if hidden.ndim == 4 else []) + (around.frames if needs_axes else []),
+            axes=around.axes if needs_axes else None,
+            known=self._known.get(name),
+            said=said,
+        )
+        every = f"every token, since layouts says {said}" if said is not None and TOKENS in said else ""
+        return Observed(layer, btc, lengths, layout, every=every)
+
+    def _arranged(
+        self, observed: list[Observed], unpacked: Mapping[str, tuple[Tensor, Tensor | None]], around: Pass
+    ) -> list[Observed]:
+        """Tokens in the order of time, where they are patches; and those that are only a choice of what there is."""
+        grid = self._grid(observed, unpacked, around)
+        front = next((one.frames for one in observed if one.layer.kind == "frontend"), None)
+        whole = grid.time * grid.bands if grid is not None else front
+        return [
+            one
+            if one.layer.name in self._said or unpacked[one.layer.name][0].ndim == 4
+            else _token(one, grid, whole, around)
+            for one in observed
+        ]
+
+    def _grid(
+        self, observed: list[Observed], unpacked: Mapping[str, tuple[Tensor, Tensor | None]], around: Pass
+    ) -> TokenGrid | None:
+        watched = [layer for layer in self._layers.values() if isinstance(unwrap(layer.module), nn.Conv2d)]
+        for layer in (*self.convolutions, *watched):
+            if layer.name in unpacked:
+                grid = grid_of(unpacked[layer.name][0], unwrap(layer.module), around.axes, around.size)
+                if grid is not None and around.axes is not None:
+                    return self._grids.setdefault(around.axes, grid)
+        for one in observed:
+            if one.layer.kind == "frontend" and unpacked[one.layer.name][0].ndim == 3:
+                grid = grid_of_rearranged(unwrap(one.layer.module), around.axes, one.hidden.shape[1])
+                if grid is not None:
+                    return grid
+        # In the training pass nothing but layers is hooked.
+        return self._grids.get(around.axes) if self._grids and around.axes is not None else None
+
+
+def _fits(name: str, glob: str) -> bool:
+    return fnmatchcase(name, clean_name(glob))
+
+
+def _token(one: Observed, grid: TokenGrid | None, whole: int | None, around: Pass) -> Observed:
+    tokens = in_order_of_time(one.hidden, grid) if grid is not None else None
+    if tokens is not None:
+        return Observed(one.layer, tokens.hidden, None, tokens.layout, tokens.per_frame)
+    count = one.hidden.shape[1]
+    if whole is None or one.layer.kind == "frontend" or count >= whole:
+        return one
+    is_time = grid is not None and grid.bands > 1 and count == grid.time  # bands were flattened into channels
+    patches = grid is not None and grid.bands > 1 and not is_time
+    if patches or are_chosen(count, whole, around.call, around.size):
+        return Observed(one.layer, one.hidden, None, one.layout, every=_CHOSEN)
+    return one
