@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +12,53 @@ from typing import Any
 
 from rankwatch.alarms.detectors.calibration import Calibration, Worst, conditions, unlike, worst
 from rankwatch.alarms.learning_rate_warmup import LearningRateWarmup
+from rankwatch.extraction.inputs.folder_search import find_files
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.jsonl_records import newest_run, read_jsonl
 
+_KINDS = ("run", "protocol", "reading", "codebook", "summary", "alarm", "episode", "cost", "end")
+
 _FEWEST = 12
 """Readings that a run needs: fewer are hardly more than the warm-up."""
+
+
+def find_runs(paths: Sequence[str | Path]) -> list[Path]:
+    """The records of runs that are named, or that are in folders that are, at any depth.
+
+    Args:
+        paths: Files, which are taken as they are, and folders, in which other files than rankwatch's are passed over.
+
+    Returns:
+        The files, those of each folder sorted; one that is also named or is in several folders counts once.
+
+    Raises:
+        ValueError: If a folder holds none.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        candidates = find_files(path, [".jsonl"]).files
+        inside = [file for file in candidates if _is_ours(file)]
+        if not inside:
+            others = f" ({len(candidates)} .jsonl files are not rankwatch's)" if candidates else ""
+            raise ValueError(f"{path} holds no records of rankwatch's, <name>.jsonl, at any depth{others}")
+        named = {one.resolve() for one in files}
+        files += [file for file in inside if file.resolve() not in named]
+    return files
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether its first whole line is a record; the very first may have been cut off."""
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for line in itertools.islice(lines, 2):
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            return isinstance(record, dict) and record.get("record") in _KINDS
+    return False
 
 
 @dataclass(frozen=True)
@@ -37,7 +81,7 @@ def calibrate(
     FileNotFoundError.
 
     Args:
-        paths: JSONL records of healthy runs, all of one recipe.
+        paths: JSONL records of healthy runs, all of one recipe, or folders that hold nothing else of rankwatch's.
         allowed: How many of these runs each threshold may raise an alarm in.
         margin: How far below what was seen the thresholds lie; in (0, 1].
         with_alarms: Take runs that hold a critical alarm for healthy all the same.
@@ -51,7 +95,7 @@ def calibrate(
     """
     if not 0.0 < margin <= 1.0:
         raise ValueError(f"margin={margin}: must lie in (0, 1]")
-    files = [Path(path) for path in paths]
+    files = find_runs(paths)
     twice = [str(path) for i, path in enumerate(files) if path.resolve() in [one.resolve() for one in files[:i]]]
     if twice:
         raise ValueError(f"{twice[0]} was passed twice")

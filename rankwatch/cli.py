@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from rankwatch.arguments.settings import RankWatchArguments
-from rankwatch.calibrate import calibrate
+from rankwatch.calibrate import calibrate, find_runs
 from rankwatch.extraction.rows.sampling_options import RowSampling
 from rankwatch.inspection import inspect
 from rankwatch.runtime.import_path import import_function
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="choose thresholds from your own healthy runs",
         description="Read the records of healthy runs of one recipe and write thresholds that none of them crosses.",
     )
-    learn.add_argument("runs", nargs="+", metavar="RUN.jsonl")
+    learn.add_argument("runs", nargs="+", metavar="RUN", help="a run's .jsonl file, or a folder with runs at any depth")
     learn.add_argument("--out", type=Path, default=Path("rankwatch.yaml"), help="(default: %(default)s)")
     learn.add_argument("--allowed", type=int, default=0, help="runs that may raise an alarm (default: %(default)s)")
     learn.add_argument("--margin", type=float, default=0.95, help="how far below what was seen (default: %(default)s)")
@@ -61,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _calibrate(options: argparse.Namespace) -> int:
     try:
-        found = calibrate(options.runs, allowed=options.allowed, margin=options.margin, with_alarms=options.with_alarms)
+        runs = find_runs(options.runs)
+        if any(Path(path).is_dir() for path in options.runs):
+            print("\n".join([f"{len(runs)} runs:", *(f"  {run}" for run in runs)]))
+        found = calibrate(runs, allowed=options.allowed, margin=options.margin, with_alarms=options.with_alarms)
     except (FileNotFoundError, ValueError) as error:
         return _refuse(error, "calibrate")
     found.save(options.out)

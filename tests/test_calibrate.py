@@ -79,3 +79,20 @@ def test_too_short_runs_and_those_with_alarms_are_refused(runs, tmp_path):
         calibrate([headless])
     with pytest.raises(ValueError, match="too few"):
         calibrate(runs, allowed=2)
+
+
+def test_a_folder_is_searched_for_runs_and_they_are_named(runs, tmp_path, capsys):
+    folder = runs[0].parent.parent
+    (folder / "data").mkdir()
+    (folder / "data" / "manifest.jsonl").write_text('{"audio": "a.wav"}\n')
+    (folder / "data" / "empty.jsonl").touch()
+    (folder / "data" / "list.jsonl").write_text("[1, 2]\n")
+    ours = [run for run in runs if run.parent.parent == folder]
+    assert main(["calibrate", str(folder), *map(str, runs[1:]), "--out", str(tmp_path / "team.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("2 runs:\n")
+    assert all(f"  {run}\n" in out for run in ours)
+    assert "manifest" not in out
+    assert main(["calibrate", str(folder / "data"), "--out", str(tmp_path / "no.yaml")]) == 2
+    assert f"{folder / 'data'} holds no records of rankwatch's" in capsys.readouterr().err
+    assert not (tmp_path / "no.yaml").exists()

@@ -60,6 +60,7 @@ class EvalSet:
         labels: Labels of its utterances, where it is a labelled set.
         forward: The user's function that runs its batches, or None: then the model's own call does.
         max_seconds: Where its files of audio were cut, or None.
+        choice: How many files there were to choose from, and what was passed over, in words; empty without files.
         origin: The run that collected it from its first batches, or empty.
         origins: Files that its utterances come from, by their keys, where it is made from files.
         left_out: Utterances that don't count, since their recording is broken, with file and reason by their keys.
@@ -71,6 +72,7 @@ class EvalSet:
     labels: Labels | None = None
     forward: EvalForward | None = None
     max_seconds: float | None = None
+    choice: str = ""
     origin: str = ""
     origins: dict[int, str] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
@@ -94,8 +96,9 @@ class EvalSet:
         without = f", without {len(self.passed_over)} whose batch is far larger than others" if self.passed_over else ""
         without += f", without {len(self.left_out)} broken recordings" if self.left_out else ""
         megabytes = f"{self.megabytes():.0f} MB"
-        labels = f"; {self.labels.words}" if self.labels is not None else ""
-        return f"{self.name} holds {self.utterances} utterances on this process, {megabytes}{cut}{without}{labels}"
+        labels = self.labels.words if self.labels is not None else ""
+        more = "".join(f"; {words}" for words in (labels, self.choice) if words)
+        return f"{self.name} holds {self.utterances} utterances on this process, {megabytes}{cut}{without}{more}"
 
     def key_sum(self) -> int:
         """Sum of the utterances' keys modulo 2^63: adds up over processes, whatever order and batching."""

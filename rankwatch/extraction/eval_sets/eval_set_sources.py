@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rankwatch.extraction.eval_sets.eval_set import EvalForward, EvalSet, audio_eval_set, loader_eval_set
-from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_files
-from rankwatch.extraction.inputs.utterance_keys import fingerprint
+from rankwatch.extraction.eval_sets.eval_set import EvalForward, EvalSet, loader_eval_set
+from rankwatch.extraction.eval_sets.files_of_audio import eval_set_of_files
+from rankwatch.extraction.inputs.audio_files import find_audio
 from rankwatch.runtime.argument_kinds import function_of, is_number, is_path, is_whole, refusal
 from rankwatch.runtime.distributed import World, quota
-
-BATCH_SIZE = 16
-"""Utterances in one forward pass of an evaluation set that is read from files."""
 
 Forward = str | Callable[[Any, Any], Any] | None
 """A function ``f(module, batch)`` that runs one batch through the model, its import path, or None."""
@@ -84,6 +81,7 @@ class AudioFolder:
         self.path = Path(path)
         self.sample_rate, self.max_seconds = checked_audio(type(self).__name__, sample_rate, max_seconds)
         self.forward = eval_forward(type(self).__name__, forward)
+        self._passed_over = ""
 
     def __repr__(self) -> str:
         return (
@@ -93,7 +91,9 @@ class AudioFolder:
 
     def files(self) -> list[Path]:
         """The audio files among which is chosen, in the same order on all processes; a subclass may list others."""
-        return audio_files(self.path)
+        found = find_audio(self.path)
+        self._passed_over = found.passed_over()
+        return found.files
 
     def load(self, name: str, *, count: int, seed: int, world: World) -> EvalSet:
         """Read this process's share of the files.
@@ -109,19 +109,8 @@ class AudioFolder:
         Returns:
             The set, with utterances of like length in one batch.
         """
-        files = self.files()
-        utterances = read_files(
-            files,
-            count=count,
-            sample_rate=self.sample_rate,
-            max_seconds=self.max_seconds,
-            seed=seed,
-            rank=world.rank,
-            world_size=world.size,
-        )
-        eval_set = audio_eval_set(name, padded_batches(list(utterances.values()), BATCH_SIZE))
-        eval_set.origins = {int(fingerprint(audio[None])): str(files[i]) for i, audio in utterances.items()}
-        eval_set.forward, eval_set.max_seconds = self.forward, self.max_seconds
+        eval_set, _ = eval_set_of_files(self, name, self.files(), count=count, seed=seed, world=world)
+        eval_set.choice += f" in {self.path}" + (f", {self._passed_over}" if self._passed_over else "")
         return eval_set
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rankwatch.extraction.eval_sets.eval_set import EvalSet, audio_eval_set
-from rankwatch.extraction.eval_sets.eval_set_sources import BATCH_SIZE, checked_audio, eval_forward
-from rankwatch.extraction.inputs.audio_files import padded_batches, read_files
+from rankwatch.extraction.eval_sets.eval_set import EvalSet
+from rankwatch.extraction.eval_sets.eval_set_sources import checked_audio, eval_forward
+from rankwatch.extraction.eval_sets.files_of_audio import eval_set_of_files
+from rankwatch.extraction.inputs.text_files import read_text
 from rankwatch.extraction.inputs.utterance_keys import fingerprint
 from rankwatch.extraction.rows.row_labels import NONE, Labelled, Labels
 from rankwatch.runtime.argument_kinds import is_path, is_text, refusal
@@ -41,8 +43,9 @@ class LabelledSet:
 
     Raises:
         FileNotFoundError: If the manifest, or a file that it names, isn't there.
-        ValueError: If a column is missing, some speakers are, there aren't two different labels, or an argument is
-            outside of what it may be.
+        ValueError: If the manifest or an alignment is in another encoding than UTF-8 (or UTF-16 or UTF-32 with a
+            byte-order mark), a column is missing, some speakers are, there aren't two different labels, or an argument
+            is outside of what it may be.
 
     Example:
         >>> from rankwatch import LabelledSet, RankWatch
@@ -117,24 +120,13 @@ class LabelledSet:
         Returns:
             The set, with clips of like length in one batch.
         """
-        clips = read_files(
-            self._files,
-            count=count,
-            sample_rate=self.sample_rate,
-            max_seconds=self.max_seconds,
-            seed=seed,
-            rank=world.rank,
-            world_size=world.size,
-        )
-        known, origins = {}, {}
+        eval_set, clips = eval_set_of_files(self, name, self._files, count=count, seed=seed, world=world)
+        known = {}
         for i, audio in clips.items():
             key = int(fingerprint(audio[None]))
-            origins[key] = str(self._files[i])
             known[key] = Labelled(self._labels[i], self._speakers[i], len(audio) / self.sample_rate, self._spans[i])
-        eval_set = audio_eval_set(name, padded_batches(list(clips.values()), BATCH_SIZE))
-        eval_set.origins = origins
         eval_set.labels = Labels(known, whole=self._whole, frames=self._aligned, words=self.words)
-        eval_set.forward, eval_set.max_seconds = self.forward, self.max_seconds
+        eval_set.choice += f" of {self._manifest}"
         return eval_set
 
     def __repr__(self) -> str:
@@ -181,13 +173,12 @@ def _table(file: Path, dialect: type[csv.Dialect], columns: Sequence[str]) -> li
     """All rows; cells that are missing at a line's end are empty."""
     if not file.is_file():
         raise FileNotFoundError(f"labelled set: there is no file {file}")
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines, dialect=dialect, restval="")
-        there = list(reader.fieldnames or [])
-        lacking = [column for column in columns if column not in there]
-        if lacking:
-            raise ValueError(f"{file} has no column {lacking[0]!r}; there are {', '.join(there) or 'none'}")
-        rows = [{column: row[column].strip() for column in columns} for row in reader]
+    reader = csv.DictReader(io.StringIO(read_text(file), newline=""), dialect=dialect, restval="")
+    there = list(reader.fieldnames or [])
+    lacking = [column for column in columns if column not in there]
+    if lacking:
+        raise ValueError(f"{file} has no column {lacking[0]!r}; there are {', '.join(there) or 'none'}")
+    rows = [{column: row[column].strip() for column in columns} for row in reader]
     if not rows:
         raise ValueError(f"{file} has a header and no rows")
     return rows

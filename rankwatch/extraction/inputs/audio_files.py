@@ -12,15 +12,17 @@ import torch
 from scipy.signal import resample_poly
 from torch import Tensor
 
+from rankwatch.extraction.inputs.folder_search import FoundFiles, find_files
+
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif")
 _SHORTEST = 1600  # samples a batch is padded to at least: front ends refuse inputs shorter than their kernels
 
 
-def audio_files(folder: str | Path) -> list[Path]:
-    """All audio files below `folder`, sorted.
+def find_audio(folder: str | Path) -> FoundFiles:
+    """All audio files below `folder`, sorted, and how many others there are.
 
     Returns:
-        Paths, those in folders inside of it as well.
+        Paths, those in folders inside of it and behind links as well.
 
     Raises:
         FileNotFoundError: If the folder isn't there.
@@ -29,10 +31,16 @@ def audio_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"evaluation set: there is no folder {folder}")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ValueError(f"evaluation set: no audio in {folder} (looked for {', '.join(SUFFIXES)})")
-    return files
+    found = find_files(folder, SUFFIXES)
+    if not found.files:
+        others = f"; {found.passed_over()}" if found.others else ""
+        raise ValueError(f"evaluation set: no audio in {folder} (looked for {', '.join(SUFFIXES)}{others})")
+    return found
+
+
+def audio_files(folder: str | Path) -> list[Path]:
+    """Only the files of `find_audio`, which see."""
+    return find_audio(folder).files
 
 
 def read_audio(path: Path, sample_rate: int, max_seconds: float) -> Tensor:

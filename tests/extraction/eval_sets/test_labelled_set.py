@@ -163,3 +163,18 @@ def test_a_config_file_names_it_by_its_class(tmp_path):
     instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
     sets = instantiate(config).callback.settings.sets
     assert isinstance(sets["labelled"], LabelledSet)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_a_manifest_or_alignment_in_another_encoding_is_read_or_named(tmp_path, encoding):
+    manifest = corpus(tmp_path)
+    alignment = manifest.parent / read(manifest)[0]["alignment"]
+    for file in (manifest, alignment):
+        text = file.read_text(encoding="utf-8")
+        file.write_bytes(text.replace("high", "hôch").replace("tone", "tône").encode(encoding))
+        if encoding == "utf-16":
+            LabelledSet(manifest, alignment="alignment")
+        else:
+            with pytest.raises(ValueError, match=rf"{file.name} is not in UTF-8: byte \d+ \(0xf4\)"):
+                LabelledSet(manifest, alignment="alignment")
+            file.write_text(text, encoding="utf-8")

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from rankwatch import AudioFolder
 from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_audio, read_files
+from rankwatch.runtime.distributed import World
 
 soundfile = pytest.importorskip("soundfile")
 
 
 def _tone(path, rate, seconds, frequency=440.0, channels=1):
+    path.parent.mkdir(exist_ok=True)
     t = np.arange(int(rate * seconds)) / rate
     wave = 0.5 * np.sin(2 * np.pi * frequency * t)
     soundfile.write(path, np.stack([wave] * channels, axis=1), rate)
@@ -67,3 +70,18 @@ def test_batches_are_of_like_length_and_zero_padded():
     assert batches[0][0].shape[1] >= 400  # a front end's receptive field
     for waveforms, lengths in batches:
         assert torch.equal(waveforms.sum(dim=1).long(), lengths)
+
+
+def test_the_table_says_how_many_files_there_are_and_how_many_are_read(tmp_path):
+    for i in range(3):
+        _tone(tmp_path / "disk" / f"{i}.wav", 16_000, 0.5, 200.0 + i)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "speaker").symlink_to(tmp_path / "disk")
+    (tmp_path / "set" / "transcript.txt").touch()
+    made = AudioFolder(tmp_path / "set").load("outside", count=2, seed=0, world=World())
+    assert made.utterances == 2
+    assert made.describe().endswith(f"; 2 of 3 audio files in {tmp_path / 'set'}, 1 others passed over (1 .txt)")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "0.sph").touch()
+    with pytest.raises(ValueError, match=r"no audio in .*\.aif; 1 others passed over \(1 \.sph\)\)"):
+        audio_files(tmp_path / "none")

@@ -1,0 +1,55 @@
+"""Text files of a user's, whose encoding is never guessed: a wrong guess would change labels in silence."""
+
+from __future__ import annotations
+
+import codecs
+import shlex
+from pathlib import Path
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte-order marks; UTF-32's little-endian one begins as UTF-16's does, so it comes first."""
+
+
+def read_text(file: Path) -> str:
+    """A file in UTF-8, or in whatever Unicode encoding its byte-order mark says.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Its text, without the mark.
+
+    Raises:
+        ValueError: If it is in another encoding; says where that was found, and how to convert the file.
+    """
+    content = file.read_bytes()
+    encoding = next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(_refusal(file, content, error.start, encoding)) from error
+    if encoding == "utf-8" and "\0" in text:
+        raise ValueError(_refusal(file, content, content.index(0), encoding))
+    return text
+
+
+def _refusal(file: Path, content: bytes, position: int, encoding: str) -> str:
+    """Where it goes wrong and what to do; what the encoding may be follows from where zeros are."""
+    if not encoding.startswith("utf-8"):
+        return f"{file}: byte {position} is none of {encoding.upper()}, in which it begins; is the file whole?"
+    zeros = content[position : position + 64].count(0)
+    guess = "WINDOWS-1252"
+    if zeros:
+        guess = "UTF-16BE" if content[:2].startswith(b"\0") else "UTF-16LE"
+    new = file.with_name(f"{file.stem}.utf8{file.suffix}")
+    return (
+        f"{file} is not in UTF-8: byte {position} (0x{content[position]:02x}) is none of it. Convert it by "
+        f"iconv -f {guess} -t UTF-8 {shlex.quote(str(file))} > {shlex.quote(str(new))} (with its own encoding instead "
+        f"of {guess} where that is another), and name {new.name} instead of it"
+    )
