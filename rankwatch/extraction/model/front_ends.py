@@ -73,24 +73,27 @@ def find_front_end(
     ]
     order = {path: place for place, path in enumerate(modules)}
     widths = _input_widths(modules, runs[stack])
-    above = stack
+    first = order[runs[stack][0]]
+    above, later = stack, None
     while above:
         above = parent(above)
         near = [path for path in outside if within(path, above)]
-        if near:
-            skip = len(above) + 1 if above else 0
-            children = {(above + "." if above else "") + path[skip:].split(".")[0] for path in near}
-            holds_blocks = {child for child in children if any(within(path, child) for path in runs[stack])}
-            children = {child for child in children - holds_blocks if _holds_matrix(modules[child])}
-            if not children:
-                continue
+        children = _beside(modules, above, near, runs[stack])
+        before = [child for child in children if order[child] < first]
+        if before:
+            fits = [child for child in before if _output_width(modules[child]) in widths] or before
+            return _callable_part(modules, max(fits, key=order.__getitem__), near)
+        if children and later is None:  # what comes behind is the next stage's, unless there is nothing else
+            later = _callable_part(modules, min(children, key=order.__getitem__), near)
+    return later
 
-            def rank(child: str) -> tuple[bool, bool, int]:
-                place, before = order[child], order[child] < order[runs[stack][0]]
-                return _output_width(modules[child]) in widths, before, place if before else -place
 
-            return _callable_part(modules, max(children, key=rank), near)
-    return None
+def _beside(modules: Mapping[str, nn.Module], above: str, near: list[str], blocks: tuple[str, ...]) -> set[str]:
+    """Children of a module that hold one of these convolutions, and none of the blocks."""
+    skip = len(above) + 1 if above else 0
+    children = {(above + "." if above else "") + path[skip:].split(".")[0] for path in near}
+    holds_blocks = {child for child in children if any(within(path, child) for path in blocks)}
+    return {child for child in children - holds_blocks if _holds_matrix(modules[child])}
 
 
 def _output_width(front_end: nn.Module) -> int | None:

@@ -22,6 +22,7 @@ from rankwatch.extraction.valid_frames.length_matching import Inputs
 from rankwatch.extraction.valid_frames.token_grids import (
     TokenGrid,
     are_chosen,
+    at_another_scale,
     grid_of,
     grid_of_rearranged,
     in_order_of_time,
@@ -172,10 +173,12 @@ class OutputReader:
         grid = self._grid(observed, unpacked, around)
         front = next((one.frames for one in observed if one.layer.kind == "frontend"), None)
         whole = grid.time * grid.bands if grid is not None else front
+        stages = {one.hidden.shape[1] for one in observed if one.layer.kind == "block"}
+        merging = whole in stages and len(stages) > 1  # of a choice of patches all blocks have the same
         return [
             one
             if one.layer.name in self._said or unpacked[one.layer.name][0].ndim == 4
-            else _token(one, grid, whole, around)
+            else _token(one, grid, whole, around, merging)
             for one in observed
         ]
 
@@ -201,12 +204,14 @@ def _fits(name: str, glob: str) -> bool:
     return fnmatchcase(name, clean_name(glob))
 
 
-def _token(one: Observed, grid: TokenGrid | None, whole: int | None, around: Pass) -> Observed:
+def _token(one: Observed, grid: TokenGrid | None, whole: int | None, around: Pass, merging: bool) -> Observed:
+    if grid is not None and merging and one.hidden.shape[1] != whole:
+        grid = at_another_scale(grid, one.hidden.shape[1]) or grid
     tokens = in_order_of_time(one.hidden, grid) if grid is not None else None
     if tokens is not None:
         return Observed(one.layer, tokens.hidden, None, tokens.layout, tokens.per_frame)
     count = one.hidden.shape[1]
-    if whole is None or one.layer.kind == "frontend" or count >= whole:
+    if whole is None or count >= whole or (one.layer.kind == "frontend" and grid is None):
         return one
     is_time = grid is not None and grid.bands > 1 and count == grid.time  # bands were flattened into channels
     patches = grid is not None and grid.bands > 1 and not is_time

@@ -138,6 +138,25 @@ def in_order_of_time(hidden: Tensor, grid: TokenGrid) -> Tokens | None:
     return Tokens(tokens, grid.bands, f"(B, {f'{extra} + ' if extra else ''}{'TF' if grid.time_first else 'FT'}, C)")
 
 
+def at_another_scale(grid: TokenGrid, tokens: int) -> TokenGrid | None:
+    """The grid of a stage in which neighbouring patches were merged, or weren't yet.
+
+    Args:
+        grid: The grid of another stage.
+        tokens: How many tokens this stage has.
+
+    Returns:
+        None where no power of two up to 16 along both axes leads to so many.
+    """
+    for merged in (2, 4, 8, 16):
+        coarser = TokenGrid(-(-grid.time // merged), -(-grid.bands // merged), grid.time_first)
+        finer = TokenGrid(grid.time * merged, grid.bands * merged, grid.time_first)
+        for one in (coarser, finer):
+            if one.time * one.bands == tokens:
+                return one
+    return None
+
+
 def are_chosen(tokens: int, frames: int, given: Sequence[Any], batch_size: int) -> bool:
     """Whether so many tokens are a choice of these frames or patches, as a mask or indices in the call say.
 

@@ -1,0 +1,91 @@
+"""Patches as tokens: order, counts, merged stages and random choices."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from rankwatch.extraction.valid_frames.input_axes import InputAxes, input_axes
+from rankwatch.extraction.valid_frames.token_grids import (
+    TokenGrid,
+    are_chosen,
+    at_another_scale,
+    grid_of,
+    grid_of_rearranged,
+    in_order_of_time,
+)
+
+
+class TestInputAxes:
+    @pytest.mark.parametrize(
+        ("shape", "counts", "expected"),
+        [
+            ((2, 16000), (), InputAxes(16000)),
+            ((2, 1, 16000), (), InputAxes(16000)),
+            ((2, 100, 80), (), InputAxes(100, 80, True)),
+            ((2, 80, 50), (), InputAxes(50, 80, False)),  # shorter than it is wide
+            ((2, 1, 128, 1024), (), InputAxes(1024, 128, False)),
+            ((2, 1024, 128, 1), (), InputAxes(1024, 128, True)),
+            ((2, 3, 64, 128), (64,), InputAxes(64, 128, True)),  # a length says so
+            ((2, 1, 100, 100), (), None),
+        ],
+    )
+    def test_time_and_bands(self, shape, counts, expected):
+        assert input_axes([torch.zeros(shape)], counts) == expected
+
+
+@given(st.integers(1, 12), st.integers(2, 6), st.integers(0, 3), st.booleans(), st.integers(1, 3))
+def test_tokens_of_one_time_stand_together(time, bands, extra, time_first, batch):
+    """Every patch carries its time and its band; after the arrangement times ascend and each has all bands."""
+    grid = torch.stack(torch.meshgrid(torch.arange(time), torch.arange(bands), indexing="ij"), dim=-1).float()
+    order = grid if time_first else grid.transpose(0, 1)
+    tokens = torch.cat([torch.full((extra, 2), -1.0), order.reshape(-1, 2)]).expand(batch, -1, -1)
+    arranged = in_order_of_time(tokens, TokenGrid(time, bands, time_first))
+    assert arranged is not None
+    assert arranged.per_frame == bands
+    assert torch.equal(arranged.hidden, grid.reshape(-1, 2).expand(batch, -1, -1))
+
+
+@given(st.integers(16, 70), st.integers(16, 70), st.integers(2, 8), st.booleans())
+def test_the_grid_is_that_of_the_convolution(first, second, patch, time_first):
+    """Whatever the sizes, as long as the axes of the input are known."""
+    time, bands = (first, second) if time_first else (second, first)
+    conv = nn.Conv2d(1, 3, patch, patch)
+    with torch.no_grad():
+        hidden = conv(torch.zeros(2, 1, first, second))
+    grid = grid_of(hidden, conv, InputAxes(time, bands, time_first), 2)
+    assert grid is None or (grid.time, grid.bands) == (time // patch, bands // patch)
+    if abs(first // patch - second // patch) > 1:
+        assert grid is not None
+        assert grid.time_first == time_first
+
+
+def test_patches_that_were_rearranged():
+    embedding = nn.Sequential(nn.Identity(), nn.Linear(16 * 16, 24))
+    assert grid_of_rearranged(embedding, InputAxes(200, 64, False), 12 * 4) == TokenGrid(12, 4, False)
+    assert grid_of_rearranged(embedding, InputAxes(200, 64, False), 12 * 4 + 1) is None
+    assert grid_of_rearranged(embedding, InputAxes(16000), 100) is None
+
+
+def test_merged_stages():
+    grid = TokenGrid(25, 16, False)
+    assert at_another_scale(grid, 13 * 8) == TokenGrid(13, 8, False)
+    assert at_another_scale(grid, 50 * 32) == TokenGrid(50, 32, False)
+    assert at_another_scale(grid, 101) is None
+
+
+class TestChosen:
+    def test_masks_and_indices_say_so(self):
+        seen = torch.stack([torch.randperm(40)[:17] for _ in range(3)])
+        mask = torch.zeros(3, 40, dtype=torch.bool).scatter_(1, seen, True)
+        assert are_chosen(17, 40, [{"context": [seen]}], 3)
+        assert are_chosen(17, 40, [{"mask": mask}], 3)
+        assert are_chosen(17, 40, [{"mask": ~mask}], 3)
+        assert are_chosen(10, 40, [{"mask_ratio": 0.75}], 3)
+
+    def test_padding_and_labels_do_not(self):
+        padding = (torch.arange(40) < 17).expand(3, -1)
+        labels = torch.randint(0, 500, (3, 17))
+        assert not are_chosen(17, 40, [{"padding_mask": padding, "labels": labels}], 3)
+        assert not are_chosen(40, 40, [{"mask_ratio": 0.5}], 3)
