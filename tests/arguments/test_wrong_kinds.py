@@ -113,6 +113,10 @@ ROWS = {
         "'auto', None or a number of col",
     ),
     "seed": ([*(one for one in NO_COUNT if one is not NO_COUNT[-2]), 2**63, "a", 1.5], "a whole number, 0 or more"),
+    "layouts": (
+        [None, 5, "(B, T, C)", ["(B, T, C)"], {"a": "(T, C)"}, {3: "(B, T, C)"}, {"a": None}],
+        "a mapping from globs over layers to one of",
+    ),
 }
 AUDIO = {
     "sample_rate": ([*NO_COUNT, "16k", 16_000.0], "a whole number of samples per second"),
