@@ -34,7 +34,8 @@ ROOMS = {
     "extraction.hooks": _MODEL_ROOMS,
     "extraction.valid_frames": _MODEL_ROOMS,
     "extraction.rows": (*_MODEL_ROOMS, "numerics", "extraction.valid_frames", "extraction.hooks"),
-    "extraction.execution": (*_MODEL_ROOMS, "extraction.valid_frames", "extraction.hooks"),
+    "extraction.state": _MODEL_ROOMS,
+    "extraction.execution": (*_MODEL_ROOMS, "extraction.valid_frames", "extraction.hooks", "extraction.state"),
     "extraction.eval_sets": ("runtime", "numerics", "extraction"),
     # Floors 2 to 6
     "readings": ("runtime", "numerics", "extraction"),

@@ -17,7 +17,6 @@ from rankwatch.run.lightning_trainer import (
     checkpoints,
     outermost_module,
     run_folder,
-    training_context,
 )
 from rankwatch.run.optimizers import OptimizerSteps, learning_rate
 from rankwatch.run.session import Session
@@ -97,7 +96,7 @@ class LightningHooks:
             world=World(trainer.global_rank, trainer.world_size) if several else World(),
             group=ProcessGroup() if several else None,
             precision=str(trainer.precision),
-            autocast=lambda: training_context(trainer, pl_module),
+            autocast=lambda: trainer.precision_plugin.forward_context(),
             outermost=lambda: outermost_module(trainer, pl_module),
             rate=lambda: learning_rate(trainer.optimizers),
         )

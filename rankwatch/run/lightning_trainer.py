@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
 from rankwatch.runtime.files.run_paths import RunPath, run_path
-
-
-@contextlib.contextmanager
-def training_context(trainer: Any, pl_module: Any) -> Iterator[None]:
-    """A forward pass of ours as in training: under the trainer's autocast, while `self.log` logs nothing."""
-
-    def log_nothing(*_: Any, **__: Any) -> None: ...
-
-    modules = [module for module in pl_module.modules() if callable(getattr(module, "log_dict", None))]
-    for module in modules:
-        vars(module).update(log=log_nothing, log_dict=log_nothing)
-    try:
-        with trainer.precision_plugin.forward_context():
-            yield
-    finally:
-        for module in modules:
-            for name in ("log", "log_dict"):
-                vars(module).pop(name, None)
 
 
 def outermost_module(trainer: Any, pl_module: Any) -> nn.Module:

@@ -32,7 +32,7 @@ class Diagnostics:
     """
 
     def __init__(self, name: str, strict: bool = False) -> None:
-        self._name = name
+        self.name = name
         self.strict = strict
         self._reported: set[str] = set()
 
@@ -41,14 +41,14 @@ class Diagnostics:
         if subject not in self._reported:
             self._reported.add(subject)
             try:
-                warnings.warn(f"{self._name}: {message}", RuntimeWarning, stacklevel=2)
+                warnings.warn(f"{self.name}: {message}", RuntimeWarning, stacklevel=2)
             except RuntimeWarning:  # the user has made errors of warnings; ours are still no reason to end a run
-                log.warning("%s: %s", self._name, message)
+                log.warning("%s: %s", self.name, message)
 
     def fail(self, subject: str, message: str, error: Exception | None = None) -> None:
         """Raise in strict mode, else warn."""
         if self.strict:
-            raise error if error is not None else RuntimeError(f"{self._name}: {message}")
+            raise error if error is not None else RuntimeError(f"{self.name}: {message}")
         self.warn_once(subject, message)
 
     @contextlib.contextmanager

@@ -17,6 +17,7 @@ from rankwatch.extraction.hooks.safe_hooks import eager
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_extraction import RowExtractor
+from rankwatch.extraction.state.known_changes import KnownChanges
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.stopwatch import Stopwatch
 
@@ -56,6 +57,7 @@ class EvalPass:
         self._autocast = autocast
         self._stopwatch = stopwatch
         self._seed = seed
+        self._changes = KnownChanges()
         self._passes: dict[str, int] = {}
         self._written: set[str] = set()
         self._proven: set[str] = set()  # evaluation sets that were run without a change to a parameter
@@ -86,12 +88,25 @@ class EvalPass:
             self.utterances[name] = sum(self._all_gather_int(eval_set.utterances, f"number of utterances of {name}"))
         first = name not in self._proven
         proving = unchanged_parameters(self._root) if first else contextlib.nullcontext()
-        with preserved_model(self._root, self._seed), proving, eager():
-            self._proven.add(name)
-            self._run(eval_set, window, first)
+        self._changes.begin(thorough=first)
+        with contextlib.ExitStack() as after:
+            after.callback(self._name_unrestored_state)
+            with preserved_model(self._root, self._seed, self._changes), proving, eager():
+                self._proven.add(name)
+                self._run(eval_set, window, first)
         if window.dropped:
             reason = f"{name}: {window.dropped} utterances are too short to have a single frame"
             self._diagnostics.warn_once(f"dropped {name}", reason)
+
+    def _name_unrestored_state(self) -> None:
+        for where, kind in self._changes.take_unrestored().items():
+            self._diagnostics.warn_once(
+                f"state {where}",
+                f"a forward pass that was run for a reading has changed {where} ({kind}), which can't be put back: "
+                f"training is not identical to a run without {self._diagnostics.name}; where that matters, run "
+                "evaluation sets by a function that doesn't use it, for example "
+                "eval_sets=FirstBatches(forward=f) or AudioFolder(path, forward=f) with f(module, batch)",
+            )
 
     def _run(self, eval_set: EvalSet, window: RowBuffer, first: bool) -> None:
         """All passes are made whatever happens in one of them: other processes make theirs."""

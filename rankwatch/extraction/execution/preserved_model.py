@@ -11,7 +11,10 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from rankwatch.extraction.execution.restored_model_state import ModelSnapshot, seed_generator
+from rankwatch.extraction.execution.held_back_logs import held_back_logs
+from rankwatch.extraction.state.contents import seed_generator
+from rankwatch.extraction.state.known_changes import KnownChanges
+from rankwatch.extraction.state.snapshot import ModelSnapshot
 
 
 @contextlib.contextmanager
@@ -47,22 +50,25 @@ def _seed(seed: int, devices: Sequence[torch.device]) -> None:
 
 
 @contextlib.contextmanager
-def preserved_model(root: nn.Module, seed: int | None = None) -> Iterator[None]:
+def preserved_model(root: nn.Module, seed: int | None = None, changes: KnownChanges | None = None) -> Iterator[None]:
     """Eval mode for a while: modes, buffers, attributes and random generators are afterwards as before.
 
     Attributes are whatever the user's own modules hold besides their parameters: counters and switches, tables and what
     is remembered of their size, caches in lists and dicts, random generators of their own. What belongs together comes
-    back together. Gradients are off by `torch.no_grad` and not by inference mode: tensors that a model caches during
-    the pass would otherwise be unusable in the next training step.
+    back together; what can't is in `changes` afterwards. Loggers hear nothing of what is run inside. Gradients are off
+    by `torch.no_grad` and not by inference mode: tensors that a model caches during the pass would otherwise be
+    unusable in the next training step.
 
     Args:
         root: The whole model; every submodule's own mode is restored, frozen parts in eval mode stay so.
         seed: Seeds the random generators inside: masks that a model draws in eval mode are the same each time.
+        changes: What is known of the model from passes before; is added to.
     """
-    snapshot = ModelSnapshot(root)
+    snapshot = ModelSnapshot(root, changes)
     device = next((p.device for p in root.parameters()), None)
     try:
-        with preserved_random_state(device, seed), torch.no_grad():
+        with preserved_random_state(device, seed), torch.no_grad(), held_back_logs():
+            snapshot.lend_iterators()
             root.eval()
             for generator in snapshot.generators if seed is not None else []:
                 seed_generator(generator, seed or 0)

@@ -239,14 +239,14 @@ def test_what_a_modules_helpers_keep_comes_back_too():
 
 
 def test_the_same_table_in_many_blocks_is_copied_once():
-    from rankwatch.extraction.execution.restored_model_state import ModelSnapshot
+    from rankwatch.extraction.state.snapshot import ModelSnapshot
 
     table = torch.zeros(1000)
     model = nn.ModuleList([Helped() for _ in range(24)])
-    alone = len(ModelSnapshot(model)._restores)
+    alone = len(ModelSnapshot(model)._walk.restores)
     for block in model:
         block.table = table
-    assert len(ModelSnapshot(model)._restores) == alone + 1
+    assert len(ModelSnapshot(model)._walk.restores) == alone + 1
 
 
 @pytest.mark.parametrize("odd", ["sparse", "nested", "inference_nan", "resized", "script", "meta"])
@@ -274,16 +274,16 @@ def test_modes_come_back_whatever_else_cannot_be_compared(odd):
 
 def test_modes_come_back_though_something_fails():
     model = Helped()
-    model.helper.stats["bad"] = Unforgiving()
+    model.helper.stats["bad"] = Unforgiving(3)
     model.tail = nn.Dropout(0.5)
     with pytest.raises(RuntimeError, match="no"), preserved_model(model):
-        model.helper.stats["bad"].append(1)
+        model.helper.stats["bad"].random()
     assert all(module.training for module in model.modules())
     assert "bad" in model.helper.stats
 
 
-class Unforgiving(list):
-    def clear(self):
+class Unforgiving(random.Random):
+    def setstate(self, state):
         raise RuntimeError("no")
 
 

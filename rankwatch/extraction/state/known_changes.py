@@ -1,0 +1,66 @@
+"""What forward passes have been seen to change, so that what is large is copied only where it has to be."""
+
+from __future__ import annotations
+
+LARGE = 16_000_000
+"""Bytes above which an array or a tensor is not copied before every pass."""
+
+_MOST_COPIED = 2_000_000_000
+
+
+class KnownChanges:
+    """What is known of a model's state; one for all passes.
+
+    A copy of everything is taken in a first pass. From then on what is large is only copied where it was seen to
+    change; of the rest something cheap is looked at, which shows if it changes later. What can't be put back is
+    named.
+    """
+
+    def __init__(self) -> None:
+        self.thorough = True
+        """Whether the pass is a first one."""
+        self._changing: set[str] = set()
+        self._unrestored: dict[str, str] = {}
+        self._left = _MOST_COPIED
+
+    def begin(self, thorough: bool) -> None:
+        """Before a pass.
+
+        Args:
+            thorough: Whether it is a first one, of its kind.
+        """
+        self.thorough = thorough
+        self._left = _MOST_COPIED
+
+    def wants_copy(self, where: str, size: int) -> bool:
+        """Whether something is to be copied.
+
+        Args:
+            where: Module and attribute that hold it.
+            size: Its bytes.
+
+        Returns:
+            True for what is small, what was seen to change, and in a first pass for the rest as far as there is room.
+        """
+        if size <= LARGE or where in self._changing:
+            return True
+        self._left -= size if self.thorough else 0
+        return self.thorough and self._left >= 0
+
+    def has_changed(self, where: str) -> None:
+        """Something large has changed; it is copied before every pass from now on."""
+        self._changing.add(where)
+
+    def was_lost(self, where: str, kind: str) -> None:
+        """Something has changed and can't be put back.
+
+        Args:
+            where: Module and attribute that hold it.
+            kind: What it is, in words.
+        """
+        self._unrestored.setdefault(where, kind)
+
+    def take_unrestored(self) -> dict[str, str]:
+        """What has newly been found to change without a way to put it back: what it is by where it is."""
+        found, self._unrestored = self._unrestored, {}
+        return found

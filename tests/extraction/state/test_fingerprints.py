@@ -1,0 +1,205 @@
+"""What can't be put back is noticed and named; what doesn't change, or isn't the model's, is not."""
+
+import io
+import itertools
+import logging
+import queue
+import re
+import threading
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from rankwatch import Watch
+from rankwatch.extraction.execution.preserved_model import preserved_model
+from rankwatch.extraction.state.known_changes import LARGE, KnownChanges
+
+
+class Holding(nn.Module):
+    """A model with a part that holds something."""
+
+    def __init__(self, state):
+        super().__init__()
+        self.part = nn.Module()
+        self.part.__class__ = type("Part", (nn.Module,), {})
+        self.part.state = state
+
+
+def unrestored_after(state, change, thorough=True, changes=None):
+    """What is named after a pass in which something was done."""
+    model = Holding(state)
+    changes = changes or KnownChanges()
+    changes.begin(thorough)
+    with preserved_model(model, changes=changes):
+        change(model.part.state)
+    return changes.take_unrestored()
+
+
+def counting():
+    n = 0
+    while True:
+        n += 1
+        yield n
+
+
+def repeating(items):
+    for _ in items:
+        yield 1
+
+
+def delegating():
+    yield from counting()
+
+
+GENERATORS = {
+    "counting": counting,
+    "all its values are equal": lambda: repeating([1] * 9),
+    "from another": delegating,
+    "inside of an expression": lambda: (1 for _ in itertools.repeat(0, 9)),
+}
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_generator_that_has_moved_is_named_in_every_pass(kind, thorough):
+    started = GENERATORS[kind]()
+    next(started)
+    for generator in (GENERATORS[kind](), started):
+        assert unrestored_after(generator, next, thorough) == {"part.state": "a generator"}
+        assert unrestored_after(generator, lambda _: None, thorough) == {}
+
+
+def test_an_iterator_over_a_generator_can_only_be_named():
+    assert unrestored_after(map(abs, counting()), next) == {"part.state": "of type map"}
+    assert unrestored_after((iter([1, 2]),), lambda state: next(state[0])) == {"part.state": "of type list_iterator"}
+
+
+def test_a_file_that_is_written_to_is_named_and_one_that_is_read_goes_back(tmp_path):
+    path = tmp_path / "file"
+    with path.open("w") as file:
+        assert unrestored_after(file, lambda file: file.write("a line\nanother\n")) == {"part.state": "a file"}
+    with path.open("rb") as file:
+        assert unrestored_after(file, io.BufferedReader.readline) == {}
+        assert file.readline() == b"a line\n"
+    with path.open() as file:
+        assert unrestored_after(file, lambda file: file.readline()) == {}
+        assert file.readline() == "a line\n"
+
+
+def test_an_object_of_c_code_is_written_down_in_a_first_pass():
+    sequence = np.random.SeedSequence(1)
+    assert unrestored_after(sequence, lambda sequence: sequence.spawn(1)) == {"part.state": "of type SeedSequence"}
+    assert unrestored_after(sequence, lambda sequence: None) == {}
+
+
+@pytest.mark.parametrize("make", [lambda: torch.zeros(LARGE // 4 + 1), lambda: np.zeros(LARGE // 8 + 1)])
+def test_what_is_large_and_begins_to_change_late_is_named_once_and_copied_from_then_on(make):
+    changes, large = KnownChanges(), make()
+
+    def change(state):
+        state[0] += 1
+
+    assert unrestored_after(large, lambda _: None, True, changes) == {}
+    assert list(unrestored_after(large, change, False, changes)) == ["part.state"]
+    for _ in range(2):
+        assert unrestored_after(large, change, False, changes) == {}
+    assert large[0] == 1
+
+
+class MyTrainer(pl.Trainer):
+    pass
+
+
+class Prefetcher:
+    """Another thread writes into its list."""
+
+    def __init__(self):
+        self.thread = threading.Thread(target=lambda: None)
+        self.fetched = []
+
+
+class MyQueue(queue.Queue):
+    pass
+
+
+ELSEWHERE = {
+    "trainer": (
+        lambda: MyTrainer(logger=False, barebones=True),
+        lambda it: setattr(it, "seen", 1),
+        lambda it: it.seen == 1,
+    ),
+    "queue": (MyQueue, lambda it: it.put(3), lambda it: it.get_nowait() == 3),
+    "thread": (Prefetcher, lambda it: it.fetched.append(3), lambda it: it.fetched == [3]),
+    "event": (threading.Event, lambda it: it.set(), lambda it: it.is_set()),
+    "logger": (lambda: logging.getLogger("a model's"), lambda it: setattr(it, "seen", 1), lambda it: it.seen == 1),
+    "optimizer": (
+        lambda: torch.optim.SGD([torch.zeros(1)], 0.1),
+        lambda it: it.param_groups[0].update(lr=9),
+        lambda it: it.param_groups[0]["lr"] == 9,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_what_is_not_the_models_is_left_alone(kind):
+    make, change, has_changed = ELSEWHERE[kind]
+    state = make()
+    assert unrestored_after([state], lambda _: change(state)) == {}
+    assert has_changed(state)
+
+
+def test_a_watch_that_is_held_by_the_model_reads_it(tmp_path, caplog):
+    """Restoring it would take away what it has just read."""
+    from toys import Encoder, loader
+
+    class Owner(Encoder):
+        pass
+
+    caplog.set_level("INFO", "rankwatch")
+    model = Owner(layer_drop=0.0, depth=1)
+    model.watch = Watch(model, tmp_path, every_n_steps=1, max_overhead=None, strict=True)
+    for batch in loader(16):
+        with model.watch.batch(batch):
+            model(*batch).square().mean().backward()
+        model.watch.step()
+    model.watch.close()
+    assert "feature_extractor" in caplog.text
+    assert "not read yet" not in caplog.text
+    assert {r.layer for r in model.watch.readings} == {"feature_extractor", "layers.0"}
+
+
+def test_a_reading_names_it_once_with_what_to_do_and_that_helps(tmp_path):
+    from toys import Encoder, loader
+
+    from rankwatch import FirstBatches
+
+    class Streaming(Encoder):
+        def __init__(self):
+            super().__init__(layer_drop=0.0, depth=1)
+            self.noise = counting()
+
+        def forward(self, waveforms, lengths):
+            return self.encode(waveforms + next(self.noise), lengths)
+
+        def encode(self, waveforms, lengths):
+            return super().forward(waveforms, lengths)
+
+    def run(folder, **arguments):
+        model = Streaming()
+        with Watch(model, folder, every_n_steps=1, max_overhead=None, **arguments) as watch:
+            for batch in loader(16):
+                with watch.batch(batch):
+                    model(*batch)
+                watch.step()
+        assert watch.readings
+        return next(model.noise)
+
+    expected = re.escape("has changed noise (a generator), which can't be put back") + ".*FirstBatches"
+    with pytest.warns(RuntimeWarning, match=expected) as warned:
+        assert run(tmp_path / "a") > 3
+    assert len([one for one in warned if "noise" in str(one.message)]) == 1
+    forward = FirstBatches(forward=lambda module, batch: module.encode(*batch))
+    assert run(tmp_path / "b", eval_sets=forward) == 3
