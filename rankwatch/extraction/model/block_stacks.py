@@ -112,7 +112,7 @@ def _runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
             attention[path] = names
         elif len(run) >= 2 and all(_is_repeated_block(block) for _, block in run):
             repeated[path] = names
-    found = attention or repeated or recurrent_runs(modules) or convolutional_runs(modules)
+    found = attention or repeated or recurrent_runs(modules) or convolutional_runs(modules, is_teacher_path)
     return {
         path: names
         for path, names in found.items()
@@ -147,15 +147,21 @@ def _teacher_roots(modules: Mapping[str, nn.Module], runs: Mapping[str, tuple[st
     for path, module in modules.items():
         if is_teacher_path(path.rpartition(".")[2]) or isinstance(module, AveragedModel):
             roots.add(path)
-    structures = {path: _structure(modules, blocks) for path, blocks in runs.items()}
-    for path, blocks in runs.items():
+    # What ends a stage may have no parameters of its own (a pooling): then those of all stages count.
+    parts = {path: blocks if _has_parameters(modules, blocks) else (path,) for path, blocks in runs.items()}
+    structures = {path: _structure(modules, blocks) for path, blocks in parts.items()}
+    for path, blocks in parts.items():
         if _trains(modules, blocks):
             continue
-        for other, others in runs.items():
+        for other, others in parts.items():
             if other != path and structures[other] == structures[path] and _trains(modules, others):
                 depth = len([part for part in common_prefix(path, other).split(".") if part])
                 roots.add(".".join(path.split(".")[: depth + 1]))
     return {root for root in roots if root}
+
+
+def _has_parameters(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> bool:
+    return any(True for path in blocks for _ in modules[path].parameters())
 
 
 def _structure(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> tuple[object, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import nn
 
@@ -27,7 +27,9 @@ def recurrent_runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...
     )
 
 
-def convolutional_runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
+def convolutional_runs(
+    modules: Mapping[str, nn.Module], is_teacher: Callable[[str], bool]
+) -> dict[str, tuple[str, ...]]:
     """Blocks of a convolutional network; without any that repeat, the stages between its convolutions.
 
     A block is a module of a class of which there are several, with at least two convolutions and none such inside
@@ -35,13 +37,16 @@ def convolutional_runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str,
 
     Args:
         modules: Modules by clean path, in model order.
+        is_teacher: Whether a path is named like a teacher's.
 
     Returns:
         Paths of the blocks by the path of what holds them.
     """
     candidates = [path for path, module in modules.items() if path and _may_be_a_block(unwrap(module))]
     innermost = [path for path in candidates if not any(other != path and within(other, path) for other in candidates)]
-    classes = Counter(type(unwrap(modules[path])) for path in innermost)
+    # A whole network and its copy as a teacher are no two blocks.
+    trained = [path for path in innermost if any(p.requires_grad for p in modules[path].parameters())] or innermost
+    classes = Counter(type(unwrap(modules[path])) for path in trained if not is_teacher(path))
     blocks = [path for path in innermost if classes[type(unwrap(modules[path]))] >= 2]
     return _by_parent(blocks, modules) if blocks else _stages(modules)
 

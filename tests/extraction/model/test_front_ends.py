@@ -104,6 +104,16 @@ class _Block(nn.Module):
         return x + self.two(torch.relu(self.one(self.norm(x))))
 
 
+class _Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        parts = nn.Conv2d(1, 8, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1), nn.MaxPool2d(2)
+        self.features = nn.Sequential(*parts)
+
+    def forward(self, x):
+        return self.features(x)
+
+
 class Residual(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -126,6 +136,12 @@ class TestOtherEncoders:
 
         model = nn.ModuleDict({"features": nn.Sequential(*stage(1, 8), *stage(8, 8)), "fc": nn.Linear(8, 4)})
         assert [layer.name for layer in find_layers(model)] == ["features.3", "features.7"]
+
+    @pytest.mark.parametrize("name", ["target_encoder", "shadow"])
+    def test_a_network_and_its_copy_are_no_two_blocks(self, name):
+        net = _Network()
+        model = nn.ModuleDict({"net": net, name: copy.deepcopy(net).requires_grad_(False)})
+        assert [layer.name for layer in find_layers(model)] == ["net.features.1", "net.features.3"]
 
     @pytest.mark.parametrize("net", [nn.GRU, nn.LSTM])
     def test_recurrent_layers_behind_convolutions(self, net):
