@@ -44,7 +44,7 @@ def tensor_content(tensor: Tensor, where: str, changes: KnownChanges, always: bo
     Returns:
         What puts it back; None for what can't be compared and copied, of which only the reference is remembered.
     """
-    if not _is_ordinary(tensor):
+    if not _is_ordinary(tensor) or isinstance(tensor._base, nn.Parameter):  # FSDP leaves views of parameters behind
         return None
     size = tensor.numel() * tensor.element_size()
     # A parameter is no state of a forward pass; one that is written into nevertheless shows by its version.
