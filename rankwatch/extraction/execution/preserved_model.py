@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from rankwatch.extraction.execution.held_back_logs import held_back_logs
-from rankwatch.extraction.state.contents import seed_generator
 from rankwatch.extraction.state.known_changes import KnownChanges
+from rankwatch.extraction.state.positions import seed_generator
 from rankwatch.extraction.state.snapshot import ModelSnapshot
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import io
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from rankwatch.extraction.state import contents
+from rankwatch.extraction.state import contents, positions
 from rankwatch.extraction.state.belonging import UNCHANGING, classes_of_its_own, is_elsewhere, works_in_threads
 from rankwatch.extraction.state.fingerprints import Fingerprint
 from rankwatch.extraction.state.holders import (
@@ -113,7 +114,7 @@ class StateWalk:
         elif isinstance(value, Tensor):
             self.seen.discard(id(value))
             self.keep_tensor(where, value)
-        elif isinstance(value, contents.GENERATORS):
+        elif isinstance(value, positions.GENERATORS):
             self._keep_generator(value)
         elif isinstance(value, CONTAINERS):
             self._hold(where, Container(value))
@@ -142,6 +143,8 @@ class StateWalk:
             self._todo.append((where, None, (value.__self__, value.__func__)))
         elif isinstance(value, functools.partial):
             self._todo.append((where, None, (value.func, value.args, value.keywords)))
+        elif isinstance(value, contextvars.ContextVar):
+            self._put_back(positions.context_value(value))
         elif isinstance(value, threading.local):
             self.keep_attributes(where, Attributes(value))
         elif not is_elsewhere(type(value)) and not self._keep_object(where, value):
@@ -193,7 +196,7 @@ class StateWalk:
             self._put_back(contents.tensor_content(tensor, where, self._changes, always))
 
     def _keep_generator(self, generator: Any) -> None:
-        restore = contents.generator_state(generator)
+        restore = positions.generator_state(generator)
         if restore is not None:
             self.generators.append(generator)
             self.restores.append(restore)
@@ -210,7 +213,7 @@ class StateWalk:
     def _keep_file(self, where: str, file: Any) -> None:
         if file in (sys.stdout, sys.stderr):
             return
-        restore = contents.file_position(file)
+        restore = positions.file_position(file)
         if restore is None:
             self._watch(where, file)
         self._put_back(restore)

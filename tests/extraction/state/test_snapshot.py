@@ -3,6 +3,7 @@
 import argparse
 import array
 import collections
+import contextvars
 import ctypes
 import dataclasses
 import functools
@@ -60,6 +61,19 @@ class AttributeDict(dict):
     clear = items = update
 
 
+class ItsOwnAttributes(dict):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.__dict__ = self
+
+
+class SlotsAndAttributes:
+    __slots__ = ("__dict__", "n")
+
+    def __init__(self):
+        self.n = 0
+
+
 class OnItsClass:
     count = 0
 
@@ -96,6 +110,11 @@ def on_class(state):
 def value(state):
     state.value += 1
     return state.value
+
+
+def in_context(variable):
+    variable.set(variable.get(0) + 1)
+    return variable.get()
 
 
 def zero_dimensional(state):
@@ -164,6 +183,9 @@ KINDS = {
     "large tensor": (lambda: torch.zeros(LARGE // 4 + 1), first),
     "large array": (lambda: np.zeros(LARGE // 8 + 1), first),
     "slots": (Slotted, attribute),
+    "slots and attributes": (SlotsAndAttributes, lambda state: (attribute(state), entry(vars(state)))),
+    "its own attributes": (lambda: ItsOwnAttributes({"n": 0}), attribute),
+    "variable of a context": (lambda: contextvars.ContextVar("v"), in_context),
     "frozen": (lambda: Frozen({}), lambda state: entry(state.inside)),
     "namespace": (lambda: types.SimpleNamespace(n=0), attribute),
     "arguments": (lambda: argparse.Namespace(n=0), attribute),
@@ -193,6 +215,10 @@ KINDS = {
     "thread's own": (threading.local, lambda state: (vars(state).update(n=getattr(state, "n", 0) + 1), state.n)[1]),
     "count": (lambda: itertools.count(3), next),
     "cycle": (lambda: itertools.cycle([1, 2, 3]), next),
+    "tee": (lambda: itertools.tee(iter(range(99)))[0], next),
+    "chain": (lambda: itertools.chain([1, 2], [3, 4], range(9)), next),
+    "map": (lambda: map(abs, itertools.count()), next),
+    "reversed": (lambda: reversed(range(99)), next),
     "zip": (lambda: zip(iter(range(99)), itertools.count(), strict=False), next),
     "iterator in a dict": (lambda: {"a": [enumerate("abcdefghijk")]}, lambda state: next(state["a"][0])),
     "generator of Python's": (lambda: random.Random(0), lambda state: state.random()),
