@@ -58,7 +58,7 @@ def batches(count, longest=1200):
     return [collate(items[start : start + 6]) for start in range(0, len(items), 6)]
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("reentrant", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_blocks_under_a_checkpoint_read_as_without_one(tmp_path, reentrant):
     readings = {}
     for kind in (None, reentrant):
@@ -74,7 +74,7 @@ def test_a_layer_that_runs_without_gradients_is_named_and_the_others_are_read(tm
     assert {layer for _, layer, _ in readings} == set(LAYERS[1:])
 
 
-@pytest.mark.parametrize("longest", [900, 1200])
+@pytest.mark.parametrize("longest", [900, pytest.param(1200, marks=pytest.mark.slow)])
 def test_a_batch_that_fails_and_is_skipped_counts_for_nothing(tmp_path, longest):
     """With equal lengths its outputs would pass for those of the next batch."""
     all_of_them = batches(4, longest)
