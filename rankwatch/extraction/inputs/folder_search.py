@@ -49,7 +49,8 @@ def find_files(folder: Path, endings: Sequence[str]) -> FoundFiles:
     found = FoundFiles()
     for entry in _entries(folder):
         ending = Path(entry.name).suffix.lower()
-        if ending in endings and entry.is_file():
+        # A link that leads nowhere is named when it is read.
+        if ending in endings and (entry.is_file() or entry.is_symlink()):
             found.files.append(Path(entry.path))
         else:
             found.others[ending or "without ending"] += 1
