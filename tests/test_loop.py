@@ -254,7 +254,12 @@ def test_a_scripted_part_beside_the_encoder(tmp_path):
     assert watch.readings
 
 
-@pytest.mark.parametrize("part", ["whole", "whole in place", "block in place"])
+IN_PLACE = [
+    pytest.param(f"{part} in place", marks=pytest.mark.slow) for part in ("whole", "block")
+]  # as in test_compile
+
+
+@pytest.mark.parametrize("part", ["whole", *IN_PLACE])
 def test_compiled_models(tmp_path, part):
     """The eager backend: what matters is which modules are called, and that nothing is broken up."""
 

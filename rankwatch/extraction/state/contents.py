@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from rankwatch.extraction.state.known_changes import LARGE, KnownChanges
 
@@ -75,6 +76,8 @@ def _watched_tensor(tensor: Tensor, where: str, changes: KnownChanges) -> Restor
 
 
 def _is_ordinary(tensor: Tensor) -> bool:
+    if is_lazy(tensor):  # has neither shape nor content yet
+        return False
     odd = tensor.is_meta or tensor.is_nested or tensor.is_inference() or tensor.is_quantized
     return not odd and tensor.layout == torch.strided and _has_memory(tensor)
 
