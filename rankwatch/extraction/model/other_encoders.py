@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
+from rankwatch.extraction.model.front_ends import CONVOLUTIONS
 from rankwatch.extraction.model.module_paths import can_fire, parent, unwrap, within
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _GENERIC = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -54,7 +54,7 @@ def convolutional_runs(
 def _may_be_a_block(module: nn.Module) -> bool:
     if isinstance(module, _GENERIC) or not can_fire(module):
         return False
-    return sum(isinstance(inner, _CONVOLUTIONS) for inner in module.modules()) >= 2
+    return sum(isinstance(inner, CONVOLUTIONS) for inner in module.modules()) >= 2
 
 
 def _stages(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
@@ -75,7 +75,7 @@ def _stages(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
 
 
 def _holds_convolution(module: nn.Module) -> bool:
-    return any(isinstance(inner, _CONVOLUTIONS) for inner in module.modules())
+    return any(isinstance(inner, CONVOLUTIONS) for inner in module.modules())
 
 
 def _by_parent(paths: list[str], modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:

@@ -112,17 +112,17 @@ class RowExtractor:
         masks: list[TimeMask] = []
         if masked and self._frames != "all":
             masks = time_masks(args, kwargs, batch, batch_size=len(keys), forward=forward)
-            if not masks:
+            if not masks and not self.mask_note:  # another set may have had one
                 self.mask_note = "no mask over time was seen in the model's call, so all frames count"
         self.frames = "all"
         drawn: dict[str, SampledRows] = {}
-        positions: dict[tuple[int, ...], list[Tensor]] = {}  # layers with as many frames share them
+        positions: dict[tuple[int, ...], list[Tensor]] = {}  # layers with as many frames, masked alike, share them
         for one in observed:
             name = one.layer.name
             try:
                 frames = valid[name].frames[:used].clamp(max=one.hidden.shape[1])
                 among = self._among(masks, one.hidden.shape[1], used) if one.per_frame == 1 and not one.every else None
-                lengths = (one.hidden.shape[1], *frames.tolist())
+                lengths = (int(among is None), one.hidden.shape[1], *frames.tolist())
                 if lengths not in positions:
                     positions[lengths] = sample_frames(frames, keys[:used], self._per_utterance, self._seed, among)
                 drawn[name] = sample_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from rankwatch.extraction.model.module_paths import clean_modules, unwrap
 from rankwatch.extraction.valid_frames.input_axes import InputAxes
 from rankwatch.extraction.valid_frames.layouts import FOUR_AXES, Surroundings, fitting_layouts
 
+_MASK_RATIO = re.compile(r"(?i)mask\w*ratio")  # another ratio may be one of downsampling, where lengths do count
 _EXTRA = 3  # at most so many tokens stand before the patches: of the whole clip, of a distillation
 
 
@@ -173,7 +175,7 @@ def are_chosen(tokens: int, frames: int, given: Sequence[Any], batch_size: int) 
     if not 0 < tokens < frames:
         return False
     for path, leaf in (item for thing in given for item in walk(thing)):
-        share = leaf if isinstance(leaf, float) and "ratio" in path.lower() else 0.0
+        share = leaf if isinstance(leaf, float) and _MASK_RATIO.search(path) else 0.0
         if 0 < share < 1 and abs(tokens - frames * (1 - share)) <= 1 + _EXTRA:
             return True
         if isinstance(leaf, Tensor) and leaf.ndim == 2 and len(leaf) == batch_size and _chooses(leaf, tokens, frames):

@@ -88,4 +88,5 @@ class TestChosen:
         padding = (torch.arange(40) < 17).expand(3, -1)
         labels = torch.randint(0, 500, (3, 17))
         assert not are_chosen(17, 40, [{"padding_mask": padding, "labels": labels}], 3)
+        assert not are_chosen(20, 40, [{"subsampling_ratio": 0.5}], 3)
         assert not are_chosen(40, 40, [{"mask_ratio": 0.5}], 3)
