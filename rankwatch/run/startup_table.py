@@ -57,6 +57,8 @@ def _row(settings: Settings, row_collector: RowCollector, index: int) -> LayerRo
 
 def _notes(row_collector: RowCollector) -> list[str]:
     notes = [*row_collector.notes, *row_collector.disabled_sources.values()]
+    if row_collector.row_extractor.axes_note:
+        notes.append(row_collector.row_extractor.axes_note)
     if row_collector.row_extractor.mask_note:
         notes.append(row_collector.row_extractor.mask_note)
     notes += list(row_collector.row_extractor.changes)[:_MOST_CHANGES]

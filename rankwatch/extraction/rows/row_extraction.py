@@ -68,6 +68,8 @@ class RowExtractor:
         """Which frames counted in the last pass."""
         self.mask_note = ""
         """The mask that was seen, in words."""
+        self.axes_note = ""
+        """That the time axis of the input is a guess, where it is one that mattered."""
 
     def rows(
         self,
@@ -105,7 +107,9 @@ class RowExtractor:
         front_ends = [layer.module for layer in self._layers.values() if layer.kind == "frontend"]
         inputs = inputs_of(args, kwargs, batch, len(keys), self._root, front_ends)
         call = (named_arguments(args, kwargs, forward, defaults=True), batch)
-        observed, changed = self.reader.read(outputs, Pass(len(keys), inputs, found, call), failures)
+        around = Pass(len(keys), inputs, found, call)
+        observed, changed = self.reader.read(outputs, around, failures)
+        self.axes_note = self.axes_note or self.reader.guess(observed, around)
         spec = "auto" if audio else self._spec
         valid = resolve_lengths(observed, found, inputs, batch=batch, spec=spec)
         self.changes.update(dict.fromkeys(changed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -20,11 +20,13 @@ class InputAxes:
         time: Positions on the time axis, in samples or frames.
         bands: Bands of a spectrogram, or None for a waveform.
         time_first: Whether time comes before the bands.
+        guessed: Whether time is the longer axis only because nothing else told the two apart.
     """
 
     time: int
     bands: int | None = None
     time_first: bool = True
+    guessed: bool = field(default=False, compare=False)
 
 
 def input_axes(audio: Sequence[Tensor], counts: Collection[int] = ()) -> InputAxes | None:
@@ -43,7 +45,7 @@ def input_axes(audio: Sequence[Tensor], counts: Collection[int] = ()) -> InputAx
     Example:
         >>> import torch
         >>> input_axes([torch.zeros(2, 1, 64, 200)])
-        InputAxes(time=200, bands=64, time_first=False)
+        InputAxes(time=200, bands=64, time_first=False, guessed=False)
     """
     usable = [x for x in audio if x.ndim in (2, 3, 4)]
     if not usable:
@@ -52,10 +54,12 @@ def input_axes(audio: Sequence[Tensor], counts: Collection[int] = ()) -> InputAx
     if sizes is None or len(sizes) == 1:
         return None if sizes is None else InputAxes(sizes[0])
     first, second = sizes
-    is_time = _first_is_time(first, second, counts)
-    if is_time is None:
+    told = _first_is_time(first, second, counts)
+    if told is None and first == second:
         return None
-    return InputAxes(first, second, True) if is_time else InputAxes(second, first, False)
+    is_time = first > second if told is None else told
+    time, bands = (first, second) if is_time else (second, first)
+    return InputAxes(time, bands, is_time, guessed=told is None)
 
 
 def _time_and_bands(x: Tensor) -> tuple[int, ...] | None:
@@ -76,4 +80,4 @@ def _first_is_time(first: int, second: int, counts: Collection[int]) -> bool | N
         return first in counts
     if (first in _BANDS) != (second in _BANDS):
         return second in _BANDS
-    return first > second if first != second else None
+    return None

@@ -137,15 +137,17 @@ def to_btc(
     layer: WatchedLayer,
     frames: Collection[int] = (),
     axes: InputAxes | None = None,
+    time_first: bool | None = None,
     known: str | None = None,
     said: str | None = None,
 ) -> tuple[Tensor, str]:
     """Hidden states as (B, T, C), whatever the module's own layout.
 
     Evidence, in this order: what the user says; the batch size; the width that the module's own parameters name; the
-    expected frames; of four axes those of the input, which are shortened alike and seldom change their order; the
-    layout found earlier; habits (Hugging Face and torchaudio's wav2vec2 have the batch first, attention and recurrent
-    layers have their `batch_first`, layer norm or a linear map at the end of a block works on the last axis).
+    expected frames; of four axes the order in another layer, then those of the input, which are shortened alike and
+    seldom change their order; the layout found earlier; habits (Hugging Face and torchaudio's wav2vec2 have the batch
+    first, attention and recurrent layers have their `batch_first`, layer norm or a linear map at the end of a block
+    works on the last axis).
 
     Args:
         hidden: (B, T, C), (B, C, T) or (T, B, C), or an image's (B, C, F, T), (B, C, T, F), (B, F, T, C) or
@@ -154,6 +156,7 @@ def to_btc(
         layer: Where it comes from.
         frames: Values that T may have, known from other layers or from the input.
         axes: Which axis of the input is time, if that is known.
+        time_first: Whether time comes before the bands in another layer of four axes, if there is one.
         known: A layout found for this layer before, used where this output alone could be several.
         said: The layout that the user gives for this layer, which needs no evidence.
 
@@ -174,7 +177,7 @@ def to_btc(
     if said is not None:
         return _as_said(hidden, batch_size, layer, said), said
     module = unwrap(layer.module)
-    around = Surroundings(batch_size, frames, axes)
+    around = Surroundings(batch_size, frames, axes, time_first)
     layouts = fitting_layouts(hidden, module, layer.kind, around)
     if len(layouts) > 1:
         layouts = [known] if known in layouts else by_habit(layouts, module, layer.kind)

@@ -31,11 +31,13 @@ class Surroundings:
         batch_size: Utterances in this forward pass.
         frames: Frames that the layer may have, from other layers or from the input; the first is the likeliest.
         axes: Axes of the input, or None where they aren't known.
+        time_first: Whether time comes before the bands in another layer's four axes, or None where there is none.
     """
 
     batch_size: int
     frames: Collection[int] = ()
     axes: InputAxes | None = None
+    time_first: bool | None = None
 
 
 def fitting_layouts(hidden: Tensor, module: nn.Module, kind: str, around: Surroundings) -> list[str]:
@@ -138,6 +140,8 @@ def _four_axes(hidden: Tensor, widths: set[int], around: Surroundings) -> list[s
     fits = [name for name, (c, _, _) in FOUR_AXES.items() if hidden.shape[c] in widths or not widths]
     if around.frames:
         fits = [name for name in fits if hidden.shape[FOUR_AXES[name][1]] in around.frames] or fits
+    if around.time_first is not None:  # a network seldom turns its images
+        fits = [name for name in fits if time_is_first(name) == around.time_first] or fits
     if len({FOUR_AXES[name][1] for name in fits}) > 1 and around.axes is not None:
         fits = _as_in_the_input(hidden, fits, around.axes)
     # Channels first or last makes no difference where time is the same axis.
@@ -159,8 +163,19 @@ def _as_in_the_input(hidden: Tensor, fits: list[str], axes: InputAxes) -> list[s
     alike = [name for name, value in unevenness.items() if value - least < math.log(_CLEARLY)]
     if len({FOUR_AXES[name][1] for name in alike}) == 1:
         return alike
-    same_order = [name for name in alike if (name.index("T") < name.index("F")) == axes.time_first]
-    return same_order or alike
+    return [name for name in alike if time_is_first(name) == axes.time_first] or alike
+
+
+def time_is_first(layout: str) -> bool:
+    """Whether time comes before the bands in a layout of four axes.
+
+    Args:
+        layout: One of `FOUR_AXES`.
+
+    Returns:
+        True for ``"(B, C, T, F)"`` and ``"(B, T, F, C)"``.
+    """
+    return layout.index("T") < layout.index("F")
 
 
 def by_habit(layouts: list[str], module: nn.Module, kind: str) -> list[str]:

@@ -16,7 +16,7 @@ from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.model.module_paths import clean_modules, clean_name, unwrap
 from rankwatch.extraction.valid_frames.input_axes import InputAxes, input_axes
 from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
-from rankwatch.extraction.valid_frames.layouts import TOKENS, fitting_part_first
+from rankwatch.extraction.valid_frames.layouts import FOUR_AXES, TOKENS, fitting_part_first, time_is_first
 from rankwatch.extraction.valid_frames.length_candidates import Candidate
 from rankwatch.extraction.valid_frames.length_matching import Inputs
 from rankwatch.extraction.valid_frames.token_grids import (
@@ -133,12 +133,13 @@ class OutputReader:
                     failures[name] = error
         observed: list[Observed] = []
         changed: list[str] = []
-        # Those of four axes come last: how many frames the blocks have tells their time axis.
+        # Those of four axes come last: how many frames the blocks have tells their time axis. Of these the
+        # model's first, which is most like the input, says in which order the axes of the others are.
         for name in sorted(
-            (name for name in unpacked if name in self._layers), key=lambda name: unpacked[name][0].ndim
+            (name for name in self._layers if name in unpacked), key=lambda name: unpacked[name][0].ndim
         ):
             try:
-                one = self._one(name, *unpacked[name], around, [other.frames for other in observed])
+                one = self._one(name, *unpacked[name], around, observed)
             except Exception as error:
                 failures[name] = error
                 continue
@@ -147,12 +148,36 @@ class OutputReader:
             observed.append(one)
         return self._arranged(observed, unpacked, around), changed
 
+    def guess(self, observed: Sequence[Observed], around: Pass) -> str:
+        """Says that the time axis of these layers is a guess.
+
+        Args:
+            observed: From `read`.
+            around: What else is known of the pass.
+
+        Returns:
+            A sentence; empty where something told the axes apart, or where it makes no difference.
+        """
+        images = [one for one in observed if one.layout in FOUR_AXES or one.per_frame > 1]
+        if around.axes is None or not around.axes.guessed or len(observed) > len(images):
+            return ""
+        if all(one.layer.name in self._said for one in images):
+            return ""
+        return (
+            f"of the input's axes of {around.axes.time} and {around.axes.bands} the longer one was taken as time, as "
+            "nothing told them apart; if it is the other one, say so by rows=RowSampling(layouts=...)"
+        )
+
     def _hidden_first(self, name: str, output: Any, size: int) -> Any:
         layer = self._layers.get(name)
         return output if layer is None else fitting_part_first(output, unwrap(layer.module), layer.kind, size)
 
-    def _one(self, name: str, hidden: Tensor, lengths: Tensor | None, around: Pass, frames: list[int]) -> Observed:
+    def _one(
+        self, name: str, hidden: Tensor, lengths: Tensor | None, around: Pass, others: Sequence[Observed]
+    ) -> Observed:
         layer, said = self._layers[name], self._said.get(name)
+        frames = [other.frames for other in others if other.layout not in FOUR_AXES]
+        orders = [time_is_first(other.layout) for other in others if other.layout in FOUR_AXES]
         needs_axes = hidden.ndim == 4 or (hidden.ndim == 3 and len(set(hidden.shape)) < 3)
         btc, layout = to_btc(
             hidden,
@@ -160,6 +185,7 @@ class OutputReader:
             layer=layer,
             frames=(frames if hidden.ndim == 4 else []) + (around.frames if needs_axes else []),
             axes=around.axes if needs_axes else None,
+            time_first=orders[0] if orders else None,
             known=self._known.get(name),
             said=said,
         )
