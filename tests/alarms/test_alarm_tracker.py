@@ -120,8 +120,10 @@ def test_utterance_level_train_mode_and_further_sets_alone_only_warn(made):
 
 def test_constant_and_shared_vector_are_seen_from_the_first_steps():
     assert raised(run([{"a": 1.0}] * 3, mean_energy_fraction=1.0))[0][:3] == (1, "complete_collapse", "critical")
-    # A centred rank of 100 of 128 looks healthy; the shared vector is told all the same.
-    assert raised(run([{"a": 100.0}] * 4, mean_energy_fraction=0.9999)) == [(2, "anisotropy", "critical", "a")]
+    # A centred rank of 100 of 128 looks healthy; the shared vector is told all the same, but stops nothing.
+    assert raised(run([{"a": 100.0}] * 4, mean_energy_fraction=0.9999)) == [(2, "anisotropy", "warning", "a")]
+    fallen = raised(run([{"a": 100.0}] * 4 + [{"a": 30.0}] * 4, mean_energy_fraction=0.9999))
+    assert (6, "anisotropy", "critical", "a") in fallen
     assert not raised(run([{"a": 100.0}] * 4, mean_energy_fraction=0.99))
 
 

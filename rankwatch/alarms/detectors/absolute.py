@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rankwatch.alarms.detectors.base import Finding, StepContext, upper
-from rankwatch.alarms.history import Series
+from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.numerics.rank.rank_estimate import CONSTANT
 from rankwatch.readings.codebook_reading import NON_FINITE, AnyReading, CodebookReading
 from rankwatch.readings.reading import Reading
@@ -72,15 +72,24 @@ class CompleteCollapse:
 class Anisotropy:
     """Nearly all of every frame is one shared vector; what differs is a fiftieth of its length.
 
-    The effective rank is that of the cloud around its mean, so it can't see this. Not judged at utterance level, where
-    means over many frames are naturally close to one another.
+    The effective rank is that of the cloud around its mean, so it can't see this. What differs is still above the
+    rounding of any number format here (`CompleteCollapse` is for what isn't), so its rank can be read. It can become
+    critical only where that has fallen too, or isn't known: encoders that have learnt how often each target comes, and
+    nothing else yet, share nearly everything and keep their dimensions. Not judged at utterance level, where means over
+    many frames are naturally close to one another.
 
     Attributes:
         mean_energy_fraction: Share of the second moment that the mean vector may take.
+        below: Share of the effective rank's reference from which it has fallen.
+        below_initial: The same of its early readings, as long as there is no reference.
+        ignored_readings: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is an alarm.
     """
 
     mean_energy_fraction: float = 0.9995
+    below: float = 0.8
+    below_initial: float = 0.35
+    ignored_readings: int = IGNORED_READINGS
     kind: str = "anisotropy"
     patience: int = 3
 
@@ -89,7 +98,15 @@ class Anisotropy:
         share = reading.metrics.get("mean_energy_fraction", math.nan)
         if reading.level != "frame" or not share > self.mean_energy_fraction:
             return None
-        return Finding(_SHARES.format(share), 0.0)
+        held = self._rank_holds(reading, past)
+        kept = ", the effective rank of the rest holds" if held else ""
+        return Finding(_SHARES.format(share) + kept, 0.0, corroborated=not held)
+
+    def _rank_holds(self, reading: Reading, past: Series) -> bool:
+        reference, below = past.reference(self.ignored_readings), self.below
+        if reference is None:
+            reference, below = past.initial_level(self.ignored_readings), self.below_initial
+        return reading.ok and reference is not None and reading.effective_rank >= below * reference
 
 
 @dataclass(frozen=True)

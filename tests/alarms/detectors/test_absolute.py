@@ -44,6 +44,25 @@ def test_a_shared_vector_is_one_of_frames():
 
 
 @pytest.mark.parametrize(
+    ("readings", "now", "corroborated"), [(10, 50.0, False), (10, 45.0, True), (3, 25.0, False), (3, 20.0, True)]
+)
+def test_a_shared_vector_is_critical_only_where_the_rest_has_lost_rank(readings, now, corroborated):
+    """0.8 of the reference once there is one, until then 0.35 of the early readings."""
+    past = Series("")
+    for step in range(readings):
+        past.add(reading(step, 60.0), clean=True)
+    assert (past.reference(4) is None) == (readings == 3)
+    found = Anisotropy().check(reading(readings, now, mean_energy_fraction=0.9996), past, HERE)
+    assert found.corroborated == corroborated
+    assert ("rank of the rest holds" in found.evidence) != corroborated
+
+
+@pytest.mark.parametrize("rank", [60.0, math.nan])
+def test_a_shared_vector_without_a_past_or_a_rank_may_be_critical(rank):
+    assert check(Anisotropy(), rank, mean_energy_fraction=0.9996).corroborated
+
+
+@pytest.mark.parametrize(
     ("before", "now", "found"),
     [(0.8, 0.975, True), (0.8, 0.965, False), (0.97, 0.995, True), (0.97, 0.993, False), (0.995, 0.995, False)],
 )
