@@ -149,10 +149,15 @@ class Series:
         return float(np.quantile(usable, quantile)) if len(usable) >= IGNORED_READINGS else None
 
     def latest_clean(self, readings: int = 3, within: int | None = None) -> list[float]:
-        """The newest clean effective ranks; none where the newest is not among the last `within` readings."""
-        if within is not None and self.recent_clean and self.recent_clean[-1][0] < self.n_readings - within:
+        """The newest clean effective ranks after the learning rate's first warm-up.
+
+        Returns:
+            At most as many as `readings`; none where the newest is not among the last `within` readings.
+        """
+        settled = [row for row in self.recent_clean[-readings:] if row[0] >= self.n_lr_warmup]
+        if within is not None and settled and settled[-1][0] < self.n_readings - within:
             return []
-        return [row[1] for row in self.recent_clean[-readings:]]
+        return [row[1] for row in settled]
 
     def _usable(self, column: int, ignored_readings: int) -> list[float]:
         first = max(ignored_readings, int(_SETTLING * self.n_lr_warmup))

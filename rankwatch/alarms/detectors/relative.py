@@ -114,8 +114,11 @@ def _in_words(key: Key) -> str:
 class SuddenRankDrop:
     """Within one interval the effective rank has come down to less than half of what it was.
 
+    What it was is what it was after the learning rate's warm-up: in that, healthy encoders lose most of what their
+    random initialisation had, and a reading after it would be compared with one long before.
+
     Attributes:
-        below: Share of the median of the newest three readings before the drop.
+        below: Share of the median of the newest three clean readings before the drop.
         ignored_readings: Readings at the start that aren't judged.
         patience: Readings in a row before it is an alarm.
     """

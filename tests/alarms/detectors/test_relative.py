@@ -126,6 +126,16 @@ def test_a_sudden_drop_is_to_less_than_half_of_what_was_just_before(rank, found)
     assert check(SuddenRankDrop(), [60.0] * 10, rank, lr_warming_up=True) is None
 
 
+@pytest.mark.parametrize(("after", "found"), [(2, False), (3, True)])
+def test_a_sudden_drop_is_never_one_from_the_warm_ups_rank(after, found):
+    """A recurrent encoder's rank fell to an eighth in the warm-up, and was on its way back."""
+    past = past_of([60.0] * 6, lr_warming_up=True)
+    for step in range(6, 6 + after):
+        past.add(reading(step, 60.0), clean=True)
+    context = StepContext("first_batches")
+    assert (SuddenRankDrop().check(reading(6 + after, 20.0), past, context) is not None) is found
+
+
 def test_a_slow_slide_is_never_grave():
     found = check(SlowRankDecline(), [60.0] * 30, 20.0)
     assert not found.can_be_critical
