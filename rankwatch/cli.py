@@ -1,4 +1,4 @@
-"""The command ``rankwatch``: the same pieces, offline."""
+"""The command ``rankwatch``: the same pieces, offline. Each command imports what it needs: torch takes seconds."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from torch import nn
-
-from rankwatch.arguments.settings import RankWatchArguments
-from rankwatch.calibrate import calibrate, find_runs
-from rankwatch.extraction.rows.sampling_options import RowSampling
-from rankwatch.inspection import inspect
-from rankwatch.runtime.import_path import import_function
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python itself does for a script next to the modules it names
-    return _inspect(options) if options.command == "inspect" else _calibrate(options)
+    commands = {"inspect": _inspect, "calibrate": _calibrate, "report": _report}
+    return commands[options.command](options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,10 +49,48 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument("--allowed", type=int, default=0, help="runs that may raise an alarm (default: %(default)s)")
     learn.add_argument("--margin", type=float, default=0.95, help="how far below what was seen (default: %(default)s)")
     learn.add_argument("--with-alarms", action="store_true", help="runs with a critical alarm are healthy, too")
+    _add_report(commands.add_parser("report", help="a page of a run's curves and alarms that opens anywhere"))
     return parser
 
 
+def _add_report(show: argparse.ArgumentParser) -> None:
+    show.description = (
+        "Write one HTML file with everything about a run, or about several laid over each other: health and alarms, "
+        "effective rank, spectra, cost. It opens from disk without a network. Runs that go on and damaged files are "
+        "shown as far as they can be read."
+    )
+    show.add_argument("runs", nargs="+", metavar="RUN", help="a run's .jsonl file, or a folder with runs at any depth")
+    show.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="(default: %(default)s)")
+    show.add_argument("--names", nargs="+", default=[], metavar="NAME", help="what the runs are called, in their order")
+    show.add_argument("--assets", type=Path, metavar="DIR", help="put plotly's library there, for several small pages")
+    show.add_argument(
+        "--watch", type=float, nargs="?", const=10.0, default=0.0, metavar="SECONDS", help="write it anew as runs go on"
+    )
+    show.add_argument(
+        "--figure", default="ranks", help="where the output is a .png, .svg or .pdf (default: %(default)s)"
+    )
+
+
+def _report(options: argparse.Namespace) -> int:
+    from rankwatch.report import ReportOptions, report, to_stderr
+
+    words = {name: value for name, value in vars(options).items() if name != "command"}
+    try:
+        report(ReportOptions(**words), to_stderr)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("plotly"):
+            raise
+        return _refuse("a report needs plotly: pip install 'rankwatch[report]'", "report")
+    except (OSError, ValueError) as error:
+        return _refuse(error, "report")
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
 def _calibrate(options: argparse.Namespace) -> int:
+    from rankwatch.calibrate import calibrate, find_runs
+
     try:
         runs = find_runs(options.runs)
         if any(Path(path).is_dir() for path in options.runs):
@@ -74,6 +105,13 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    from torch import nn
+
+    from rankwatch.arguments.settings import RankWatchArguments
+    from rankwatch.extraction.rows.sampling_options import RowSampling
+    from rankwatch.inspection import inspect
+    from rankwatch.runtime.import_path import import_function
+
     settings: RankWatchArguments = {}
     if options.layers is not None:
         settings["layers"] = options.layers

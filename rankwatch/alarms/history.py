@@ -12,8 +12,7 @@ import numpy as np
 
 from rankwatch.numerics.metrics.thinned_series import append_thinned
 from rankwatch.readings.codebook_reading import AnyReading, CodebookReading
-from rankwatch.readings.probe_accuracy import ACCURACY
-from rankwatch.readings.reading import Key
+from rankwatch.readings.reading import ACCURACY, Key
 
 IGNORED_READINGS = 4
 """Readings at the start that are no reference: a short dip (or a high value of the initialisation) is normal."""

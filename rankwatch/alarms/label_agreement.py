@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from rankwatch.alarms.history import Series
-from rankwatch.readings.probe_accuracy import ACCURACY, LABELLED, MAJORITY
-from rankwatch.readings.reading import Key, Reading
+from rankwatch.readings.reading import ACCURACY, LABELLED, MAJORITY, Key, Reading
 
 _ERRORS = 2.0  # standard errors that a fall has to exceed
 _LOST = 0.25  # fraction of what was above the majority that a fall has to exceed

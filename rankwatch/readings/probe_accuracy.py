@@ -6,13 +6,7 @@ from dataclasses import replace
 
 from rankwatch.extraction.rows.row_buffer import Rows
 from rankwatch.numerics import grouped_probe
-from rankwatch.readings.reading import Reading
-
-ACCURACY, MAJORITY, CHANCE = "probe_accuracy", "probe_majority_accuracy", "probe_chance_accuracy"
-
-
-LABELLED = "probe_rows"
-"""Names among `Reading.metrics`."""
+from rankwatch.readings.reading import ACCURACY, CHANCE, LABELLED, MAJORITY, Reading
 
 
 def with_accuracy(reading: Reading, rows: Rows) -> Reading:

@@ -11,6 +11,10 @@ from rankwatch.readings.protocol import Level, Protocol
 Key = tuple[str, str, str]
 """A curve: (source, level, layer), or (source, "codebook", quantizer)."""
 
+ACCURACY, MAJORITY, CHANCE = "probe_accuracy", "probe_majority_accuracy", "probe_chance_accuracy"
+LABELLED = "probe_rows"
+"""Names among `Reading.metrics` where the set has labels: see `rankwatch.readings.probe_accuracy`."""
+
 
 @dataclass(frozen=True)
 class Reading:

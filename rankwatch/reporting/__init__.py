@@ -1,6 +1,5 @@
-"""Floor 3: tags, TensorBoard, console, files. Computes nothing."""
+"""Floor 3: tags, TensorBoard, console, files, figures. Computes nothing."""
 
 from rankwatch.reporting.jsonl_records import read_jsonl
-from rankwatch.reporting.reporter_selection import reporters_for
 
-__all__ = ["read_jsonl", "reporters_for"]
+__all__ = ["read_jsonl"]

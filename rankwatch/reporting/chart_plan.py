@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rankwatch.readings.probe_accuracy import ACCURACY, LABELLED, MAJORITY
 from rankwatch.readings.protocol import CODEBOOK, TRAIN
+from rankwatch.readings.reading import ACCURACY, LABELLED, MAJORITY
 from rankwatch.readings.report import RunHeader, SummaryKey
 from rankwatch.reporting.tags import RANK, STATISTICS, Tags
 

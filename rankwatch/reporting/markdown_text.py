@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.codebook_reading import AnyReading, CodebookReading
-from rankwatch.readings.probe_accuracy import ACCURACY, MAJORITY
 from rankwatch.readings.protocol import Protocol
-from rankwatch.readings.reading import Reading
+from rankwatch.readings.reading import ACCURACY, MAJORITY, Reading
 from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.console import end_summary, one_line
 from rankwatch.reporting.tags import Tags

@@ -12,8 +12,8 @@ from rankwatch.arguments.settings import Settings
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.report import Report, RunEnd
-from rankwatch.reporting import reporters_for
 from rankwatch.reporting.reporter import Reporter, ReporterGroup
+from rankwatch.reporting.reporter_selection import reporters_for
 from rankwatch.run.run_state import RunIdentity
 from rankwatch.run.startup_table import run_header
 from rankwatch.runtime.diagnostics import log_info

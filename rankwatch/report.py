@@ -1,0 +1,204 @@
+"""``rankwatch report``: one page of a run or several that opens anywhere, or one picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rankwatch.extraction.inputs.folder_search import find_files
+from rankwatch.reporting.recorded.log_folder import folder_of, hyperparameters, loss_curve
+from rankwatch.reporting.recorded.record_lines import RecordLines
+from rankwatch.reporting.recorded.recorded_run import RecordedRun
+from rankwatch.reporting.recorded.run_reader import RECORDS, RunReader
+from rankwatch.runtime.files.run_paths import run_path
+from rankwatch.runtime.progress import progress
+
+MOST_RUNS = 8
+"""Runs that one page can tell apart by colour."""
+
+
+def open_run(path: str | Path, name: str = "") -> RecordedRun:
+    """Read a run's records, with the loss and the hyperparameters that a logger wrote beside them.
+
+    Args:
+        path: A run's ``.jsonl`` file, or its URL in an object store, or a folder that holds one run's records.
+        name: What it is called; what is told of its path by default.
+
+    Returns:
+        The run; what couldn't be read of it stands in its `problems`. A missing file raises FileNotFoundError.
+
+    Raises:
+        ValueError: If nothing in it is a reading, or a folder holds the records of several runs.
+    """
+    files = find_records([path])
+    if len(files) > 1:
+        raise ValueError(f"{path} holds {len(files)} runs: {', '.join(files[:3])}{', ...' if files[3:] else ''}")
+    reader = RunReader(files[0], name or run_names(files)[0])
+    reader.update()
+    return with_logs(reader.run())
+
+
+def with_logs(run: RecordedRun) -> RecordedRun:
+    """A run with the loss and the hyperparameters from the files beside its records.
+
+    Args:
+        run: With the path of its records.
+
+    Returns:
+        A copy; the run itself where its records are in an object store.
+    """
+    folder = folder_of(run.path)
+    if folder is None or not folder.is_dir():
+        return run
+    loss, problems = loss_curve(folder)
+    return dataclasses.replace(
+        run, loss=loss, hyperparameters=hyperparameters(folder), problems=[*run.problems, *problems]
+    )
+
+
+def find_records(paths: Sequence[str | Path]) -> list[str]:
+    """The records that are named, or that are in folders that are, at any depth.
+
+    Args:
+        paths: Files or URLs, which are taken as they are, and folders.
+
+    Returns:
+        Files; one that is there twice counts once.
+
+    Raises:
+        ValueError: If a folder holds none.
+    """
+    found: list[str] = []
+    for path in paths:
+        place = run_path(path)
+        if not isinstance(place, Path) or not place.is_dir():
+            found.append(str(path))
+            continue
+        inside = [file for file in find_files(place, [".jsonl"]).files if _is_ours(file)]
+        if not inside:
+            raise ValueError(f"{path} holds no records of rankwatch's, <name>.jsonl, at any depth")
+        found += map(str, inside)
+    return list(dict.fromkeys(found))
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether its first whole line is a record; the very first may have been cut off."""
+    try:
+        first = next(iter(RecordLines(file).new()), {})
+    except OSError:
+        return False
+    return first.get("record") in RECORDS
+
+
+def run_names(files: Sequence[str]) -> list[str]:
+    """Short names that tell runs apart: their folders, without what all of them share.
+
+    Args:
+        files: Records.
+
+    Returns:
+        One name for each.
+
+    Example:
+        >>> run_names(["logs/a/version_0/rankwatch/RankWatch.jsonl", "logs/b/version_0/rankwatch/RankWatch.jsonl"])
+        ['a/version_0', 'b/version_0']
+    """
+    parts = []
+    for file in files:
+        path = Path(file)
+        folders = [part for part in path.parts[:-1] if part not in ("rankwatch", "/", ".")]
+        parts.append([*folders, *([] if path.stem == "RankWatch" and folders else [path.stem])])
+    shared = 0
+    while len(files) > 1 and all(len(one) > shared + 1 for one in parts) and len({one[shared] for one in parts}) == 1:
+        shared += 1
+    own = [one[shared:] if len(files) > 1 else one[-2:] for one in parts]
+    return ["/".join(one) for one in own]
+
+
+@dataclasses.dataclass
+class ReportOptions:
+    """What ``rankwatch report`` is asked for; see its ``--help``.
+
+    Attributes:
+        runs: Files or folders.
+        out: The page, or a picture.
+        names: What runs are called, in their order.
+        assets: Folder for the library that several pages share.
+        watch: Seconds between two looks at the records; 0 to look once.
+        figure: What a picture shows.
+    """
+
+    runs: Sequence[str]
+    out: Path
+    names: Sequence[str] = ()
+    assets: Path | None = None
+    watch: float = 0.0
+    figure: str = "ranks"
+
+
+def report(options: ReportOptions, say: Callable[[str], None], wait: Callable[[float], None] = time.sleep) -> None:
+    """Write the page, and with `watch` anew as long as any of the runs goes on.
+
+    Args:
+        options: See there.
+        say: Prints a line.
+        wait: Lets so many seconds pass.
+
+    Raises:
+        ValueError: If there is nothing to show, or too much.
+    """
+    files = find_records(options.runs)
+    if len(files) > MOST_RUNS:
+        raise ValueError(f"{len(files)} runs are too many to tell apart; name up to {MOST_RUNS} of them")
+    if options.names and len(options.names) != len(files):
+        raise ValueError(f"{len(options.names)} names for {len(files)} runs")
+    names = list(options.names) or run_names(files)
+    readers = [RunReader(file, name) for file, name in zip(files, names, strict=True)]
+    for reader in progress(readers, "reading runs"):
+        reader.update()
+    runs = _runs(readers, say)
+    if options.out.suffix.lower() not in (".html", ".htm"):
+        from rankwatch.reporting.page.picture import write_picture
+
+        write_picture(options.out, runs, options.figure)
+        say(f"written to {options.out}")
+        return
+    _write(options, runs, say)
+    while options.watch and any(run.end is None for run in runs):
+        wait(options.watch)
+        news = [reader.update() for reader in readers]  # of all of them, so no `any` that stops early
+        if any(news):
+            runs = _runs(readers, lambda line: None)
+            _write(options, runs, lambda line: None)
+
+
+def _runs(readers: Iterable[RunReader], say: Callable[[str], None]) -> list[RecordedRun]:
+    runs = [with_logs(reader.run()) for reader in readers]
+    for run in runs:
+        for problem in run.problems:
+            say(f"{run.name}: {problem}")
+    return runs
+
+
+def _write(options: ReportOptions, runs: Sequence[RecordedRun], say: Callable[[str], None]) -> None:
+    from rankwatch.reporting.page.html_page import write_page
+    from rankwatch.reporting.page.page_data import page_data
+
+    goes_on = options.watch and any(run.end is None for run in runs)
+    data: dict[str, Any] = page_data(runs, refresh=max(int(options.watch), 2) if goes_on else 0)
+    write_page(options.out, data, options.assets)
+    if data["comparison"]["refusal"]:
+        say(data["comparison"]["refusal"] + " They are shown one below the other.")
+    for run in data["runs"]:
+        verdict = run["verdict"]
+        say(f"{run['name']}: {verdict['word']}: {verdict['title']} ({verdict['lead']})")
+    say(f"written to {options.out} ({options.out.stat().st_size / 2**20:.1f} MiB)")
+
+
+def to_stderr(line: str) -> None:
+    """Print a line where it doesn't mix with what a command gives."""
+    print(line, file=sys.stderr)

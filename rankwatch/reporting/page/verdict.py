@@ -1,0 +1,155 @@
+"""What a run's state is, in words for somebody who has never heard of effective rank: what, since when, what to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from rankwatch.readings.alarm import CRITICAL, INFO
+from rankwatch.reporting.recorded.alarm_spans import AlarmSpan, alarm_spans
+from rankwatch.reporting.recorded.recorded_run import RecordedRun
+
+MEANING = (
+    "Effective rank: how many dimensions a layer's embeddings really use. It should rise or hold. Where it falls to a "
+    "fraction, the layer no longer tells inputs apart, however good the loss looks."
+)
+
+_PARTS = {
+    "evidence": "Evidence in ",
+    "causes": "Likely causes: ",
+    "remedies": "What to do: ",
+    "checkpoint": "Last healthy checkpoint: ",
+    "apart": "Apart from this, ",
+    "meaning": "(The ",
+}
+_MOST_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A run's state.
+
+    Attributes:
+        level: ``"healthy"``, ``"info"``, ``"warning"`` or ``"critical"``.
+        word: The level, for people.
+        title: What it is.
+        lead: Since when, and whether the run goes on.
+        facts: Further sentences, each under a heading.
+    """
+
+    level: str
+    word: str
+    title: str
+    lead: str
+    facts: tuple[tuple[str, str], ...] = ()
+
+    def to_plain(self) -> dict[str, Any]:
+        """For a page's data."""
+        return {**vars(self), "facts": [list(fact) for fact in self.facts]}
+
+
+def verdict_of(run: RecordedRun) -> Verdict:
+    """A run's state at its last reading.
+
+    Args:
+        run: What was recorded.
+
+    Returns:
+        The most severe alarm that is still open, or that all is well.
+    """
+    spans = [span for span in alarm_spans(run) if span.severity != INFO]
+    still = [span for span in spans if span.is_open]
+    if not still:
+        return _healthy(run, spans)
+    first = still[0]
+    title = f"{_title(first)} in {_where(run, first)}"
+    since = f"since step {first.since:,}; {_state(run)}"
+    return Verdict(first.severity, first.severity, title, since, tuple(_facts(run, still)))
+
+
+def message_parts(message: str) -> dict[str, str]:
+    """An episode's message by its parts.
+
+    Args:
+        message: See `rankwatch.alarms.alarm_message`.
+
+    Returns:
+        Texts of "head", "evidence", "causes", "remedies", "checkpoint", ..., as far as they are there.
+
+    Example:
+        >>> message_parts("WARNING at step 3: x. Evidence in a: rank 2. What to do: stop.")
+        {'head': 'WARNING at step 3: x.', 'evidence': 'a: rank 2.', 'remedies': 'stop.'}
+    """
+    found = [(message.find(start), name, start) for name, start in _PARTS.items()]
+    places = sorted([place for place in found if place[0] >= 0])
+    ends = [place[0] for place in places[1:]] + [len(message)]
+    head = message[: places[0][0]] if places else message
+    parts = {"head": head.strip()}
+    for (at, name, start), end in zip(places, ends, strict=True):
+        parts[name] = message[at + len(start) : end].strip()
+    return {name: text for name, text in parts.items() if text}
+
+
+def _healthy(run: RecordedRun, spans: list[AlarmSpan]) -> Verdict:
+    if not len(run.steps) or not run.curves:
+        return Verdict("unread", "nothing read", "no layer was read, so nothing is known", _state(run))
+    lead = _state(run)
+    if not spans:
+        return Verdict("healthy", "no alarm", "no layer has lost its effective rank", lead)
+    past = [
+        f"{span.severity}: {_title(span).lower()} in {_where(run, span)}, steps {span.since:,} to {span.until:,}"
+        for span in spans[:_MOST_LAYERS]
+    ]
+    title = "no alarm is open at the last reading"
+    return Verdict(
+        "healthy", "no alarm now", title, lead, (("Earlier alarms, which have ended", "; ".join(past) + "."),)
+    )
+
+
+def _facts(run: RecordedRun, still: list[AlarmSpan]) -> list[tuple[str, str]]:
+    first = still[0]
+    parts = message_parts(first.message)
+    evidence = parts.get("evidence") or f"{first.alarms[0].layer}: {first.alarms[0].message}."
+    facts = [("What broke", evidence)]
+    others = dict.fromkeys(_title(span).lower() for span in still[1:] if span.kind != first.kind)
+    if others:
+        facts[0] = ("What broke", f"{evidence} Also open: {', '.join(others)}.")
+    if "causes" in parts:
+        facts.append(("Likely causes", _sentence(parts["causes"])))
+    checkpoint = parts.get("checkpoint", "")
+    if not checkpoint and run.end is not None and run.end.checkpoint:
+        checkpoint = f"{run.end.checkpoint}."
+    advice = _sentence(parts.get("remedies", ""))
+    if checkpoint:
+        advice = f"{advice} Last healthy checkpoint: {checkpoint}".strip()
+    return [*facts, ("What to do", advice)] if advice else facts
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _title(span: AlarmSpan) -> str:
+    """The kind in the words of its message, or else its name."""
+    said = re.search(r"at step \d+: (.*?) in ", message_parts(span.message).get("head", ""))
+    name = span.kind.replace("_", " ")
+    return _sentence(said.group(1) if said and said.group(1).startswith(name) else name)
+
+
+def _where(run: RecordedRun, span: AlarmSpan) -> str:
+    labels = {row.layer: row.label for row in run.layers}
+    severe = [alarm for alarm in span.alarms if alarm.severity == span.severity] or list(span.alarms)
+    hit = list(dict.fromkeys(labels.get(alarm.layer, alarm.layer) for alarm in severe))
+    more = f" and {len(hit) - _MOST_LAYERS} more" if len(hit) > _MOST_LAYERS else ""
+    count = f" ({len(hit)} of {len(run.layers)} layers)" if len(run.layers) > 1 and span.severity == CRITICAL else ""
+    return f"{', '.join(hit[:_MOST_LAYERS])}{more}{count}"
+
+
+def _state(run: RecordedRun) -> str:
+    last = f"{int(run.steps[-1]):,}" if len(run.steps) else "none"
+    if run.end is None:
+        return f"no end is recorded: the run goes on, or was killed; last reading at step {last}"
+    if run.end.stopped:
+        return f"the alarm stopped the run at step {run.end.step:,}"
+    return f"the run ended at step {run.end.step:,}"
