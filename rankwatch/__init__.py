@@ -72,6 +72,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "figures":  # a module of its own, which needs plotly
+        return importlib.import_module("rankwatch.figures")
     if name not in _HOMES:
         raise AttributeError(f"module 'rankwatch' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

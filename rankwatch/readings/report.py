@@ -117,6 +117,7 @@ class Report:
         extra: Further numbers to be drawn, by name.
         learning_rate: At the step, where it is known.
         codebooks: All quantizers' readings of this step.
+        muted: Whether alarms are muted: they are shown, but nobody is told.
     """
 
     step: int
@@ -132,6 +133,7 @@ class Report:
     extra: Mapping[str, float] = field(default_factory=dict)
     learning_rate: float | None = None
     codebooks: Sequence[CodebookReading] = ()
+    muted: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@
 ``protocol``   ``id`` and everything a number's comparability depends on; once each
 ``reading``    a layer's `Reading`; ``protocol`` is the id
 ``codebook``   a quantizer's `CodebookReading`; ``protocol`` is the id
-``summary``    ``step``, ``health``, ``alarm_level``, ``learning_rate``, and statistics over layers, named
+``summary``    ``step``, ``health``, ``alarm_level``, ``learning_rate``, ``muted``, and statistics over layers, named
                ``level/metric@source/statistic``; the primary set's name is left out
 ``alarm``      one alarm at the step that raised it
 ``episode``    ``step``, ``message``, and all open alarms
@@ -83,6 +83,7 @@ class JsonlReporter:
                 "health": report.health,
                 "alarm_level": report.alarm_level,
                 "learning_rate": report.learning_rate,
+                "muted": report.muted,
                 "summary": {self._summary_name(key): value for key, value in report.summary.items()},
                 "extra": dict(report.extra),
             }

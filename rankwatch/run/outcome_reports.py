@@ -116,7 +116,7 @@ class OutcomeReports:
         if severity == ENDED and not message:  # the episode began before a restart
             message = ended_message(report.step)
         self.collapse_message = message or outcome.summary
-        self._reporters.report(dataclasses.replace(report, message=message))
+        self._reporters.report(dataclasses.replace(report, message=message, muted=outcome.muted))
         if first:
             self._actions.notify(severity, outcome, message, self.checkpoint)
 

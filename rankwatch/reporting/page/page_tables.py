@@ -95,7 +95,7 @@ def _protocols(run: RecordedRun, behind: str) -> Table:
 
 
 def _distinct(values: Sequence[object]) -> str:
-    return ", ".join(dict.fromkeys("none" if value is None else str(value) for value in values))
+    return ", ".join(dict.fromkeys("none" if value is None else str(value)[:200] for value in values))
 
 
 def comparison_tables(runs: Sequence[RecordedRun]) -> list[Table]:

@@ -30,7 +30,7 @@ def folder_of(records: str | Path) -> Path | None:
     Returns:
         The folder, or None where the records are in an object store.
     """
-    if "://" in str(records):
+    if not str(records) or "://" in str(records):
         return None
     inside = Path(records).absolute().parent
     return inside.parent if inside.name == "rankwatch" else inside

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,17 +12,24 @@ from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import ACCURACY, MAJORITY, Key
 from rankwatch.readings.report import LayerRow, RunEnd, RunHeader
 from rankwatch.reporting.recorded.kept_steps import KeptSteps
+from rankwatch.reporting.recorded.record_fields import (
+    MOST_CURVES,
+    alarm_of,
+    end_of,
+    header_of,
+    index_of,
+    number_of,
+    step_of,
+    text_of,
+)
 from rankwatch.reporting.recorded.record_lines import RecordLines
 from rankwatch.reporting.recorded.recorded_run import Episode, RecordedRun
 from rankwatch.reporting.recorded.run_arrays import assemble
 from rankwatch.runtime.plain_data import from_plain
 
-MOST_CURVES = 2_000
 MOST_ALARMS = 2_000
 MOST_EPISODES = 500
 _MOST_PARTS = 32
-_LONGEST_TEXT = 6_000
-_LATEST_STEP = 2**53  # beyond it a browser can't count
 
 
 class RunReader:
@@ -136,10 +141,8 @@ class RunReader:
         return next((width for (_, _, one), width in self.widths.items() if one == layer), 0)
 
     def _take_run(self, record: Mapping[str, Any]) -> None:
-        header = from_plain(RunHeader, record)
-        if not header.levels or not all(isinstance(row.layer, str) for row in header.layers[:MOST_CURVES]):
-            raise ValueError("a header without levels")
-        run = str(record.get("run", ""))
+        header = header_of(record)
+        run = header.run
         if self.curves and run != self._run:
             self._earlier += 1
             self._begin()
@@ -147,56 +150,58 @@ class RunReader:
 
     def _take_protocol(self, record: Mapping[str, Any]) -> None:
         if len(self._protocols) < MOST_CURVES:
-            self._protocols[_text(record["id"])] = from_plain(Protocol, record)
+            self._protocols[text_of(record["id"])] = from_plain(Protocol, record)
 
     def _take_reading(self, record: Mapping[str, Any]) -> None:
-        key = (_text(record["source"]), _text(record["level"]), _text(record["layer"]))
-        index = _index(self.curves, key)
+        key = (text_of(record["source"]), text_of(record["level"]), text_of(record["layer"]))
+        index = index_of(self.curves, key)
         metrics = record["metrics"]
         ends = (record.get("effective_rank_low"), record.get("effective_rank_high"))
         numbers = (record["effective_rank"], *ends, metrics.get(ACCURACY), metrics.get(MAJORITY))
-        floats = tuple(map(_float, numbers))
-        spectrum = [_float(value) for value in record.get("spectrum", ())[:256]]
-        self.protocol_of[key], self.widths[key] = _text(record["protocol"]), max(0, min(int(record["d"]), 10**9))
-        row = self.steps.at(_step(record))
+        floats = tuple(map(number_of, numbers))
+        spectrum = [number_of(value) for value in record.get("spectrum", ())[:256]]
+        self.protocol_of[key], self.widths[key] = text_of(record["protocol"]), max(0, min(int(record["d"]), 10**9))
+        row = self.steps.at(step_of(record))
         row.curves[index] = floats
         if spectrum:
             row.spectra[index] = spectrum
 
     def _take_codebook(self, record: Mapping[str, Any]) -> None:
-        name = _text(record["quantizer"])
-        values = tuple(_float(record[one]) for one in ("perplexity", "normalized_perplexity", "active_code_fraction"))
+        name = text_of(record["quantizer"])
+        values = tuple(
+            number_of(record[one]) for one in ("perplexity", "normalized_perplexity", "active_code_fraction")
+        )
         self.n_codes[name] = int(record["n_codes"])
-        self.steps.at(_step(record)).codebooks[_index(self.quantizers, name)] = (values[0], values[1], values[2])
+        self.steps.at(step_of(record)).codebooks[index_of(self.quantizers, name)] = (values[0], values[1], values[2])
 
     def _take_summary(self, record: Mapping[str, Any]) -> None:
         names = ("health", "alarm_level", "learning_rate", "muted")
-        health, level, rate, muted = (_float(record.get(name)) for name in names)
-        self.steps.at(_step(record)).summary = (health, level, rate, muted)
+        health, level, rate, muted = (number_of(record.get(name)) for name in names)
+        self.steps.at(step_of(record)).summary = (health, level, rate, muted)
 
     def _take_alarm(self, record: Mapping[str, Any]) -> None:
-        alarm = _alarm(record)
+        alarm = alarm_of(record)
         about = (alarm.step, alarm.kind, alarm.severity, alarm.source, alarm.level, alarm.layer)
         self.steps.at(alarm.step).alarmed = True
         if len(self.alarms) < MOST_ALARMS:
             self.alarms[about] = alarm
 
     def _take_episode(self, record: Mapping[str, Any]) -> None:
-        alarms = [_alarm(one) for one in record["open_alarms"][:MOST_CURVES]]
-        step = _step(record)
+        alarms = [alarm_of(one) for one in record["open_alarms"][:MOST_CURVES]]
+        step = step_of(record)
         self.steps.at(step).alarmed = True
         if len(self.episodes) < MOST_EPISODES:
-            self.episodes[step] = Episode(step, _text(record["message"]), alarms)
+            self.episodes[step] = Episode(step, text_of(record["message"]), alarms)
 
     def _take_cost(self, record: Mapping[str, Any]) -> None:
-        row = self.steps.at(_step(record))
-        row.share = _float(record["share"])
+        row = self.steps.at(step_of(record))
+        row.share = number_of(record["share"])
         parts = list(record["seconds"].items())[:_MOST_PARTS]
-        row.seconds = {_text(part)[:60]: _float(seconds) for part, seconds in parts}
+        row.seconds = {text_of(part)[:60]: number_of(seconds) for part, seconds in parts}
 
     def _take_end(self, record: Mapping[str, Any]) -> None:
-        alarms = [_alarm(one) for one in record["alarms"][:MOST_ALARMS]]
-        self.end = from_plain(RunEnd, {**record, "alarms": []})
+        alarms = [alarm_of(one) for one in record["alarms"][:MOST_ALARMS]]
+        self.end = end_of(record)
         for alarm in alarms:  # a file whose middle is gone still names them here
             about = (alarm.step, alarm.kind, alarm.severity, alarm.source, alarm.level, alarm.layer)
             if len(self.alarms) < MOST_ALARMS:
@@ -218,36 +223,3 @@ _TAKERS: dict[str, Callable[[RunReader, Mapping[str, Any]], None]] = {
 
 RECORDS = tuple(_TAKERS)
 """Kinds of records."""
-
-
-def _index(known: dict[Any, int], key: Any) -> int:
-    if key not in known and len(known) >= MOST_CURVES:
-        raise ValueError("more curves than a run can have")
-    return known.setdefault(key, len(known))
-
-
-def _alarm(record: Mapping[str, Any]) -> Alarm:
-    words = {name: _text(record[name]) for name in ("kind", "severity", "layer", "level", "source", "message")}
-    return Alarm(step=_step(record), since=_step(record, "since"), **words)
-
-
-def _step(record: Mapping[str, Any], name: str = "step") -> int:
-    step = int(record[name])
-    if not 0 <= step <= _LATEST_STEP:
-        raise ValueError(f"no step: {step}")
-    return step
-
-
-def _float(value: Any) -> float:
-    number = math.nan if value is None else float(value)
-    return number if abs(number) < 1e30 else math.nan
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"no text: {type(value).__name__}")
-    text = value[:_LONGEST_TEXT]
-    with contextlib.suppress(UnicodeEncodeError):
-        text.encode()
-        return text
-    return text.encode(errors="replace").decode()  # half of a surrogate pair can't be written to a page
