@@ -15,7 +15,7 @@ from rankwatch.reporting.recorded.record_lines import RecordLines
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
 from rankwatch.reporting.recorded.run_reader import RECORDS, RunReader
 from rankwatch.runtime.files.run_paths import run_path
-from rankwatch.runtime.progress import progress
+from rankwatch.runtime.terminal.progress import progress
 
 MOST_RUNS = 8
 """Runs that one page can tell apart by colour."""

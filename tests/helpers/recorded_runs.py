@@ -12,10 +12,10 @@ from rankwatch.reporting.recorded.recorded_run import RecordedRun
 from rankwatch.reporting.recorded.run_reader import RunReader
 
 MESSAGE = (
-    "CRITICAL at step {step}: dimensional collapse (embeddings span few dimensions) in a (1 of 5 layers), frame level of "
-    "evaluation set 'first_batches', since step {since}. Evidence in a: effective rank 25.4 is 27% of its reference. Likely "
-    "causes: a teacher that is the student. What to do: lower the learning rate. (The frame level carries phone-like "
-    "content.) Last healthy checkpoint: run/last_healthy.ckpt."
+    "CRITICAL at step {step}: dimensional collapse (embeddings span few dimensions) in a (1 of 5 layers), frame level "
+    "of evaluation set 'first_batches', since step {since}. Evidence in a: effective rank 25.4 is 27% of its "
+    "reference. Likely causes: a teacher that is the student. What to do: lower the learning rate. (The frame level "
+    "carries phone-like content.) Last healthy checkpoint: run/last_healthy.ckpt."
 )
 
 

@@ -11,9 +11,8 @@ from rankwatch.readings.codebook_reading import CodebookReading
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import ACCURACY, MAJORITY, Key, Reading
 from rankwatch.readings.report import LayerRow, RunHeader
-from rankwatch.reporting.recorded.kept_steps import KeptSteps
+from rankwatch.reporting.recorded.kept_steps import KeptSteps, assemble
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
-from rankwatch.reporting.recorded.run_arrays import assemble
 
 
 def run_from_readings(

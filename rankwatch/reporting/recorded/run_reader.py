@@ -11,7 +11,7 @@ from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import ACCURACY, MAJORITY, Key
 from rankwatch.readings.report import LayerRow, RunEnd, RunHeader
-from rankwatch.reporting.recorded.kept_steps import KeptSteps
+from rankwatch.reporting.recorded.kept_steps import KeptSteps, assemble
 from rankwatch.reporting.recorded.record_fields import (
     MOST_CURVES,
     alarm_of,
@@ -24,7 +24,6 @@ from rankwatch.reporting.recorded.record_fields import (
 )
 from rankwatch.reporting.recorded.record_lines import RecordLines
 from rankwatch.reporting.recorded.recorded_run import Episode, RecordedRun
-from rankwatch.reporting.recorded.run_arrays import assemble
 from rankwatch.runtime.plain_data import from_plain
 
 MOST_ALARMS = 2_000

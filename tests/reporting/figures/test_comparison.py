@@ -45,9 +45,8 @@ def test_the_refusal_says_in_what_protocols_differ(run: RecordedRun) -> None:
         for id_, protocol in run.protocols.items()
     }
     other = dataclasses.replace(run, name="other", protocols=changed)
-    with pytest.raises(
-        ValueError, match=r"run and other can't be compared.*utterances 512 against 64.*precision"
-    ) as said:
+    words = r"run and other can't be compared.*utterances 512 against 64.*precision"
+    with pytest.raises(ValueError, match=words) as said:
         require_comparable([run, other])
     assert "eval_set" not in str(said.value)
 

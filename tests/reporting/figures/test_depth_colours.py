@@ -5,7 +5,7 @@ import pytest
 
 from rankwatch.reporting.figures.depth_colours import depth_colours
 
-# Linear sRGB as people without one kind of cone see it (Viénot, Brettel and Mollon 1999; Machado et al. 2009, severity 1).
+# Linear sRGB as people without one kind of cone see it (Machado, Oliveira and Fernandes 2009, severity 1).
 BLINDNESS = {
     "none": np.eye(3),
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
