@@ -1,191 +1,175 @@
 """Audio models of transformers, and its vision models on spectrograms, from tiny configs: read, or refused with advice.
 
-Where something isn't read the test follows the advice of the message, and then all of it has to be read.
+Which layers there are, how wide they are and how many frames of each utterance count is written down from the
+configurations. The rows are compared with what hooks of our own see, in the batch and, where a model is the same then,
+of each utterance alone and without padding. Where something isn't read the test follows the advice of the message.
 """
 
 import ast
+import importlib
+import pkgutil
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from zoo import Entry, Inputs
+from zoo_encoders import ENCODERS
+from zoo_images import IMAGES
+from zoo_patches import PATCHES
+from zoo_spectrograms import SPECTROGRAMS
+from zoo_waveforms import WAVEFORMS
 
 import rankwatch
 from rankwatch import RowSampling
+from rankwatch.extraction.rows.row_extraction import RowExtractor
+from rankwatch.extraction.rows.row_sampling import SampledRows
 
 transformers = pytest.importorskip("transformers")
 
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-WAVE = {
-    **SMALL,
-    **{"conv_dim": (16, 16), "conv_kernel": (10, 8), "conv_stride": (5, 4), "num_feat_extract_layers": 2},
-    **{"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2},
-}
-CODEC = {
-    **{"d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 2},
-    **{"decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
-}
-COUNTS = torch.tensor([8000, 6000, 7000, 5000])
-FRAMES = torch.tensor([80, 60, 70, 50])
-IMAGE = {"num_channels": 1}
-VIT = {**SMALL, **IMAGE, "image_size": (64, 128), "patch_size": 16}
-STAGES = {**IMAGE, "hidden_sizes": [16, 32], "depths": [2, 2]}
-SWIN = {
-    **IMAGE,
-    **{"image_size": (64, 128), "patch_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 2]},
-    "window_size": 4,
-}
+ZOO: list[Entry] = [*WAVEFORMS, *SPECTROGRAMS, *ENCODERS, *PATCHES, *IMAGES]
 
 
-def noise(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+def _find(name: str) -> Any:
+    """A class of transformers, also one that isn't exported; a version that has none skips the test."""
+    found = getattr(transformers, name, None)
+    if found is None:
+        for module in pkgutil.iter_modules(transformers.models.__path__):
+            if name.lower().startswith(module.name.replace("_", "")):
+                for kind in ("modeling", "configuration"):
+                    path = f"transformers.models.{module.name}.{kind}_{module.name}"
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        found = found or getattr(importlib.import_module(path), name, None)
+    return found or pytest.skip(f"this version of transformers has no {name}")
 
 
-def wave() -> dict[str, Tensor]:
-    mask = torch.arange(8000) < COUNTS[:, None]
-    return {"input_values": noise(4, 8000) * mask, "attention_mask": mask.long()}
-
-
-def mels(bands: int, mask: bool = True, name: str = "input_features") -> dict[str, Tensor]:
-    valid = torch.arange(80) < FRAMES[:, None]
-    features = noise(4, 80, bands) * (valid[:, :, None] if mask else 1)
-    return {name: features, **({"attention_mask": valid.long()} if mask else {})}
-
-
-def image(height: int = 64, width: int = 128) -> dict[str, Tensor]:
-    return {"pixel_values": noise(4, 1, height, width)}
-
-
-ZOO: dict[str, tuple[dict[str, Any], dict[str, Tensor], dict[str, tuple[str, int]]]] = {
-    # model: (config, inputs, expected: layer -> (layout, width))
-    **{
-        name: (WAVE, wave(), {"encoder.layers.1": ("(B, T, C)", 32), "feature_extractor": ("(B, C, T)", 16)})
-        for name in ("Wav2Vec2", "Hubert", "WavLM", "Data2VecAudio", "UniSpeech", "UniSpeechSat", "Wav2Vec2Conformer")
-    },
-    "SEW": ({**WAVE, "squeeze_factor": 2}, wave(), {"encoder.layers.1": ("(B, T, C)", 32)}),
-    "Wav2Vec2Bert": (
-        {**SMALL, "feature_projection_input_dim": 20},
-        mels(20),
-        {"encoder.layers.1": ("(B, T, C)", 32)},
-    ),
-    "AST": (
-        {**SMALL, "max_length": 80, "num_mel_bins": 64},
-        mels(64, False, "input_values"),
-        {"layers.1": ("(B, 2 + FT, C)", 32)},
-    ),
-    "Speech2Text.encoder": (
-        {**CODEC, "conv_channels": 32, "input_feat_per_channel": 20, "max_source_positions": 300},
-        mels(20),
-        {"layers.1": ("(B, T, C)", 32)},
-    ),
-    "Whisper.encoder": (
-        {**CODEC, "max_source_positions": 100, "num_mel_bins": 20},
-        {"input_features": noise(4, 20, 200)},
-        {"layers.1": ("(B, T, C)", 32)},
-    ),
-    "Moonshine.encoder": (
-        {
-            **{"hidden_size": 32, "encoder_num_hidden_layers": 2, "decoder_num_hidden_layers": 1},
-            **{"encoder_num_attention_heads": 2, "decoder_num_attention_heads": 2, "intermediate_size": 48},
-        },
-        {"input_values": wave()["input_values"]},
-        {"layers.1": ("(B, T, C)", 32)},
-    ),
-    "Encodec": (
-        {"hidden_size": 16, "num_filters": 4, "codebook_size": 16, "codebook_dim": 16},
-        {"input_values": wave()["input_values"][:, None]},
-        {},
-    ),
-    **{name: (VIT, image(), {"layers.1": ("(B, 1 + FT, C)", 32)}) for name in ("ViT", "ViTMSN")},
-    **{name: (VIT, image(), {"encoder.layer.1": ("(B, 1 + FT, C)", 32)}) for name in ("Data2VecVision",)},
-    "IJepa": (VIT, image(), {"layers.1": ("(B, FT, C)", 32)}),
-    "ViTMAE": (VIT, image(), {"layers.1": ("(B, T, C)", 32)}),
-    **{
-        name: (
-            SWIN,
-            image(),
-            {"encoder.layers.0.blocks.1": ("(B, FT, C)", 16), "encoder.layers.1.blocks.1": ("(B, FT, C)", 32)},
-        )
-        for name in ("Swin", "Swinv2", "DonutSwin")
-    },
-    "ResNet": (
-        {**STAGES, "embedding_size": 16, "layer_type": "basic"},
-        image(),
-        {"encoder.stages.1.layers.1": ("(B, C, F, T)", 256)},
-    ),
-    "RegNet": (
-        {**STAGES, "embedding_size": 16, "groups_width": 8},
-        image(),
-        {"encoder.stages.1.layers.1": ("(B, C, F, T)", 256)},
-    ),
-    **{
-        name: ({**STAGES, "num_stages": 2}, image(), {"encoder.stages.1.layers.1": ("(B, C, F, T)", 256)})
-        for name in ("ConvNext", "ConvNextV2")
-    },
-    "FocalNet": (
-        {
-            **STAGES,
-            **{"image_size": (64, 128), "patch_size": 4, "embed_dim": 16, "focal_levels": [2, 2]},
-            "focal_windows": [3, 3],
-        },
-        image(),
-        {"encoder.stages.0.layers.1": ("(B, FT, C)", 16), "encoder.stages.1.layers.1": ("(B, FT, C)", 32)},
-    ),
-    "Segformer": (
-        {
-            **STAGES,
-            **{"num_encoder_blocks": 2, "num_attention_heads": [1, 2], "sr_ratios": [4, 2], "patch_sizes": [7, 3]},
-            **{"strides": [4, 2], "mlp_ratios": [2, 2]},
-        },
-        image(),
-        {"stages.0.blocks.1": ("(B, FT, C)", 16), "stages.1.blocks.1": ("(B, FT, C)", 32)},
-    ),
-    "MobileNetV2": (
-        {**IMAGE, "depth_multiplier": 0.35, "image_size": 64},
-        image(),
-        {"layer.15": ("(B, C, F, T)", 224)},
-    ),
-    "Bit": (
-        {**STAGES, "embedding_size": 16, "num_groups": 8},
-        image(),
-        {"encoder.stages.1.layers.1": ("(B, C, F, T)", 256)},
-    ),
-}
-FEW = ("Hubert", "AST", "Swin", "ConvNext")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in FEW else pytest.mark.slow) for n in ZOO])
-def test_is_read_or_refused_with_advice_that_works(name: str) -> None:
-    kind, _, part = name.partition(".")
-    arguments, inputs, expected = ZOO[name]
-    if not hasattr(transformers, f"{kind}Config"):
-        pytest.skip(f"this version of transformers has no {kind}")
+def _build(entry: Entry) -> nn.Module:
     torch.manual_seed(0)
-    model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**arguments)).eval()
-    model = getattr(model, part) if part else model
-    with warnings.catch_warnings():
+    model: nn.Module = _find(entry.model)(_find(entry.config)(**entry.arguments)).eval()
+    return model.get_submodule(entry.part) if entry.part else model
+
+
+@pytest.mark.parametrize(
+    "entry", [pytest.param(entry, marks=() if entry.few else pytest.mark.slow, id=entry.name) for entry in ZOO]
+)
+def test_is_read_or_refused_with_advice_that_works(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, expected = _build(entry), entry.each_layer()
+    rows: dict[str, SampledRows] = {}
+    layouts = _read_with_advice(entry, model, rows, monkeypatch)
+    assert set(rows) == set(expected)
+    in_batch = _outputs(model, entry.inputs, list(expected))
+    for layer, (what, frames) in expected.items():
+        assert rows[layer].frame_rows.shape[1] == what[1], layer
+        wanted = [
+            _rows(in_batch[layer], what, b)[: None if frames is None else _per(what) * frames[b]] for b in range(4)
+        ]
+        _same(rows[layer], wanted, layer)
+        assert layouts[layer] == what[0]
+    if entry.alone is not None:
+        one_by_one = [_outputs(model, entry.alone(entry.inputs, b), list(expected)) for b in range(4)]
+        for layer, (what, _) in expected.items():
+            _same(rows[layer], [_rows(one[layer], what, 0) for one in one_by_one], f"{layer} alone")
+
+
+def _read_with_advice(
+    entry: Entry, model: nn.Module, rows: dict[str, SampledRows], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """The layouts as the table has them, once there is no problem any more; `rows` has what was drawn then."""
+    extract, found_layouts = RowExtractor.rows, {}
+
+    def spy(self: RowExtractor, *args: Any, **kwargs: Any) -> Any:
+        drawn, failures = extract(self, *args, **kwargs)
+        rows.clear()
+        rows.update(drawn)
+        found_layouts.update({layer: facts.layout for layer, facts in self.facts.items()})
+        return drawn, failures
+
+    said: dict[str, Any] = {}
+    layers: Any = "auto"
+    with monkeypatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = rankwatch.inspect(model, inputs)
-        rows: dict[str, Any] = {}
-        for _ in range(3):  # one piece of advice may come after the other
-            if not found.problems:
-                break
-            advice = " ".join(found.problems)
+        patch.setattr(RowExtractor, "rows", spy)
+        for _ in range(4):  # one piece of advice may come after the other
+            sampling = RowSampling(frames_per_utterance=9000, projection=None, **said)
+            found = rankwatch.inspect(model, dict(entry.inputs), rows=sampling, layers=layers)
+            problems = [
+                one for one in found.problems if not any(f"layer {name} did not" in one for name in entry.silent)
+            ]
+            if not problems:
+                return found_layouts
+            advice = " ".join(problems)
             layouts = re.findall(r"layouts=\{('[^']+': '[^']+')\}", advice)
-            rows["layouts"] = {**rows.get("layouts", {}), **_mapping(layouts)}
+            said["layouts"] = {**said.get("layouts", {}), **ast.literal_eval(f"{{{', '.join(layouts)}}}")}
             if 'lengths="none"' in advice:
-                rows["lengths"] = "none"
-            found = rankwatch.inspect(model, inputs, rows=RowSampling(**rows))
-    assert found.problems == ()
-    table = found.table.splitlines()
-    for layer, (layout, width) in expected.items():
-        row = next(line for line in table if line.split()[1:2] == [layer])
-        assert row.split()[2] == str(width)
-        assert layout in row
+                said["lengths"] = "none"
+            refused = re.findall(r"layer '([^']+)': output of shape [^)]*\) fits no known .*? none of its axes", advice)
+            assert set(refused) <= set(entry.refused), advice
+            if refused:
+                layers = list(entry.each_layer())
+    raise AssertionError(advice)
 
 
-def _mapping(pairs: list[str]) -> dict[str, str]:
-    mapping: dict[str, str] = ast.literal_eval(f"{{{', '.join(pairs)}}}")
-    return mapping
+def _outputs(model: nn.Module, inputs: Inputs, layers: Sequence[str]) -> dict[str, Tensor]:
+    seen: dict[str, Tensor] = {}
+
+    def listen(layer: str) -> Any:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            seen.setdefault(layer, _hidden(output))
+
+        return model.get_submodule(layer).register_forward_hook(hook)
+
+    handles = [listen(layer) for layer in layers]
+    with torch.no_grad():
+        model(**inputs)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def _hidden(output: Any) -> Tensor:
+    if isinstance(output, Tensor):
+        return output.clone()
+    if isinstance(output, dict):
+        output = list(output.values())
+    return _hidden(output[0])
+
+
+def _rows(hidden: Tensor, what: Sequence[Any], utterance: int) -> Tensor:
+    """All positions of one utterance, in the order of time."""
+    layout = what[0]
+    if layout == "(T, B, C)":
+        return hidden[:, utterance]
+    one = hidden[utterance]
+    if layout == "(B, C, T)":
+        return one.T
+    if hidden.ndim == 4:
+        names = layout[4:-1].split(", ")
+        return one.movedim(names.index("T"), 0).flatten(1)
+    before, behind = re.search(r"\(B, (\d+) \+ ", layout), re.search(r" \+ (\d+), C", layout)
+    one = one[int(before[1]) if before else 0 : len(one) - (int(behind[1]) if behind else 0)]
+    return one.unflatten(0, (what[2], -1)).transpose(0, 1).flatten(0, 1) if "FT" in layout else one
+
+
+def _per(what: Sequence[Any]) -> int:
+    return what[2] if len(what) > 2 else 1
+
+
+def _same(drawn: SampledRows, wanted: Sequence[Tensor], layer: str) -> None:
+    """The same rows of each utterance, whatever the order of their columns, and the same means."""
+    keys = drawn.utterance_keys
+    assert [int((drawn.frame_keys == key).sum()) for key in keys] == [len(one) for one in wanted], layer
+    for key, one in zip(keys, wanted, strict=True):
+        _alike(drawn.frame_rows[drawn.frame_keys == key], one, layer)
+    _alike(drawn.utterance_rows, torch.stack([one.mean(0) for one in wanted]), layer)
+
+
+def _alike(ours: Tensor, theirs: Tensor, layer: str) -> None:
+    scale = theirs.abs().max().clamp(min=1e-30)
+    ours, theirs = (ours / scale).double(), (theirs / scale).double()
+    products, wanted = ours @ ours.T, theirs @ theirs.T
+    off = float((products - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30))
+    assert off < 1e-4, layer

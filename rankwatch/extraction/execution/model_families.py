@@ -127,8 +127,7 @@ def _is_transformers(module: nn.Module) -> bool:
 
 def _transformers_base(model: Any) -> nn.Module | None:
     base: Any = getattr(model, "base_model", None)
-    takes_audio = base is not None and "input_values" in inspect.signature(base.forward).parameters
-    return base if takes_audio else None
+    return base if base is not None and {"input_values", "attention_mask"} <= _argument_names(base) else None
 
 
 def _run_transformers(base: Any, waveforms: Tensor, lengths: Tensor | None) -> Any:

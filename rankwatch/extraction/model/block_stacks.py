@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -92,10 +92,32 @@ def _is_repeated_block(module: nn.Module) -> bool:
     return can_fire(module) and norms and (recurrent or _matrices_outside_attention(module) >= 2)
 
 
-def _longest_run(container: nn.Module) -> list[tuple[str, nn.Module]]:
+def _most_frequent(container: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The children of the class of which there are most; of the first such class."""
     children = [(name, unwrap(child)) for name, child in container.named_children()]
-    runs = [list(run) for _, run in groupby(children, key=lambda item: type(item[1]))]
-    return max(runs, key=len, default=[])
+    classes = Counter(type(child) for _, child in children)
+    return [pair for pair in children if type(pair[1]) is max(classes, key=classes.__getitem__)]
+
+
+def _and_its_like(container: nn.Module, run: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    """Together with blocks of other classes, of each of which the container holds several (hybrid stacks)."""
+    children = [(name, unwrap(child)) for name, child in container.named_children()]
+    classes = Counter(type(child) for _, child in children)
+    like = {
+        id(child)
+        for _, child in children
+        if classes[type(child)] > 1 and (_is_transformer_block(child) or _is_repeated_block(child))
+    }
+    like |= {id(child) for _, child in run}
+    return [pair for pair in children if id(pair[1]) in like]
+
+
+def _all_blocks(run: list[tuple[str, nn.Module]]) -> bool:
+    return all(_is_transformer_block(block) or _is_repeated_block(block) for _, block in run)
+
+
+def _paths(above: str, children: list[tuple[str, nn.Module]]) -> tuple[str, ...]:
+    return tuple(f"{above}.{name}" if above else name for name, _ in children)
 
 
 def _runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
@@ -106,12 +128,12 @@ def _runs(modules: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
         container = unwrap(module)
         if not isinstance(container, (nn.ModuleList, nn.Sequential, nn.ModuleDict)):
             continue
-        run = _longest_run(container)
-        names = tuple(f"{path}.{name}" if path else name for name, _ in run)
-        if run and all(_is_transformer_block(block) for _, block in run):
-            attention[path] = names
+        run = _most_frequent(container)
+        like = _and_its_like(container, run)
+        if run and any(_is_transformer_block(block) for _, block in like) and _all_blocks(run):
+            attention[path] = _paths(path, like)
         elif len(run) >= 2 and all(_is_repeated_block(block) for _, block in run):
-            repeated[path] = names
+            repeated[path] = _paths(path, like)
     found = attention or repeated or recurrent_runs(modules) or convolutional_runs(modules, is_teacher_path)
     return {
         path: names

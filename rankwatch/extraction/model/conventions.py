@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,11 @@ NEMO = "nemo."
 
 _FRONT_END_LAYOUTS = {TRANSFORMERS: "(B, C, T)", TORCHAUDIO: "(B, T, C)"}
 """By package, whose layers all have the batch first: the layout of its convolutional front ends' output."""
+
+_OF_WAVEFORMS = re.compile("Feature(Encoder|Extractor)")
+"""In transformers, how the classes of those front ends are called; its embeddings have the channels last."""
+
+_FORMULAS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
 
 
 def add_layout(package: str, front_end_layout: str) -> None:
@@ -41,7 +47,11 @@ def front_end_layouts(module: nn.Module) -> list[str]:
     Returns:
         One layout for each package that its class comes from; empty where nothing is known.
     """
-    return [layout for package, layout in _FRONT_END_LAYOUTS.items() if comes_from(module, package)]
+    return [
+        layout
+        for package, layout in _FRONT_END_LAYOUTS.items()
+        if comes_from(module, package) and (package != TRANSFORMERS or _OF_WAVEFORMS.search(type(module).__name__))
+    ]
 
 
 def has_batch_first(module: nn.Module) -> bool:
@@ -57,13 +67,13 @@ def has_batch_first(module: nn.Module) -> bool:
 
 
 def output_length_formula(module: nn.Module) -> Callable[[Any], Any] | None:
-    """A model's own formula from numbers of samples to numbers of frames, which Hugging Face's speech models have.
+    """A model's own formula from numbers of samples or input frames to numbers of frames: Hugging Face's have one.
 
     Args:
         module: Any module.
 
     Returns:
-        The formula, or None where the module has none.
+        The formula, or None where the module has none. It may take a vector or one number, and give one or several.
     """
-    formula = getattr(module, "_get_feat_extract_output_lengths", None)
-    return formula if callable(formula) else None
+    formulas = (getattr(module, name, None) for name in _FORMULAS)
+    return next((formula for formula in formulas if callable(formula)), None)

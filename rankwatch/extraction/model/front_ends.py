@@ -78,18 +78,18 @@ def find_front_end(
     while above:
         above = parent(above)
         near = [path for path in outside if within(path, above)]
-        children = _beside(modules, above, near, runs[stack])
+        children = _beside(modules, above, near, blocks)
         before = [child for child in children if order[child] < first]
         if before:
             fits = [child for child in before if _output_width(modules[child]) in widths] or before
-            return _callable_part(modules, max(fits, key=order.__getitem__), near)
+            return _callable_part(modules, max(fits, key=order.__getitem__), near, widths)
         if children and later is None:  # what comes behind is the next stage's, unless there is nothing else
-            later = _callable_part(modules, min(children, key=order.__getitem__), near)
+            later = _callable_part(modules, min(children, key=order.__getitem__), near, widths)
     return later
 
 
-def _beside(modules: Mapping[str, nn.Module], above: str, near: list[str], blocks: tuple[str, ...]) -> set[str]:
-    """Children of a module that hold one of these convolutions, and none of the blocks."""
+def _beside(modules: Mapping[str, nn.Module], above: str, near: list[str], blocks: list[str]) -> set[str]:
+    """Children of a module that hold one of these convolutions, and no block, also no other stack's."""
     skip = len(above) + 1 if above else 0
     children = {(above + "." if above else "") + path[skip:].split(".")[0] for path in near}
     holds_blocks = {child for child in children if any(within(path, child) for path in blocks)}
@@ -108,6 +108,8 @@ def _input_widths(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> 
     """Widths that the blocks can take: their own, and those of linear maps outside of them that lead to it."""
     own = {m.normalized_shape[-1] for m in modules[blocks[0]].modules() if isinstance(m, nn.LayerNorm)}
     own |= {m.input_size for m in modules[blocks[0]].modules() if isinstance(m, nn.RNNBase)}
+    if not own:
+        own = {m.in_channels for m in [m for m in modules[blocks[0]].modules() if isinstance(m, CONVOLUTIONS)][:1]}
     leading = {
         m.in_features
         for path, m in modules.items()
@@ -116,9 +118,22 @@ def _input_widths(modules: Mapping[str, nn.Module], blocks: tuple[str, ...]) -> 
     return own | leading
 
 
-def _callable_part(modules: Mapping[str, nn.Module], path: str, convolutions: list[str]) -> str:
-    """`path`, or inside a ModuleList, which never fires, its last part that holds a convolution."""
+def _callable_part(modules: Mapping[str, nn.Module], path: str, convolutions: list[str], widths: set[int]) -> str:
+    """`path`, or inside a ModuleList, which never fires, its last part that holds a convolution.
+
+    Of the parts those count that are as wide as the blocks expect, if there are any: each of several stages has one.
+
+    Args:
+        modules: Modules by clean path.
+        path: What may be a container.
+        convolutions: Paths of convolutions.
+        widths: Widths that the blocks can take.
+
+    Returns:
+        A path.
+    """
     while not can_fire(modules[path]):
-        last = [conv for conv in convolutions if within(conv, path)][-1]
-        path = ".".join(last.split(".")[: len(path.split(".")) + 1])
+        depth = len(path.split(".")) + 1
+        parts = [".".join(conv.split(".")[:depth]) for conv in convolutions if within(conv, path)]
+        path = ([part for part in parts if _output_width(modules[part]) in widths] or parts)[-1]
     return path

@@ -12,8 +12,8 @@ from rankwatch.extraction.inputs.call_arguments import named_arguments
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_sampling import SampledRows, sample_frames, sample_rows
 from rankwatch.extraction.valid_frames.length_candidates import input_candidates
-from rankwatch.extraction.valid_frames.length_matching import inputs_of
-from rankwatch.extraction.valid_frames.observed_outputs import OutputReader, Pass
+from rankwatch.extraction.valid_frames.length_matching import Pass, inputs_of
+from rankwatch.extraction.valid_frames.observed_outputs import OutputReader
 from rankwatch.extraction.valid_frames.time_masks import TimeMask, mask_of, time_masks
 from rankwatch.extraction.valid_frames.valid_lengths import LengthSpec, resolve_lengths
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,8 +91,8 @@ def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> list[Chai
     """Ways in which the model may shorten the time axis, likeliest first.
 
     The convolutions and poolings of each front end in order (of two-dimensional ones either axis), all and then only
-    the strided ones; the model's own formula (Hugging Face's have one); a spectrogram, alone and before those
-    convolutions.
+    the strided ones; of a bare convolution also those that stand before it in the same module; the model's own formula
+    (Hugging Face's have one); a spectrogram, alone and before those convolutions.
 
     Returns:
         One for each way; none where there is nothing to go by.
@@ -99,18 +100,32 @@ def chains(root: nn.Module | None, front_ends: Sequence[nn.Module]) -> list[Chai
     ways: list[Chain] = []
     for front_end in front_ends:
         every = [m for m in unwrap(front_end).modules() if isinstance(m, (*CONVOLUTIONS, *POOLINGS))]
-        strided = [m for m in every if shortens(m)]
-        for some in [every] + ([strided] if len(strided) < len(every) else []):
-            axes = range(min((_axes(m) for m in some), default=0))
-            found = [_through(some, -1 - axis) for axis in axes]
-            ways += [chain for chain in found if chain is not None]
+        for some in (every, _up_to(front_end, root)):
+            strided = [m for m in some if shortens(m)]
+            for steps in [some] + ([strided] if len(strided) < len(some) else []):
+                axes = range(min((_axes(m) for m in steps), default=0))
+                found = [_through(steps, -1 - axis) for axis in axes]
+                ways += [chain for chain in found if chain is not None]
     spectrograms: list[Chain] = []
     for module in root.modules() if root is not None else ():
         own = output_length_formula(module)
         if own is not None:
-            ways.append(Chain(partial(_by_own_formula, own), "through the model's own formula"))
+            ways += _by_own_formula(own)
         spectrograms += _spectrogram(module)
     return ways + [both for first in spectrograms for both in (first, *(_then(first, way) for way in ways))]
+
+
+def _up_to(front_end: nn.Module, root: nn.Module | None) -> list[nn.Module]:
+    """Of a bare convolution those in the same module, up to itself; nothing where it stands alone."""
+    if root is None or not isinstance(unwrap(front_end), CONVOLUTIONS):
+        return []
+    for module in root.modules():
+        children = list(module.children())
+        if any(child is front_end for child in children):
+            before = children[: [child is front_end for child in children].index(True) + 1]
+            steps: list[nn.Module] = [m for m in map(unwrap, before) if isinstance(m, (*CONVOLUTIONS, *POOLINGS))]
+            return steps if len(steps) > 1 else []
+    return []
 
 
 def _spectrogram(module: nn.Module) -> list[Chain]:
@@ -131,8 +146,32 @@ def _then(first: Chain, second: Chain) -> Chain:
     return Chain(apply, f"{first.words} and {second.words.removeprefix('through ')}")
 
 
-def _by_own_formula(formula: Callable[[Tensor], Tensor], length: Tensor) -> Tensor:
-    return formula(length).long().clamp(min=0)
+def _by_own_formula(formula: Callable[[Any], Any]) -> list[Chain]:
+    """One way for each number that the formula gives: some give frames before and behind a pooling."""
+    try:
+        given = len(_answers(formula, torch.tensor([16_000])))
+    except Exception:  # whatever somebody else's formula may raise: it isn't one of lengths alone
+        return []
+    return [Chain(partial(_answer, formula, place), "through the model's own formula") for place in range(given)]
+
+
+def _answer(formula: Callable[[Any], Any], place: int, length: Tensor) -> Tensor:
+    return _answers(formula, length)[place]
+
+
+def _answers(formula: Callable[[Any], Any], length: Tensor) -> list[Tensor]:
+    """What a formula gives for (B,) lengths, each (B,); one that calculates with Python's numbers is asked for each."""
+    if len(length) > 1:
+        with contextlib.suppress(Exception):
+            answers = _as_tuple(formula(length))
+            if all(isinstance(one, Tensor) and one.shape == length.shape for one in answers):
+                return [one.long().clamp(min=0) for one in answers]
+    each = [[int(one) for one in _as_tuple(formula(one))] for one in length]
+    return [torch.tensor(column).clamp(min=0) for column in zip(*each, strict=True)]
+
+
+def _as_tuple(answer: Any) -> tuple[Any, ...]:
+    return tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
 
 
 def front_ends_of(root: nn.Module) -> list[nn.Module]:
@@ -142,7 +181,9 @@ def front_ends_of(root: nn.Module) -> list[nn.Module]:
     return [module for path, module in modules.items() if path in paths]
 
 
-def to_frames(counts: Tensor, axis: int, frames: int, ways: Sequence[Chain]) -> tuple[Tensor, str] | None:
+def to_frames(
+    counts: Tensor, axis: int, frames: int, ways: Sequence[Chain], added: bool = True
+) -> tuple[Tensor, str] | None:
     """Valid frames of a layer of `frames` frames, from counts on an input axis of `axis` positions.
 
     The model's own downsampling f where f(axis) = frames, or is at most `TRIM` above (then the frames behind
@@ -156,6 +197,7 @@ def to_frames(counts: Tensor, axis: int, frames: int, ways: Sequence[Chain]) -> 
         axis: Positions on the counts' own axis.
         frames: T of the layer.
         ways: From `chains`; none where `axis` is already an axis of frames.
+        added: Whether frames may have been added inside, which is so of no front end.
 
     Returns:
         (B,) int64 in [0, frames] and how it was done, in words; None where nothing fits.
@@ -175,7 +217,7 @@ def to_frames(counts: Tensor, axis: int, frames: int, ways: Sequence[Chain]) -> 
         if frames < out <= frames + TRIM:
             return way(counts).clamp(max=frames), f"{way.words}, {out - frames} cut off"
     for way, out in known:
-        if way.stride >= _OF_A_WAVEFORM and frames in padded_inside(out):
+        if added and way.stride >= _OF_A_WAVEFORM and frames in padded_inside(out):
             return way(counts).clamp(max=frames), f"{way.words}, {frames - out} added inside"
     if axis == 0 or frames == 0:
         return torch.zeros_like(counts), "no frames"

@@ -30,7 +30,7 @@ class InputAxes:
 
 
 def input_axes(audio: Sequence[Tensor], counts: Collection[int] = ()) -> InputAxes | None:
-    """The axes of the largest tensor among the inputs, as far as they can be told apart.
+    """The axes of the largest tensor among the inputs that may be audio, as far as they can be told apart.
 
     Of a spectrogram's two axes the one is time whose size is the longest length or the length of a mask; else the one
     that isn't as long as frames of features usually are wide, where the other is; else the longer one.
@@ -47,10 +47,9 @@ def input_axes(audio: Sequence[Tensor], counts: Collection[int] = ()) -> InputAx
         >>> input_axes([torch.zeros(2, 1, 64, 200)])
         InputAxes(time=200, bands=64, time_first=False, guessed=False)
     """
-    usable = [x for x in audio if x.ndim in (2, 3, 4)]
-    if not usable:
-        return None
-    sizes = _time_and_bands(max(usable, key=Tensor.numel))
+    usable = sorted((x for x in audio if x.ndim in (2, 3, 4)), key=Tensor.numel, reverse=True)
+    # A stage's features in the call, with channels of their own, say less than the spectrogram in the batch.
+    sizes = next((sizes for sizes in map(_time_and_bands, usable) if sizes is not None), None)
     if sizes is None or len(sizes) == 1:
         return None if sizes is None else InputAxes(sizes[0])
     first, second = sizes

@@ -210,7 +210,12 @@ def _unclear(
     found = f"could be {' or '.join(layouts)}" if layouts else "fits no known layout"
     expected = ", ".join(map(str, around.frames)) or "unknown"
     advice = ""
-    if hidden.ndim in (3, 4):
+    if around.batch_size not in hidden.shape:
+        advice = (
+            "; none of its axes is the batch (packed utterances, or windows and patches that were folded into it?), so "
+            "leave it out of layers, or watch a module around it that gives them back"
+        )
+    elif hidden.ndim in (3, 4):
         likely = layouts[0] if layouts else ("(B, C, F, T)" if hidden.ndim == 4 else "(B, T, C)")
         advice = (
             f"; say which it is by rows=RowSampling(layouts={{{layer.name!r}: {likely!r}}}), or leave it out of layers"

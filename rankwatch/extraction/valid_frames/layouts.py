@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +56,11 @@ def fitting_layouts(hidden: Tensor, module: nn.Module, kind: str, around: Surrou
         layout = "(B, T, C)" if module.batch_first else "(T, B, C)"
         return [layout] if hidden.ndim == 3 and hidden.shape[THREE_AXES[layout][0]] == around.batch_size else []
     likely, possible = layer_widths(module, kind)
-    find = _four_axes if hidden.ndim == 4 else _three_axes
-    return find(hidden, likely, around) or find(hidden, possible, around)
+    if hidden.ndim == 4:
+        usual = [name for name in FOUR_AXES if name.startswith("(B, C") or not _is_convolutional(module)]
+        tries = [(likely, usual), (possible, usual), (possible, list(FOUR_AXES))]
+        return next((fits for widths, names in tries if (fits := _four_axes(hidden, widths, around, names))), [])
+    return _three_axes(hidden, likely, around) or _three_axes(hidden, possible, around)
 
 
 def fitting_part_first(output: Any, module: nn.Module, kind: str, batch_size: int) -> Any:
@@ -133,11 +136,19 @@ def _three_axes(hidden: Tensor, widths: set[int], around: Surroundings) -> list[
     return fits
 
 
-def _four_axes(hidden: Tensor, widths: set[int], around: Surroundings) -> list[str]:
+def _is_convolutional(module: nn.Module) -> bool:
+    """Whether a module works with convolutions of two axes alone, whose channels are the second axis."""
+    inside = list(module.modules())
+    others = any(isinstance(inner, (nn.Linear, nn.MultiheadAttention, nn.RNNBase)) for inner in inside)
+    norms = any(type(inner).__name__.endswith(("LayerNorm", "RMSNorm")) for inner in inside)
+    return any(isinstance(inner, nn.Conv2d) for inner in inside) and not others and not norms
+
+
+def _four_axes(hidden: Tensor, widths: set[int], around: Surroundings, names: Sequence[str]) -> list[str]:
     """Only the time axis matters: bands and channels are flattened together."""
-    if hidden.ndim != 4 or hidden.shape[0] != around.batch_size:
+    if hidden.shape[0] != around.batch_size:
         return []
-    fits = [name for name, (c, _, _) in FOUR_AXES.items() if hidden.shape[c] in widths or not widths]
+    fits = [name for name in names if hidden.shape[FOUR_AXES[name][0]] in widths or not widths]
     if around.frames:
         fits = [name for name in fits if hidden.shape[FOUR_AXES[name][1]] in around.frames] or fits
     if around.time_first is not None:  # a network seldom turns its images
@@ -191,6 +202,10 @@ def by_habit(layouts: list[str], module: nn.Module, kind: str) -> list[str]:
     """
     if kind == "frontend":
         layouts = [name for name in layouts if name.startswith("(B")] or layouts
+        if any(isinstance(m, nn.Conv2d) for m in module.modules()):  # of an image's axes two became one
+            layouts = [name for name in layouts if name.endswith("C)")] or layouts
+        if isinstance(module, nn.Conv1d):
+            layouts = [name for name in layouts if name == "(B, C, T)"] or layouts
         usual = front_end_layouts(module)
         layouts = [name for name in layouts if all(name == layout for layout in usual)] or layouts
     first = {m.batch_first for m in module.modules() if isinstance(m, (nn.MultiheadAttention, nn.RNNBase))}

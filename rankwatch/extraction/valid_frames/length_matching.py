@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like, waveform_lists
 from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.valid_frames.downsampling import TRIM, Chain, chains, front_ends_of, to_frames
+from rankwatch.extraction.valid_frames.input_axes import InputAxes, input_axes
 from rankwatch.extraction.valid_frames.length_candidates import Candidate
 
 
@@ -40,6 +41,35 @@ class Inputs:
         """The model's own downsampling, likeliest first: a walk over all modules, made only where it is asked for."""
         known = list(self.front_ends) or (front_ends_of(self.root) if self.root is not None else [])
         return chains(self.root, known)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What is known of one forward pass beside the layers' outputs.
+
+    Attributes:
+        size: B.
+        inputs: The audio and the model's downsampling.
+        candidates: What may be lengths.
+        call: The call's arguments by name, and the batch.
+    """
+
+    size: int
+    inputs: Inputs
+    candidates: Sequence[Candidate]
+    call: Sequence[Any]
+
+    @cached_property
+    def axes(self) -> InputAxes | None:
+        """Axes of the input."""
+        longest = {int(c.values.max()) for c in self.candidates if c.unit == "integer" and not c.problem}
+        masks = {c.axis for c in self.candidates if c.axis is not None}
+        return input_axes(self.inputs.audio, longest | masks)
+
+    @cached_property
+    def frames(self) -> list[int]:
+        """Frames that the model's own downsampling makes of the input's time axis."""
+        return [way.of(self.axes.time) for way in self.inputs.ways] if self.axes is not None else []
 
 
 @dataclass(frozen=True)
@@ -106,7 +136,7 @@ def advice(candidate: Candidate | None, inputs: Inputs) -> str:
     return f'Pass rows=RowSampling(lengths="{path}") or a function of the batch as lengths, or {every}.'
 
 
-def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) -> Fit | None:
+def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False, added: bool = True) -> Fit | None:
     """The candidate as frames of a layer, or None where it can't be.
 
     Args:
@@ -114,6 +144,7 @@ def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) 
         frames: T of the layer.
         inputs: From `inputs_of`.
         asked: The user named it: then the batch may be padded further than the longest utterance.
+        added: Whether frames may have been added inside, which is so of no front end.
 
     Returns:
         The candidate's valid frames, and how they were found.
@@ -123,7 +154,7 @@ def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) 
     if candidate.unit == "fraction":
         return _fractions(candidate, frames, inputs, asked)
     if candidate.unit == "mask":
-        return _on_axis(candidate, candidate.axis or 0, "mask", frames, inputs)
+        return _on_axis(candidate, candidate.axis or 0, "mask", frames, inputs, added)
     longest = int(candidate.values.max())
     axes = {frames: "frames", **{axis: unit for axis, unit in inputs.axes.items() if axis != frames}}
 
@@ -137,7 +168,7 @@ def fit(candidate: Candidate, frames: int, inputs: Inputs, asked: bool = False) 
     # Counts above T can't be frames; those that may be either are taken for frames.
     far = [axis for axis in axes if longest < axis and (axis > frames or longest <= frames)] if asked else []
     for axis in (*exact, *silent, *near, *far):
-        found = _on_axis(candidate, axis, axes[axis], frames, inputs)
+        found = _on_axis(candidate, axis, axes[axis], frames, inputs, added)
         if found is not None:
             return found
     return None
@@ -159,8 +190,8 @@ def _fractions(candidate: Candidate, frames: int, inputs: Inputs, asked: bool) -
     return Fit(candidate, mapped[0], f"fractions, {mapped[1]}", exact)
 
 
-def _on_axis(candidate: Candidate, axis: int, unit: str, frames: int, inputs: Inputs) -> Fit | None:
-    mapped = to_frames(candidate.values, axis, frames, inputs.ways)
+def _on_axis(candidate: Candidate, axis: int, unit: str, frames: int, inputs: Inputs, added: bool) -> Fit | None:
+    mapped = to_frames(candidate.values, axis, frames, inputs.ways, added)
     if mapped is None:
         return None
     exact = int(candidate.values.max()) == axis

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,11 +14,10 @@ from rankwatch.extraction.model.block_stacks import find_stacks
 from rankwatch.extraction.model.compiled_modules import within_compiled
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.model.module_paths import clean_modules, clean_name, unwrap
-from rankwatch.extraction.valid_frames.input_axes import InputAxes, input_axes
-from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
+from rankwatch.extraction.valid_frames.input_axes import InputAxes
+from rankwatch.extraction.valid_frames.layer_outputs import LayoutError, to_btc, unpack
 from rankwatch.extraction.valid_frames.layouts import FOUR_AXES, TOKENS, fitting_part_first, time_is_first
-from rankwatch.extraction.valid_frames.length_candidates import Candidate
-from rankwatch.extraction.valid_frames.length_matching import Inputs
+from rankwatch.extraction.valid_frames.length_matching import Pass, visibly_padded
 from rankwatch.extraction.valid_frames.token_grids import (
     TokenGrid,
     are_chosen,
@@ -27,8 +26,11 @@ from rankwatch.extraction.valid_frames.token_grids import (
     grid_of_rearranged,
     in_order_of_time,
     patch_convolutions,
+    tokens_behind,
+    without_order,
 )
 
+_Unpacked = dict[str, tuple[Tensor, Tensor | None]]
 _CHOSEN = "every token (a choice of the patches or frames, on which no lengths can be used)"
 
 
@@ -58,35 +60,6 @@ class Observed:
         return self.hidden.shape[1] // self.per_frame
 
 
-@dataclass(frozen=True)
-class Pass:
-    """What is known of one forward pass beside the layers' outputs.
-
-    Attributes:
-        size: B.
-        inputs: The audio and the model's downsampling.
-        candidates: What may be lengths.
-        call: The call's arguments by name, and the batch.
-    """
-
-    size: int
-    inputs: Inputs
-    candidates: Sequence[Candidate]
-    call: Sequence[Any]
-
-    @cached_property
-    def axes(self) -> InputAxes | None:
-        """Axes of the input."""
-        longest = {int(c.values.max()) for c in self.candidates if c.unit == "integer" and not c.problem}
-        masks = {c.axis for c in self.candidates if c.axis is not None}
-        return input_axes(self.inputs.audio, longest | masks)
-
-    @cached_property
-    def frames(self) -> list[int]:
-        """Frames that the model's own downsampling makes of the input's time axis."""
-        return [way.of(self.axes.time) for way in self.inputs.ways] if self.axes is not None else []
-
-
 class OutputReader:
     """Turns outputs as layers returned them into (B, T, C).
 
@@ -98,7 +71,8 @@ class OutputReader:
 
     def __init__(self, layers: Sequence[WatchedLayer], root: nn.Module, layouts: Mapping[str, str]) -> None:
         self._layers = {layer.name: layer for layer in layers}
-        self._said = {name: layout for name in self._layers for glob, layout in layouts.items() if _fits(name, glob)}
+        said = {clean_name(glob): layout for glob, layout in layouts.items()}
+        self._said = {name: said[glob] for name in self._layers for glob in said if fnmatchcase(name, glob)}
         self._known: dict[str, str] = {}
         self._grids: dict[InputAxes, TokenGrid] = {}
         modules = clean_modules(root)
@@ -124,7 +98,7 @@ class OutputReader:
         Returns:
             The outputs, and sentences about layers whose layout has changed.
         """
-        unpacked: dict[str, tuple[Tensor, Tensor | None]] = {}
+        unpacked: _Unpacked = {}
         for name, output in outputs.items():
             try:
                 unpacked[name] = unpack(self._hidden_first(name, output, around.size))
@@ -146,7 +120,7 @@ class OutputReader:
             if self._known.setdefault(name, one.layout) != one.layout:
                 changed.append(f"layer {name} was {self._known[name]} in another batch and is {one.layout} now")
             observed.append(one)
-        return self._arranged(observed, unpacked, around), changed
+        return self._arranged(observed, unpacked, around, failures), changed
 
     def guess(self, observed: Sequence[Observed], around: Pass) -> str:
         """Says that the time axis of these layers is a guess.
@@ -193,24 +167,37 @@ class OutputReader:
         return Observed(layer, btc, lengths, layout, every=every)
 
     def _arranged(
-        self, observed: list[Observed], unpacked: Mapping[str, tuple[Tensor, Tensor | None]], around: Pass
+        self, observed: list[Observed], unpacked: _Unpacked, around: Pass, failures: dict[str, Exception]
     ) -> list[Observed]:
         """Tokens in the order of time, where they are patches; and those that are only a choice of what there is."""
         grid = self._grid(observed, unpacked, around)
-        front = next((one.frames for one in observed if one.layer.kind == "frontend"), None)
-        whole = grid.time * grid.bands if grid is not None else front
+        front = next((one for one in observed if one.layer.kind == "frontend"), None)
+        whole = grid.time * grid.bands if grid is not None else front.frames if front is not None else None
         stages = {one.hidden.shape[1] for one in observed if one.layer.kind == "block"}
         merging = whole in stages and len(stages) > 1  # of a choice of patches all blocks have the same
-        return [
-            one
-            if one.layer.name in self._said or unpacked[one.layer.name][0].ndim == 4
-            else _token(one, grid, whole, around, merging)
-            for one in observed
-        ]
+        patches = self._patches(unpacked) if grid is None else None
+        behind = tokens_behind(front.hidden, patches or whole or 0) if front is not None else 0
+        arranged = []
+        for one in observed:
+            name = one.layer.name
+            try:
+                if name not in self._said and unpacked[name][0].ndim != 4:
+                    one = (
+                        _patch(one, patches, around, behind)
+                        if patches
+                        else _token(one, grid, whole, around, merging, behind)
+                    )
+                arranged.append(one)
+            except LayoutError as error:
+                failures[name] = error
+        return arranged
 
-    def _grid(
-        self, observed: list[Observed], unpacked: Mapping[str, tuple[Tensor, Tensor | None]], around: Pass
-    ) -> TokenGrid | None:
+    def _patches(self, unpacked: _Unpacked) -> int | None:
+        """How many patches there are of both axes, where it isn't known which of them is time."""
+        shapes = [unpacked[layer.name][0].shape for layer in self.convolutions if layer.name in unpacked]
+        return next((shape[2] * shape[3] for shape in shapes if len(shape) == 4 and min(shape[2:]) > 1), None)
+
+    def _grid(self, observed: list[Observed], unpacked: _Unpacked, around: Pass) -> TokenGrid | None:
         watched = [layer for layer in self._layers.values() if isinstance(unwrap(layer.module), nn.Conv2d)]
         for layer in (*self.convolutions, *watched):
             if layer.name in unpacked:
@@ -226,14 +213,26 @@ class OutputReader:
         return self._grids.get(around.axes) if self._grids and around.axes is not None else None
 
 
-def _fits(name: str, glob: str) -> bool:
-    return fnmatchcase(name, clean_name(glob))
+def _patch(one: Observed, patches: int, around: Pass, behind: int) -> Observed:
+    """A layer whose tokens are patches in an order that isn't known; then lengths can't be used."""
+    tokens = without_order(one.hidden, patches, behind)
+    if tokens is None:
+        return one
+    if any(it.named for it in around.candidates) or visibly_padded(around.inputs.audio, math.isqrt(patches)):
+        raise LayoutError(
+            f"layer {one.layer.name!r}: {patches} patches as tokens, but which axis of the input is time isn't known, "
+            "so no lengths can be used; if every token counts, say so by "
+            f"rows=RowSampling(layouts={{{one.layer.name!r}: '(B, N, C)'}}), or leave it out of layers"
+        )
+    return Observed(one.layer, tokens.hidden, None, tokens.layout, every="every patch")
 
 
-def _token(one: Observed, grid: TokenGrid | None, whole: int | None, around: Pass, merging: bool) -> Observed:
+def _token(
+    one: Observed, grid: TokenGrid | None, whole: int | None, around: Pass, merging: bool, behind: int
+) -> Observed:
     if grid is not None and merging and one.hidden.shape[1] != whole:
         grid = at_another_scale(grid, one.hidden.shape[1]) or grid
-    tokens = in_order_of_time(one.hidden, grid) if grid is not None else None
+    tokens = in_order_of_time(one.hidden, grid, behind) if grid is not None else None
     if tokens is not None:
         return Observed(one.layer, tokens.hidden, None, tokens.layout, tokens.per_frame)
     count = one.hidden.shape[1]

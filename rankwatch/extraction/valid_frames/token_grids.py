@@ -18,7 +18,8 @@ from rankwatch.extraction.valid_frames.input_axes import InputAxes
 from rankwatch.extraction.valid_frames.layouts import FOUR_AXES, Surroundings, fitting_layouts
 
 _MASK_RATIO = re.compile(r"(?i)mask\w*ratio")  # another ratio may be one of downsampling, where lengths do count
-_EXTRA = 3  # at most so many tokens stand before the patches: of the whole clip, of a distillation
+_EXTRA = 8  # at most so many tokens stand beside the patches: of the whole clip, of a distillation, registers
+_SLACK = 3  # so many of them where the number of patches is no more than likely
 
 
 @dataclass(frozen=True)
@@ -120,24 +121,65 @@ def grid_of_rearranged(front_end: nn.Module, axes: InputAxes | None, tokens: int
     return grid if tokens == grid.time * grid.bands else None
 
 
-def in_order_of_time(hidden: Tensor, grid: TokenGrid) -> Tokens | None:
+def in_order_of_time(hidden: Tensor, grid: TokenGrid, behind: int = 0) -> Tokens | None:
     """Tokens of all patches, so that those of one time stand together.
 
     Args:
         hidden: (B, N, C).
         grid: The patches.
+        behind: How many of the tokens of no patch stand behind the patches (`tokens_behind`).
 
     Returns:
         None where there are not as many tokens as patches, and where each time has one.
     """
-    patches = grid.time * grid.bands
-    extra = hidden.shape[1] - patches
-    if grid.bands == 1 or not 0 <= extra <= _EXTRA:
+    found = without_order(hidden, grid.time * grid.bands, behind) if grid.bands > 1 else None
+    if found is None:
         return None
-    tokens = hidden[:, extra:]
+    tokens = found.hidden
     if not grid.time_first:
         tokens = tokens.reshape(len(tokens), grid.bands, grid.time, -1).transpose(1, 2).flatten(1, 2)
-    return Tokens(tokens, grid.bands, f"(B, {f'{extra} + ' if extra else ''}{'TF' if grid.time_first else 'FT'}, C)")
+    return Tokens(tokens, grid.bands, found.layout.replace("N", "TF" if grid.time_first else "FT"))
+
+
+def without_order(hidden: Tensor, patches: int, behind: int = 0) -> Tokens | None:
+    """Tokens of patches of which it isn't known which of their axes is time; those of no patch are left out.
+
+    Args:
+        hidden: (B, N, C).
+        patches: How many there are.
+        behind: How many of the tokens of no patch stand behind the patches (`tokens_behind`).
+
+    Returns:
+        None where there are not as many tokens as patches.
+    """
+    extra = hidden.shape[1] - patches
+    if not 0 <= extra <= _EXTRA or behind > extra:
+        return None
+    before = extra - behind
+    layout = f"(B, {f'{before} + ' if before else ''}N{f' + {behind}' if behind else ''}, C)"
+    return Tokens(hidden[:, before : before + patches], 1, layout)
+
+
+def tokens_behind(embedded: Tensor, patches: int) -> int:
+    """How many of the tokens that belong to no patch stand behind all patches.
+
+    They are parameters, so that where the patches were embedded they are the same in all utterances.
+
+    Args:
+        embedded: (B, N, C), the embeddings.
+        patches: How many there are.
+
+    Returns:
+        0 also where it can't be seen, since such tokens mostly stand before the patches.
+    """
+    extra = embedded.shape[1] - patches
+    if not 0 < extra <= _EXTRA or len(embedded) < 2:
+        return 0
+    ends = torch.cat([embedded[:, :extra], embedded[:, -extra:]], dim=1)
+    alike = (ends == ends[:1]).all(dim=2).all(dim=0).tolist()
+    before = [*alike[:extra], False].index(False)
+    behind = [*alike[: extra - 1 : -1], False].index(False)
+    return behind if before + behind == extra else 0
 
 
 def at_another_scale(grid: TokenGrid, tokens: int) -> TokenGrid | None:
@@ -148,15 +190,14 @@ def at_another_scale(grid: TokenGrid, tokens: int) -> TokenGrid | None:
         tokens: How many tokens this stage has.
 
     Returns:
-        None where no power of two up to 16 along both axes leads to so many.
+        None where no power of two up to 16 along both axes leads to so many, up to tokens of the whole clip.
     """
+    scales = []
     for merged in (2, 4, 8, 16):
-        coarser = TokenGrid(-(-grid.time // merged), -(-grid.bands // merged), grid.time_first)
-        finer = TokenGrid(grid.time * merged, grid.bands * merged, grid.time_first)
-        for one in (coarser, finer):
-            if one.time * one.bands == tokens:
-                return one
-    return None
+        scales.append(TokenGrid(-(-grid.time // merged), -(-grid.bands // merged), grid.time_first))
+        scales.append(TokenGrid(grid.time * merged, grid.bands * merged, grid.time_first))
+    extras = ((extra, one) for extra in range(_SLACK + 1) for one in scales)
+    return next((one for extra, one in extras if one.bands > 1 and one.time * one.bands == tokens - extra), None)
 
 
 def are_chosen(tokens: int, frames: int, given: Sequence[Any], batch_size: int) -> bool:
@@ -176,7 +217,7 @@ def are_chosen(tokens: int, frames: int, given: Sequence[Any], batch_size: int) 
         return False
     for path, leaf in (item for thing in given for item in walk(thing)):
         share = leaf if isinstance(leaf, float) and _MASK_RATIO.search(path) else 0.0
-        if 0 < share < 1 and abs(tokens - frames * (1 - share)) <= 1 + _EXTRA:
+        if 0 < share < 1 and abs(tokens - frames * (1 - share)) <= 1 + _SLACK:
             return True
         if isinstance(leaf, Tensor) and leaf.ndim == 2 and len(leaf) == batch_size and _chooses(leaf, tokens, frames):
             return True
@@ -186,7 +227,7 @@ def are_chosen(tokens: int, frames: int, given: Sequence[Any], batch_size: int) 
 def _chooses(leaf: Tensor, tokens: int, frames: int) -> bool:
     leaf = leaf.detach().cpu()
     whole = not (leaf.is_floating_point() or leaf.is_complex())
-    if leaf.dtype == torch.bool and tokens < leaf.shape[1] <= frames + _EXTRA:
+    if leaf.dtype == torch.bool and tokens < leaf.shape[1] <= frames + _SLACK:
         for mask in (leaf, ~leaf):
             if bool((mask.sum(dim=1) == tokens).all()):
                 return not bool(mask[:, :tokens].all())

@@ -15,8 +15,6 @@ from rankwatch.extraction.valid_frames.length_candidates import Candidate, as_ca
 from rankwatch.extraction.valid_frames.length_matching import Inputs, advice, fit, visibly_padded
 from rankwatch.extraction.valid_frames.observed_outputs import Observed
 
-__all__ = ["AmbiguousLengths", "LengthSpec", "Valid", "resolve_lengths"]
-
 LengthSpec = str | Callable[[Any], Any]
 """``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch."""
 
@@ -103,13 +101,18 @@ def _found_lengths(
     whole = [one for one in own if one.layer.kind == "frontend"]
     valid: dict[str, tuple[Observed, Valid]] = {}
     same: dict[int, Valid] = {}  # most layers have as many frames as another
+    of_fronts = {one.frames for one in observed if one.layer.kind == "frontend"}
     # Front ends first: blocks may have frames that were added behind theirs.
     for one in sorted(observed, key=lambda one: one.layer.kind != "frontend"):
         frames = one.frames
         known = _every(one, one.every) if one.every else _given(one, own, TRIM) or _given(one, whole)
         known = known or _added_inside(one, [pair for pair in valid.values() if pair[0].layer.kind == "frontend"])
         if known is None and frames not in same:
-            same[frames] = _from_inputs(one, found, inputs) or _given(one, own) or _every_or_refuse(one, found, inputs)
+            same[frames] = (
+                _from_inputs(one, found, inputs, frames not in of_fronts)
+                or _given(one, own)
+                or _every_or_refuse(one, found, inputs)
+            )
         valid[one.layer.name] = one, known or same[frames]
     return valid
 
@@ -173,10 +176,10 @@ def _added_inside(one: Observed, fronts: Sequence[tuple[Observed, Valid]]) -> Va
     return None
 
 
-def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs) -> Valid | None:
+def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs, added: bool) -> Valid | None:
     """From the arguments, else from the batch, if what fits there agrees to within a frame."""
     frames = one.frames
-    fits = [it for it in (fit(candidate, frames, inputs) for candidate in found) if it is not None]
+    fits = [it for it in (fit(candidate, frames, inputs, added=added) for candidate in found) if it is not None]
     for place in ("argument", "batch", "list"):
         here = [it for it in fits if it.candidate.place == place]
         chosen = [it for it in here if it.exact] or [it for it in here if it.candidate.named]
@@ -240,8 +243,7 @@ def _explicit(named: Candidate, one: Observed, inputs: Inputs) -> Valid:
 
 
 def _told(candidate: Candidate) -> str:
-    problem = f" ({candidate.problem})" if candidate.problem else ""
-    return f"{candidate.name} = {_few(candidate.values)}{problem}"
+    return f"{candidate.name} = {_few(candidate.values)}{f' ({candidate.problem})' if candidate.problem else ''}"
 
 
 def _few(values: Tensor) -> str:

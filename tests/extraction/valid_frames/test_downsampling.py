@@ -45,6 +45,64 @@ def test_conv_length_is_never_negative() -> None:
     assert conv_length(torch.tensor([0, 1, 9, 10]), kernel=10, stride=5).tolist() == [0, 0, 0, 1]
 
 
+class _Formula(nn.Module):
+    def __init__(self, formula) -> None:
+        super().__init__()
+        self._get_feat_extract_output_lengths = formula
+
+
+class TestFormulas:
+    """A model's own, of whatever form: over vectors or one number at a time, with one answer or several."""
+
+    @pytest.mark.parametrize(
+        "formula",
+        [
+            lambda lengths: lengths // 320,
+            lambda lengths: int(lengths / 320),
+            lambda lengths: (lengths // 320, lengths // 640),
+            lambda lengths: [int(lengths) // 320],
+        ],
+    )
+    def test_are_ways(self, formula) -> None:
+        ways = chains(_Formula(formula), [])
+        assert ways[0](torch.tensor([3200, 640])).tolist() == [10, 2]
+        assert ways[0].of(3200) == 10
+        mapped = to_frames(torch.tensor([3200, 650]), 3200, 10, ways)
+        assert mapped is not None
+        assert mapped[0].tolist() == [10, 2]
+
+    def test_each_answer_is_one(self) -> None:
+        ways = chains(_Formula(lambda lengths: (lengths // 320, lengths // 640)), [])
+        assert [way.of(3200) for way in ways] == [10, 5]
+
+    @pytest.mark.parametrize("formula", [lambda lengths, bands: lengths, lambda lengths: "long", lambda lengths: 1 / 0])
+    def test_what_is_none_of_lengths_alone_is_passed_over(self, formula) -> None:
+        assert chains(_Formula(formula), []) == []
+
+
+def test_convolutions_side_by_side_in_one_module() -> None:
+    """Only the last of them is the front end."""
+    model = nn.ModuleDict({"one": nn.Conv1d(1, 4, 10, 5), "two": nn.Conv1d(4, 4, 8, 4), "out": nn.Conv1d(4, 4, 3, 2)})
+    ways = chains(model, [model["two"]])
+    with torch.no_grad():
+        frames = model["two"](model["one"](torch.zeros(1, 1, 8000))).shape[2]
+    assert frames in [way.of(8000) for way in ways]
+    mapped = to_frames(torch.tensor([8000, 5000]), 8000, frames, ways)
+    assert mapped is not None
+    assert mapped[0].tolist() == [398, 248]
+    assert mapped[1] == "through 2 convolutions"
+
+
+def test_a_front_end_has_no_frames_that_were_added_inside() -> None:
+    """It pads outside of its convolutions; where the blocks have more than it, these were added."""
+    conv = nn.Conv1d(1, 4, 20, 20)
+    ways = chains(conv, [conv])
+    counts = torch.tensor([7921, 4000])
+    assert to_frames(counts, 7921, 400, ways) == (pytest.approx([396, 200]), "through 1 convolution, 4 added inside")
+    mapped = to_frames(counts, 7921, 400, ways, added=False)
+    assert mapped is None or "added" not in mapped[1]
+
+
 class TestMapping:
     OTHER = WatchedLayer("front", nn.LayerNorm(8), "block", "student", "L01")
 

@@ -148,8 +148,16 @@ class TestThreeAxes:
         known = [(torchaudio_wav2vec2(), "(B, T, C)"), (hugging_face("WavLMConfig", "WavLMModel"), "(B, C, T)")]
         for model, layout in known:
             assert to_btc(hidden, batch_size=2, layer=find_layers(model)[0])[1] == layout
+        bare = nn.Conv1d(1, 16, 3, 2)
+        assert to_btc(hidden, batch_size=2, layer=layer_of(bare, "frontend"))[1] == "(B, C, T)"
         with pytest.raises(LayoutError, match="could be"):
-            to_btc(hidden, batch_size=2, layer=layer_of(nn.Conv1d(1, 16, 3, 2), "frontend"))
+            to_btc(hidden, batch_size=2, layer=layer_of(nn.ModuleList([bare]), "frontend"))
+
+    def test_embeddings_of_patches_have_the_channels_last(self) -> None:
+        embeddings = hugging_face("ViTConfig", "ViTModel").embeddings
+        layer = layer_of(embeddings, "frontend")
+        width = embeddings.patch_embeddings.projection.out_channels
+        assert to_btc(torch.randn(2, width, width), batch_size=2, layer=layer)[1] == "(B, T, C)"
 
     def test_expected_frames_tell_where_no_parameter_does(self) -> None:
         layer = layer_of(nn.GELU(), "other")
@@ -162,6 +170,13 @@ class TestThreeAxes:
         layer = layer_of(nn.LayerNorm(WIDTH))
         with pytest.raises(LayoutError, match=r"fits no known layout \(batch size 3, widths .*\[24\]"):
             to_btc(torch.randn(shape), batch_size=3, layer=layer)
+
+    def test_where_no_axis_is_the_batch_no_layout_is_advised(self) -> None:
+        """Packed utterances, or windows that were folded into the batch."""
+        for shape in ((1, 40, WIDTH), (40, WIDTH), (12, 10, WIDTH)):
+            with pytest.raises(LayoutError, match=r"none of its axes is the batch.*leave it out") as refused:
+                to_btc(torch.randn(shape), batch_size=3, layer=layer_of(nn.LayerNorm(WIDTH)))
+            assert "layouts" not in str(refused.value)
 
 
 class TestFourAxes:
@@ -177,6 +192,10 @@ class TestFourAxes:
         assert (tuple(found.shape), name) == ((2, 11, 40), layout)
         time = hidden.movedim(shape.index(11), 1)
         torch.testing.assert_close(found[1, 3].sort().values, time[1, 3].flatten().sort().values)
+
+    def test_convolutions_alone_have_the_channels_second(self) -> None:
+        """Though another axis is as long as they are many."""
+        assert to_btc(torch.randn(2, 8, 11, 8), batch_size=2, layer=self.LAYER, frames=[8])[1] == "(B, C, F, T)"
 
     def test_without_expected_frames_refused(self) -> None:
         with pytest.raises(LayoutError, match="frames expected unknown"):

@@ -14,6 +14,8 @@ from rankwatch.extraction.valid_frames.token_grids import (
     grid_of,
     grid_of_rearranged,
     in_order_of_time,
+    tokens_behind,
+    without_order,
 )
 
 
@@ -33,6 +35,10 @@ class TestInputAxes:
     )
     def test_time_and_bands(self, shape, counts, expected):
         assert input_axes([torch.zeros(shape)], counts) == expected
+
+    def test_features_of_a_stage_in_the_call_say_less_than_the_spectrogram_in_the_batch(self):
+        features, spectrogram = torch.zeros(2, 16, 32, 500), torch.zeros(2, 1, 64, 1000)
+        assert input_axes([features, spectrogram]) == InputAxes(1000, 64, False)
 
 
 @given(st.integers(1, 12), st.integers(2, 6), st.integers(0, 3), st.booleans(), st.integers(1, 3))
@@ -73,6 +79,26 @@ def test_merged_stages():
     assert at_another_scale(grid, 13 * 8) == TokenGrid(13, 8, False)
     assert at_another_scale(grid, 50 * 32) == TokenGrid(50, 32, False)
     assert at_another_scale(grid, 101) is None
+
+
+def test_a_merged_stage_with_a_token_of_the_whole_clip():
+    assert at_another_scale(TokenGrid(24, 16, False), 1 + 12 * 8) == TokenGrid(12, 8, False)
+
+
+@given(st.integers(0, 4), st.integers(0, 4), st.integers(2, 5), st.integers(2, 5), st.booleans())
+def test_tokens_of_no_patch_before_and_behind(before, behind, time, bands, time_first):
+    """They are the same in all utterances where patches were embedded, and then that is known of all layers."""
+    generator = torch.Generator().manual_seed(before + 5 * behind)
+    extra = torch.randn(before + behind, 3, generator=generator).expand(2, -1, -1)
+    patches = torch.randn(2, time * bands, 3, generator=generator)
+    embedded = torch.cat([extra[:, :before], patches, extra[:, before:]], dim=1)
+    assert tokens_behind(embedded, time * bands) == behind
+    tokens = without_order(embedded, time * bands, behind)
+    assert torch.equal(tokens.hidden, patches)
+    arranged = in_order_of_time(embedded, TokenGrid(time, bands, time_first), behind)
+    axes = (time, bands) if time_first else (bands, time)
+    by_time = patches.unflatten(1, axes) if time_first else patches.unflatten(1, axes).transpose(1, 2)
+    assert torch.equal(arranged.hidden, by_time.flatten(1, 2))
 
 
 class TestChosen:
