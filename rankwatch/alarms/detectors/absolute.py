@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rankwatch.alarms.detectors.base import Finding, StepContext, upper
 from rankwatch.alarms.history import IGNORED_READINGS, Series
-from rankwatch.numerics.rank.rank_estimate import CONSTANT
+from rankwatch.numerics.rank.rank_estimate import CONSTANT, ROUNDED
 from rankwatch.readings.codebook_reading import NON_FINITE, AnyReading, CodebookReading
 from rankwatch.readings.reading import Reading
 
@@ -46,8 +46,9 @@ class CompleteCollapse:
     """All rows are one vector, up to the number format's rounding: complete collapse.
 
     The share of the second moment that is left around the mean is below `spread`. A centred rank can't see
-    this (it reads the rounding noise), a std of normalised embeddings can. At utterance level only rows that are
-    exactly alike count: means over many frames are naturally close to one another.
+    this (it reads the rounding noise), a std of normalised embeddings can. Where the rows were rounded by so little
+    that the rank of what is left can be read, and it holds, they aren't one vector: `Anisotropy` is for that. At
+    utterance level only rows that are exactly alike count: means over many frames are naturally close to one another.
 
     Attributes:
         spread: Largest share of the second moment around the mean, 1 - mean_energy_fraction, that counts as none.
@@ -63,7 +64,8 @@ class CompleteCollapse:
         """Look at ``metrics["mean_energy_fraction"]`` and at the status."""
         share = reading.metrics.get("mean_energy_fraction", math.nan)
         near = reading.level == "frame" and 1.0 - share < self.spread
-        if CONSTANT not in reading.status and not near:
+        readable = ROUNDED not in reading.status and _rank_holds(reading, past)
+        if CONSTANT not in reading.status and (not near or readable):
             return None
         return Finding(f"all {reading.n} rows are the same vector (mean_energy_fraction {share:.6f})", 0.0)
 
@@ -73,23 +75,18 @@ class Anisotropy:
     """Nearly all of every frame is one shared vector; what differs is a fiftieth of its length.
 
     The effective rank is that of the cloud around its mean, so it can't see this. What differs is still above the
-    rounding of any number format here (`CompleteCollapse` is for what isn't), so its rank can be read. It can become
-    critical only where that has fallen too, or isn't known: encoders that have learnt how often each target comes, and
-    nothing else yet, share nearly everything and keep their dimensions. Not judged at utterance level, where means over
-    many frames are naturally close to one another.
+    number format's rounding (`CompleteCollapse` is for what isn't), so its rank can be read. It can become critical
+    only where that has fallen too, below 80 % of its reference or, until there is one, below 35 % of its early
+    readings, or isn't known: encoders that have learnt how often each target comes, and nothing else yet, share nearly
+    everything and keep their dimensions. Not judged at utterance level, where means over many frames are naturally
+    close to one another.
 
     Attributes:
         mean_energy_fraction: Share of the second moment that the mean vector may take.
-        below: Share of the effective rank's reference from which it has fallen.
-        below_initial: The same of its early readings, as long as there is no reference.
-        ignored_readings: Readings at the start that don't serve as reference.
         patience: Readings in a row before it is an alarm.
     """
 
     mean_energy_fraction: float = 0.9995
-    below: float = 0.8
-    below_initial: float = 0.35
-    ignored_readings: int = IGNORED_READINGS
     kind: str = "anisotropy"
     patience: int = 3
 
@@ -98,15 +95,9 @@ class Anisotropy:
         share = reading.metrics.get("mean_energy_fraction", math.nan)
         if reading.level != "frame" or not share > self.mean_energy_fraction:
             return None
-        held = self._rank_holds(reading, past)
+        held = _rank_holds(reading, past)
         kept = ", the effective rank of the rest holds" if held else ""
         return Finding(_SHARES.format(share) + kept, 0.0, corroborated=not held)
-
-    def _rank_holds(self, reading: Reading, past: Series) -> bool:
-        reference, below = past.reference(self.ignored_readings), self.below
-        if reference is None:
-            reference, below = past.initial_level(self.ignored_readings), self.below_initial
-        return reading.ok and reference is not None and reading.effective_rank >= below * reference
 
 
 @dataclass(frozen=True)
@@ -192,3 +183,11 @@ class DeadDimensions:
             1.0 - share,
             can_be_critical=share >= self.critical_from,
         )
+
+
+def _rank_holds(reading: Reading, past: Series, below: float = 0.8, below_initial: float = 0.35) -> bool:
+    """Whether the effective rank is near its reference or, until there is one, not far below its early readings."""
+    reference = past.reference(IGNORED_READINGS)
+    if reference is None:
+        reference, below = past.initial_level(IGNORED_READINGS), below_initial
+    return reading.ok and reference is not None and reading.effective_rank >= below * reference

@@ -1,6 +1,7 @@
 """What is wrong whatever came before."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from readings import reading
@@ -55,6 +56,19 @@ def test_a_shared_vector_is_critical_only_where_the_rest_has_lost_rank(readings,
     found = Anisotropy().check(reading(readings, now, mean_energy_fraction=0.9996), past, HERE)
     assert found.corroborated == corroborated
     assert ("rank of the rest holds" in found.evidence) != corroborated
+
+
+@pytest.mark.parametrize(
+    ("rank", "status", "found"),
+    [(50.0, (), False), (45.0, (), True), (50.0, ("rounded",), True), (50.0, ("constant",), True)],
+)
+def test_rows_whose_rest_can_be_read_and_holds_its_rank_are_not_one_vector(rank, status, found):
+    """In float32 a hundred-thousandth of the second moment is no rounding, in bfloat16 it may be."""
+    past = Series("")
+    for step in range(10):
+        past.add(reading(step, 60.0), clean=True)
+    now = replace(reading(10, rank, mean_energy_fraction=1.0 - 5e-6), status=frozenset(status))
+    assert (CompleteCollapse().check(now, past, HERE) is not None) is found
 
 
 @pytest.mark.parametrize("rank", [60.0, math.nan])
