@@ -107,6 +107,12 @@ def upper(reading: Reading) -> float:
     return reading.effective_rank if high is None or not math.isfinite(high) else high
 
 
+def lower(reading: Reading) -> float:
+    """Lower end of the effective rank's interval where there is one."""
+    low = reading.effective_rank_low
+    return reading.effective_rank if low is None or not math.isfinite(low) else low
+
+
 def with_interval(reading: Reading) -> str:
     """The effective rank as it stands in a message."""
     low, high = reading.effective_rank_low, reading.effective_rank_high

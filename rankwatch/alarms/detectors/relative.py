@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, upper, with_interval
+from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, lower, upper, with_interval
 from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Key, Reading
 
@@ -23,7 +23,8 @@ class RankDecline:
     with the reference of `Series.reference`, a high quantile of the layer's own recent past. During the first readings,
     in the learning rate's first warm-up, and as long as there is no reference after it, the rank is compared with
     `Series.initial_level` instead, more leniently and at frame level alone: some fall is normal then, and at utterance
-    level healthy layers have come down to a quarter.
+    level healthy layers have come down to a quarter. While the rank is on its way back from there, it is a warning:
+    healthy recurrent encoders have fallen to an eighth.
 
     It can become critical where another indicator corroborates it: the participation ratio, or another level, source or
     layer has fallen too. A fall from the initial level is corroborated only by other frame-level curves; one to less
@@ -35,6 +36,7 @@ class RankDecline:
         ignored_readings: Readings at the start that neither count nor serve as reference.
         below_initial: Share of `Series.initial_level` below which it is a breach.
         certain: Share of it below which nothing else need agree.
+        recovering: Multiple of the lowest rank so far from which on (the interval's lower end) it is on its way back.
         initial_counts_for: Readings for which the start counts; later a slow contraction may be normal.
         recovered: What is added to `below` as long as the alarm holds (hysteresis).
         patience: Readings in a row before it is an alarm.
@@ -45,6 +47,7 @@ class RankDecline:
     ignored_readings: int = IGNORED_READINGS
     below_initial: float = 0.35
     certain: float = 0.2
+    recovering: float = 1.25
     initial_counts_for: int = 40
     recovered: float = 0.1
     kind: str = "dimensional_collapse"
@@ -65,7 +68,10 @@ class RankDecline:
             return None
         frames = (key for key in self._corroborating_curves(reading, context) if key[1] == "frame")
         asked = ((_in_words(key), context.ratio_to_initial(key, self.ignored_readings)) for key in frames)
-        return self._finding(reading, start, "its early readings'", asked, self.certain)
+        found = self._finding(reading, start, "its early readings'", asked, self.certain)
+        lowest = min((value for value in past.values if np.isfinite(value)), default=np.inf)
+        on_its_way_back = lower(reading) >= self.recovering * lowest
+        return replace(found, corroborated=False) if on_its_way_back else found
 
     def before(self, reading: Reading, past: Series, context: StepContext) -> float | None:
         """What the reading is compared with; None as long as there is nothing."""
@@ -112,13 +118,10 @@ def _in_words(key: Key) -> str:
 
 @dataclass(frozen=True)
 class SuddenRankDrop:
-    """Within one interval the effective rank has come down to less than half of what it was.
-
-    What it was is what it was after the learning rate's warm-up: in that, healthy encoders lose most of what their
-    random initialisation had, and a reading after it would be compared with one long before.
+    """Within one interval, after the learning rate's warm-up, the effective rank has come down to less than half.
 
     Attributes:
-        below: Share of the median of the newest three clean readings before the drop.
+        below: Share of the median of the newest three clean readings before the drop; in the warm-up many lose most.
         ignored_readings: Readings at the start that aren't judged.
         patience: Readings in a row before it is an alarm.
     """

@@ -105,6 +105,14 @@ def test_before_there_is_a_reference_the_highest_that_was_held_counts():
     assert past_of([60.0] * 4, lr_warming_up=True).initial_level(4) == pytest.approx(60.0)
 
 
+@pytest.mark.parametrize(("now", "half_width", "corroborated"), [(7.0, 0.5, True), (9.0, 0.5, False), (9.0, 2.0, True)])
+def test_a_rank_on_its_way_back_from_the_start_is_a_warning(now, half_width, corroborated):
+    """A quarter above the lowest so far, beyond its own error: CPC's fell to 6 of 56 in the warm-up, and then rose."""
+    found = check(RankDecline(), [56.0, 56.0, 10.0, 6.4, 6.4], now, lr_warming_up=True, half_width=half_width)
+    assert found.can_be_critical
+    assert found.corroborated is corroborated
+
+
 def jumping(by, n=14):
     """Up and down by this factor, around a trend downwards."""
     return [60.0 * 0.97**i * (by if i % 2 else 1.0) for i in range(n)]
