@@ -40,6 +40,7 @@ class Assessment:
             step is a good one.
         collapsed: Whether a critical alarm holds that this reading bears out, and nothing is muted.
         unconfirmed: Whether something that can become critical waits for further readings.
+        undecided: Whether a brief reading's interval leaves open whether there is such a thing.
         muted: Whether the mute file exists.
         notes: Sentences for the user, by subject.
         failed: Errors of detectors, by their kind.
@@ -54,6 +55,7 @@ class Assessment:
     healthy: bool
     collapsed: bool
     unconfirmed: bool
+    undecided: bool
     muted: bool
     notes: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, Exception] = field(default_factory=dict)
@@ -134,6 +136,7 @@ class AlarmState:
             healthy=self._is_healthy(readings, tracked),
             collapsed=not muted and bool(_critical_curves(tracked) & tracked.unclean),
             unconfirmed=tracked.unconfirmed,
+            undecided=tracked.undecided,
             muted=muted,
             notes={**notes, **self._restarted()},
             failed=tracked.failed,

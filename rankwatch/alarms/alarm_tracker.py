@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rankwatch.alarms.detectors import Detector, Finding, StepContext
@@ -55,6 +55,7 @@ class TrackedAlarms:
         unclean: Curves in which something was found that can become critical.
         unconfirmed: Whether something that can become critical waits for further readings.
         failed: Errors of detectors, by their kind.
+        undecided: Whether a brief reading's interval leaves open whether something can become critical.
     """
 
     raised: tuple[Alarm, ...]
@@ -63,6 +64,7 @@ class TrackedAlarms:
     unclean: Set[Key]
     unconfirmed: bool = False
     failed: Mapping[str, Exception] = field(default_factory=dict)
+    undecided: bool = False
 
     @property
     def level(self) -> int:
@@ -110,7 +112,7 @@ class AlarmTracker:
         """
         findings: dict[Key, Finding] = {}
         raised: list[Alarm] = []
-        unconfirmed = False
+        unconfirmed = undecided = False
         failed: dict[str, Exception] = {}
         unclean: set[Key] = set()
         for reading in readings:
@@ -124,7 +126,18 @@ class AlarmTracker:
                 unconfirmed |= waits and self._severity(reading, finding) == CRITICAL
             self._count_absence(key, set(found))
             unclean |= {key} if any(finding.can_be_critical for _, finding in found.values()) else set()
-        return TrackedAlarms(tuple(raised), tuple(self._open_alarms()), findings, unclean, unconfirmed, failed)
+            undecided |= self._is_undecided(reading, context, set(found))
+        open_alarms = tuple(self._open_alarms())
+        return TrackedAlarms(tuple(raised), open_alarms, findings, unclean, unconfirmed, failed, undecided)
+
+    def _is_undecided(self, reading: AnyReading, context: StepContext, found: set[str]) -> bool:
+        """Whether a brief reading's lower end would be a finding that can become critical, and its upper end isn't."""
+        if not isinstance(reading, Reading) or not reading.brief or reading.effective_rank_low is None:
+            return False
+        low = reading.effective_rank_low
+        lowest = replace(reading, effective_rank=low, effective_rank_high=low)
+        worst = self._findings(lowest, context, {})
+        return any(finding.can_be_critical for kind, (_, finding) in worst.items() if kind not in found)
 
     def _findings(
         self, reading: AnyReading, context: StepContext, failed: dict[str, Exception]

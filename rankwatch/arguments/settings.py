@@ -17,6 +17,7 @@ from rankwatch.arguments.renamed_arguments import refuse_renamed
 from rankwatch.extraction.eval_sets.eval_set_sources import FirstBatches
 from rankwatch.extraction.rows.sampling_options import RowSampling
 from rankwatch.runtime.argument_kinds import function_of, is_flag, is_number, is_text, is_whole, refusal, words
+from rankwatch.runtime.distributed import World, quota
 
 LEVELS = ("frame", "utterance")
 WATCH = (*LEVELS, "codebook", "training_pass")
@@ -191,6 +192,20 @@ class Settings:
     def lag(self) -> int:
         """Optimiser steps from a reading's rows to its outcome: a tenth of the interval, and at least one."""
         return max(1, self.every_n_steps // 10)
+
+    def brief_share(self, world: World, utterances: int) -> int | None:
+        """Utterances of this process in a brief reading of a set.
+
+        Args:
+            world: This process among the others.
+            utterances: Utterances of the set over all processes.
+
+        Returns:
+            Their number; None where the set is always read as a whole, as it is where frames, which are all that a
+            brief reading shows, aren't watched.
+        """
+        wanted = self.rows.brief_of(utterances) if "frame" in self.levels else 0
+        return quota(wanted, world.rank, world.size) if wanted else None
 
     @property
     def first_batches_set(self) -> str | None:

@@ -29,6 +29,7 @@ class CollectedRows:
         shares_cpu_with_training: Whether decompositions take time from the training: the model is on the CPU too.
         rate: Learning rate, where it is known.
         usages: Codes used in the training pass, by quantizer.
+        full: Whether all utterances were read.
     """
 
     step: int
@@ -41,10 +42,17 @@ class CollectedRows:
     shares_cpu_with_training: bool = False
     rate: float | None = None
     usages: Mapping[str, CodeUsage] = field(default_factory=dict)
+    full: bool = True
 
 
 def collect_rows(
-    step: int, settings: Settings, row_collector: RowCollector, codebooks: CodebookCollector, stopwatch: Stopwatch
+    step: int,
+    settings: Settings,
+    row_collector: RowCollector,
+    codebooks: CodebookCollector,
+    stopwatch: Stopwatch,
+    *,
+    full: bool = True,
 ) -> CollectedRows:
     """Run the evaluation sets through the model and draw rows.
 
@@ -57,13 +65,14 @@ def collect_rows(
         row_collector: Runs the sets.
         codebooks: Has counted codes in the training batches before.
         stopwatch: Where the time is counted.
+        full: Whether all utterances are read.
 
     Returns:
         The rows of this process.
     """
     with stopwatch.part("forward"):
         try:
-            windows, refused, error = row_collector.windows()
+            windows, refused, error = row_collector.windows(full)
         except Exception as problem:
             if not row_collector.has_others or settings.strict:
                 raise
@@ -74,4 +83,4 @@ def collect_rows(
     with stopwatch.part("drawing"):
         usages = codebooks.take()
     protocols |= {(one.source, one.level): one for one in [codebooks.protocol] if usages}
-    return CollectedRows(step, windows, protocols, refused, error, *stopwatch.times, usages=usages)
+    return CollectedRows(step, windows, protocols, refused, error, *stopwatch.times, usages=usages, full=full)

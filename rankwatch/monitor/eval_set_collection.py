@@ -56,9 +56,11 @@ class EvalSetCollection:
         self._warn_once = warn_once
         self._outermost = outermost
         self._wanted = quota(settings.rows.n_utterances, world.rank, world.size)
+        count = settings.rows.n_utterances
+        first = settings.rows.brief_of(count)
         with preserved_random_state():  # iterating a user's dataloader draws seeds from the global generator
             self.sets: dict[str, EvalSet] = {
-                name: source.load(name, count=settings.rows.n_utterances, seed=settings.rows.seed, world=world)
+                name: source.load(name, count=count, seed=settings.rows.seed, world=world, first=first)
                 for name, source in settings.sets.items()
                 if not isinstance(source, FirstBatches)
             }
@@ -99,6 +101,18 @@ class EvalSetCollection:
     def first_batches(self) -> EvalSet | None:
         """The first batches, once they are complete."""
         return self.sets.get(self._settings.first_batches_set or "")
+
+    def read_briefly(self, sources: Sequence[str]) -> list[str]:
+        """Without labelled sets, whose probes want all of their rows and move slowly; the primary is always read.
+
+        Args:
+            sources: Names of sources, evaluation sets or not.
+
+        Returns:
+            Those that a brief reading shows.
+        """
+        labelled = {name for name, one in self.sets.items() if one.labels is not None}
+        return [name for name in sources if name not in labelled or name == self._settings.sources[0]]
 
     def batch_starts(self) -> None:
         """Before a training batch's forward pass."""

@@ -15,6 +15,8 @@ from rankwatch.monitor.background_reading import EvaluationResult, Trouble
 from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.outcome import Outcome, outcome_of
 from rankwatch.monitor.reading_exchange import Exchanged, merge, pack_share
+from rankwatch.monitor.upcoming_reading import notes_about, upcoming_reading
+from rankwatch.readings.brief_links import BriefLinks
 from rankwatch.readings.codebook_usage import codebook_readings
 from rankwatch.readings.layer_readings import layer_readings
 from rankwatch.readings.protocol import CODEBOOK, TRAIN
@@ -67,7 +69,8 @@ class Evaluator:
             every_n_steps=settings.every_n_steps,
             mute=mute,
         )
-        self.schedule = ReadingSchedule(settings.every_n_steps, settings.max_overhead)
+        self._links = BriefLinks()
+        self.schedule = ReadingSchedule(settings.every_n_steps, settings.max_overhead, settings.rows.full_every)
 
     def evaluate(self, collected: CollectedRows) -> EvaluationResult:
         """Work out the outcome; makes two collectives where there are several processes.
@@ -158,52 +161,35 @@ class Evaluator:
         """Measure, assess, compose the outcome."""
         start = time.perf_counter()
         step, settings = collected.step, self._settings
-        readings, failures = layer_readings(
+        found = layer_readings(
             step,
             exchanged.shares,
             exchanged.protocols,
+            self._links,
             sources=settings.sources,
             layers=self._layers,
             sampling=settings.rows,
         )
         codebooks = codebook_readings(step, exchanged.usages, exchanged.protocols)
-        assessment = self._alarms.assess(step, readings, collected.rate, codebooks=codebooks)
-        failures += [(f"the detector of {kind!r}", error) for kind, error in assessment.failed.items()]
+        assessment = self._alarms.assess(step, found.readings, collected.rate, codebooks=codebooks)
+        failures = found.failures + [(f"the detector of {kind!r}", error) for kind, error in assessment.failed.items()]
         troubles += [Trouble(what, f"{what} failed: {type(e).__name__}: {e}", e) for what, e in failures]
         seconds["decomposition"] += time.perf_counter() - start
-        next_step = self._next_step(collected, seconds)
-        if assessment.unconfirmed:
-            next_step = min(next_step, self.schedule.sooner(step, settings.lag))
-        cost = Cost(seconds=dict(seconds), bytes_exchanged=sent, interval=next_step - step)
+        upcoming = upcoming_reading(
+            self.schedule, settings, collected, assessment, seconds, brief_sets=found.brief_sets
+        )
+        cost = Cost(seconds=dict(seconds), bytes_exchanged=sent, interval=upcoming.step - step)
         return outcome_of(
             step,
-            readings,
+            found.readings,
             codebooks,
             assessment,
             cost=cost,
             learning_rate=collected.rate,
-            next_step=next_step,
+            upcoming=upcoming,
             refused=exchanged.refused,
-            notes=self._notes(step, exchanged, next_step),
+            notes={**exchanged.notes(), **notes_about(upcoming, self.schedule, settings, step)},
         )
-
-    def _next_step(self, collected: CollectedRows, seconds: Mapping[str, float]) -> int:
-        taken = seconds["decomposition"] if collected.shares_cpu_with_training else 0.0
-        return self.schedule.plan_next(collected.step, collected.elapsed + taken, collected.spent + taken)
-
-    def _notes(self, step: int, exchanged: Exchanged, next_step: int) -> dict[str, str]:
-        notes = {}
-        if exchanged.failed:
-            notes["processes"] = f"some processes failed and were left out of a reading: {'; '.join(exchanged.failed)}"
-        regular, settings = self.schedule.regular(step), self._settings
-        if next_step > regular:
-            notes["stretched"] = (
-                f"a reading every {settings.every_n_steps} steps would take more than max_overhead="
-                f"{settings.max_overhead:g} of the run's time, so the next one is at step {next_step} instead of "
-                f"{regular}. Fewer utterances, layers or levels make readings cheaper; max_overhead=None "
-                "keeps the interval"
-            )
-        return notes
 
     def tables(self) -> dict[tuple[str, str], tuple[list[int], list[list[float]]]]:
         """Effective ranks over steps, by source and level, for the heatmap."""
@@ -219,6 +205,7 @@ class Evaluator:
             "layers": self._layers,
             "alarms": self._alarms.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "brief_links": self._links.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> str:
@@ -231,6 +218,7 @@ class Evaluator:
         here |= {(TRAIN, CODEBOOK, quantizer) for quantizer in self._quantizers}
         self._alarms.load_state_dict(state["alarms"], here)
         self.schedule.load_state_dict(state["schedule"])
+        self._links.load_state_dict(state.get("brief_links", []))
         gone = [layer for layer in state["layers"] if layer not in self._layers]
         new = [layer for layer in self._layers if layer not in state["layers"]]
         if not gone and not new:

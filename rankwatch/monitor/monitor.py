@@ -60,16 +60,15 @@ class Monitor:
         self.longest_interval = 0  # the most optimiser steps between two readings
         self.world = world or World()
         self._codebooks = CodebookCollector(settings, self.world, precision, self.diagnostics)
-        self._group = group
         self._precision, self._autocast = precision, autocast
         self._outermost = outermost
-        self._rate = rate
-        self._mute = mute
+        self._group, self._rate, self._mute = group, rate, mute
         self._row_collector: RowCollector | None = None
         self._evaluator: Evaluator | None = None
         self._shares_cpu = False
         self.background = BackgroundReading(settings.lag, self.stopwatch)
         self._next_step: int | None = None
+        self._next_full = True
         self._agreed_at: int | None = None
 
     @on_the_cpu
@@ -175,7 +174,8 @@ class Monitor:
         self.last_step, self._next_step = step, self._evaluation.schedule.regular(step)
         # Asked for now: a trainer may move the model after `attach`.
         self._shares_cpu = next((p.device.type for p in self.row_collector.root.parameters()), "cpu") == "cpu"
-        rows = collect_rows(step, self.settings, self.row_collector, self._codebooks, self.stopwatch)
+        full, stopwatch = self._next_full, self.stopwatch
+        rows = collect_rows(step, self.settings, self.row_collector, self._codebooks, stopwatch, full=full)
         rows = replace(rows, shares_cpu_with_training=self._shares_cpu, rate=self._rate())
         work = functools.partial(self._evaluation.evaluate, rows)
         self.background.begin(step, work, shares_cpu=self._shares_cpu)
@@ -200,7 +200,7 @@ class Monitor:
     def _take_in(self, evaluated: EvaluationResult, waited: float) -> Outcome:
         """Follow what the outcome says about the next reading, failures and costs."""
         outcome = evaluated.outcome
-        self._next_step = outcome.next_step
+        self._next_step, self._next_full = outcome.next_step, outcome.next_full
         self.longest_interval = max(self.longest_interval, outcome.report.cost.interval)
         self.readings_taken += 1
         for subject, note in outcome.notes.items():
@@ -221,6 +221,7 @@ class Monitor:
             "pending": self.background.state_dict(),  # first: what follows is as after it
             "last_step": self.last_step,
             "next_step": self._next_step,
+            "next_full": self._next_full,
             "readings_taken": self.readings_taken,
             "evaluation": self._evaluation.state_dict(),
         }
@@ -232,6 +233,7 @@ class Monitor:
         if changed:
             self.diagnostics.warn_once("layers", changed)
         self.last_step, self._next_step = state["last_step"], state["next_step"]
+        self._next_full = state.get("next_full", True)
         self.readings_taken = state["readings_taken"]
         self.background.load_state_dict(state["pending"])
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from rankwatch.alarms.alarm_state import Assessment
 from rankwatch.readings.codebook_reading import CodebookReading
-from rankwatch.readings.layer_statistics import summarise_layers
 from rankwatch.readings.reading import Reading
-from rankwatch.readings.report import Cost, Report
+from rankwatch.readings.report import Cost, Report, summarise_layers
+from rankwatch.runtime.reading_schedule import NextReading
 
 RankTables = Mapping[tuple[str, str], tuple[Sequence[int], Sequence[Sequence[float]]]]
 """Steps and one row of effective ranks per layer, by source and level."""
@@ -30,6 +30,7 @@ class Outcome:
         refused: Sources that some process can't read at all, with the reason.
         notes: Sentences for the user, by subject; each subject is reported once.
         muted: Whether alarms are muted; see `rankwatch.alarms.mute_switch`.
+        next_full: Whether the next reading takes all utterances, or only the first ones.
     """
 
     report: Report
@@ -40,6 +41,7 @@ class Outcome:
     refused: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     muted: bool = False
+    next_full: bool = True
 
     def completed(self, history: RankTables, seconds: Mapping[str, float], share: float) -> Outcome:
         """Add what only this process knows.
@@ -64,7 +66,7 @@ def outcome_of(
     *,
     cost: Cost,
     learning_rate: float | None,
-    next_step: int,
+    upcoming: NextReading,
     refused: Mapping[str, str],
     notes: Mapping[str, str],
 ) -> Outcome:
@@ -77,7 +79,7 @@ def outcome_of(
         assessment: What they mean.
         cost: What the reading took.
         learning_rate: At the step, where it is known.
-        next_step: Optimiser step of the next reading.
+        upcoming: The next reading.
         refused: Sources that some process can't read at all, with the reason.
         notes: Sentences for the user, in addition to those of the assessment.
 
@@ -103,7 +105,8 @@ def outcome_of(
         assessment.summary,
         healthy=assessment.healthy,
         collapsed=assessment.collapsed,
-        next_step=next_step,
+        next_step=upcoming.step,
+        next_full=upcoming.full,
         refused=refused,
         notes={**notes, **assessment.notes},
         muted=assessment.muted,

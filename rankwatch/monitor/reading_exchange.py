@@ -24,6 +24,9 @@ from rankwatch.readings.protocol import Protocol
 from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.plain_data import from_plain, to_plain
 
+_FEW = ("groups", "rounding", "samples")
+"""Parts of `Rows` with one number for each row."""
+
 
 @dataclass(frozen=True)
 class Exchanged:
@@ -42,6 +45,12 @@ class Exchanged:
     refused: dict[str, str]
     failed: list[str]
     usages: Mapping[str, Sequence[CodeUsage]] = field(default_factory=dict)
+
+    def notes(self) -> dict[str, str]:
+        """What the user is told of processes that failed, by subject."""
+        if not self.failed:
+            return {}
+        return {"processes": f"some processes failed and were left out of a reading: {'; '.join(self.failed)}"}
 
 
 def pack_share(
@@ -63,7 +72,7 @@ def pack_share(
     Returns:
         (bytes,) uint8, for the first process.
     """
-    joined = [torch.cat([getattr(rows, name) for rows in shares.values()]) for name in ("groups", "rounding") if shares]
+    joined = [torch.cat([getattr(rows, name) for rows in shares.values()]) for name in _FEW if shares]
     joined += [torch.cat([rows.labels.flatten() for rows in shares.values()])] if shares else []
     tensors = [*joined, *(_narrowest(rows.rows) for rows in shares.values())]  # few tensors: each costs time on its way
     about: dict[str, Any] = {
@@ -100,11 +109,14 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
             failed.append(f"process {rank}: {content['error']}")
         if not content["keys"]:
             continue
-        groups, rounding, labels, *rows = tensors
+        *few, labels = tensors[: len(_FEW) + 1]
+        rows = tensors[len(_FEW) + 1 :]
         sizes, columns = [len(some) for some in rows], content["labelled"]
         known = torch.split(labels, [size * some for size, some in zip(sizes, columns, strict=True)])
-        parts = zip(rows, torch.split(groups, sizes), torch.split(rounding, sizes), known, columns, strict=True)
-        for (source, level, layer), (some, keys, variances, flat, width) in zip(content["keys"], parts, strict=True):
-            shares[source, level, layer].append(Rows(some.float(), keys, variances, flat.view(len(some), width)))
+        parts = zip(rows, known, columns, *(torch.split(one, sizes) for one in few), strict=True)
+        for (source, level, layer), (some, flat, width, *numbers) in zip(content["keys"], parts, strict=True):
+            shares[source, level, layer].append(
+                Rows(some.float(), **dict(zip(_FEW, numbers, strict=True)), labels=flat.view(len(some), width))
+            )
     kept = {key: share for key, share in shares.items() if key[0] not in refused}
     return Exchanged(kept, protocols, refused, failed, usages)

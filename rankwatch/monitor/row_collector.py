@@ -68,6 +68,7 @@ class RowCollector:
             root,
             levels=settings.levels,
             per_utterance=settings.rows.frames_per_utterance,
+            brief_frames=settings.rows.brief_frames,
             lengths=settings.rows.lengths,
             seed=settings.rows.seed,
             frames=settings.rows.frame_mask,
@@ -81,6 +82,7 @@ class RowCollector:
             self.all_gather_int,
             autocast,
             stopwatch,
+            functools.partial(settings.brief_share, world),
             settings.rows.seed,
         )
         self.disabled_sources: dict[str, str] = {}
@@ -108,8 +110,6 @@ class RowCollector:
             self._train.close()
             self._train = None
             self.disable_source(TRAINING_PASS, reason)
-
-    # -- during training ---------------------------------------------------------------------------------
 
     @property
     def complete(self) -> bool:
@@ -157,10 +157,11 @@ class RowCollector:
         with self._diagnostics.guarded("copying a training batch into the evaluation set"):
             self.collection.batch_ends(batch)
 
-    # -- a reading ---------------------------------------------------------------------------------------
-
-    def windows(self) -> tuple[list[RowBuffer], dict[str, str], str]:
+    def windows(self, full: bool = True) -> tuple[list[RowBuffer], dict[str, str], str]:
         """Draw the rows of one reading.
+
+        Args:
+            full: Whether all utterances are read, or the first of each set, where it is large enough.
 
         Returns:
             One window of rows from every source; why sources can't be read at all, by source; and what went wrong, in
@@ -170,9 +171,9 @@ class RowCollector:
         windows: list[RowBuffer] = []
         refused: dict[str, str] = {}
         errors = []
-        for source in self.sources:
+        for source in self.sources if full else self.collection.read_briefly(self.sources):
             try:
-                windows.append(self._window_of(source))
+                windows.append(self._window_of(source, full))
             except (AmbiguousLengths, ChangedParameters) as error:
                 refused[source] = str(error)
             except Exception as error:
@@ -181,16 +182,14 @@ class RowCollector:
                 errors.append(reason)
         return windows, refused, "; ".join(errors)
 
-    def _window_of(self, source: str) -> RowBuffer:
+    def _window_of(self, source: str, full: bool) -> RowBuffer:
         if source == TRAINING_PASS:
             assert self._train is not None
             self._train.report(self._diagnostics)
             return self._train.next_window()
         window = self._window(source)
-        self.eval_pass.fill(window, self.eval_sets[source])
+        self.eval_pass.fill(window, self.eval_sets[source], full=full)
         return window
-
-    # -- what is known -----------------------------------------------------------------------------------
 
     def protocol(self, source: str, level: str) -> Protocol:
         """The conditions of a reading.

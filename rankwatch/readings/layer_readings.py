@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 
 from rankwatch.extraction.rows.row_buffer import Key, Rows
+from rankwatch.extraction.rows.row_sampling import BRIEF, FULL
 from rankwatch.extraction.rows.sampling_options import RowSampling
-from rankwatch.numerics import Sample
+from rankwatch.numerics import Sample, estimate_from_sample
+from rankwatch.readings.brief_links import BriefLinks
 from rankwatch.readings.probe_accuracy import with_accuracy
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
@@ -17,42 +20,77 @@ Failure = tuple[str, Exception]
 """What was being done, and what went wrong."""
 
 
+@dataclass
+class LayerReadings:
+    """What came of the rows of one step.
+
+    Attributes:
+        readings: In the order of sources, levels and layers.
+        failures: What failed; a failure costs only its own reading or probe.
+        brief_sets: Whether there is a set that can be read briefly.
+    """
+
+    readings: list[Reading] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    brief_sets: bool = False
+
+
 def layer_readings(
     step: int,
     shares: MutableMapping[Key, list[Rows]],
     protocols: Mapping[tuple[str, str], Protocol],
+    links: BriefLinks,
     *,
     sources: Sequence[str],
     layers: Sequence[str],
     sampling: RowSampling,
-) -> tuple[list[Reading], list[Failure]]:
-    """Measure every curve of which there are rows, in the order of sources, levels and layers.
+) -> LayerReadings:
+    """Measure every curve of which there are rows.
 
     Args:
         step: Optimiser step.
         shares: Rows of each process, by source, level and layer; they are given up one after the other, since together
             they may be large.
         protocols: The conditions, by source and level.
+        links: Join brief readings with full ones; full ones are taken in.
         sources: Names of the sources, the primary set first.
         layers: Paths of the watched layers, in order.
         sampling: Projection and seed.
 
     Returns:
-        The readings, and what failed; a failure costs only its own reading or probe.
+        The readings, and what failed.
     """
     order = {layer: index for index, layer in enumerate(layers)}
-    readings: list[Reading] = []
-    failures: list[Failure] = []
+    found = LayerReadings()
     for source, level, layer in sorted(shares, key=lambda key: (sources.index(key[0]), key[1], order[key[2]])):
         doing = f"measuring {layer}"
         try:
             with forks.blocked():
                 rows = Rows.joined(shares.pop((source, level, layer)))
-                columns = sampling.columns(rows.rows.shape[1])
-                sample = Sample.from_rows(rows.rows, rows.groups, columns, sampling.seed, rounding=rows.rounding)
-                readings.append(measure(sample, step=step, layer=layer, protocol=protocols[source, level]))
+                reading = _measured(rows, step, layer, protocols[source, level], links, sampling)
+                found.readings.append(reading)
+                found.brief_sets |= bool((rows.samples & BRIEF).any())
                 doing = f"the linear probe of {layer}"
-                readings[-1] = with_accuracy(readings[-1], rows)
+                if not reading.brief:
+                    found.readings[-1] = with_accuracy(reading, rows.of(FULL))
         except Exception as error:
-            failures.append((doing, error))
-    return readings, failures
+            found.failures.append((doing, error))
+    return found
+
+
+def _measured(
+    rows: Rows, step: int, layer: str, protocol: Protocol, links: BriefLinks, sampling: RowSampling
+) -> Reading:
+    """A full reading, which the links take in, or where every row belongs to a brief one, that."""
+    if len(rows.samples) and bool((rows.samples & BRIEF).all()):
+        return links.apply(measure(_sample(rows, sampling), step=step, layer=layer, protocol=protocol))
+    reading = measure(_sample(rows.of(FULL), sampling), step=step, layer=layer, protocol=protocol)
+    some = rows.of(BRIEF)
+    if len(some.samples):
+        links.learn(reading, estimate_from_sample(_sample(some, sampling)))
+    return reading
+
+
+def _sample(rows: Rows, sampling: RowSampling) -> Sample:
+    columns = sampling.columns(rows.rows.shape[1])
+    return Sample.from_rows(rows.rows, rows.groups, columns, sampling.seed, rounding=rows.rounding)

@@ -38,6 +38,9 @@ class Reading:
         protocol: The conditions of the measurement.
         spectrum: Corrected singular values relative to the largest, at 64 positions spaced geometrically
             from 1 to d; for pictures, empty where there is none.
+        utterances: Utterances that the rows come from.
+        brief: Whether it is a brief reading, of the set's first utterances only.
+        link: What the rank and its interval were multiplied by, in a brief reading: see `BriefLinks`.
     """
 
     step: int
@@ -55,6 +58,9 @@ class Reading:
     k: int | None
     protocol: Protocol
     spectrum: tuple[float, ...] = field(default=(), repr=False)
+    utterances: int = 0
+    brief: bool = False
+    link: float = 1.0
 
     @property
     def key(self) -> Key:

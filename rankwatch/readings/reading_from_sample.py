@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from rankwatch.numerics import Sample, Spectrum, collapse_indicators, estimate_from_sample
+from rankwatch.numerics.rows.sample import NO_GROUP
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
 
@@ -46,6 +47,7 @@ def measure(sample: Sample, *, step: int, layer: str, protocol: Protocol) -> Rea
         k=estimate.k,
         protocol=replace(protocol, d=estimate.d, k=estimate.k),
         spectrum=_curve(estimate.spectrum),
+        utterances=len(np.unique(sample.groups.numpy()[sample.groups.numpy() != NO_GROUP])),
     )
 
 

@@ -1,10 +1,11 @@
-"""When the next reading is made: at the user's interval, or later where readings would take too much time."""
+"""When the next reading is made, and how much of the evaluation sets it takes: what `max_overhead` allows."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -13,27 +14,49 @@ _ALLOWANCE = 600.0
 
 _PATIENCE = 4
 """A reading that took far longer than others (a pause of the file system) holds the next one off for at most so many
-of the intervals that usual ones would need."""
+of the intervals that usual ones would need. Where only brief readings are affordable, and rarer ones at that, a full
+one comes after so many times `full_every` of them."""
+
+FAR_APART = 4
+"""Readings this many times the user's interval apart may see a collapse too late, which is said at once."""
+
+
+@dataclass(frozen=True)
+class NextReading:
+    """What comes next.
+
+    Attributes:
+        step: Its optimiser step.
+        full: Whether it takes all utterances of the evaluation sets, or only the first ones.
+    """
+
+    step: int
+    full: bool
 
 
 class ReadingSchedule:
-    """Holds readings to a share of the run's time by making them less often.
+    """Holds readings to a share of the run's time: first by smaller readings, and only then by rarer ones.
 
     Readings are made at multiples of `every` optimiser steps. The next one is the first multiple at which
 
         spent + cost <= share * max(elapsed, 600 s)
 
-    is expected to hold, where `cost` is the median of what the last five readings took. One process asks; all follow.
+    is expected to hold, where `cost` is the median of what the last five readings of its size took. Every `full_every`
+    readings one is full, and more often at the start, when layers change fast: after n readings every (1 + n / 4)th.
+    Where a full one that is due doesn't fit in, a brief one takes its place. One process asks; all follow.
 
     Args:
         every: The user's interval in optimiser steps.
         share: Share of the run's time, or None for no limit.
+        full_every: Every so many readings one is full; 1 for all of them.
     """
 
-    def __init__(self, every: int, share: float | None) -> None:
+    def __init__(self, every: int, share: float | None, full_every: int = 1) -> None:
         self._every = every
         self._share = share
-        self._costs: deque[float] = deque(maxlen=5)
+        self._full_every = full_every
+        self._costs: dict[bool, deque[float]] = {True: deque(maxlen=5), False: deque(maxlen=5)}
+        self._readings = self._since_full = 0
         self._spent = 0.0
         self._began: int | None = None
 
@@ -56,36 +79,65 @@ class ReadingSchedule:
         """
         return step + max(self._every // 4, lag + 1)
 
-    def plan_next(self, step: int, elapsed: float, spent: float) -> int:
-        """Count what this reading took, and decide when to read again.
+    def plan_next(
+        self, step: int, elapsed: float, spent: float, *, full: bool = True, undecided: bool = False, brief: bool = True
+    ) -> NextReading:
+        """Count what this reading took, and decide when to read again, and how much.
 
         Args:
             step: Optimiser steps taken at this reading.
             elapsed: Seconds since `begin`.
             spent: Of these, what the callback has taken, this reading included.
+            full: Whether this reading was a full one.
+            undecided: Whether this reading's intervals left open what had to be decided: the next one is to be full.
+            brief: Whether there is any set that can be read briefly.
 
         Returns:
-            The optimiser step of the next reading.
+            The next reading.
         """
-        self._costs.append(max(spent - self._spent, 0.0))
+        self._costs[full].append(max(spent - self._spent, 0.0))
         self._spent = spent
-        regular = self.regular(step)
+        self._readings += 1
+        self._since_full = 1 if full else self._since_full + 1
+        due = undecided or not brief or self._since_full >= min(self._full_every, 1 + self._readings // 4)
         if self._share is None:
-            return regular
-        cost = median(self._costs)
-        pace = max(elapsed - spent, 1e-9) / max(step - (self._began or 0), 1)  # seconds of a step without us
-        needed = (spent + cost) / self._share
-        if needed <= max(elapsed + (regular - step) * pace, _ALLOWANCE):
-            return regular
-        steps = (needed - elapsed) / pace
-        usual = cost / (self._share * pace)
-        steps = min(steps, _PATIENCE * max(usual, self._every))
-        return max(regular, math.ceil((step + steps) / self._every) * self._every)
+            return NextReading(self.regular(step), due)
+        for size in (True, False) if due and brief else (due,):
+            if self._fits(step, elapsed, self._cost(size)):
+                return NextReading(self.regular(step), size)
+        overdue = not brief or self._since_full >= _PATIENCE * self._full_every
+        return NextReading(self._later(step, elapsed, self._cost(overdue)), overdue)
+
+    def _cost(self, full: bool) -> float:
+        """What a reading of a size takes; before there was a brief one, what a full one took."""
+        return median(self._costs[full] or self._costs[not full])
+
+    def _pace(self, step: int, elapsed: float) -> float:
+        """Seconds of an optimiser step without us."""
+        return max(elapsed - self._spent, 1e-9) / max(step - (self._began or 0), 1)
+
+    def _fits(self, step: int, elapsed: float, cost: float) -> bool:
+        then = elapsed + (self.regular(step) - step) * self._pace(step, elapsed)
+        return self._spent + cost <= (self._share or 1.0) * max(then, _ALLOWANCE)
+
+    def _later(self, step: int, elapsed: float, cost: float) -> int:
+        share, pace = self._share or 1.0, self._pace(step, elapsed)
+        steps = ((self._spent + cost) / share - elapsed) / pace
+        steps = min(steps, _PATIENCE * max(cost / (share * pace), self._every))
+        return max(self.regular(step), math.ceil((step + steps) / self._every) * self._every)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers; what was spent before a restart is not counted after it."""
-        return {"costs": list(self._costs)}
+        return {
+            "costs": list(self._costs[True]),
+            "brief_costs": list(self._costs[False]),
+            "readings": self._readings,
+            "since_full": self._since_full,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        self._costs.extend(state["costs"])
+        self._costs[True].extend(state["costs"])
+        self._costs[False].extend(state.get("brief_costs", ()))
+        self._readings = state.get("readings", self._readings)
+        self._since_full = state.get("since_full", self._since_full)

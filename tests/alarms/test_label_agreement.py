@@ -18,7 +18,7 @@ from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
 from rankwatch.extraction.rows.row_buffer import RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import Labelled, Labels, unlabelled
-from rankwatch.extraction.rows.row_sampling import SampledRows
+from rankwatch.extraction.rows.row_sampling import SampledRows, whole_sample
 from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.monitor import Monitor
@@ -38,7 +38,7 @@ def _rows(n=240, d=24, seed=0):
     x = torch.randn(3, d, generator=generator)[labels] + 3 * torch.randn(n, d, generator=generator)
     labels[::5] = -1
     groups = torch.arange(n) // 4
-    return Rows(x, groups, torch.zeros(n).double(), torch.stack([labels, groups % 12], dim=1))
+    return Rows(x, groups, torch.zeros(n).double(), whole_sample(x), torch.stack([labels, groups % 12], dim=1))
 
 
 def _metrics(rows):
@@ -91,7 +91,7 @@ def _gathered(part):
     """A share of the rows of a labelled and of another source."""
     rows = _rows()
     keys, zeros = rows.groups[part], torch.zeros(len(rows.rows[part])).double()
-    drawn = SampledRows(rows.rows[part], keys, rows.rows[:0], keys[:0], zeros, zeros[:0], zeros, 0)
+    drawn = SampledRows(rows.rows[part], keys, rows.rows[:0], keys[:0], zeros, zeros[:0], zeros, 0, whole_sample(zeros))
     known = {int(key): Labelled(0, int(key) % 5, 1.0, [(0.0, 1.0, int(key) % 2)]) for key in keys}
     windows = [RowBuffer(name, SETTINGS.levels) for name in SETTINGS.sets]
     windows[0].add({"layers.0": drawn}, 0)

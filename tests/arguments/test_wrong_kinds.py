@@ -103,6 +103,8 @@ SETTINGS = {
 ROWS = {
     "n_utterances": ([*NO_COUNT, 1], "a whole number, at least 2"),
     "frames_per_utterance": (NO_COUNT, "a whole number, at least 1"),
+    "brief_utterances": ([*(one for one in NO_COUNT if one is not None), 1], "a whole number, at least 2, or None"),
+    "full_every": (NO_COUNT, "a whole number, at least 1"),
     "frame_mask": ([*NO_TEXT, "some"], "'unmasked', 'masked' or 'all'"),
     "lengths": (
         [None, 5, True, 2.5, "", b"none", ["lengths"], {"a": 1}, torch.zeros(3), lambda: None, lambda a, b: None],

@@ -48,7 +48,7 @@ from rankwatch.alarms.mute_switch import MuteFile
 from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.rows.row_buffer import Key, RowBuffer, Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
-from rankwatch.extraction.rows.row_sampling import SampledRows
+from rankwatch.extraction.rows.row_sampling import SampledRows, whole_sample
 from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator
 from rankwatch.monitor.reading_exchange import merge, pack_share
@@ -81,7 +81,7 @@ def share(width: int, layers: int, utterances: int, kind: str = "float32", seed:
             n = count * utterances
             rounding = torch.zeros(n, dtype=torch.float64)
             found["first_batches", level, f"encoder.layers.{layer}"] = Rows(
-                rows[:n], keys.repeat_interleave(count), rounding, unlabelled(n)
+                rows[:n], keys.repeat_interleave(count), rounding, whole_sample(rounding), unlabelled(n)
             )
     return found
 
@@ -105,7 +105,9 @@ def answer(layers: int) -> torch.Tensor:
     keys, zeros = torch.arange(64), torch.zeros(128, dtype=torch.float64)
     for name in names:
         rows = torch.randn(128, 24)
-        drawn = SampledRows(rows, keys.repeat_interleave(2), rows[::2], keys, zeros, zeros[::2], zeros, 0)
+        drawn = SampledRows(
+            rows, keys.repeat_interleave(2), rows[::2], keys, zeros, zeros[::2], zeros, 0, whole_sample(rows)
+        )
         window.add({name: drawn}, 64)
     settings = Settings(rows=RowSampling(n_utterances=64), max_overhead=None)
     protocols = {("first_batches", level): Protocol("first_batches", level, 64, 4, 0, None) for level in LEVELS}

@@ -7,10 +7,9 @@ import math
 import numpy as np
 
 from rankwatch.readings.alarm import Alarm
-from rankwatch.readings.layer_statistics import summarise_layers
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import Reading
-from rankwatch.readings.report import Cost, LayerRow, Report, RunEnd, RunHeader
+from rankwatch.readings.report import Cost, LayerRow, Report, RunEnd, RunHeader, summarise_layers
 
 WIDTH, POINTS = 768, 64
 LEVELS, SOURCES = ("frame", "utterance"), ("first_batches", "music")

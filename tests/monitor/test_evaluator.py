@@ -10,7 +10,7 @@ from rankwatch import RowSampling
 from rankwatch.alarms.detectors import Finding
 from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.rows.row_buffer import RowBuffer
-from rankwatch.extraction.rows.row_sampling import SampledRows
+from rankwatch.extraction.rows.row_sampling import SampledRows, whole_sample
 from rankwatch.monitor.collected_rows import CollectedRows
 from rankwatch.monitor.evaluator import Evaluator, ExchangeFailedError
 from rankwatch.monitor.outcome import Outcome
@@ -23,7 +23,7 @@ LAYERS = ["layers.0", "layers.1"]
 
 def drawn(rows, keys):
     zeros = torch.zeros(len(rows), dtype=torch.float64)
-    return SampledRows(rows, keys, rows[::2], keys[::2], zeros, zeros[::2], zeros, 0)
+    return SampledRows(rows, keys, rows[::2], keys[::2], zeros, zeros[::2], zeros, 0, whole_sample(rows))
 
 
 def gathered(part, step=10, spoil=()):

@@ -5,6 +5,7 @@ import torch
 
 from rankwatch.extraction.rows.row_buffer import Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
+from rankwatch.extraction.rows.row_sampling import whole_sample
 from rankwatch.monitor.reading_exchange import merge, pack_share
 from rankwatch.numerics import Sample
 from rankwatch.readings.protocol import Protocol
@@ -15,11 +16,11 @@ KEY = ("first_batches", "frame", "layers.0")
 
 
 def _rows_of(rows, groups):
-    return Rows(rows, groups, torch.zeros(len(rows), dtype=torch.float64), unlabelled(len(rows)))
+    return Rows(rows, groups, torch.zeros(len(rows), dtype=torch.float64), whole_sample(rows), unlabelled(len(rows)))
 
 
 def _sample(parts, projection=None):
-    rows, groups, rounding, _ = Rows.joined(parts)
+    rows, groups, rounding, *_ = Rows.joined(parts)
     return Sample.from_rows(rows, groups, projection, seed=3, rounding=rounding)
 
 

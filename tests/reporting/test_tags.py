@@ -8,8 +8,7 @@ import math
 from readings import codebook_reading
 from reporting_fakes import fake_header, fake_run
 
-from rankwatch.readings.layer_statistics import summarise_layers
-from rankwatch.readings.report import SummaryKey
+from rankwatch.readings.report import SummaryKey, summarise_layers
 from rankwatch.reporting.tags import Tags, monitored, monitored_defaults, scalars
 
 RANK_FRAME = SummaryKey("frame", "effective_rank", "first_batches", "median")

@@ -83,7 +83,8 @@ class UtteranceCollapse:
 
     @staticmethod
     def _error(reading: Reading) -> float:
-        utterances, frames = reading.protocol.utterances, reading.protocol.frames_per_utterance
+        utterances = reading.utterances or reading.protocol.utterances
+        frames = reading.n // utterances if reading.brief else reading.protocol.frames_per_utterance
         dimensions = reading.metrics.get("participation_ratio", math.nan)
         freedom = max(utterances - 1, 1) * (dimensions if dimensions >= 1.0 else 1.0)
         return math.sqrt(2.0 / freedom) / max(frames, 1)

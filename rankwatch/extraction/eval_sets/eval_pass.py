@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from rankwatch.extraction.eval_sets.eval_runner import EvalRunner
-from rankwatch.extraction.eval_sets.eval_set import EvalBatch, EvalSet, same_number_of_passes
+from rankwatch.extraction.eval_sets.eval_set import EvalBatch, EvalPart, EvalSet, same_number_of_passes
 from rankwatch.extraction.execution.preserved_model import preserved_model, unchanged_parameters
 from rankwatch.extraction.hooks.layer_hooks import LayerHooks
 from rankwatch.extraction.hooks.safe_hooks import eager
@@ -35,6 +36,8 @@ class EvalPass:
         all_gather_int: Gives one number of each process from one's own, and what it is about.
         autocast: Context in which a forward pass runs, as a training forward pass does.
         stopwatch: Where time is counted.
+        brief_share: Gives of a set's utterances over all processes how many of this process belong to a brief reading;
+            None where the set is always read as a whole.
         seed: Of what a model draws in eval mode (masks, for example).
     """
 
@@ -47,6 +50,7 @@ class EvalPass:
         all_gather_int: Callable[[int, str], list[int]],
         autocast: Callable[[], contextlib.AbstractContextManager[Any]],
         stopwatch: Stopwatch,
+        brief_share: Callable[[int], int | None] = lambda utterances: None,
         seed: int = 0,
     ) -> None:
         self._root = root
@@ -56,9 +60,10 @@ class EvalPass:
         self._all_gather_int = all_gather_int
         self._autocast = autocast
         self._stopwatch = stopwatch
+        self._brief_share = brief_share
         self._seed = seed
         self._changes = KnownChanges()
-        self._passes: dict[str, int] = {}
+        self._passes: dict[tuple[str, bool], int] = {}
         self._written: set[str] = set()
         self._proven: set[str] = set()  # evaluation sets that were run without a change to a parameter
         self.fired: set[str] = set()
@@ -73,19 +78,27 @@ class EvalPass:
         self.frames: dict[str, str] = {}
         """Which frames counted, by evaluation set, where a mask over time was seen."""
 
-    def fill(self, window: RowBuffer, eval_set: EvalSet) -> None:
-        """Run the whole set; what the first failing pass raised is raised once all passes have been made.
+    def fill(self, window: RowBuffer, eval_set: EvalSet, *, full: bool = True) -> None:
+        """Run the set; what the first failing pass raised is raised once all passes have been made.
 
         Args:
             window: Where its rows go.
             eval_set: The set.
+            full: Whether all of it is run, or only its first utterances, where it is large enough for brief readings.
         """
         name = eval_set.name
-        if name not in self._passes:
-            self._passes[name] = max(self._all_gather_int(len(eval_set.batches), f"passes over {name}"))
+        if (name, True) not in self._passes:
+            self._passes[name, True] = max(self._all_gather_int(len(eval_set.batches), f"passes over {name}"))
             keys = self._all_gather_int(eval_set.key_sum(), f"utterances of {name}")
             self.ids[name] = f"{sum(keys) % (1 << 63):016x}"
             self.utterances[name] = sum(self._all_gather_int(eval_set.utterances, f"number of utterances of {name}"))
+        share = self._brief_share(self.utterances[name])
+        parts, full = eval_set.parts(share or 0), full or share is None
+        if not full:
+            parts = [part for part in parts if part.brief] or parts[:1]
+            if (name, False) not in self._passes:
+                self._passes[name, False] = max(self._all_gather_int(len(parts), f"passes over the first of {name}"))
+        parts = same_number_of_passes(parts, self._passes[name, full])
         first = name not in self._proven
         proving = unchanged_parameters(self._root) if first else contextlib.nullcontext()
         self._changes.begin(thorough=first)
@@ -93,7 +106,7 @@ class EvalPass:
             after.callback(self._name_unrestored_state)
             with preserved_model(self._root, self._seed, self._changes), proving, eager():
                 self._proven.add(name)
-                self._run(eval_set, window, first)
+                self._run(eval_set, parts, window, first, full)
         if window.dropped:
             reason = f"{name}: {window.dropped} utterances are too short to have a single frame"
             self._diagnostics.warn_once(f"dropped {name}", reason)
@@ -108,24 +121,24 @@ class EvalPass:
                 "eval_sets=FirstBatches(forward=f) or AudioFolder(path, forward=f) with f(module, batch)",
             )
 
-    def _run(self, eval_set: EvalSet, window: RowBuffer, first: bool) -> None:
+    def _run(self, eval_set: EvalSet, parts: Sequence[EvalPart], window: RowBuffer, first: bool, full: bool) -> None:
         """All passes are made whatever happens in one of them: other processes make theirs."""
         trouble: Exception | None = None
-        passes = same_number_of_passes(eval_set.batches, self._passes[eval_set.name])
-        if first and not passes:
+        if first and not parts:
             self._all_gather_int(0, _ONCE_MORE)  # others ask below
-        for batch, counts in passes:
+        for part in parts:
             known = len(self._written)
-            outputs, error = self._pass(batch, eval_set)
+            outputs, error = self._pass(part.batch, eval_set)
             # Outputs that the model writes into are seen afterwards, and copied from then on: once more, on all alike.
             if first and max(self._all_gather_int(int(len(self._written) > known), _ONCE_MORE)):
-                outputs, error = self._pass(batch, eval_set)
+                outputs, error = self._pass(part.batch, eval_set)
             first = False
             trouble = trouble or error
-            if counts and batch.used and trouble is None:
+            used = part.batch.used if full else part.brief
+            if part.counts and used and trouble is None:
                 try:
                     with self._stopwatch.part("drawing"):
-                        self._take(batch, outputs, window, eval_set)
+                        self._take(part, outputs, window, eval_set, full)
                 except Exception as problem:
                     trouble = problem
         if trouble is not None:
@@ -146,8 +159,11 @@ class EvalPass:
         except Exception as error:
             return {}, error
 
-    def _take(self, batch: EvalBatch, outputs: Mapping[str, Any], window: RowBuffer, eval_set: EvalSet) -> None:
+    def _take(
+        self, part: EvalPart, outputs: Mapping[str, Any], window: RowBuffer, eval_set: EvalSet, full: bool
+    ) -> None:
         assert self.runner is not None
+        batch = part.batch if full else replace(part.batch, used=part.brief)
         self.fired.update(outputs)
         drawn, failures = self._row_extractor.rows(
             outputs,
@@ -159,13 +175,15 @@ class EvalPass:
             forward=self.runner.signature(batch, eval_set.forward),
             audio=batch.audio,
             masked=self.runner.input(batch, eval_set.forward) == "replayed",
+            brief=part.brief,
+            levels=None if full else ("frame",),
         )
         if self._row_extractor.frames != "all":
             self.frames[window.source] = self._row_extractor.frames
         self.warn_of_failures(failures)
         if eval_set.left_out:
             drawn = {layer: rows.without(eval_set.left_out) for layer, rows in drawn.items()}
-        window.add(drawn, len(eval_set.counted(batch)), eval_set.labels)
+        window.add(drawn, len(eval_set.counted(batch)), eval_set.labels if full else None)
 
     def warn_of_failures(self, failures: Mapping[str, Exception]) -> None:
         """Warn once about each layer that couldn't be read.

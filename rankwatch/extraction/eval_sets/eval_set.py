@@ -49,6 +49,21 @@ class EvalBatch:
         return sum(tensor.nbytes for tensor in found.values())
 
 
+@dataclass(frozen=True)
+class EvalPart:
+    """A batch of an evaluation set in one reading.
+
+    Attributes:
+        batch: The batch.
+        brief: So many of its utterances, the first ones, belong to a brief reading.
+        counts: Whether its rows count; a process with fewer batches than others repeats its last one.
+    """
+
+    batch: EvalBatch
+    brief: int
+    counts: bool = True
+
+
 @dataclass
 class EvalSet:
     """A named list of batches that stays the same for the whole run.
@@ -85,6 +100,21 @@ class EvalSet:
     def counted(self, batch: EvalBatch) -> list[int]:
         """Keys of a batch's utterances that count."""
         return [key for key in batch.keys[: batch.used].tolist() if key not in self.left_out]
+
+    def parts(self, first: int) -> list[EvalPart]:
+        """Its batches, and how many utterances of each are among the set's first ones.
+
+        Args:
+            first: Utterances of this process that belong to a brief reading.
+
+        Returns:
+            One part for each batch; those of a brief reading come first.
+        """
+        parts = []
+        for batch in self.batches:
+            parts.append(EvalPart(batch, brief=min(batch.used, first)))
+            first -= parts[-1].brief
+        return parts
 
     def megabytes(self) -> float:
         """Memory that the tensors of its batches take."""
@@ -196,18 +226,16 @@ def loader_eval_set(name: str, loader: Iterable[Any], quota: int, rank: int = 0,
     return eval_set
 
 
-def same_number_of_passes(batches: Sequence[EvalBatch], passes: int) -> list[tuple[EvalBatch, bool]]:
-    """Each batch with whether it counts, the last repeated up to `passes`.
+def same_number_of_passes(parts: Sequence[EvalPart], passes: int) -> list[EvalPart]:
+    """The parts, the last repeated up to `passes`, where it doesn't count.
 
     Some encoders communicate within their forward pass, so every process makes equally many.
 
     Args:
-        batches: Of this process.
-        passes: How many passes the process with the most batches makes.
+        parts: Of this process.
+        passes: How many passes the process with the most parts makes.
 
     Returns:
-        As many pairs as `passes`, or none where there is no batch.
+        As many parts as `passes`, or none where there is none.
     """
-    padded = [(batch, True) for batch in batches]
-    padded += [(batches[-1], False)] * (passes - len(batches)) if batches else []
-    return padded
+    return [*parts, *[dataclasses.replace(one, counts=False) for one in parts[-1:]] * (passes - len(parts))]

@@ -95,7 +95,7 @@ class AudioFolder:
         self._passed_over = found.passed_over()
         return found.files
 
-    def load(self, name: str, *, count: int, seed: int, world: World) -> EvalSet:
+    def load(self, name: str, *, count: int, seed: int, world: World, first: int = 0) -> EvalSet:
         """Read this process's share of the files.
 
         A folder that isn't there raises FileNotFoundError, one without audio ValueError.
@@ -105,11 +105,12 @@ class AudioFolder:
             count: Utterances over all processes.
             seed: Seed of the choice among the files.
             world: This process among the others.
+            first: Utterances over all processes that a brief reading takes, the first chosen ones; 0 for none.
 
         Returns:
             The set, with utterances of like length in one batch.
         """
-        eval_set, _ = eval_set_of_files(self, name, self.files(), count=count, seed=seed, world=world)
+        eval_set, _ = eval_set_of_files(self, name, self.files(), count=count, seed=seed, world=world, first=first)
         eval_set.choice += f" in {self.path}" + (f", {self._passed_over}" if self._passed_over else "")
         return eval_set
 
@@ -154,7 +155,7 @@ class Loader:
     def __repr__(self) -> str:
         return f"Loader({self.loader!r}, forward={self.forward!r})"
 
-    def load(self, name: str, *, count: int, seed: int, world: World) -> EvalSet:
+    def load(self, name: str, *, count: int, seed: int, world: World, first: int = 0) -> EvalSet:
         """Copy this process's share of the loader's first batches.
 
         A loader that gives no batch raises ValueError.
@@ -164,6 +165,7 @@ class Loader:
             count: Utterances over all processes.
             seed: Not used: the loader itself has chosen.
             world: This process among the others.
+            first: Not used: the loader's first batches are read first.
 
         Returns:
             The set, with the loader's own batches.

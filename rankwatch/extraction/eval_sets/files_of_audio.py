@@ -11,7 +11,7 @@ from torch import Tensor
 from rankwatch.extraction.eval_sets.eval_set import EvalForward, EvalSet, audio_eval_set
 from rankwatch.extraction.inputs.audio_files import padded_batches, read_files
 from rankwatch.extraction.inputs.utterance_keys import fingerprint
-from rankwatch.runtime.distributed import World
+from rankwatch.runtime.distributed import World, quota
 
 BATCH_SIZE = 16
 """Utterances in one forward pass of an evaluation set that is read from files."""
@@ -32,7 +32,7 @@ class OfFiles(Protocol):
 
 
 def eval_set_of_files(
-    source: OfFiles, name: str, files: Sequence[Path], *, count: int, seed: int, world: World
+    source: OfFiles, name: str, files: Sequence[Path], *, count: int, seed: int, world: World, first: int = 0
 ) -> tuple[EvalSet, dict[int, Tensor]]:
     """This process's share of some of the files.
 
@@ -43,6 +43,7 @@ def eval_set_of_files(
         count: Utterances over all processes.
         seed: Seed of the choice.
         world: This process among the others.
+        first: Utterances over all processes that a brief reading takes, whose batches come first; 0 for none.
 
     Returns:
         The set, with utterances of like length in one batch, and its waveforms by their place among the files.
@@ -56,7 +57,9 @@ def eval_set_of_files(
         rank=world.rank,
         world_size=world.size,
     )
-    eval_set = audio_eval_set(name, padded_batches(list(utterances.values()), BATCH_SIZE))
+    audio, head = list(utterances.values()), quota(first, world.rank, world.size)
+    batches = [batch for part in (audio[:head], audio[head:]) for batch in padded_batches(part, BATCH_SIZE)]
+    eval_set = audio_eval_set(name, batches)
     eval_set.origins = {int(fingerprint(audio[None])): str(files[i]) for i, audio in utterances.items()}
     eval_set.forward, eval_set.max_seconds = source.forward, source.max_seconds
     eval_set.choice = f"{min(count, len(files))} of {len(files)} audio files"

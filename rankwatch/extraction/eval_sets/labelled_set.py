@@ -108,7 +108,7 @@ class LabelledSet:
             found.append(f"{'one speaker alone' if speakers else 'no speakers'}: utterances are left out in turn")
         self.words = ", ".join(found)
 
-    def load(self, name: str, *, count: int, seed: int, world: World) -> EvalSet:
+    def load(self, name: str, *, count: int, seed: int, world: World, first: int = 0) -> EvalSet:
         """Read this process's share of the clips, with their labels.
 
         Args:
@@ -116,11 +116,12 @@ class LabelledSet:
             count: Utterances over all processes.
             seed: Seed of the choice among the clips.
             world: This process among the others.
+            first: Utterances over all processes that a brief reading takes, the first chosen ones; 0 for none.
 
         Returns:
             The set, with clips of like length in one batch.
         """
-        eval_set, clips = eval_set_of_files(self, name, self._files, count=count, seed=seed, world=world)
+        eval_set, clips = eval_set_of_files(self, name, self._files, count=count, seed=seed, world=world, first=first)
         known = {}
         for i, audio in clips.items():
             key = int(fingerprint(audio[None]))

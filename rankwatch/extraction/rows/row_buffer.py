@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rankwatch.extraction.rows.row_labels import Labels, unlabelled
-from rankwatch.extraction.rows.row_sampling import SampledRows
+from rankwatch.extraction.rows.row_sampling import SampledRows, whole_sample
 
 Key = tuple[str, str, str]
 """(source, level, layer)."""
@@ -23,13 +23,20 @@ class Rows(NamedTuple):
         rows: (n, d) float32.
         groups: (n,) int64, the utterance key of each.
         rounding: (n,) float64, variance of each row's rounding, summed over its columns.
+        samples: (n,) uint8, the samples that each belongs to: `FULL`, `BRIEF` or both (see `row_sampling`).
         labels: (n, 2) int64, label and speaker of each or -1; (n, 0) where the source has no labels at this level.
     """
 
     rows: Tensor
     groups: Tensor
     rounding: Tensor
+    samples: Tensor
     labels: Tensor
+
+    def of(self, sample: int) -> Rows:
+        """The rows of one of the samples."""
+        wanted = (self.samples & sample) != 0
+        return self if bool(wanted.all()) else Rows(*(part[wanted] for part in self))
 
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
@@ -60,11 +67,13 @@ class RowBuffer:
             if "frame" in self._levels:
                 keys = rows.frame_keys
                 known = unlabelled(len(keys)) if labels is None else labels.of_frames(keys, rows.frame_places)
-                self._rows["frame", layer].append(Rows(rows.frame_rows, keys, rows.frame_rounding, known))
+                some = Rows(rows.frame_rows, keys, rows.frame_rounding, rows.frame_samples, known)
+                self._rows["frame", layer].append(some)
             if "utterance" in self._levels:
                 keys = rows.utterance_keys
                 known = unlabelled(len(keys)) if labels is None else labels.of_utterances(keys)
-                self._rows["utterance", layer].append(Rows(rows.utterance_rows, keys, rows.utterance_rounding, known))
+                some = Rows(rows.utterance_rows, keys, rows.utterance_rounding, whole_sample(keys), known)
+                self._rows["utterance", layer].append(some)
 
     @property
     def keys(self) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rankwatch.extraction.inputs.call_arguments import named_arguments
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.extraction.rows.row_sampling import SampledRows, sample_frames, sample_rows
+from rankwatch.extraction.rows.row_sampling import DrawnFrames, SampledRows, draw_frames, sample_rows
 from rankwatch.extraction.valid_frames.length_candidates import input_candidates
 from rankwatch.extraction.valid_frames.length_matching import Pass, inputs_of
 from rankwatch.extraction.valid_frames.observed_outputs import OutputReader
@@ -35,6 +35,7 @@ class RowExtractor:
         root: The whole model (its convolutions give the downsampling).
         levels: Wanted levels.
         per_utterance: Frames to draw from each utterance.
+        brief_frames: Frames to draw from each utterance of a brief reading.
         lengths: ``"auto"``, ``"none"``, a dotted path into the batch, or a function of the batch.
         seed: Seed of the draw.
         frames: Which frames count where a mask over time is seen in the call: without ("unmasked"), under it, all.
@@ -48,6 +49,7 @@ class RowExtractor:
         *,
         levels: Sequence[str],
         per_utterance: int,
+        brief_frames: int | None = None,
         lengths: LengthSpec = "auto",
         seed: int = 0,
         frames: str = "unmasked",
@@ -58,6 +60,7 @@ class RowExtractor:
         self._root = root
         self._levels = tuple(levels)
         self._per_utterance = per_utterance
+        self._brief_frames = brief_frames or per_utterance
         self._spec = lengths
         self._seed = seed
         self.reader = OutputReader(layers, root, layouts or {})
@@ -83,6 +86,8 @@ class RowExtractor:
         forward: Callable[..., Any] | None = None,
         audio: bool = False,
         masked: bool = False,
+        brief: int = 0,
+        levels: Sequence[str] | None = None,
     ) -> tuple[dict[str, SampledRows], dict[str, Exception]]:
         """Rows of every layer that could be read, and what went wrong with the others.
 
@@ -96,6 +101,8 @@ class RowExtractor:
             forward: What was called, for the names of its arguments.
             audio: The batch is (waveforms, lengths) of our own: the user's `lengths` means other batches.
             masked: The masks in the call, if there are any, were used.
+            brief: So many utterances at the start belong to the sample of a brief reading as well.
+            levels: Which levels are wanted this time; all by default.
 
         Where lengths can't be known, which concerns all layers, `AmbiguousLengths` is raised.
 
@@ -120,29 +127,33 @@ class RowExtractor:
                 self.mask_note = "no mask over time was seen in the model's call, so all frames count"
         self.frames = "all"
         drawn: dict[str, SampledRows] = {}
-        positions: dict[tuple[int, ...], list[Tensor]] = {}  # layers with as many frames, masked alike, share them
+        shared: dict[tuple[int, ...], DrawnFrames] = {}  # by layers with as many frames, masked alike
         for one in observed:
             name = one.layer.name
             try:
                 frames = valid[name].frames[:used].clamp(max=one.hidden.shape[1])
                 among = self._among(masks, one.hidden.shape[1], used) if one.per_frame == 1 and not one.every else None
                 lengths = (int(among is None), one.hidden.shape[1], *frames.tolist())
-                if lengths not in positions:
-                    positions[lengths] = sample_frames(frames, keys[:used], self._per_utterance, self._seed, among)
+                if lengths not in shared:
+                    shared[lengths] = self._draw(frames, keys[:used], brief, among)
                 drawn[name] = sample_rows(
                     one.hidden[:used],
                     frames,
                     keys[:used],
                     per_utterance=self._per_utterance,
                     seed=self._seed,
-                    levels=self._levels,
-                    positions=positions[lengths],
+                    levels=self._levels if levels is None else levels,
+                    drawn=shared[lengths],
                     among=among,
                 )
                 self._note(name, LayerFacts(one.hidden.shape[2], one.layout, valid[name].source))
             except Exception as error:
                 failures[name] = error
         return drawn, failures
+
+    def _draw(self, frames: Tensor, keys: Tensor, brief: int, among: Tensor | None) -> DrawnFrames:
+        count, more = self._per_utterance, self._brief_frames
+        return draw_frames(frames, keys, count, brief=brief, brief_count=more, seed=self._seed, among=among)
 
     def _note(self, name: str, facts: LayerFacts) -> None:
         """Facts of the last batch; where lengths came from elsewhere than in the first, that is worth a sentence."""

@@ -15,6 +15,14 @@ from torch import Tensor
 from rankwatch.extraction.inputs.utterance_keys import _GOLDEN, _MASK63, mix64
 from rankwatch.numerics.rows.rounding import number_format, rounding_of
 
+FULL, BRIEF = 1, 2
+"""Which sample a row belongs to, as bits: that of a full reading, that of a brief one, or both."""
+
+
+def whole_sample(rows: Tensor) -> Tensor:
+    """(n,) uint8: rows (n, ...) that belong to the sample of a full reading alone."""
+    return torch.full((len(rows),), FULL, dtype=torch.uint8)
+
 
 def sample_frames(frames: Tensor, keys: Tensor, count: int, seed: int = 0, among: Tensor | None = None) -> list[Tensor]:
     """Positions of up to `count` frames of each utterance, uniformly without replacement.
@@ -59,6 +67,7 @@ class SampledRows:
         utterance_rounding: What is left of it in each mean.
         frame_places: (sum of drawn frames,) float64, where in its utterance the middle of each frame lies, from 0 to 1.
         dropped: Utterances without a single valid frame.
+        frame_samples: (sum of drawn frames,) uint8, the samples that each belongs to: `FULL`, `BRIEF`, or both.
     """
 
     frame_rows: Tensor
@@ -69,6 +78,7 @@ class SampledRows:
     utterance_rounding: Tensor
     frame_places: Tensor
     dropped: int
+    frame_samples: Tensor
 
     def without(self, keys: Iterable[int]) -> SampledRows:
         """The rows of all other utterances."""
@@ -83,7 +93,57 @@ class SampledRows:
             utterance_rounding=self.utterance_rounding[utterances],
             frame_places=self.frame_places[frames],
             dropped=self.dropped,
+            frame_samples=self.frame_samples[frames],
         )
+
+
+@dataclass(frozen=True)
+class DrawnFrames:
+    """Which frames of a batch are drawn, and for which samples.
+
+    Attributes:
+        positions: B ascending int64 index tensors.
+        samples: B uint8 tensors of the same sizes: `FULL`, `BRIEF`, or both.
+    """
+
+    positions: list[Tensor]
+    samples: list[Tensor]
+
+
+def draw_frames(
+    frames: Tensor,
+    keys: Tensor,
+    count: int,
+    *,
+    brief: int = 0,
+    brief_count: int = 0,
+    seed: int = 0,
+    among: Tensor | None = None,
+) -> DrawnFrames:
+    """Frames for the sample of a full reading and, of the first utterances, more of them for that of a brief one.
+
+    Both are drawn by `sample_frames`, so the frames of a full reading are among those of a brief one.
+
+    Args:
+        frames: (B,) valid frames of each utterance, int64.
+        keys: (B,) from `fingerprint`.
+        count: Frames wanted from each for a full reading.
+        brief: So many utterances at the start belong to the sample of a brief reading as well.
+        brief_count: Frames wanted from each of these, at least `count`.
+        seed: Another seed draws other frames.
+        among: (B, T) boolean, the frames that may be drawn; all valid ones by default.
+
+    Returns:
+        The frames of each utterance.
+    """
+    positions = sample_frames(frames, keys, count, seed, among)
+    samples = [whole_sample(one) for one in positions]
+    if brief:
+        more = sample_frames(frames[:brief], keys[:brief], brief_count, seed, None if among is None else among[:brief])
+        for utterance, wider in enumerate(more):
+            both = torch.isin(wider, positions[utterance])
+            positions[utterance], samples[utterance] = wider, torch.where(both, FULL | BRIEF, BRIEF).to(torch.uint8)
+    return DrawnFrames(positions, samples)
 
 
 def sample_rows(
@@ -94,7 +154,7 @@ def sample_rows(
     per_utterance: int,
     seed: int = 0,
     levels: Sequence[str] = ("frame", "utterance"),
-    positions: Sequence[Tensor] | None = None,
+    drawn: DrawnFrames | None = None,
     among: Tensor | None = None,
 ) -> SampledRows:
     """Draw both levels' rows from one layer's output.
@@ -106,7 +166,7 @@ def sample_rows(
         per_utterance: Frames to draw from each utterance.
         seed: Seed of the draw.
         levels: Which levels are wanted; the other's rows stay empty.
-        positions: From `sample_frames` with the same arguments, where they are known already.
+        drawn: From `draw_frames` with the same arguments, where they are known already.
         among: (B, T) boolean, the frames that count; all valid ones by default.
 
     Returns:
@@ -117,8 +177,9 @@ def sample_rows(
     width = hidden.shape[2]
     frames, keys = frames.clamp(max=hidden.shape[1]), keys.cpu()
     counts = frames.tolist()
-    indices = sample_frames(frames, keys, per_utterance, seed, among) if positions is None else positions
-    kept = [i for i, drawn in enumerate(indices) if len(drawn) > 0]
+    drawn = draw_frames(frames, keys, per_utterance, seed=seed, among=among) if drawn is None else drawn
+    indices = drawn.positions
+    kept = [i for i, some in enumerate(indices) if len(some) > 0]
     lengths = torch.tensor([len(indices[i]) for i in kept], dtype=torch.int64)
     none = torch.zeros(0, width)
     frame_rows = utterance_rows = none
@@ -143,6 +204,7 @@ def sample_rows(
         utterance_rounding=rounding,
         frame_places=places,
         dropped=counts.count(0),
+        frame_samples=torch.cat([none[:, 0].to(torch.uint8), *drawn.samples])[: len(frame_rows)],
     )
 
 

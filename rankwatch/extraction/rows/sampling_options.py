@@ -21,7 +21,7 @@ class RowSampling:
     (`rankwatch.Protocol`).
 
     Args:
-        n_utterances: Utterances of a reading, over all processes.
+        n_utterances: Utterances of a full reading, over all processes.
         frames_per_utterance: Valid frames drawn from each of them, at random with a fixed seed.
         frame_mask: Which frames may be drawn where a mask over time is seen, that is in a recorded call that is
             replayed and in the training pass: those without the mask (``"unmasked"``), those under it (``"masked"``:
@@ -33,6 +33,12 @@ class RowSampling:
             the columns where there are more than 512, which takes a quarter of the time), None for no projection, or
             a number of columns for all layers wider than it.
         seed: Seed of the frames that are drawn and of the projection.
+        brief_utterances: Utterances of the brief readings between full ones: always the first ones of the set. They
+            show the frame level alone, which is what alarms need, from more frames of each utterance, so that the rows
+            are about as many; their ranks are multiplied by what the last full reading said over what its own first
+            utterances said. None, or more than half of a set, makes every reading a full one.
+        full_every: Every so many readings one is full, and more often at the start; also those that have to confirm or
+            to decide something. 1 makes every reading a full one.
         layouts: Which axis of a layer's output is which, by glob over layers, where that can't be found:
             ``{"stem": "(B, C, F, T)"}``. B are utterances, T times, C channels, F bands of a spectrogram (which become
             columns together with the channels), N tokens in no order of time (of which each counts).
@@ -52,6 +58,8 @@ class RowSampling:
     lengths: str | Callable[[Any], Any] = "auto"
     projection: str | int | None = "auto"
     seed: int = 0
+    brief_utterances: int | None = 64
+    full_every: int = 12
     layouts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -67,19 +75,40 @@ class RowSampling:
         known = known or (isinstance(self.projection, str) and self.projection == "auto")
         self._require(known, "projection", "'auto', None or a number of columns, at least 2")
         self._require(is_whole(self.seed, 0) and self.seed < 2**63, "seed", "a whole number, 0 or more and below 2^63")
+        few = self.brief_utterances is None or is_whole(self.brief_utterances, 2)
+        self._require(few, "brief_utterances", "a whole number, at least 2, or None for full readings only")
+        self._require(is_whole(self.full_every, 1), "full_every", "a whole number, at least 1 (all readings are full)")
         known = isinstance(self.layouts, Mapping) and all(
             isinstance(glob, str) and isinstance(layout, str) and layout in LAYOUTS
             for glob, layout in self.layouts.items()
         )
         layouts = ", ".join(map(repr, LAYOUTS))
         self._require(known, "layouts", f"a mapping from globs over layers to one of {layouts}")
-        for name in ("n_utterances", "frames_per_utterance", "projection", "seed"):
+        for name in ("n_utterances", "frames_per_utterance", "projection", "seed", "brief_utterances", "full_every"):
             if is_whole(getattr(self, name)):  # numpy's are written into no checkpoint
                 object.__setattr__(self, name, int(getattr(self, name)))
 
     def _require(self, condition: bool, name: str, wanted: str) -> None:
         if not condition:
             raise ValueError(refusal("RowSampling", name, getattr(self, name), wanted))
+
+    def brief_of(self, utterances: int) -> int:
+        """Utterances of a brief reading of a set.
+
+        Args:
+            utterances: Utterances of the whole set, over all processes.
+
+        Returns:
+            Their number over all processes; 0 where the set is always read as a whole.
+        """
+        wanted = self.brief_utterances
+        return wanted if wanted is not None and self.full_every > 1 and 2 * wanted <= utterances else 0
+
+    @property
+    def brief_frames(self) -> int:
+        """Frames drawn from each utterance of a brief reading: as many rows as a full one has, or a few more."""
+        wanted = self.brief_utterances or self.n_utterances
+        return max(self.frames_per_utterance, -(-self.n_utterances * self.frames_per_utterance // wanted))
 
     def columns(self, width: int) -> int | None:
         """Columns that a layer is projected to.
