@@ -164,6 +164,7 @@ class EvalPass:
     ) -> None:
         assert self.runner is not None
         batch = part.batch if full else replace(part.batch, used=part.brief)
+        levels = None if full else ("frame",)
         self.fired.update(outputs)
         drawn, failures = self._row_extractor.rows(
             outputs,
@@ -176,14 +177,14 @@ class EvalPass:
             audio=batch.audio,
             masked=self.runner.input(batch, eval_set.forward) == "replayed",
             brief=part.brief,
-            levels=None if full else ("frame",),
+            levels=levels,
         )
         if self._row_extractor.frames != "all":
             self.frames[window.source] = self._row_extractor.frames
         self.warn_of_failures(failures)
         if eval_set.left_out:
             drawn = {layer: rows.without(eval_set.left_out) for layer, rows in drawn.items()}
-        window.add(drawn, len(eval_set.counted(batch)), eval_set.labels if full else None)
+        window.add(drawn, len(eval_set.counted(batch)), eval_set.labels if full else None, levels)
 
     def warn_of_failures(self, failures: Mapping[str, Exception]) -> None:
         """Warn once about each layer that couldn't be read.

@@ -59,17 +59,31 @@ class RowBuffer:
         self.utterances = 0
         self.dropped = 0
 
-    def add(self, drawn: Mapping[str, SampledRows], used: int, labels: Labels | None = None) -> None:
-        """Take in the rows of one forward pass over `used` utterances, with their labels where there are any."""
+    def add(
+        self,
+        drawn: Mapping[str, SampledRows],
+        used: int,
+        labels: Labels | None = None,
+        levels: Sequence[str] | None = None,
+    ) -> None:
+        """Take in the rows of one forward pass.
+
+        Args:
+            drawn: The rows, by layer.
+            used: Utterances that they are of.
+            labels: Of the set's utterances, where there are any.
+            levels: Which of the wanted levels were drawn; all by default.
+        """
+        wanted = [level for level in self._levels if levels is None or level in levels]
         self.utterances += used
         self.dropped += max((rows.dropped for rows in drawn.values()), default=0)
         for layer, rows in drawn.items():
-            if "frame" in self._levels:
+            if "frame" in wanted:
                 keys = rows.frame_keys
                 known = unlabelled(len(keys)) if labels is None else labels.of_frames(keys, rows.frame_places)
                 some = Rows(rows.frame_rows, keys, rows.frame_rounding, rows.frame_samples, known)
                 self._rows["frame", layer].append(some)
-            if "utterance" in self._levels:
+            if "utterance" in wanted:
                 keys = rows.utterance_keys
                 known = unlabelled(len(keys)) if labels is None else labels.of_utterances(keys)
                 some = Rows(rows.utterance_rows, keys, rows.utterance_rounding, whole_sample(keys), known)
