@@ -50,7 +50,10 @@ def _row(settings: Settings, row_collector: RowCollector, index: int) -> LayerRo
         else ""
     )
     frames = settings.rows.frames_per_utterance if "frame" in settings.levels else 0
-    megabytes = row_collector.quota * (frames + ("utterance" in settings.levels)) * facts.width * 4 / 1e6
+    quota, wanted = row_collector.quota, settings.rows.n_utterances
+    brief = quota * settings.rows.brief_of(wanted) / wanted if frames else 0  # of which more frames are drawn
+    count = quota * (frames + ("utterance" in settings.levels)) + brief * (settings.rows.brief_frames - frames)
+    megabytes = count * facts.width * 4 / 1e6
     row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
     return replace(row, cost=f"{megabytes:.1f} MB")
 
