@@ -1,0 +1,225 @@
+"""Judge the zoo: false alarms, harmful runs found and missed, by what thresholds may be chosen on and what not.
+
+python tests/benchmarks/zoo_of_encoders/table.py --histories FOLDER            # the whole table
+python tests/benchmarks/zoo_of_encoders/table.py --histories FOLDER --runs     # and each run in a line
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from scipy.stats import beta, chi2
+
+from rankwatch.alarms.detectors import SENSITIVITIES, default_detectors
+from zoo_of_encoders.harm import GREY, HARMFUL, HARMLESS, Harm, harm, null, skill
+from zoo_of_encoders.record import History, read
+from zoo_of_encoders.replay import Fall, Found, fall, judge
+from zoo_of_encoders.split import ALL_NEW, ARCHITECTURES, CHOSEN, HALF_NEW, METHODS
+
+
+def at_most(count: int, of: int) -> float:
+    """Upper end of the one-sided 95 % Clopper-Pearson interval of a share."""
+    return 1.0 if count >= of else float(beta.ppf(0.95, count + 1, of - count))
+
+
+def rate_at_most(count: int) -> float:
+    """Upper end of the one-sided 95 % interval of a Poisson mean, of which so many were counted."""
+    return float(chi2.ppf(0.95, 2 * (count + 1)) / 2)
+
+
+class Judged:
+    """All histories with what is known about them."""
+
+    def __init__(self, histories: dict[str, History], sensitivity: str = "default") -> None:
+        self.histories = histories
+        self.null = null(histories)
+        self.found: dict[str, Found] = {}
+        self.harms: dict[str, Harm] = {}
+        for name, history in histories.items():
+            self.found[name] = judge(history, default_detectors(sensitivity))
+            told = None if history.run.healthy else harm(history, histories, self.null)
+            if told is not None:
+                self.harms[name] = told
+
+    def names(self, part: str | None = None, *, healthy: bool, long: bool = False) -> list[str]:
+        """Runs of a part (of all, if None)."""
+        runs = {name: history.run for name, history in self.histories.items()}
+        return [
+            name
+            for name, run in runs.items()
+            if part in (None, run.part) and run.healthy == healthy and run.long == long
+        ]
+
+    def row(self, part: str | None) -> str:
+        """One row of the main table."""
+        healthy, broken = self.names(part, healthy=True), self.names(part, healthy=False)
+        cells = [_share(sum(bool(self.found[n].steps(s)) for n in healthy), len(healthy)) for s in _SEVERITIES]
+        runs = self.histories
+        for verdict in (HARMFUL, GREY, HARMLESS):
+            names = [n for n in broken if n in self.harms and self.harms[n].verdict == verdict]
+            critical = [n for n in names if self.found[n].steps("critical", runs[n].run.switch)]
+            warned = [n for n in names if n not in critical and self.found[n].steps("warning", runs[n].run.switch)]
+            bound = f" (< {at_most(len(critical), len(names)):.0%})" if verdict == HARMLESS and names else ""
+            cells.append(f"{len(critical)} + {len(warned)} of {len(names)}{bound}")
+        early = sum(any(s <= runs[n].run.switch for s in self.found[n].steps("critical")) for n in broken)
+        return " | ".join([*cells, str(early)])
+
+    def long_row(self, names: Iterable[str]) -> str:
+        """False alarms per thousand readings."""
+        names = list(names)
+        readings = sum(len(self.histories[n].by_step) for n in names)
+        cells = [str(len(names)), str(readings)]
+        for severity in _SEVERITIES:
+            count = sum(len(self._episodes(n, severity)) for n in names)
+            cells.append(f"{count} ({1e3 * count / readings:.2f}, < {1e3 * rate_at_most(count) / readings:.2f})")
+        return " | ".join(cells)
+
+    def _episodes(self, name: str, severity: str) -> list[tuple[str, int]]:
+        """Alarms of one kind that begin within ten readings of each other are one."""
+        within = 10 * self.histories[name].run.every
+        found: list[tuple[str, int]] = []
+        for alarm in self.found[name].alarms:
+            if alarm.severity == severity and not any(
+                kind == alarm.kind and alarm.step - step <= within for kind, step in found
+            ):
+                found.append((alarm.kind, alarm.step))
+        return found
+
+    def way(self, way: str, names: list[str]) -> str:
+        """One row of the table of ways of breaking."""
+        runs = self.histories
+        counts = Counter(self.harms[n].verdict for n in names)
+        cells = [way, str(len(names))]
+        for verdict in (HARMFUL, GREY, HARMLESS):
+            mine = [n for n in names if self.harms[n].verdict == verdict]
+            critical = [n for n in mine if self.found[n].steps("critical", runs[n].run.switch)]
+            warned = [n for n in mine if n not in critical and self.found[n].steps("warning", runs[n].run.switch)]
+            cells.append(f"{len(critical)} + {len(warned)} of {counts[verdict]}" if mine else "-")
+        worst, whole = (median(getattr(self.harms[n].loss, name) for n in names) for name in ("worst", "whole"))
+        kinds = Counter(a.kind for n in names for a in self.found[n].alarms[:1])
+        return " | ".join([*cells, f"{whole:.0%}, {worst:.0%}", ", ".join(k for k, _ in kinds.most_common(2)) or "-"])
+
+
+_SEVERITIES = ("critical", "warning")
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count} of {of}" + (f" (< {at_most(count, of):.1%})" if of else "")
+
+
+def load(folder: Path) -> dict[str, History]:
+    """All histories by name."""
+    return {path.name.removesuffix(".jsonl.gz"): read(path) for path in sorted(folder.glob("*.jsonl.gz"))}
+
+
+def main() -> None:
+    """Print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--histories", type=Path, required=True)
+    parser.add_argument("--sensitivity", default="default", choices=tuple(SENSITIVITIES))
+    parser.add_argument("--runs", action="store_true")
+    options = parser.parse_args()
+    judged = Judged(load(options.histories), options.sensitivity)
+    _main_table(judged)
+    _long_table(judged)
+    _ways(judged)
+    _causes(judged)
+    if options.runs:
+        _each(judged)
+
+
+def _main_table(judged: Judged) -> None:
+    quantiles = ", ".join(f"{judged.null.quantile(name, 0.95):.0%} ({name})" for name in ("whole", "worst", "unlearnt"))
+    print(f"Of healthy twins' losses beside each other 95 % lie below {quantiles}.\n")
+    print("Broken runs: critical + warned only, of all.\n")
+    print("| runs | critical on healthy | warned on healthy | harmful | grey | harmless | critical before the switch |")
+    print("|---|---|---|---|---|---|---|")
+    for part in (CHOSEN, HALF_NEW, ALL_NEW, None):
+        print(f"| {part or 'all'} | {judged.row(part)} |")
+
+
+def _long_table(judged: Judged) -> None:
+    names = judged.names(healthy=True, long=True)
+    if not names:
+        return
+    print("\nLong healthy runs: alarms, per 1,000 readings, and at most with 95 %\n")
+    print("| runs | number | readings | critical | warnings |\n|---|---|---|---|---|")
+    for part in (CHOSEN, HALF_NEW, ALL_NEW, None):
+        mine = [n for n in names if part in (None, judged.histories[n].run.part)]
+        if mine:
+            print(f"| {part or 'all'} | {judged.long_row(mine)} |")
+
+
+def _ways(judged: Judged) -> None:
+    ways: dict[str, list[str]] = defaultdict(list)
+    for name in judged.harms:
+        ways[judged.histories[name].run.variant].append(name)
+    print("\n| broken by | runs | harmful | grey | harmless | lost: whole, worst (median) | first kinds |")
+    print("|---|---|---|---|---|---|---|")
+    for way, names in sorted(ways.items()):
+        print(f"| {judged.way(way, names)} |")
+
+
+def _causes(judged: Judged) -> None:
+    """Which detectors speak on healthy runs of what, and how far healthy ranks come down from what."""
+    healthy = [n for n in judged.histories if judged.histories[n].run.healthy]
+    for severity in _SEVERITIES:
+        counts: Counter[str] = Counter()
+        for n in healthy:
+            run = judged.histories[n].run
+            kinds = {a.kind for a in judged.found[n].alarms if a.severity == severity}
+            counts.update(f"{kind} in {run.architecture}, {run.method}" for kind in kinds)
+        told = "; ".join(f"{kind} ({count})" for kind, count in counts.most_common(40))
+        print(f"\n{severity} on healthy runs: {told or 'none'}")
+    print("\nHealthy runs: the lowest effective rank of a block as a share of several references; least (and median)\n")
+    print("| | runs | first four readings | input's own rank | best sustained | lowest health | last health | won |")
+    print("|---|---|---|---|---|---|---|---|")
+    of = {n: judged.histories[n].run for n in healthy}
+    groups = {m: [n for n in healthy if of[n].method == m] for m in METHODS}
+    groups |= {a: [n for n in healthy if of[n].architecture == a] for a in ARCHITECTURES}
+    for group, names in groups.items():
+        if names:
+            falls = [fall(judged.histories[n]) for n in names]
+            cells = [_least([getattr(f, name) for f in falls]) for name in Fall.__dataclass_fields__]
+            health = [np.array(judged.found[n].health) for n in names]
+            cells += [_least([float(np.nanmin(h)) for h in health]), _least([float(h[-1]) for h in health])]
+            cells.append(_least([_won(judged.histories[n]) for n in names]))
+            print(f"| {group} | {len(names)} | {' | '.join(cells)} |")
+
+
+def _won(history: History) -> float:
+    """What the best layers know at the end beside the first probe, on average over tasks."""
+    first, last = skill(history, slice(0, 1)), skill(history)
+    tasks = {task for task, _ in last}
+    best = [tuple(max(v for (t, _), v in side.items() if t == task) for side in (first, last)) for task in tasks]
+    return float(np.mean([after / before for before, after in best]))
+
+
+def _least(values: list[float]) -> str:
+    values = [v for v in values if np.isfinite(v)]
+    return f"{min(values):.2f} ({median(values):.2f})" if values else "-"
+
+
+def _each(judged: Judged) -> None:
+    for n, history in judged.histories.items():
+        alarms = judged.found[n].alarms
+        told = [f"{a.severity} {a.kind} {a.level} {a.source} {a.layer} at {a.step}" for a in alarms]
+        firsts = [next((t for t in told if t.startswith(severity)), "-") for severity in _SEVERITIES]
+        h = judged.harms.get(n)
+        state = "healthy" if history.run.healthy else "no twin yet"
+        if h is not None:
+            lost = f"whole {h.loss.whole:.0%}, worst {h.loss.worst:.0%} ({h.loss.where})"
+            state = f"{h.verdict}, p {h.p:.3f}, {lost}, half at {h.half_at}"
+        print(f"{n} [{history.run.part}] {state} | {firsts[0]} | {firsts[1]}")
+
+
+if __name__ == "__main__":
+    main()
