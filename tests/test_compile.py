@@ -104,6 +104,8 @@ def check(folder, uncompiled, *, tolerance=0.0, more=(0, 0), **arguments):
     print(f"relative difference to the uncompiled model: {worst:.1e}")
     expected = {key: value for key, value in uncompiled.items() if key[1] == "first_batches"}
     assert ranks(callback) == pytest.approx(expected, rel=tolerance, abs=0.0)
+    taps = {"activation" if "feature_extractor" in r.layer else "norm" for r in callback.readings}
+    assert {r.protocol.tap for r in callback.readings} == taps
     return watched, graphs
 
 

@@ -43,6 +43,12 @@ def test_models_are_found_out_on_noise_and_left_as_they_were(make, layers, way):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
+def test_the_table_says_where_layers_are_tapped():
+    found = inspect(hugging_face(*HF, do_stable_layer_norm=True), layers=["auto", "*.feed_forward"])
+    assert found.table.splitlines()[1].split()[:4] == ["layer", "width", "layout", "tap"]
+    assert [row(found, f"L{i:02d}").split()[6] for i in range(3)] == ["activation", "residual_sum", "before_sum"]
+
+
 def test_half_precision_and_no_memory_at_all():
     assert inspect(Module().to(torch.bfloat16)).problems == ()
     (problem,) = inspect(Module().to("meta")).problems

@@ -182,6 +182,19 @@ def test_resumed_it_goes_on_with_the_same_probe_set(tmp_path):
     assert {r.protocol.eval_set for r in second.readings} == {r.protocol.eval_set for r in first.readings}
 
 
+def test_each_layer_says_where_it_was_tapped_after_a_restart_as_before(tmp_path):
+    _, model, first = train(tmp_path, steps=10)
+    _, _, second = train(tmp_path, steps=10, model=model, state=first.state_dict())
+    taps = dict.fromkeys(LAYERS, "norm") | {"feature_extractor": "activation"}
+    for watch in (first, second):
+        assert {(r.layer, r.protocol.tap) for r in watch.readings} == set(taps.items())
+    ids = [{(r.level, r.layer): r.protocol.id for r in watch.readings} for watch in (first, second)]
+    assert ids[0] == ids[1]
+    records = [json.loads(line) for line in (tmp_path / "RankWatch.jsonl").read_text().splitlines()]
+    assert {row["layer"]: row["tap"] for row in records[0]["layers"]} == taps
+    assert {r["tap"] for r in records if r["record"] == "protocol"} == {"norm", "activation"}
+
+
 def test_a_typo_is_named(tmp_path):
     with pytest.raises(TypeError, match=re.escape("no argument 'every_n_stepps'. Did you mean every_n_steps? Besides")):
         Watch(Encoder(), tmp_path, every_n_stepps=3)

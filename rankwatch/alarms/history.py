@@ -202,10 +202,13 @@ class History:
     def _open(self, reading: AnyReading) -> Series:
         key = reading.key
         known = self._series.get(key)
-        if known is None or known.protocol != reading.protocol.id:
-            if known is not None:
-                self.restarted.append(key)
-            self._series[key] = Series(reading.protocol.id)
+        protocol = reading.protocol.continuing(known.protocol) if known is not None else None
+        if known is not None and protocol is not None:
+            known.protocol = protocol
+            return known
+        if known is not None:
+            self.restarted.append(key)
+        self._series[key] = Series(reading.protocol.id)
         return self._series[key]
 
     def table(self, source: str, level: str, layers: Sequence[str]) -> tuple[list[int], list[list[float]]]:

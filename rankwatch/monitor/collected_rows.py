@@ -30,6 +30,7 @@ class CollectedRows:
         rate: Learning rate, where it is known.
         usages: Codes used in the training pass, by quantizer.
         full: Whether all utterances were read.
+        taps: Where layers were tapped, by source and layer, where that is known.
     """
 
     step: int
@@ -43,6 +44,7 @@ class CollectedRows:
     rate: float | None = None
     usages: Mapping[str, CodeUsage] = field(default_factory=dict)
     full: bool = True
+    taps: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def collect_rows(
@@ -80,7 +82,10 @@ def collect_rows(
     row_collector.eval_pass.warn_of_silent_layers()
     about, levels = row_collector.protocol, settings.levels
     protocols = {(one.source, level): about(one.source, level) for one in windows for level in levels}
+    curves = {(one.source, layer) for one in windows for _, layer in one.keys}
+    taps = row_collector.row_extractor.taps.of_all(curves)
     with stopwatch.part("drawing"):
         usages = codebooks.take()
     protocols |= {(one.source, one.level): one for one in [codebooks.protocol] if usages}
-    return CollectedRows(step, windows, protocols, refused, error, *stopwatch.times, usages=usages, full=full)
+    times = stopwatch.times
+    return CollectedRows(step, windows, protocols, refused, error, *times, usages=usages, full=full, taps=taps)

@@ -89,7 +89,9 @@ class Evaluator:
         if self._group is None:
             shares = {key: [rows] for key, rows in share.items()}
             usages = {name: [usage] for name, usage in collected.usages.items()}
-            exchanged = Exchanged(shares, dict(collected.protocols), dict(collected.refused), [], usages)
+            exchanged = Exchanged(
+                shares, dict(collected.protocols), dict(collected.refused), [], usages, collected.taps
+            )
             seconds = {"exchange": 0.0, "decomposition": time.perf_counter() - start}
             outcome = self._outcome(collected, exchanged, troubles, seconds, 0)
         else:
@@ -107,7 +109,8 @@ class Evaluator:
     ) -> Outcome:
         try:
             protocols = collected.protocols.values()
-            packed = pack_share(share, collected.refused, collected.error, protocols, collected.usages)
+            about = (collected.refused, collected.error, protocols, collected.usages, collected.taps)
+            packed = pack_share(share, *about)
         except Exception as error:  # the other processes wait for something
             packed = pack_share({}, {}, f"{type(error).__name__}: {error}")
         share.clear()  # it may be large, and has been packed
@@ -166,6 +169,7 @@ class Evaluator:
             exchanged.shares,
             exchanged.protocols,
             self._links,
+            exchanged.taps,
             sources=settings.sources,
             layers=self._layers,
             sampling=settings.rows,

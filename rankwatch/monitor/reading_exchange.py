@@ -38,6 +38,7 @@ class Exchanged:
         refused: Sources that some process can't read at all, with its reason; all go quiet about them.
         failed: Sentences about processes that failed this time and were left out.
         usages: Each process's use of codes, by quantizer.
+        taps: Where layers were tapped, by source and layer; of the first process that knows.
     """
 
     shares: dict[Key, list[Rows]]
@@ -45,6 +46,7 @@ class Exchanged:
     refused: dict[str, str]
     failed: list[str]
     usages: Mapping[str, Sequence[CodeUsage]] = field(default_factory=dict)
+    taps: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def notes(self) -> dict[str, str]:
         """What the user is told of processes that failed, by subject."""
@@ -59,6 +61,7 @@ def pack_share(
     error: str,
     protocols: Iterable[Protocol] = (),
     usages: Mapping[str, CodeUsage] | None = None,
+    taps: Mapping[tuple[str, str], str] | None = None,
 ) -> Tensor:
     """One process's contribution.
 
@@ -68,6 +71,7 @@ def pack_share(
         refused: Sources that it can't read at all, with the reason.
         error: What went wrong with others this time, or empty.
         usages: Its use of codes, by quantizer.
+        taps: Where layers were tapped, by source and layer.
 
     Returns:
         (bytes,) uint8, for the first process.
@@ -80,6 +84,7 @@ def pack_share(
         "keys": [list(key) for key in shares],
         "labelled": [rows.labels.shape[1] for rows in shares.values()],
         "usages": [[name, to_plain(usage)] for name, usage in (usages or {}).items()],
+        "taps": [[*curve, tap] for curve, tap in (taps or {}).items()],
     }
     return pack({"error": error, "refused": dict(refused), **about}, tensors)
 
@@ -97,6 +102,7 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
     refused: dict[str, str] = {}
     failed = []
     usages: dict[str, list[CodeUsage]] = defaultdict(list)
+    taps: dict[tuple[str, str], str] = {}
     for rank, payload in enumerate(payloads):
         content, tensors = unpack(payload)
         for fields in content["protocols"]:
@@ -105,6 +111,8 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
             refused.setdefault(source, reason)
         for name, usage in content["usages"]:
             usages[name].append(from_plain(CodeUsage, usage))
+        for source, layer, tap in content["taps"]:
+            taps.setdefault((source, layer), tap)
         if content["error"]:
             failed.append(f"process {rank}: {content['error']}")
         if not content["keys"]:
@@ -119,4 +127,4 @@ def merge(payloads: Sequence[Tensor]) -> Exchanged:
                 Rows(some.float(), **dict(zip(_FEW, numbers, strict=True)), labels=flat.view(len(some), width))
             )
     kept = {key: share for key, share in shares.items() if key[0] not in refused}
-    return Exchanged(kept, protocols, refused, failed, usages)
+    return Exchanged(kept, protocols, refused, failed, usages, taps)

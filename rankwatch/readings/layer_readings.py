@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rankwatch.extraction.rows.row_buffer import Key, Rows
 from rankwatch.extraction.rows.row_sampling import BRIEF, FULL
 from rankwatch.extraction.rows.sampling_options import RowSampling
+from rankwatch.extraction.taps.operations import UNKNOWN
 from rankwatch.numerics import Sample, estimate_from_sample
 from rankwatch.readings.brief_links import BriefLinks
 from rankwatch.readings.probe_accuracy import with_accuracy
@@ -40,6 +41,7 @@ def layer_readings(
     shares: MutableMapping[Key, list[Rows]],
     protocols: Mapping[tuple[str, str], Protocol],
     links: BriefLinks,
+    taps: Mapping[tuple[str, str], str],
     *,
     sources: Sequence[str],
     layers: Sequence[str],
@@ -53,6 +55,7 @@ def layer_readings(
             they may be large.
         protocols: The conditions, by source and level.
         links: Join brief readings with full ones; full ones are taken in.
+        taps: Where layers were tapped, by source and layer, where that is known.
         sources: Names of the sources, the primary set first.
         layers: Paths of the watched layers, in order.
         sampling: Projection and seed.
@@ -67,7 +70,8 @@ def layer_readings(
         try:
             with forks.blocked():
                 rows = Rows.joined(shares.pop((source, level, layer)))
-                reading = _measured(rows, step, layer, protocols[source, level], links, sampling)
+                protocol = replace(protocols[source, level], tap=taps.get((source, layer), UNKNOWN))
+                reading = _measured(rows, step, layer, protocol, links, sampling)
                 found.readings.append(reading)
                 found.brief_sets |= bool((rows.samples & BRIEF).any())
                 doing = f"the linear probe of {layer}"

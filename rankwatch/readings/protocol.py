@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
+from rankwatch.extraction.taps.operations import TAPS, UNKNOWN
 from rankwatch.runtime.plain_data import to_plain
 
 Level = str
@@ -48,6 +49,10 @@ class Protocol:
         seed: Seed of the drawing and of the projection.
         eval_set: Fingerprint of the evaluation set's content, empty for the training pass.
         version: Version of the arithmetic; raised whenever equal rows would read differently.
+        tap: Which operation has made the tensor that is read: ``"residual_sum"``, ``"norm"``, ``"before_sum"`` (a
+            branch that is then added to the residual path), ``"activation"``, ``"linear"`` (a linear map, convolution
+            or attention), ``"other"``; ``"unknown"`` where that could not be seen, for codebooks, and in records from
+            before there was this field.
     """
 
     source: str
@@ -66,9 +71,34 @@ class Protocol:
     seed: int = 0
     eval_set: str = ""
     version: int = 1
+    tap: str = UNKNOWN
 
     @cached_property
     def id(self) -> str:
-        """Eight hexadecimal digits that name this protocol."""
-        text = json.dumps(to_plain(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        """Eight hexadecimal digits that name this protocol; without the tap where it is unknown, as it always was."""
+        plain = to_plain(self)
+        if self.tap == UNKNOWN:
+            del plain["tap"]
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
+
+    def differing_fields(self, other: Protocol) -> list[str]:
+        """Names of fields in which two protocols differ so that readings can't be compared; a tap if both know it."""
+        names = [field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)]
+        return [name for name in names if name != "tap" or UNKNOWN not in (self.tap, other.tap)]
+
+    def continuing(self, earlier: str) -> str | None:
+        """The id of a curve that was read under another protocol, if it may go on under this one.
+
+        It may if they are the same but for a tap that one of the two doesn't know: a state from before there were taps
+        isn't another protocol for that.
+
+        Args:
+            earlier: The other one's `id`.
+
+        Returns:
+            That one of both ids which knows the tap, or None where readings under both can't be compared.
+        """
+        if earlier in (self.id, replace(self, tap=UNKNOWN).id):
+            return self.id
+        unknown = self.tap == UNKNOWN
+        return earlier if unknown and any(earlier == replace(self, tap=tap).id for tap in TAPS) else None

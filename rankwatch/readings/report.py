@@ -73,6 +73,7 @@ class LayerRow:
         projection: k, or None.
         note: Anything worth saying, for example why it stays unprojected.
         cost: What a reading of it costs, in words, for example ``"1.0 MB"``.
+        tap: Which operation has made what is read, as the protocol says it.
     """
 
     layer: str
@@ -83,6 +84,7 @@ class LayerRow:
     projection: int | None = None
     note: str = ""
     cost: str = ""
+    tap: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.report import LayerRow, RunEnd, RunHeader
 
 WIDTH = 110
+_ALWAYS = ("", "layer", "width", "layout", "lengths from", "projection")
 _LONG = 12  # a longer source of lengths stands below the table, where the table would be too wide
 
 
@@ -27,7 +28,7 @@ def start_table(header: RunHeader, width: int = WIDTH) -> str:
     for row in header.layers:
         if row.note:
             notes.setdefault(row.note, len(notes) + 1)
-    titles = ["", "layer", "width", "layout", "lengths from", "projection", "costs", "note"]
+    titles = ["", "layer", "width", "layout", "tap", "lengths from", "projection", "costs", "note"]
     table, below = _table(header.layers, titles, notes, {}), []
     if _width(table) > width - 2:
         long = dict.fromkeys(row.lengths for row in header.layers if len(row.lengths) > _LONG)
@@ -110,7 +111,7 @@ def _table(
 ) -> list[list[str]]:
     """Titles and rows, without the columns in which no layer has anything."""
     rows = [_cells(row, notes, letters.get(row.lengths, row.lengths)) for row in layers]
-    used = [i for i in range(len(titles)) if i < 6 or any(row[i] for row in rows)]
+    used = [i for i in range(len(titles)) if titles[i] in _ALWAYS or any(row[i] for row in rows)]
     return [[line[i] for i in used] for line in (titles, *rows)]
 
 
@@ -125,7 +126,7 @@ def _width(table: Sequence[Sequence[str]]) -> int:
 def _cells(row: LayerRow, notes: Mapping[str, int], lengths: str) -> list[str]:
     projection = "none" if row.projection is None else f"to {row.projection}"
     note = f"[{notes[row.note]}]" if row.note else ""
-    return [row.label, row.layer, str(row.width), row.layout, lengths, projection, row.cost, note]
+    return [row.label, row.layer, str(row.width), row.layout, row.tap, lengths, projection, row.cost, note]
 
 
 def _aligned(table: Sequence[Sequence[str]], width: int) -> list[str]:

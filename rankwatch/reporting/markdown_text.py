@@ -19,9 +19,9 @@ def layers_text(header: RunHeader) -> str:
     """Which module each short name stands for, and how it is read."""
     rows = []
     for row in header.layers:
-        found = (row.width, row.layout, row.lengths, row.projection or "none")
+        found = (row.width, row.layout, row.tap, row.lengths, row.projection or "none")
         rows.append((row.label, f"`{row.layer}`", *found, row.cost, row.note))
-    titles = ("label", "module", "width", "layout", "lengths from", "projection", "costs", "note")
+    titles = ("label", "module", "width", "layout", "tap", "lengths from", "projection", "costs", "note")
     notes = "".join(f"\n\n{note}" for note in header.notes)
     first = f"rankwatch {header.version}, every {header.every_n_steps} optimiser steps"
     return f"{first}\n\n{table(titles, rows)}{notes}"

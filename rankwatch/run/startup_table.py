@@ -55,7 +55,7 @@ def _row(settings: Settings, row_collector: RowCollector, index: int) -> LayerRo
     count = quota * (frames + ("utterance" in settings.levels)) + brief * (settings.rows.brief_frames - frames)
     megabytes = count * facts.width * 4 / 1e6
     row = LayerRow(layer.name, layer.label, facts.width, facts.layout, facts.lengths, columns, note)
-    return replace(row, cost=f"{megabytes:.1f} MB")
+    return replace(row, cost=f"{megabytes:.1f} MB", tap=row_collector.row_extractor.taps.of_any(layer.name))
 
 
 def _notes(row_collector: RowCollector) -> list[str]:

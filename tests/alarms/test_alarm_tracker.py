@@ -1,6 +1,7 @@
 """Judgement: what becomes an alarm, when, how grave, and how often it is told."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from readings import reading
@@ -184,6 +185,21 @@ def test_another_protocol_is_not_compared():
         state.assess(i, [reading(i, 60.0)])
     verdicts = [state.assess(10 + i, [reading(10 + i, 20.0, seed=1)]) for i in range(6)]
     assert not any(v.raised for v in verdicts)
+    assert state.history.restarted == [("first_batches", "frame", "layers.0")]
+
+
+def test_a_state_from_before_taps_were_recorded_goes_on_and_a_changed_tap_does_not():
+    def tapped(step, rank, tap):
+        plain = reading(step, rank)
+        return replace(plain, protocol=replace(plain.protocol, tap=tap))
+
+    state = AlarmState("first_batches")
+    for step, tap in enumerate(["unknown"] * 4 + ["norm"] * 4 + ["unknown", "norm"]):
+        state.assess(step, [tapped(step, 60.0, tap)])
+    assert state.history.restarted == []
+    (series,) = state.history.state_dict()
+    assert (series["n_readings"], series["protocol"]) == (10, tapped(0, 60.0, "norm").protocol.id)
+    state.assess(10, [tapped(10, 60.0, "residual_sum")])
     assert state.history.restarted == [("first_batches", "frame", "layers.0")]
 
 

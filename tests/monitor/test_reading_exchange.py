@@ -55,6 +55,12 @@ def test_rows_order_does_not_matter_to_the_last_bit():
     assert _read(_sample([_rows_of(rows, groups)])) == _read(_sample([_rows_of(rows[order], groups[order])]))
 
 
+def test_the_first_process_that_knows_a_tap_says_it_for_all():
+    here, there = ("music", "layers.0"), ("music", "layers.1")
+    packed = [pack_share({}, {}, "", taps=taps) for taps in ({}, {here: "norm"}, {here: "other", there: "norm"})]
+    assert merge(packed).taps == {here: "norm", there: "norm"}
+
+
 def test_a_process_that_failed_is_named_and_left_out():
     rows, groups = _rows()
     shares = [pack_share({KEY: _rows_of(rows, groups)}, {}, ""), pack_share({}, {}, "no such file")]

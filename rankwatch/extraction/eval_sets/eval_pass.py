@@ -19,6 +19,7 @@ from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_extraction import RowExtractor
 from rankwatch.extraction.state.known_changes import KnownChanges
+from rankwatch.extraction.taps.tap_finder import TapFinder
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.stopwatch import Stopwatch
 
@@ -128,10 +129,17 @@ class EvalPass:
             self._all_gather_int(0, _ONCE_MORE)  # others ask below
         for part in parts:
             known = len(self._written)
-            outputs, error = self._pass(part.batch, eval_set)
-            # Outputs that the model writes into are seen afterwards, and copied from then on: once more, on all alike.
-            if first and max(self._all_gather_int(int(len(self._written) > known), _ONCE_MORE)):
+            finder = self._tap_finder(part.batch) if first else None
+            with finder.listening() if finder is not None else contextlib.nullcontext():
                 outputs, error = self._pass(part.batch, eval_set)
+            # Outputs that the model writes into are seen afterwards, and copied from then on: once more, on all alike.
+            # So it is where the pass has failed: perhaps it can't bear that its operations are followed.
+            again = len(self._written) > known or error is not None
+            if first and max(self._all_gather_int(int(again), _ONCE_MORE)):
+                outputs, error = self._pass(part.batch, eval_set)
+            if finder is not None:
+                for layer, tap in finder.taps.items():
+                    self._row_extractor.taps.note(eval_set.name, layer, tap)
             first = False
             trouble = trouble or error
             used = part.batch.used if full else part.brief
@@ -145,6 +153,10 @@ class EvalPass:
             raise trouble
         if eval_set.batches and self.runner is not None:
             self.inputs[eval_set.name] = self.runner.input(eval_set.batches[-1], eval_set.forward)
+
+    def _tap_finder(self, batch: EvalBatch) -> TapFinder:
+        reader = self._row_extractor.reader
+        return TapFinder(self._root, self._layers, lambda name, output: reader.unpack(name, output, len(batch.keys))[0])
 
     def _pass(self, batch: EvalBatch, eval_set: EvalSet) -> tuple[dict[str, Any], Exception | None]:
         """What the layers gave in one forward pass, and what went wrong."""

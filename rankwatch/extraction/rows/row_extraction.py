@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rankwatch.extraction.inputs.call_arguments import named_arguments
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_sampling import DrawnFrames, SampledRows, draw_frames, sample_rows
+from rankwatch.extraction.taps.layer_taps import LayerTaps
 from rankwatch.extraction.valid_frames.length_candidates import input_candidates
 from rankwatch.extraction.valid_frames.length_matching import Pass, inputs_of
 from rankwatch.extraction.valid_frames.observed_outputs import OutputReader
@@ -64,6 +65,7 @@ class RowExtractor:
         self._spec = lengths
         self._seed = seed
         self.reader = OutputReader(layers, root, layouts or {})
+        self.taps = LayerTaps()
         self.facts: dict[str, LayerFacts] = {}
         self.changes: dict[str, None] = {}
         """What was otherwise in one batch than in another, in sentences, in the order in which it was seen."""

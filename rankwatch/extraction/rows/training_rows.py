@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from rankwatch.extraction.model.compiled_modules import within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_extraction import RowExtractor
+from rankwatch.extraction.taps.gradient_taps import tap_by_gradients
 from rankwatch.runtime.diagnostics import Diagnostics
 
 
@@ -128,6 +130,7 @@ class TrainingRows:
         self._batch = None
         self._batch_size = max(1, len(call.keys))
         used = min(len(call.keys), self._wanted - self.window.utterances)
+        self._note_taps(outputs, self._batch_size)
         backbone = self._recorder.backbone
         drawn, failures = self._observer.rows(
             outputs,
@@ -143,6 +146,12 @@ class TrainingRows:
             self.frames = self._observer.frames
         self.failures.update(failures)
         self.window.add(drawn, used)
+
+    def _note_taps(self, outputs: Mapping[str, Any], size: int) -> None:
+        for name in filter(self._observer.taps.lacks, outputs):
+            with contextlib.suppress(Exception):  # what can't be read is named with the rows
+                hidden, _ = self._observer.reader.unpack(name, outputs[name], size)
+                self._observer.taps.note_by_gradients(name, tap_by_gradients(hidden))
 
     def next_window(self) -> RowBuffer:
         """The window gathered; an empty one takes its place."""

@@ -101,7 +101,7 @@ class OutputReader:
         unpacked: _Unpacked = {}
         for name, output in outputs.items():
             try:
-                unpacked[name] = unpack(self._hidden_first(name, output, around.size))
+                unpacked[name] = self.unpack(name, output, around.size)
             except Exception as error:
                 if name in self._layers:
                     failures[name] = error
@@ -142,9 +142,10 @@ class OutputReader:
             "nothing told them apart; if it is the other one, say so by rows=RowSampling(layouts=...)"
         )
 
-    def _hidden_first(self, name: str, output: Any, size: int) -> Any:
+    def unpack(self, name: str, output: Any, size: int) -> tuple[Tensor, Tensor | None]:
+        """Hidden states and lengths in what a layer has returned for `size` utterances, as they came."""
         layer = self._layers.get(name)
-        return output if layer is None else fitting_part_first(output, unwrap(layer.module), layer.kind, size)
+        return unpack(output if layer is None else fitting_part_first(output, unwrap(layer.module), layer.kind, size))
 
     def _one(
         self, name: str, hidden: Tensor, lengths: Tensor | None, around: Pass, others: Sequence[Observed]

@@ -38,9 +38,8 @@ def differing_protocols(runs: Sequence[RecordedRun]) -> str:
         found: dict[str, str] = {}
         for key in sorted(shared):
             one, other = to_plain(here[key]), to_plain(there[key])
-            for name in one:
-                if one[name] != other[name]:
-                    found.setdefault(name, f"{name} {_word(one[name])} against {_word(other[name])} ({', '.join(key)})")
+            for name in here[key].differing_fields(there[key]):
+                found.setdefault(name, f"{name} {_word(one[name])} against {_word(other[name])} ({', '.join(key)})")
         if found:
             some = "; ".join([*found.values()][:_MOST_NAMED])
             return f"{first.name} and {run.name} can't be compared: their protocols differ in {some}."

@@ -70,10 +70,10 @@ def _alarms(run: RecordedRun, behind: str) -> Table:
 
 def _layers(run: RecordedRun, behind: str) -> Table:
     rows = [
-        [row.label, row.layer, str(row.width), row.layout, row.lengths, str(row.projection or "none"), row.note]
-        for row in run.layers
+        [r.label, r.layer, str(r.width), r.layout, r.tap, r.lengths, str(r.projection or "none"), r.note]
+        for r in run.layers
     ]
-    head = ["label", "module", "width", "layout", "lengths from", "projection", "note"]
+    head = ["label", "module", "width", "layout", "tap", "lengths from", "projection", "note"]
     first = (
         f"rankwatch {run.header.version}, every {run.header.every_n_steps} steps" if run.header.every_n_steps else ""
     )
@@ -81,7 +81,7 @@ def _layers(run: RecordedRun, behind: str) -> Table:
 
 
 def _protocols(run: RecordedRun, behind: str) -> Table:
-    """One column for each source and level; layers differ in width only."""
+    """One column for each source and level; layers differ in width and tap only."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for (source, level, _), curve in run.curves.items():
         if curve.protocol in run.protocols:

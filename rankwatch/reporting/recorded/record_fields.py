@@ -59,7 +59,9 @@ def header_of(record: Mapping[str, Any]) -> RunHeader:
 
 
 def _layer_of(row: Mapping[str, Any]) -> LayerRow:
-    words = {name: text_of(row.get(name, "")) for name in ("layer", "label", "layout", "lengths", "note", "cost")}
+    words = {
+        name: text_of(row.get(name, "")) for name in ("layer", "label", "layout", "lengths", "note", "cost", "tap")
+    }
     projection = row.get("projection")
     return LayerRow(width=int(row["width"]), projection=None if projection is None else int(projection), **words)
 

@@ -29,8 +29,9 @@ class Writing(Encoder):
         return x
 
 
-def fill(batches, model=None, passes=None):
-    """Fills two windows; returns the numbers that were asked for, the passes made, and the windows."""
+def fill(batches, model=None, passes=None, taps=None):
+    """Fills two windows, and says the taps; returns the numbers asked for, the passes made, and the windows."""
+    taps = {} if taps is None else taps
     model = model or Encoder()
     asked, made = [], []
     layers = find_layers(model)
@@ -50,6 +51,7 @@ def fill(batches, model=None, passes=None):
     windows = [RowBuffer("set", ("frame",)) for _ in range(2)]
     for window in windows:
         eval_pass.fill(window, eval_set)
+    taps.update({layer.name: row_extractor.taps.of("set", layer.name) for layer in layers})
     return asked, len(made), windows
 
 
@@ -79,3 +81,25 @@ def test_outputs_that_are_written_into_are_read_as_the_layer_gave_them():
     assert len(rows.rows) == 16
     mean = rows.rows.double().mean()
     assert abs(mean - first.double().mean()) < 0.5  # written into it would be above by 1
+
+
+class Unfollowed(Encoder):
+    """Can't bear that its operations are followed, as an operation of somebody else's may not."""
+
+    def forward(self, *batch):
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise NotImplementedError
+        return super().forward(*batch)
+
+
+def test_a_model_whose_operations_cannot_be_followed_is_read_all_the_same():
+    torch.manual_seed(0)
+    model, taps = Unfollowed(layer_drop=0.0), {}
+    asked, _, windows = fill(PAIRS, model, taps=taps)
+    assert len(asked) == 4
+    assert set(taps.values()) == {"unknown"}
+    torch.manual_seed(0)
+    _, _, plain = fill(PAIRS, Encoder(layer_drop=0.0), taps=taps)
+    assert set(taps.values()) == {"activation", "norm"}
+    for ours, theirs in zip(windows, plain, strict=True):
+        assert torch.equal(ours.take("frame", "layers.0").rows, theirs.take("frame", "layers.0").rows)

@@ -7,9 +7,10 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from toys import Encoder, Noise, collate
 
-from rankwatch import RowSampling, Watch
+from rankwatch import FirstBatches, RowSampling, Watch
 from rankwatch.arguments.settings import WATCH
 
+ROWS = RowSampling(n_utterances=6)
 LAYERS = ["feature_extractor", "layers.0", "layers.1"]
 
 
@@ -72,6 +73,29 @@ def test_a_layer_that_runs_without_gradients_is_named_and_the_others_are_read(tm
     with pytest.warns(RuntimeWarning, match=r"feature_extractor ran without gradients .* in the training pass"):
         readings = train(tmp_path, Rewritten(frozen=True), batches(2))
     assert {layer for _, layer, _ in readings} == set(LAYERS[1:])
+
+
+@pytest.mark.filterwarnings("ignore:RankWatch. first_batches could not be read")
+@pytest.mark.parametrize("sources", [("train",), ("first_batches", "train")])
+def test_layers_of_the_training_pass_have_taps_whether_evaluation_sets_can_be_read_or_not(tmp_path, sources):
+    def forward(module, batch):
+        if len(sources) == 1:
+            raise MemoryError
+        module(*batch)
+
+    model = Rewritten()
+    arguments = {"eval_sets": FirstBatches(forward=forward), "watch": WATCH}
+    layers = ["auto", "layers.*.inner.linear2"]
+    with Watch(model, tmp_path, every_n_steps=1, max_overhead=None, rows=ROWS, layers=layers, **arguments) as watch:
+        for batch in batches(2):
+            with watch.batch(batch):
+                model(*batch).square().mean().backward()
+            watch.step()
+    branch = "linear" if len(sources) == 1 else "before_sum"  # what comes next isn't in the gradients
+    expected = {"feature_extractor": "activation"} | {f"layers.{i}": "norm" for i in range(2)}
+    expected |= {f"layers.{i}.inner.linear2": branch for i in range(2)}
+    taps = {(r.source, r.layer): r.protocol.tap for r in watch.readings}
+    assert taps == {(source, layer): tap for source in sources for layer, tap in expected.items()}
 
 
 @pytest.mark.parametrize("longest", [900, pytest.param(1200, marks=pytest.mark.slow)])
