@@ -105,18 +105,20 @@ def run_names(files: Sequence[str]) -> list[str]:
 
     Example:
         >>> run_names(["logs/a/version_0/rankwatch/RankWatch.jsonl", "logs/b/version_0/rankwatch/RankWatch.jsonl"])
-        ['a/version_0', 'b/version_0']
+        ['a', 'b']
     """
     parts = []
     for file in files:
         path = Path(file)
         folders = [part for part in path.parts[:-1] if part not in ("rankwatch", "/", ".")]
         parts.append([*folders, *([] if path.stem == "RankWatch" and folders else [path.stem])])
-    shared = 0
-    while len(files) > 1 and all(len(one) > shared + 1 for one in parts) and len({one[shared] for one in parts}) == 1:
-        shared += 1
-    own = [one[shared:] if len(files) > 1 else one[-2:] for one in parts]
-    return ["/".join(one) for one in own]
+    if len(files) == 1:
+        return ["/".join(parts[0][-2:])]
+    for end in (0, -1):
+        while all(len(one) > 1 for one in parts) and len({one[end] for one in parts}) == 1:
+            for one in parts:
+                del one[end]
+    return ["/".join(one) for one in parts]
 
 
 @dataclasses.dataclass

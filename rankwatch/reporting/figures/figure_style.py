@@ -102,10 +102,10 @@ def dress(figure: go.Figure, theme: Theme, height: int, *, steps: bool = True) -
         "tickcolor": GRID,
         "ticklen": 3,
     }
-    figure.update_xaxes(**axis, showgrid=False, showline=True)
+    figure.update_xaxes(**axis, showgrid=False, showline=True, title={"standoff": 3, "font": {"size": 11}})
     figure.update_yaxes(**axis, fixedrange=True)
     if steps:
-        figure.update_xaxes(title={"standoff": 3, "font": {"size": 11}}, exponentformat="none", separatethousands=True)
+        figure.update_xaxes(exponentformat="none", separatethousands=True)
         for axis_of_panel in list(figure.select_xaxes())[1:]:
             axis_of_panel.matches = "x"
     for note in figure.layout.annotations:

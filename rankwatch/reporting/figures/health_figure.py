@@ -60,7 +60,7 @@ def health(runs: Sequence[RecordedRun], *, theme: Theme = "light") -> go.Figure:
             _add_loss(figure, run, number if len(runs) > 1 else None)
     for number, span in spans:
         _add_bar(figure, runs[number], span, kinds.get((number, span.kind), "others"))
-    dress(figure, theme, 170 + 10 * len(set(kinds.values())))
+    dress(figure, theme, 156 + 10 * len(set(kinds.values())))
     _axes(figure, runs, kinds, has_loss, theme)
     return figure
 

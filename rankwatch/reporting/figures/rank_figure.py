@@ -76,7 +76,7 @@ def ranks(
                     trace.visible = is_shown
                     if is_shown or keep_hidden:
                         figure.add_trace(trace, **where)
-    dress(figure, theme, 262 if rows == 1 else 190 * rows + 40)
+    dress(figure, theme, 262 if rows == 1 else 148 * rows + 16)
     figure.update_yaxes(rangemode="tozero", autorange=True, ticksuffix="%" if relative else "")
     figure.update_xaxes(title_text="optimiser step", row=rows)
     return figure

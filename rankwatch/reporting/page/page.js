@@ -375,7 +375,7 @@
     function compare() {
       if (!several || !comparison.box) return;
       comparison.box.replaceChildren();
-      data.comparison.tables.filter((table) => table.layer === state.focus).forEach((table) => { tableOf(comparison.box, { ...table, open: true }); });
+      data.comparison.tables.filter((table) => !table.layer || table.layer === state.focus).forEach((table) => { tableOf(comparison.box, { ...table, open: true }); });
     }
   }
 

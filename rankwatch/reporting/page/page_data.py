@@ -62,10 +62,10 @@ def page_data(runs: Sequence[RecordedRun], *, refresh: int = 0) -> dict[str, Any
         "tables": [table.to_plain() for run in runs for table in run_tables(run, run.name if several else "")],
     }
     if several:
+        tables = [] if refusal else comparison_tables(runs)
         differing = hyperparameter_table(runs)
-        data["tables"] = ([differing.to_plain()] if differing else []) + data["tables"]
-        if not refusal:
-            data["comparison"]["tables"] = [table.to_plain() for table in comparison_tables(runs)]
+        tables += [differing] if differing else []
+        data["comparison"]["tables"] = [table.to_plain() for table in tables]
     return data
 
 

@@ -83,9 +83,9 @@ def message_parts(message: str) -> dict[str, str]:
     """
     found = [(message.find(start), name, start) for name, start in _PARTS.items()]
     places = sorted([place for place in found if place[0] >= 0])
-    ends = [place[0] for place in places[1:]] + [len(message)]
-    head = message[: places[0][0]] if places else message
-    parts = {"head": head.strip()}
+    starts = [place[0] for place in places] + [len(message)]
+    ends = starts[1:]
+    parts = {"head": message[: starts[0]].strip()}
     for (at, name, start), end in zip(places, ends, strict=True):
         parts[name] = message[at + len(start) : end].strip()
     return {name: text for name, text in parts.items() if text}

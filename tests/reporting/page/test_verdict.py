@@ -1,0 +1,79 @@
+"""What broke, since when and what to do, for somebody who has never heard of effective rank."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recorded_runs import recorded
+
+from rankwatch.alarms.alarm_message import episode_message, full_message
+from rankwatch.alarms.detectors.explanations import EXPLANATIONS
+from rankwatch.readings.alarm import Alarm
+from rankwatch.reporting.page.verdict import message_parts, verdict_of
+from rankwatch.reporting.recorded.recorded_run import RecordedRun
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:
+    return recorded(tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize("kind", EXPLANATIONS)
+def test_a_message_of_any_kind_is_taken_apart_where_it_was_put_together(kind: str) -> None:
+    alarm = Alarm(500, kind, "critical", "layers.3", "frame", "inside", "effective rank 3 of 768", 400)
+    message = episode_message(500, [alarm], [], ["layers.2", "layers.3"])
+    parts = message_parts(
+        full_message(message, "", notify=True, checkpoint="Last healthy checkpoint: a.ckpt (step 3).")
+    )
+    about = EXPLANATIONS[kind]
+    assert parts["evidence"] == "layers.3: effective rank 3 of 768."
+    assert parts.get("causes", "") == (f"{about.causes}." if about.causes else "")
+    assert parts.get("remedies", "") == (f"{about.remedies}." if about.remedies else "")
+    assert parts["checkpoint"] == "a.ckpt (step 3)."
+    assert about.title in parts["head"]
+
+
+def test_a_broken_run_says_what_since_when_and_what_to_do(broken: RecordedRun) -> None:
+    verdict = verdict_of(broken)
+    facts = dict(verdict.facts)
+    first = min(alarm.since for alarm in broken.alarms)
+    assert verdict.level == "critical"
+    assert verdict.title.startswith("Dimensional collapse (embeddings span few dimensions) in L0")
+    assert f"since step {first:,}" in verdict.lead
+    assert "the alarm stopped the run" in verdict.lead
+    assert facts["What broke"].startswith("a: effective rank 25.4")
+    assert facts["Likely causes"] == "A teacher that is the student."
+    assert facts["What to do"] == "Lower the learning rate. Last healthy checkpoint: run/last_healthy.ckpt."
+
+
+def test_without_a_message_the_alarms_themselves_speak(broken: RecordedRun) -> None:
+    verdict = verdict_of(dataclasses.replace(broken, episodes=[]))
+    assert verdict.title.startswith("Dimensional collapse in L0")
+    assert "12% of its reference" in dict(verdict.facts)["What broke"]
+
+
+def test_a_healthy_run_is_said_to_have_no_alarm(tmp_path: Path) -> None:
+    verdict = verdict_of(recorded(tmp_path, collapse=False, readings=6))
+    assert (verdict.level, verdict.word) == ("healthy", "no alarm")
+    assert "ended at step 1,500" in verdict.lead
+
+
+def test_an_alarm_that_has_ended_is_told_as_past(broken: RecordedRun) -> None:
+    levels = broken.alarm_level.copy()
+    levels[-3:] = 0
+    verdict = verdict_of(dataclasses.replace(broken, alarm_level=levels))
+    assert (verdict.level, verdict.word) == ("healthy", "no alarm now")
+    assert f"to {int(broken.steps[-3]):,}" in verdict.facts[0][1]
+
+
+def test_a_run_without_an_end_goes_on_or_was_killed(tmp_path: Path) -> None:
+    verdict = verdict_of(recorded(tmp_path, collapse=False, readings=4, finished=False))
+    assert "goes on, or was killed; last reading at step 1,000" in verdict.lead
+
+
+def test_a_run_in_which_nothing_was_read_is_not_called_healthy(broken: RecordedRun) -> None:
+    empty = dataclasses.replace(broken, curves={}, steps=np.empty(0, np.int64), alarms=[], alarm_level=np.empty(0))
+    assert verdict_of(empty).level == "unread"
