@@ -1,6 +1,6 @@
 """Train the zoo; a finished run is a file, so that this can be interrupted at any time and begun again.
 
-    python tests/benchmarks/zoo_of_encoders/make.py --out FOLDER
+    python tests/benchmarks/zoo_of_encoders/make.py --out FOLDER               # in as many terminals as there are cores
     python tests/benchmarks/zoo_of_encoders/make.py --out FOLDER --shard 1/2   # one of two machines
 
 Several processes may work on one folder at once: each claims its run by a file that names it. Runs are made in an order

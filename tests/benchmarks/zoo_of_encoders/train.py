@@ -209,7 +209,7 @@ def _watch(run: Run, method: Method, folder: Path) -> Watch:
         layers=[INPUT, *layer_names(method)],
         watch=("frame", "utterance", "codebook", "training_pass"),
         eval_sets=sets,
-        rows=RowSampling(n_utterances=UTTERANCES, layouts={INPUT: "(B, T, C)"}),
+        rows=RowSampling(n_utterances=UTTERANCES, brief_utterances=None, layouts={INPUT: "(B, T, C)"}),
         every_n_steps=run.every,
         max_overhead=None,
     )
