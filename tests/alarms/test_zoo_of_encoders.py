@@ -243,6 +243,27 @@ def test_a_causal_encoder_sees_nothing_of_what_comes(architecture):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("way", BREAKS)
+def test_each_way_of_breaking_goes_on_to_the_end_and_changes_training(way):
+    import contextlib
+
+    from zoo_of_encoders.train import Training
+
+    weights = []
+    for when in (BREAKS[way][2], "healthy"):
+        broken = next(run for run in RUNS if run.variant == way and not run.long)
+        # So few steps that what comes little by little must count from the first one on.
+        run = Run(broken.architecture, broken.method, 0, way, when, steps=6, width=32, batch=4, warm_up=0.0)
+        training = Training(run, None)
+        for _ in range(run.steps):
+            training.take_step(lambda batch: contextlib.nullcontext())
+        assert len(training.losses) == run.steps
+        parameters = training.method.encoder.parameters()
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "method", "variant", "when"),
     [
