@@ -51,7 +51,7 @@ def _of_patches(
     """Patches in a grid of 4 bands and 8 times, behind some tokens of the whole clip."""
     what = (f"(B, {f'{extra} + ' if extra else ''}FT, C)", 32, 4)
     prefix = more.pop("prefix", "")
-    head = next((name for name in ("Model", "ForImage", "ForMasked") if name in model), "Model")
+    head = next((name for name in ("ForImage", "ForMasked", "Model") if name in model), "Model")
     config = more.pop(
         "config",
         model[: model.index(head)].removesuffix("Vision") + ("VisionConfig" if "VisionModel" in model else "Config"),
@@ -72,7 +72,7 @@ def _of_square(
 
 def _of_stages(model: str, arguments: dict[str, Any], layers: Layers, **more: Any) -> Entry:
     """A hierarchy: 16 bands of patches, then 8 of those that were merged."""
-    head = next(name for name in ("Model", "ForImage", "ForMasked") if name in model)
+    head = next(name for name in ("ForImage", "ForMasked", "Model") if name in model)
     prefix = more.pop("prefix", "")
     named = {prefix + path: what for path, what in layers.items()}
     return Entry(model, model[: model.index(head)] + "Config", arguments, more.pop("inputs", image()), named, **more)
