@@ -18,6 +18,9 @@
     const raw = bytes(value.bdata);
     return new kinds[value.dtype](raw.buffer);
   }
+  function plain(text) { // plotly reads a few tags, entities and templates
+    return text.replace(/[&<>{$]/g, (letter) => "&#" + letter.charCodeAt(0) + ";");
+  }
   function element(parent, tag, name, text) {
     const made = document.createElement(tag);
     if (name) made.className = name;
@@ -283,7 +286,7 @@
       const unit = state.relative ? "% of its reference" : "effective rank";
       (plot.layout.annotations || []).forEach((note) => {
         note.text = note.text.replace(/(^|: )(% of its reference|effective rank),/, "$1" + unit + ",");
-        if (plot.id === "spectra") note.text = note.text.replace(/^.*(?=, [a-z]+ level$)/, state.focus);
+        if (plot.id === "spectra") note.text = note.text.replace(/^.*(?=, \S+ level$)/, () => plain(state.focus));
       });
       if (plot.id === "ranks") Object.keys(plot.layout).filter((key) => /^yaxis/.test(key)).forEach((key) => { plot.layout[key].ticksuffix = state.relative ? "%" : ""; });
     }
