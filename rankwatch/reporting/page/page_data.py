@@ -74,8 +74,11 @@ def _most_alarming(runs: Sequence[RecordedRun]) -> RecordedRun:
 
 
 def _layers(runs: Sequence[RecordedRun]) -> list[dict[str, str]]:
-    rows = {row.label: row.layer for run in reversed(runs) for row in run.layers}
-    return [{"label": label, "layer": rows[label]} for label in sorted(rows)]
+    rows: dict[str, str] = {}
+    for run in runs:
+        for row in run.layers:
+            rows.setdefault(row.label, row.layer)
+    return [{"label": label, "layer": layer} for label, layer in rows.items()]
 
 
 def _steps(runs: Sequence[RecordedRun]) -> list[int]:

@@ -148,11 +148,13 @@ def test_nothing_of_a_file_becomes_an_element_or_a_program(runs: dict[str, Recor
     const bar = box.data.findIndex((trace) => trace.type === "bar");
     Plotly.Fx.hover(box, [{ curveNumber: bar, pointNumber: 0 }], "x2y2"); await pause(300);
     const text = document.body.textContent.includes("<img src=x onerror='window.hit=1'>");
-    return { images: all("img").length, links: all("a[href], svg a").map((one) => one.outerHTML.slice(0, 300)), hit: window.hit || 0, text,
-      hovered: box.querySelector(".hoverlayer").textContent, chip: find(".chip").textContent };"""
+    const links = all("a[href], svg a").map((one) => one.outerHTML.slice(0, 300));
+    return { images: all("img").length, links, hit: window.hit || 0, text,
+      hovered: box.querySelector(".hoverlayer").textContent, chips: all(".chip").map((chip) => chip.textContent) };"""
     for several in ([bad], [bad, run]):
         found, console = browse(page(tmp_path, several), body)
         assert console == []
         assert (found["images"], found["links"], found["hit"]) == (0, [], 0)
         assert found["text"]
-        assert found["chip"].endswith("&lt;b&gt;")
+        assert "<img src=x" in found["hovered"]
+        assert found["chips"][0].endswith("&lt;b&gt;")
