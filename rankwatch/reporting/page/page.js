@@ -132,6 +132,12 @@
       slider.setAttribute("aria-label", "step of the cursor");
       slider.oninput = () => moveTo(steps[Number(slider.value)]);
       readout = element(first, "output");
+      if (!several) {
+        element(first, "label", "", "spectrum of");
+        chosen = element(first, "select");
+        labels.forEach((label) => { element(chosen, "option", "", label).value = label; });
+        chosen.onchange = () => focus(chosen.value);
+      }
       const scale = element(first, "button", "", "");
       scale.onclick = () => { state.relative = !state.relative; named(); rescale(); writeState(); };
       const named = () => { scale.textContent = state.relative ? "show effective rank" : "show % of own reference"; };
@@ -146,10 +152,6 @@
       if (!several) {
         element(second, "button", "", "all").onclick = () => { state.layers = new Set(labels); switchLayers(); };
         element(second, "button", "", "none").onclick = () => { state.layers = new Set([state.focus]); switchLayers(); };
-        element(second, "label", "", "spectrum of");
-        chosen = element(second, "select");
-        labels.forEach((label) => { element(chosen, "option", "", label).value = label; });
-        chosen.onchange = () => focus(chosen.value);
       }
     }
     function pick(label, alone) {

@@ -62,6 +62,20 @@ def test_the_reference_leaves_out_what_was_alarmed(run: RecordedRun) -> None:
     assert references(calm)[key] <= references(run)[key]
 
 
+def test_a_collapse_at_frame_level_is_no_reference_at_utterance_level(run: RecordedRun) -> None:
+    """However long it lasts, and though the utterance level has no alarm of its own."""
+    frame_only = dataclasses.replace(run, alarms=[alarm for alarm in run.alarms if alarm.level == "frame"])
+    key = ("first_batches", "utterance", run.layers[4].layer)
+    assert references(frame_only)[key] == pytest.approx(np.quantile(run.curves[key].values[4:24], 0.8), rel=0.05)
+
+
+def test_a_run_that_was_alarmed_from_its_start_is_compared_with_its_first_readings(run: RecordedRun) -> None:
+    alarm = dataclasses.replace(run.alarms[0], since=0, step=0)
+    early = dataclasses.replace(run, alarms=[alarm], alarm_level=np.full(len(run.steps), 2.0, np.float32))
+    key = ("first_batches", "frame", run.layers[0].layer)
+    assert references(early)[key] == pytest.approx(np.median(run.curves[key].values[:8]))
+
+
 def test_intervals_have_gaps_where_numbers_are_missing() -> None:
     steps = np.arange(6)
     low = np.array([1.0, 1.0, np.nan, 2.0, 2.0, np.nan])
