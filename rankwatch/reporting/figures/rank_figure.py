@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from rankwatch.readings.reading import Key
 from rankwatch.readings.report import LayerRow
 from rankwatch.reporting.figures.comparison import require_comparable
 from rankwatch.reporting.figures.depth_colours import RUN_COLOURS, Theme, depth_colours, translucent
@@ -20,6 +19,7 @@ from rankwatch.reporting.recorded.references import references
 FEW = 8
 """Layers up to which all of their intervals are shown; those of more would only cover each other."""
 
+_NAMED = 13  # layers in the key
 _MARKED = 60  # readings up to which each is a dot
 
 
@@ -79,7 +79,24 @@ def ranks(
     dress(figure, theme, 262 if rows == 1 else 148 * rows + 16)
     figure.update_yaxes(rangemode="tozero", autorange=True, ticksuffix="%" if relative else "")
     figure.update_xaxes(title_text="optimiser step", row=rows)
-    return figure
+    return figure if keep_hidden else _with_key(figure, runs, shown, places[0])
+
+
+def _with_key(
+    figure: go.Figure, runs: Sequence[RecordedRun], shown: Sequence[str], place: tuple[str, str]
+) -> go.Figure:
+    """Say at the right which colour is which layer, of many layers some, or which run; a page says it by itself."""
+    named = set(shown[:: max(1, -(-len(shown) // _NAMED))]) | set(shown[-1:])
+    for trace in figure.data:
+        meta = trace.meta
+        first = (meta["source"], meta["level"]) == place and meta["role"] == "line"
+        label, name = meta["layer"], plain(runs[meta["run"]].name, most=40)
+        trace.legendgroup = f"{meta['run']} {label}"
+        trace.showlegend = first and (label in named if len(runs) == 1 else label == shown[-1])
+        if trace.showlegend:
+            trace.name = plain(label) if len(runs) == 1 else name
+    legend = {"traceorder": "reversed", "font": {"size": 11}, "x": 1.01, "y": 1.0}
+    return figure.update_layout(showlegend=True, legend=legend, margin={"r": 90})
 
 
 def panel_places(runs: Sequence[RecordedRun]) -> list[tuple[str, str]]:
@@ -178,8 +195,3 @@ def band(
 def _short(steps: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """Four bytes each where they suffice."""
     return steps.astype(np.int32) if not len(steps) or steps[-1] < 2**31 else steps.astype(np.float64)
-
-
-def short_key(key: Key) -> str:
-    """A curve's name in a page's address and data."""
-    return "|".join(key)

@@ -108,6 +108,17 @@ def test_several_runs_are_laid_over_each_other_layer_by_layer(run: RecordedRun, 
     assert {trace.meta["layer"] for trace in figure.data} == {"L02"}
 
 
+def test_a_figure_alone_says_which_colour_is_which(run: RecordedRun, tmp_path: Path) -> None:
+    key = [trace.name for trace in ranks([run]).data if trace.showlegend]
+    assert key == ["L00", "L01", "L02", "L03", "L04"]
+    both = ranks([run, recorded(tmp_path, "other", collapse=False)])
+    assert [trace.name for trace in both.data if trace.showlegend] == ["run", "other"]
+    many = recorded(tmp_path, "many", layers=49, readings=3)
+    key = [trace.name for trace in ranks([many]).data if trace.showlegend]
+    assert len(key) <= 14
+    assert (key[0], key[-1]) == ("L00", "L48")
+
+
 def test_the_heatmap_holds_every_layer_from_the_bottom_up(run: RecordedRun) -> None:
     frame, utterance = heatmap([run]).data
     assert list(frame.y) == ["L00", "L01", "L02", "L03", "L04"]
