@@ -91,7 +91,7 @@ def _with_key(
         meta = trace.meta
         first = (meta["source"], meta["level"]) == place and meta["role"] == "line"
         label, name = meta["layer"], plain(runs[meta["run"]].name, most=40)
-        trace.legendgroup = f"{meta['run']} {label}"
+        trace.legendgroup = plain(f"{meta['run']} {label}")
         trace.showlegend = first and (label in named if len(runs) == 1 else label == shown[-1])
         if trace.showlegend:
             trace.name = plain(label) if len(runs) == 1 else name
