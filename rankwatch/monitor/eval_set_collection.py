@@ -114,10 +114,14 @@ class EvalSetCollection:
         labelled = {name for name, one in self.sets.items() if one.labels is not None}
         return [name for name in sources if name not in labelled or name == self._settings.sources[0]]
 
-    def batch_starts(self) -> None:
-        """Before a training batch's forward pass."""
+    def batch_starts(self, batch: Any) -> None:
+        """Before a training batch's forward pass.
+
+        Args:
+            batch: As the loader gave it.
+        """
         if self._collector is not None and not self._no_new_utterances:
-            self._collector.batch_starts()
+            self._collector.batch_starts(batch)
 
     def batch_ends(self, batch: Any) -> None:
         """After a training batch.

@@ -134,7 +134,8 @@ class RowCollector:
             batch: As the loader gave it.
             steps_to_reading: Optimiser steps until the next reading.
         """
-        self.collection.batch_starts()
+        with self._diagnostics.guarded("copying a training batch into the evaluation set"):
+            self.collection.batch_starts(batch)
         self._leave_full_graphs_alone()  # a user may compile at any time
         if self._train is not None:
             self._train.batch_starts(batch, steps_to_reading)

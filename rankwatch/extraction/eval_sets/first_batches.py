@@ -48,6 +48,7 @@ class FirstBatchCollector:
         self._wanted = wanted
         self._missed_calls = self._missed_batches = 0  # in a row
         self._known = 0  # batches in a row of which every utterance is here already
+        self._batch: Any = None  # as it was before the model could write into it
 
     @property
     def full(self) -> bool:
@@ -75,16 +76,23 @@ class FirstBatchCollector:
         wanted = self._new_recorder is not None and self.template is None
         return wanted and self._missed_calls < _PATIENCE
 
-    def batch_starts(self) -> None:
-        """Before a training batch's forward pass: record the call that comes."""
+    def batch_starts(self, batch: Any) -> None:
+        """Before a training batch's forward pass: copy it, and record the call that comes.
+
+        Args:
+            batch: The batch as the loader gave it.
+        """
+        self._batch = None
         if self._new_recorder is not None and self.recorder is None:
             self.recorder = self._new_recorder()
             self.recorder.install()
         if self.recorder is not None and not self.full:
-            self.recorder.arm()
+            self.recorder.arm(batch=batch if self._keeps_calls else None)
+        if not self._keeps_calls and not self._has_utterances:
+            self._batch = Copies("cpu")(batch)
 
     def batch_ends(self, batch: Any) -> None:
-        """After a training batch: copy it, or what the model was called with.
+        """After a training batch: add it, or what the model was called with.
 
         Args:
             batch: The batch as the loader gave it.
@@ -101,8 +109,7 @@ class FirstBatchCollector:
                 self._only_call = self._take_call(batch, empty)
             if not self._has_utterances:
                 self._missed_batches += 1
-                copied = Copies("cpu")(batch)
-                self._add(EvalBatch((), {}, copied, fingerprint(primary_input(copied)), 0))
+                self._add(EvalBatch((), {}, self._batch, fingerprint(primary_input(self._batch)), 0))
                 self._missed_batches = 0
 
     def _take_call(self, batch: Any, empty: bool) -> RecordedCall | None:

@@ -25,7 +25,7 @@ class RecordedCall:
     Attributes:
         args: Positional arguments.
         kwargs: Keyword arguments.
-        batch: The training batch (tensors shared with the arguments where they are the same).
+        batch: The training batch as it came (tensors shared with the arguments where they are the same).
         keys: (B,) int64, one per utterance.
     """
 
@@ -69,6 +69,7 @@ class CallRecorder:
         self._uncalled: set[int] = set()
         self._copies = Copies(device)
         self._armed = False
+        self._batch: Any = None
         self._handles = HookHandles()
         self.backbone: tuple[str, nn.Module] | None = None
         self.troubles: list[Exception] = []
@@ -108,12 +109,18 @@ class CallRecorder:
     def _keep_only(self, index: int | None) -> None:
         self._handles.remove(but=index)
 
-    def arm(self, copies: Copies | None = None) -> None:
-        """Record the next call of each candidate."""
+    def arm(self, copies: Copies | None = None, batch: Any = None) -> None:
+        """Record the next call of each candidate.
+
+        Args:
+            copies: Makes the copies; by default one of our own.
+            batch: The training batch, which is copied now: models write into what they get (NeMo adds its dither).
+        """
         self.forget()
         self.place_again()
         self._armed = True
         self._copies = copies or self._copies
+        self._batch = self._copies(batch)
         for other in self._others:
             other.arm(self._copies)
 
@@ -124,6 +131,7 @@ class CallRecorder:
         self.troubles.clear()
         self._copies = Copies(self._device)
         self._armed = False
+        self._batch = None
         for other in self._others:
             other.forget()
 
@@ -143,6 +151,9 @@ class CallRecorder:
     def take(self, batch: Any) -> RecordedCall | None:
         """The call recorded since `arm`; what went wrong while it was recorded is raised here.
 
+        Args:
+            batch: The training batch, if it wasn't given to `arm`.
+
         Returns:
             The call, or None if no candidate fired.
         """
@@ -153,7 +164,8 @@ class CallRecorder:
         call = self.call()
         recorded = None
         if call is not None:
-            recorded = RecordedCall(*call, self._copies(batch), utterance_keys(call, batch))
+            batch = self._copies(batch) if self._batch is None else self._batch
+            recorded = RecordedCall(*call, batch, utterance_keys(call, batch))
         self.forget()
         return recorded
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from toys import Encoder, Noise, collate
 
 from rankwatch import AudioFolder, FirstBatches, RowSampling
@@ -26,7 +27,7 @@ def collect(collector, model, some, *, calls=True):
     needed = 0
     for batch in some:
         needed += not collector.full
-        collector.batch_starts()
+        collector.batch_starts(batch)
         if calls:
             model(*batch)
         collector.batch_ends(batch)
@@ -45,6 +46,29 @@ def test_a_set_with_its_own_forward_takes_batches_and_any_other_takes_calls(forw
     assert torch.equal(collector.eval_set.batches[0].batch[0], batches()[0][0])
     assert (collector.template is not None) == recorded
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+class WritesIntoItsBatch(nn.Module):
+    """Adds noise to its batch in place, as NeMo's dither, before the encoder is called with it."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = Encoder(layer_drop=0.0)
+
+    def forward(self, waveforms, lengths):
+        return self.encoder(waveforms.add_(1.0), lengths)
+
+
+@pytest.mark.parametrize("forward", [None, run])
+def test_batches_are_as_they_came_and_calls_as_they_were_made(forward):
+    model = WritesIntoItsBatch()
+    new_recorder = lambda: recorder_for(model.encoder, find_layers(model.encoder))  # noqa: E731
+    collector = FirstBatchCollector(EvalSet("mine", forward=forward), 8, new_recorder)
+    collect(collector, model, batches())
+    for held, came in zip(collector.eval_set.batches, batches(), strict=False):
+        assert torch.equal(held.batch[0], came[0])
+        if forward is None:
+            assert torch.equal(held.args[0], came[0] + 1.0)
 
 
 def test_batches_are_collected_also_where_no_call_can_be_recorded():
