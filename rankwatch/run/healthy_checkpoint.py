@@ -37,6 +37,7 @@ class HealthyCheckpoint:
         self._source: tuple[str, int] | None = None
         self.step: int | None = None
         self._aside: tuple[tuple[str, int], int] | None = None  # what was set aside, and at which step
+        self._written = self._aside_written = 0  # when; a store's copy is as old as the copying, a link as the original
 
     def set_aside(self, paths: Iterable[str | Path], step: int, rewritten: Iterable[str | Path] = ()) -> None:
         """Set the newest checkpoint aside until it is known whether the reading at `step` was healthy.
@@ -58,6 +59,7 @@ class HealthyCheckpoint:
         if source != self._source or self.path is None:
             remove(self._aside_path)
             copy(checkpoint, self._aside_path, link=checkpoint == stable)
+            self._aside_written = modified(self._aside_path)
         self._aside = source, step
 
     def settle(self, healthy: bool) -> None:
@@ -75,6 +77,7 @@ class HealthyCheckpoint:
             return
         if source != self._source or self.path is None:
             move(self._aside_path, self._preserved)
+            self._written = modified(self._preserved)
         self._source, self.step = source, step
 
     @property
@@ -84,7 +87,13 @@ class HealthyCheckpoint:
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
         aside = [*self._aside[0], self._aside[1]] if self._aside is not None else []
-        return {"path": str(self._preserved), "source": list(self._source or ()), "step": self.step, "aside": aside}
+        return {
+            "path": str(self._preserved),
+            "source": list(self._source or ()),
+            "step": self.step,
+            "aside": aside,
+            "written": [self._written, self._aside_written],
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember the checkpoints that were preserved and set aside before a restart, as far as they still exist.
@@ -92,12 +101,14 @@ class HealthyCheckpoint:
         One of another time is another run's, which has written into the same folder since.
         """
         before = HealthyCheckpoint(run_path(state["path"]))
-        if state["source"] and _is_of(before._preserved, state["source"][1]):
-            self._preserved, self.step = before._preserved, state["step"]
+        written, aside_written = state.get("written", (0, 0))
+        if state["source"] and _is_of(before._preserved, written):
+            self._preserved, self.step, self._written = before._preserved, state["step"], written
             self._source = state["source"][0], state["source"][1]
-        if state["aside"] and _is_of(before._aside_path, state["aside"][1]):
+        if state["aside"] and _is_of(before._aside_path, aside_written):
             name, when, step = state["aside"]
             self._preserved, self._aside = before._preserved, ((name, when), step)
+            self._aside_written = aside_written
 
     @property
     def path(self) -> RunPath | None:

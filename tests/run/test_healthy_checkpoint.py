@@ -1,11 +1,15 @@
 """The last healthy checkpoint outlives the original."""
 
+import datetime
 import os
 from pathlib import Path
 
 import pytest
+from object_store import objects  # noqa: F401
 
 from rankwatch.run.healthy_checkpoint import HealthyCheckpoint
+from rankwatch.runtime.files.file_actions import write
+from rankwatch.runtime.files.run_paths import run_path
 
 
 def _save(path, text):
@@ -81,6 +85,41 @@ def test_it_is_known_after_a_restart(tmp_path):
     resumed = HealthyCheckpoint(tmp_path / "b" / "last_healthy.ckpt")
     resumed.load_state_dict(healthy.state_dict())
     assert resumed.describe() == healthy.describe()
+
+
+def save_in_store(objects, name, text):  # noqa: F811
+    """An hour ago, as a checkpoint that was written long before the reading."""
+    path = run_path(f"objects://bucket/{name}")
+    write(path, lambda file: file.write_text(text))
+    objects.store[f"/bucket/{name}"].modified -= datetime.timedelta(hours=1)
+    return path
+
+
+def test_a_copy_in_a_store_is_younger_than_its_original_and_known_after_a_restart(objects):  # noqa: F811
+    healthy = HealthyCheckpoint(run_path("objects://bucket/rankwatch/last_healthy.ckpt"))
+    note(healthy, [str(save_in_store(objects, "one.ckpt", "1"))], step=7)
+    healthy.set_aside([str(save_in_store(objects, "two.ckpt", "2"))], step=8)
+    resumed = HealthyCheckpoint(run_path("objects://bucket/other/last_healthy.ckpt"))
+    resumed.load_state_dict(healthy.state_dict())
+    assert resumed.describe() == healthy.describe()
+    resumed.settle(True)
+    assert "healthy at step 8; saved as two.ckpt" in resumed.describe()
+    assert objects.text("/bucket/rankwatch/last_healthy.ckpt") == "2"
+
+
+def test_a_store_that_refuses_the_new_one_has_the_old_one(objects, monkeypatch):  # noqa: F811
+    healthy = HealthyCheckpoint(run_path("objects://bucket/rankwatch/last_healthy.ckpt"))
+    note(healthy, [str(save_in_store(objects, "one.ckpt", "1"))], step=7)
+    healthy.set_aside([str(save_in_store(objects, "two.ckpt", "2"))], step=8)
+
+    def refuse(*_, **__):
+        raise PermissionError("slow down")
+
+    monkeypatch.setattr(objects, "cp_file", refuse)
+    with pytest.raises(PermissionError):
+        healthy.settle(True)
+    assert "healthy at step 7; saved as one.ckpt" in healthy.describe()
+    assert objects.text("/bucket/rankwatch/last_healthy.ckpt") == "1"
 
 
 def test_one_that_another_run_has_put_in_its_place_is_not_taken_for_it(tmp_path):

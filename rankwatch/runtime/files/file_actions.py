@@ -50,9 +50,10 @@ def copy(source: RunPath, target: RunPath, *, link: bool = False) -> None:
 
     Args:
         source: Is there.
-        target: Isn't; the folder it is in is made.
+        target: Is overwritten if it is there, and stays as it is where that fails; the folder it is in is made.
         link: Link files instead, which costs no space, wherever that can be done.
     """
+    is_new = not target.exists()
     try:
         if isinstance(source, Path) and isinstance(target, Path):
             _copy_here(source, target, _link if link else shutil.copy2)
@@ -60,7 +61,8 @@ def copy(source: RunPath, target: RunPath, *, link: bool = False) -> None:
             for file in _files(source):
                 _copy_file(source / file if file else source, target / file if file else target)
     except Exception:
-        remove(target)  # half of it, where the disk is full
+        if is_new:
+            remove(target)  # half of it, where the disk is full
         raise
 
 

@@ -103,12 +103,25 @@ def run_path(place: str | Path | RemotePath) -> RunPath:
     Example:
         >>> run_path("s3://bucket/run")
         RemotePath(url='s3://bucket/run')
+        >>> run_path(Path("s3://bucket/run"))
+        RemotePath(url='s3://bucket/run')
         >>> run_path("file:///data/run").parts[-1], run_path("lightning_logs").parts
         ('run', ('lightning_logs',))
     """
-    if not isinstance(place, str):
+    if isinstance(place, RemotePath):
         return place
+    place = str(place)
     protocol, separator, rest = place.partition("://")
     if not separator:
-        return Path(place)
-    return Path(rest) if protocol in LOCAL else RemotePath(place)
+        # A URL that has been through a `Path`, or through Lightning, has lost a slash.
+        protocol, separator, rest = place.partition(":/")
+        if not separator or not _is_protocol(protocol):
+            return Path(place)
+        rest = rest if protocol not in LOCAL else f"/{rest}"
+    return Path(rest) if protocol in LOCAL else RemotePath(f"{protocol}://{rest}")
+
+
+def _is_protocol(word: str) -> bool:
+    import fsspec  # see `RemotePath.store`
+
+    return len(word) > 1 and word in fsspec.available_protocols()

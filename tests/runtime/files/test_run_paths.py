@@ -16,6 +16,14 @@ def test_a_local_path_stays_a_path(tmp_path):
     assert str(run_path("gs://bucket/run/") / "rankwatch") == "gs://bucket/run/rankwatch"
 
 
+def test_a_url_that_has_lost_a_slash_is_one_and_a_folder_with_a_colon_is_a_folder():
+    """As a `pathlib.Path`, and as the folder that Lightning makes of ``file:///data/run``."""
+    assert run_path(Path("s3://bucket/run")) == RemotePath("s3://bucket/run")
+    assert run_path("file:/data/run") == Path("/data/run")
+    for folder in ("C:/data/run", "12:30/run", "runs/s3:/run"):
+        assert run_path(folder) == run_path(Path(folder)) == Path(folder)
+
+
 @pytest.fixture(params=["local", "objects://bucket", "memory://bucket"])
 def folder(request, tmp_path, objects):  # noqa: F811
     return run_path(str(tmp_path) if request.param == "local" else f"{request.param}/{tmp_path.name}")
