@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rankwatch.arguments.settings import RankWatchArguments, Settings
@@ -116,7 +115,7 @@ class RankWatchCallback(TrainerCallback):  # type: ignore[misc, unused-ignore] #
         self._session.attach(model)
         if state.global_step:
             self._resume(_folder(args, state), state)
-        self._writer = SummaryWriter(self._session.event_folder) if world.rank == 0 else None
+        self._writer = self._session.own_writer() if world.rank == 0 else None
         self._session.begin(loggers=[self._writer] if self._writer is not None else [])
 
     def _resume(self, checkpoint: Path, state: TrainerState) -> None:

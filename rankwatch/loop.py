@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 
 from rankwatch.arguments.loop_arguments import check_loop_arguments
 from rankwatch.arguments.settings import RankWatchArguments, Settings
@@ -103,7 +102,7 @@ class Watch:
         )
         self._session.attach(model)
         self._own_writer = writer is None and world.rank == 0
-        self._writer = SummaryWriter(self._session.event_folder) if self._own_writer else writer
+        self._writer = self._session.own_writer() if self._own_writer else writer
         self._session.begin(loggers=[self._writer] if self._writer is not None else [])
         self._open = True
         self._began = False
@@ -216,7 +215,7 @@ class Watch:
         try:
             self._session.end(self._steps, None if error is not None else self._saved, interrupted_by=interrupted_by)
         finally:
-            if self._own_writer:
+            if self._own_writer and self._writer is not None:
                 self._writer.close()
             self._session.close()
 

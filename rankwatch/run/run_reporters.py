@@ -52,6 +52,15 @@ class RunReporters:
             self._uploads = UploadedFolder(folder)
         self.local = self._uploads.local if self._uploads is not None else folder
 
+    def own_writer(self) -> Any:
+        """A SummaryWriter for trainers that bring no logger; None, with a warning, where none can be opened."""
+        from torch.utils.tensorboard import SummaryWriter  # takes seconds, and Lightning brings its own
+
+        writer: SummaryWriter | None = None
+        with self._monitor.diagnostics.guarded("writing TensorBoard's event file"):
+            writer = SummaryWriter(str(self.local))
+        return writer
+
     def begin(self, loggers: Sequence[Any]) -> None:
         """Training begins: say where readings go, if that isn't where one would look for them.
 
@@ -128,13 +137,22 @@ class RunReporters:
                     share=monitor.stopwatch.share,
                     seconds=monitor.stopwatch.spent,
                     alarms=alarms,
-                    records=str(self._records or ""),
+                    records=str(self._written_records() or ""),
                     stopped=stopped,
                     checkpoint=str(checkpoint or ""),
                     notes=self._closing_notes(interrupted_by),
                     measured=self._measured,
                 )
             )
+
+    def _written_records(self) -> RunPath | None:
+        """The file, if there is one: where the disk is full or the store out of reach, it may be nowhere, or here."""
+        if self.local is None or self._records is None:
+            return None
+        local = self.local / self._records.name
+        if self._uploads is None or self._uploads.refused:
+            return local if local.exists() else None
+        return self._records
 
     def finish(self) -> None:
         """After all else: upload what isn't there yet, and remove the local folder of a run whose own is elsewhere."""

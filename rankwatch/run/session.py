@@ -89,10 +89,9 @@ class Session:
         """The newest scalars by tag, which a trainer's own callbacks may monitor."""
         return self._outcomes.published
 
-    @property
-    def event_folder(self) -> str:
-        """Where a writer of our own writes: the folder, or what is uploaded to it."""
-        return str(self._reporters.local)
+    def own_writer(self) -> Any:
+        """See `RunReporters.own_writer`."""
+        return self._reporters.own_writer()
 
     def attach(self, root: nn.Module) -> None:
         """Find the layers, read the evaluation sets, register the hooks; see `Monitor.attach`.

@@ -113,8 +113,9 @@ def test_a_loop_of_ones_own_writes_there_too_event_files_as_well(cwd, objects): 
     assert {path.name for path in cwd.rglob("*") if path.is_file()} == {"RankWatch.last_healthy.ckpt", "mine.ckpt"}
 
 
-def test_a_store_that_refuses_costs_one_warning_and_no_reading(cwd, objects):  # noqa: F811
+def test_a_store_that_refuses_costs_one_warning_and_no_reading(cwd, objects, caplog):  # noqa: F811
     objects.refuses = True
+    caplog.set_level("INFO", "rankwatch")
     callback = RankWatch(**SETTINGS)
     pl.seed_everything(0)
     run = trainer(f"objects://{cwd.name}/run", callback, max_steps=12, logger=False, enable_checkpointing=False)
@@ -126,3 +127,4 @@ def test_a_store_that_refuses_costs_one_warning_and_no_reading(cwd, objects):  #
     assert sum("UploadReporter" in one for one in said) == 1
     kept = next(one for one in said if "UploadReporter" in one).split("it is in ")[1].split(")")[0]
     assert sorted({reading.step for reading in read_jsonl(kept)}) == [2, 4, 8, 12]
+    assert f"Everything in full: {kept}" in caplog.text

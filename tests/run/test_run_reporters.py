@@ -66,3 +66,13 @@ def test_a_run_that_was_read_says_that_there_were_no_alarms(tmp_path, caplog):
     said = run(tmp_path, caplog, lambda model, batch: model(*batch))
     assert "No alarms." in said
     assert "nothing" not in said
+
+
+def test_a_folder_that_cannot_be_written_to_ends_no_run_and_nothing_is_said_to_be_there(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(RuntimeWarning) as warned:
+        said = run(tmp_path / "file" / "run", caplog, lambda model, batch: model(*batch), writer=None)
+    for what in ("writing TensorBoard's event file failed", "JsonlReporter failed at start"):
+        assert sum(what in str(one.message) for one in warned) == 1
+    assert "4 readings up to step 5" in said
+    assert "Everything in full" not in said

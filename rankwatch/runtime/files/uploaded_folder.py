@@ -28,11 +28,13 @@ class UploadedFolder:
     Attributes:
         local: Where they are written: a folder on this machine that is removed by `close`.
         remote: Likewise.
+        refused: Whether the store did not take a file when it was last asked to.
     """
 
     def __init__(self, remote: RemotePath) -> None:
         self.remote = remote
         self.local = Path(tempfile.mkdtemp(prefix="rankwatch-"))
+        self.refused = False
         self._uploaded: dict[str, int] = {}  # bytes of each file that are in the store
         self._joined: set[str] = set()  # files that hold what was in the store before
 
@@ -56,7 +58,9 @@ class UploadedFolder:
                     self._joined.add(file.name)
                     self._uploaded[file.name] = 0
                 upload(file, target)
+                self.refused = False
             except Exception as error:
+                self.refused = True
                 raise OSError(
                     f"{target} could not be written ({type(error).__name__}: {error}); until it can, it is in {file}"
                 ) from error
