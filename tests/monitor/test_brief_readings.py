@@ -64,12 +64,20 @@ def train(folder, rows=ROWS, steps=60, state=None, **settings):
     return watch, kept
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """One run for all tests that want no other: its folder, its watch, and the utterances of each of its passes."""
+    folder = tmp_path_factory.mktemp("whole")
+    watch, _ = train(folder)
+    return folder, watch, list(SEEN)
+
+
 def by_step(readings):
     return {step: list(some) for step, some in itertools.groupby(readings, lambda one: one.step)}
 
 
-def test_between_full_readings_only_the_first_utterances_are_run_and_frames_are_read(tmp_path):
-    watch, _ = train(tmp_path)
+def test_between_full_readings_only_the_first_utterances_are_run_and_frames_are_read(whole):
+    _, watch, seen = whole
     steps = by_step(watch.readings)
     full = [step for step, some in steps.items() if not some[0].brief]
     # The first four; then, until there are twelve readings, every second and third; then every fourth.
@@ -81,14 +89,14 @@ def test_between_full_readings_only_the_first_utterances_are_run_and_frames_are_
         assert {one.level for one in some} == ({"frame", "utterance"} if step in full else {"frame"})
         assert {one.n for one in some if one.level == "frame"} == {128}  # as many rows
     passes = [8 * [8] if step in full else [8, 8] for step in steps]
-    first = SEEN[: len(SEEN) - sum(map(len, passes[1:]))]  # the first reading may look twice
+    first = seen[: len(seen) - sum(map(len, passes[1:]))]  # the first reading may look twice
     assert set(first) == {8}
-    assert SEEN[len(first) :] == list(itertools.chain(*passes[1:]))
+    assert seen[len(first) :] == list(itertools.chain(*passes[1:]))
 
 
-def test_full_readings_are_those_of_a_run_without_brief_ones(tmp_path):
-    watch, _ = train(tmp_path / "a")
-    other, _ = train(tmp_path / "b", ALWAYS_FULL)
+def test_full_readings_are_those_of_a_run_without_brief_ones(tmp_path, whole):
+    _, watch, _ = whole
+    other, _ = train(tmp_path, ALWAYS_FULL)
     always = {(one.step, one.key): one for one in other.readings}
     for one in watch.readings:
         twin = always[one.step, one.key]
@@ -99,15 +107,15 @@ def test_full_readings_are_those_of_a_run_without_brief_ones(tmp_path):
             assert one.effective_rank == pytest.approx(twin.effective_rank, rel=0.15)
 
 
-def test_brief_and_full_readings_form_one_curve(tmp_path):
-    """The weights stand still, so every step of the curve is the change of size."""
-    watch, _ = train(tmp_path, steps=41)
-    model_stands = [one for one in watch.readings if one.key == ("first_batches", "frame", "layers.1")]
-    linked = [one for one in model_stands if one.brief]
+def test_brief_and_full_readings_form_one_curve(whole):
+    """The weights hardly move, so nearly every step of the curve is the change of size."""
+    _, watch, _ = whole
+    curve = [one for one in watch.readings if one.key == ("first_batches", "frame", "layers.1")]
+    linked = [one for one in curve if one.brief]
     assert linked
     assert all(one.link != 1.0 for one in linked)
     for one in linked:
-        before = [other for other in model_stands if not other.brief and other.step < one.step][-1]
+        before = [other for other in curve if not other.brief and other.step < one.step][-1]
         assert one.effective_rank == pytest.approx(before.effective_rank, rel=0.1)
         width = math.log(one.effective_rank_high / one.effective_rank_low)
         assert width > math.log(before.effective_rank_high / before.effective_rank_low)  # wider, and shown so
@@ -126,21 +134,20 @@ def test_where_only_utterances_are_watched_every_reading_is_full(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [27, 46])
-def test_a_run_that_is_resumed_reads_as_one_that_was_not(tmp_path, cut):
-    whole, _ = train(tmp_path / "whole")
+def test_a_run_that_is_resumed_reads_as_one_that_was_not(tmp_path, whole, cut):
     first, kept = train(tmp_path / "cut", steps=cut)
     rest, _ = train(tmp_path / "cut", state=kept)
     resumed = [*first.readings, *rest.readings]
     known = {(one.step, one.key): one for one in resumed}
     assert len(known) == len(resumed)
-    for one in whole.readings:
+    for one in whole[1].readings:
         if one.step < cut - 1 or one.step > cut + 5:
             assert known[one.step, one.key] == one
 
 
-def test_records_say_which_readings_are_brief(tmp_path):
-    watch, _ = train(tmp_path, steps=40)
-    records = [json.loads(line) for line in (tmp_path / "RankWatch.jsonl").read_text().splitlines()]
+def test_records_say_which_readings_are_brief(whole):
+    folder, watch, _ = whole
+    records = [json.loads(line) for line in (folder / "RankWatch.jsonl").read_text().splitlines()]
     written = [(one["step"], one["brief"], one["utterances"]) for one in records if one["record"] == "reading"]
     assert written == [(one.step, one.brief, one.utterances) for one in watch.readings]
 

@@ -70,7 +70,10 @@ def _read(model: nn.Module, batches: list[tuple[Tensor, Tensor]], folder: Any) -
     return watch.readings
 
 
-@pytest.mark.parametrize(("norm", "lengths"), [("layer", RAGGED), ("group", EQUAL)], ids=["padded", "equal"])
+@pytest.mark.parametrize(
+    ("norm", "lengths"),
+    [pytest.param("layer", RAGGED, id="padded"), pytest.param("group", EQUAL, id="equal", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize(
     "make",
     [
