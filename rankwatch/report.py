@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch.extraction.inputs.folder_search import find_files
-from rankwatch.reporting.recorded.log_folder import folder_of, hyperparameters, loss_curve
-from rankwatch.reporting.recorded.record_lines import RecordLines
+from rankwatch.reporting.recorded.log_folder import LogFolder
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
-from rankwatch.reporting.recorded.run_reader import RECORDS, RunReader
+from rankwatch.reporting.recorded.run_reader import RunReader, holds_records
 from rankwatch.runtime.files.run_paths import run_path
 from rankwatch.runtime.terminal.progress import progress
 
@@ -39,25 +38,7 @@ def open_run(path: str | Path, name: str = "") -> RecordedRun:
         raise ValueError(f"{path} holds {len(files)} runs: {', '.join(files[:3])}{', ...' if files[3:] else ''}")
     reader = RunReader(files[0], name or run_names(files)[0])
     reader.update()
-    return with_logs(reader.run())
-
-
-def with_logs(run: RecordedRun) -> RecordedRun:
-    """A run with the loss and the hyperparameters from the files beside its records.
-
-    Args:
-        run: With the path of its records.
-
-    Returns:
-        A copy; the run itself where its records are in an object store.
-    """
-    folder = folder_of(run.path)
-    if folder is None or not folder.is_dir():
-        return run
-    loss, problems = loss_curve(folder)
-    return dataclasses.replace(
-        run, loss=loss, hyperparameters=hyperparameters(folder), problems=[*run.problems, *problems]
-    )
+    return LogFolder(files[0]).added_to(reader.run())
 
 
 def find_records(paths: Sequence[str | Path]) -> list[str]:
@@ -78,20 +59,11 @@ def find_records(paths: Sequence[str | Path]) -> list[str]:
         if not isinstance(place, Path) or not place.is_dir():
             found.append(str(path))
             continue
-        inside = [file for file in find_files(place, [".jsonl"]).files if _is_ours(file)]
+        inside = [file for file in find_files(place, [".jsonl"]).files if holds_records(file)]
         if not inside:
             raise ValueError(f"{path} holds no records of rankwatch's, <name>.jsonl, at any depth")
         found += map(str, inside)
     return list(dict.fromkeys(found))
-
-
-def _is_ours(file: Path) -> bool:
-    """Whether its first whole line is a record; the very first may have been cut off."""
-    try:
-        first = next(iter(RecordLines(file).new()), {})
-    except OSError:
-        return False
-    return first.get("record") in RECORDS
 
 
 def run_names(files: Sequence[str]) -> list[str]:
@@ -162,7 +134,8 @@ def report(options: ReportOptions, say: Callable[[str], None], wait: Callable[[f
     readers = [RunReader(file, name) for file, name in zip(files, names, strict=True)]
     for reader in progress(readers, "reading runs"):
         reader.update()
-    runs = _runs(readers, say)
+    folders = [LogFolder(file) for file in files]
+    runs = _runs(readers, folders, say)
     if options.out.suffix.lower() not in (".html", ".htm"):
         from rankwatch.reporting.page.picture import write_picture
 
@@ -174,12 +147,12 @@ def report(options: ReportOptions, say: Callable[[str], None], wait: Callable[[f
         wait(options.watch)
         news = [reader.update() for reader in readers]  # of all of them, so no `any` that stops early
         if any(news):
-            runs = _runs(readers, lambda line: None)
+            runs = _runs(readers, folders, lambda line: None)
             _write(options, runs, lambda line: None)
 
 
-def _runs(readers: Iterable[RunReader], say: Callable[[str], None]) -> list[RecordedRun]:
-    runs = [with_logs(reader.run()) for reader in readers]
+def _runs(readers: Iterable[RunReader], folders: Iterable[LogFolder], say: Callable[[str], None]) -> list[RecordedRun]:
+    runs = [folder.added_to(reader.run()) for reader, folder in zip(readers, folders, strict=True)]
     for run in runs:
         for problem in run.problems:
             say(f"{run.name}: {problem}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from rankwatch.readings.alarm import Alarm
@@ -51,6 +52,41 @@ def status_text(report: Report, tags: Tags) -> str:
     if report.open_alarms:
         lines.append("\n".join(_bullet(alarm, tags) for alarm in report.open_alarms))
     return "\n\n".join(lines)
+
+
+_HEALTH = re.compile(r"Health .*? at step (\d{1,15}) ")
+_BULLET = re.compile(
+    r"- \*\*(?P<severity>info|warning|critical): (?P<kind>[^*\n]+)\*\*, (?P<label>\S*) `(?P<layer>[^`\n]*)`, "
+    r"(?P<level>\w+) level, (?P<source>[^,\n]*), since step (?P<since>\d{1,15}), raised at (?P<step>\d{1,15}): "
+    r"(?P<message>.*)"
+)
+
+
+def read_status(text: str) -> tuple[int | None, str, list[Alarm]]:
+    """What `status_text` was made from, as far as it is there.
+
+    Args:
+        text: The text, or anything else.
+
+    Returns:
+        The step or None, the episode's message or an empty text, and the open alarms, whose layers are short names.
+    """
+    at = _HEALTH.search(text)
+    message = "\n".join(line[2:] for line in text.splitlines() if line.startswith("> "))
+    alarms = [
+        Alarm(
+            step=int(one["step"]),
+            kind=one["kind"],
+            severity=one["severity"],
+            layer=one["label"] or one["layer"],
+            level="utterance" if one["level"] == "utterance" else "frame",
+            source=one["source"],
+            message=one["message"],
+            since=int(one["since"]),
+        )
+        for one in _BULLET.finditer(text)
+    ]
+    return int(at[1]) if at else None, message, alarms
 
 
 def readings_text(report: Report, tags: Tags) -> str:

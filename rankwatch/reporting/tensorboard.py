@@ -11,9 +11,9 @@ from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.codebook_reading import AnyReading
 from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.report import Report, RunEnd, RunHeader
-from rankwatch.reporting import images as pictures
 from rankwatch.reporting import markdown_text as text
 from rankwatch.reporting.chart_plan import CHART_LIMIT, ChartPlan, custom_scalars, plan_charts
+from rankwatch.reporting.pictures import images as pictures
 from rankwatch.reporting.tags import Tags, scalars
 
 _PICTURES_APART = 10  # readings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +28,9 @@ def differing_protocols(runs: Sequence[RecordedRun]) -> str:
     first, *others = runs
     for run in others:
         here, there = _protocols(first), _protocols(run)
+        unknown = first if not here else run if not there else None
+        if unknown is not None:
+            return f"{first.name} and {run.name} can't be compared: no protocol is known of {unknown.name}."
         shared = here.keys() & there.keys()
         if not shared:
             return (
@@ -162,15 +164,3 @@ def differing_hyperparameters(runs: Sequence[RecordedRun]) -> list[tuple[str, ..
             seen.add(about)
             rows.append((name, *values))
     return sorted(rows)
-
-
-def percent(value: float) -> str:
-    """A share in words.
-
-    Args:
-        value: In [0, 1] or NaN.
-
-    Returns:
-        For example ``"27 %"``; empty for NaN.
-    """
-    return f"{100 * value:.0f} %" if math.isfinite(value) else ""

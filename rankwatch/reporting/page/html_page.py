@@ -17,17 +17,22 @@ from rankwatch.runtime.files.file_actions import write
 
 _START = """rankwatchPage.show(
   document.getElementById("page"), JSON.parse(document.getElementById("data").textContent));"""
+_SCRIPTS = ("page_parts.js", "page_figures.js", "page.js")
 _NAMES = {"library": "plotly.min.js", "script": "rankwatch-page.js", "style": "rankwatch-page.css"}
 
 
 def page_script() -> str:
-    """The page's own JavaScript."""
-    return resources.files("rankwatch.reporting.page").joinpath("page.js").read_text(encoding="utf-8")
+    """The page's own JavaScript, of which each file uses what those before it define."""
+    return "\n".join(_own_file(name) for name in _SCRIPTS)
 
 
 def page_style() -> str:
     """The page's style sheet."""
-    return resources.files("rankwatch.reporting.page").joinpath("page.css").read_text(encoding="utf-8")
+    return _own_file("page.css")
+
+
+def _own_file(name: str) -> str:
+    return resources.files("rankwatch.reporting.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def plotly_script() -> str:

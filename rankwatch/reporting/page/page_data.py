@@ -106,6 +106,7 @@ def _run_data(run: RecordedRun, number: int, n_runs: int) -> dict[str, Any]:
         "verdict": verdict_of(run).to_plain(),
         "problems": list(run.problems),
         "healthy": last_healthy_step(run),
+        "ended": run.end is not None,
         "spectra": _spectra_data(run, SPECTRA_BYTES // n_runs),
     }
 

@@ -66,7 +66,7 @@ def write_picture(path: Path, runs: Sequence[RecordedRun], name: str, *, kaleido
 def _write_pixels(path: Path, run: RecordedRun, name: str) -> None:
     from matplotlib import image
 
-    from rankwatch.reporting import images
+    from rankwatch.reporting.pictures import images
 
     level = run.levels[0]
     report, draw = _newest_report(run, level), images.heatmap if name == "heatmap" else images.spectra

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rankwatch.reporting.recorded.recorded_run import LossCurve
+from rankwatch.reporting.recorded.recorded_run import LossCurve, RecordedRun
 
 _LARGEST = 256 * 2**20  # bytes of a logger's files that are read for the loss
+_YAML = ("config.yaml", "hparams.yaml")
 _LARGEST_YAML = 2**20
 _MOST_TAGS = 200
 _POINTS = 1_000
@@ -36,51 +37,88 @@ def folder_of(records: str | Path) -> Path | None:
     return inside.parent if inside.name == "rankwatch" else inside
 
 
-def loss_curve(folder: Path) -> tuple[LossCurve | None, list[str]]:
-    """The training loss from ``metrics.csv`` (Lightning's CSVLogger) or from TensorBoard's event files.
-
-    The tag is ``train_loss`` or ``train/loss`` where there is one, else the first with "loss" in it that is no
-    validation loss. Long curves are averaged to 1,000 points.
+class LogFolder:
+    """The folder that a run's records and a logger's files are in; files are read anew only where they have changed.
 
     Args:
-        folder: Of the run; files in folders inside of it are left alone.
-
-    Returns:
-        The loss or None, and what couldn't be read, in sentences.
+        records: The JSONL file, or its URL in an object store, beside which nothing is looked for.
+        within: A folder that isn't left, or None.
     """
+
+    def __init__(self, records: str | Path, within: Path | None = None) -> None:
+        folder = folder_of(records)
+        inside = folder is not None and (within is None or folder.is_relative_to(within))
+        self._folder = folder if inside else None
+        self._seen: dict[str, tuple[object, Any]] = {}
+
+    def added_to(self, run: RecordedRun, *, loss: LossCurve | None = None) -> RecordedRun:
+        """A run with the loss and the hyperparameters.
+
+        Args:
+            run: What its records say.
+            loss: Where it is known from elsewhere; no file is looked into for it then.
+
+        Returns:
+            A copy, in whose problems stands what couldn't be read; the run itself where there is no folder.
+        """
+        folder = self._folder
+        if folder is None or not folder.is_dir():
+            return run if loss is None else dataclasses.replace(run, loss=loss)
+        problems: list[str] = []
+        if loss is None:
+            files = _loss_files(folder)
+            loss, problems = self._cached("loss", files, lambda: _loss_curve(files))
+        yaml = [file for file in (folder / name for name in _YAML) if _is_plain(file)]
+        parameters = self._cached("hyperparameters", yaml, lambda: _hyperparameters(yaml))
+        return dataclasses.replace(run, loss=loss, hyperparameters=parameters, problems=[*run.problems, *problems])
+
+    def _cached(self, what: str, files: Sequence[Path], read: Callable[[], Any]) -> Any:
+        state = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
+        if what not in self._seen or self._seen[what][0] != state:
+            self._seen[what] = (state, read())
+        return self._seen[what][1]
+
+
+def _is_plain(file: Path) -> bool:
+    """Neither a link, which may lead anywhere, nor a pipe, which may never end."""
+    return file.is_file() and not file.is_symlink()
+
+
+def _loss_files(folder: Path) -> list[Path]:
+    """``metrics.csv`` of Lightning's CSVLogger, or else TensorBoard's event files; none of folders inside."""
     table = folder / "metrics.csv"
-    events = sorted(folder.glob("events.out.tfevents.*"))
-    files = [table] if table.is_file() and not table.is_symlink() else [e for e in events if not e.is_symlink()]
-    size = sum(os.path.getsize(file) for file in files)  # noqa: PTH202 - a sum over many
+    found = [table] if _is_plain(table) else sorted(folder.glob("events.out.tfevents.*"))
+    return [file for file in found if _is_plain(file)]
+
+
+def _loss_curve(files: Sequence[Path]) -> tuple[LossCurve | None, list[str]]:
+    """The training loss, or None, and what couldn't be read, in sentences; see `training_loss_tag`."""
+    size = sum(file.stat().st_size for file in files)
     if size > _LARGEST:
         return None, [f"The logger's files are {size / 2**20:.0f} MiB: too large to look for the loss in them."]
     curves: dict[str, dict[int, float]] = {}
     try:
-        for step, tag, value in _table_losses(table) if files == [table] else _event_losses(files):
+        for step, tag, value in _table_losses(files[0]) if _is_table(files) else _event_losses(files):
             if tag in curves or len(curves) < _MOST_TAGS:
                 curves.setdefault(tag, {})[step] = value
     except Exception as error:  # whatever is wrong with another program's file
         return None, [f"The logger's files can't be read for the loss ({type(error).__name__})."]
-    tag = _training_loss(curves)
-    return (_curve(tag, curves[tag]) if tag else None), []
+    tag = training_loss_tag({tag: len(points) for tag, points in curves.items()})
+    return (loss_curve(tag, curves[tag]) if tag else None), []
 
 
-def hyperparameters(folder: Path) -> dict[str, str]:
-    """What ``hparams.yaml`` and ``config.yaml`` hold, flat, as Lightning and its command line write them.
+def _is_table(files: Sequence[Path]) -> bool:
+    return bool(files) and files[0].suffix == ".csv"
 
-    Args:
-        folder: Of the run.
 
-    Returns:
-        Values as text by dotted name; nothing of a file that can't be read as plain YAML.
-    """
+def _hyperparameters(files: Sequence[Path]) -> dict[str, str]:
+    """What they hold, flat, as Lightning and its command line write them; nothing of one that is no plain YAML."""
     import yaml
 
     found: dict[str, str] = {}
-    for name in ("config.yaml", "hparams.yaml"):
-        file = folder / name
+    for file in files:
         try:
-            if file.is_file() and not file.is_symlink() and file.stat().st_size <= _LARGEST_YAML:
+            if file.stat().st_size <= _LARGEST_YAML:
                 found.update(_flat(yaml.safe_load(file.read_text(encoding="utf-8")), ""))
         except (OSError, ValueError, yaml.YAMLError, RecursionError):
             continue
@@ -116,13 +154,36 @@ def _event_losses(files: Iterable[Path]) -> Iterator[tuple[int, str, float]]:
                     yield event.step, value.tag, value.simple_value
 
 
-def _training_loss(curves: Mapping[str, Mapping[int, float]]) -> str:
-    tags = [tag for tag in curves if not tag.lower().startswith(("val", "test"))] or list(curves)
+def training_loss_tag(lengths: Mapping[str, int]) -> str:
+    """Which of a logger's tags is the training loss.
+
+    Args:
+        lengths: Points by tag; those of tags without "loss" in their name don't count.
+
+    Returns:
+        ``train_loss`` or ``train/loss`` where there is one, else the longest that is no validation loss; empty where
+        there is none.
+
+    Example:
+        >>> training_loss_tag({"val_loss": 90, "loss/total": 40, "lr": 90})
+        'loss/total'
+    """
+    losses = [tag for tag in lengths if "loss" in tag.lower()]
+    tags = [tag for tag in losses if not tag.lower().startswith(("val", "test"))] or losses
     wanted = [tag for name in _WANTED for tag in tags if tag.lower() == name]
-    return (wanted or [*sorted(tags, key=lambda tag: -len(curves[tag])), ""])[0]
+    return (wanted or [*sorted(tags, key=lambda tag: -lengths[tag]), ""])[0]
 
 
-def _curve(tag: str, points: Mapping[int, float]) -> LossCurve:
+def loss_curve(tag: str, points: Mapping[int, float]) -> LossCurve:
+    """A loss as it is drawn.
+
+    Args:
+        tag: Its name.
+        points: Values by step; many are averaged to 1,000 points.
+
+    Returns:
+        The curve; NaN where a value can't be drawn.
+    """
     steps = np.array(sorted(points), np.int64)
     values = np.array([points[int(step)] for step in steps], np.float64)
     if len(steps) > _POINTS:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
-from rankwatch.readings.alarm import Alarm
+from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm
 from rankwatch.readings.report import LayerRow, RunEnd, RunHeader
 
 K = TypeVar("K", bound=Hashable)
@@ -42,6 +42,8 @@ def index_of(known: dict[K, int], key: K) -> int:
 def alarm_of(record: Mapping[str, Any]) -> Alarm:
     """An alarm from its record; one that is none raises KeyError, TypeError or ValueError."""
     words = {name: text_of(record[name]) for name in ("kind", "severity", "layer", "level", "source", "message")}
+    if words["severity"] not in (INFO, WARNING, CRITICAL):
+        raise ValueError(f"no severity: {words['severity']!r}")
     return Alarm(step=step_of(record), since=step_of(record, "since"), **words)
 
 

@@ -12,6 +12,8 @@ from rankwatch.runtime.files.run_paths import RunPath, run_path
 LONGEST_LINE = 4 * 2**20
 """Bytes. The longest record that rankwatch writes (an episode of all alarms of 100 layers) has a hundredth of it."""
 
+_FIRST_LINES = 20
+
 _EXAMPLES = 3
 """Line numbers that are named of each kind of damage."""
 
@@ -26,6 +28,7 @@ class RecordLines:
 
     Attributes:
         restarted: Whether the file had become shorter at the newest call, so that it was read from its start.
+        offset: Bytes that were read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -34,7 +37,7 @@ class RecordLines:
         self._forget()
 
     def _forget(self) -> None:
-        self._offset = self._number = 0
+        self.offset = self._number = 0
         self._unfinished = False
         self._damage: dict[str, list[int]] = {}
 
@@ -48,10 +51,10 @@ class RecordLines:
         """
         with self._path.open("rb") as file:
             end = file.seek(0, 2)
-            self.restarted = end < self._offset
+            self.restarted = end < self.offset
             if self.restarted:
                 self._forget()
-            file.seek(self._offset)
+            file.seek(self.offset)
             self._unfinished = False
             while line := file.readline(LONGEST_LINE):
                 whole = line.endswith(b"\n")
@@ -59,14 +62,23 @@ class RecordLines:
                     self._unfinished = True
                     return
                 self._number += 1
-                self._offset += len(line)
+                self.offset += len(line)
                 if not whole:
-                    self._offset += _skip_line(file)
+                    self.offset += _skip_line(file)
                     self._note("longer than any record of rankwatch's")
                     continue
                 record = self._parsed(line)
                 if record is not None:
                     yield record
+
+    def first(self) -> dict[str, Any]:
+        """The first line that is a JSON object, if it is among the first few; else an empty one."""
+        with self._path.open("rb") as file:
+            for _ in range(_FIRST_LINES):
+                record = self._parsed(file.readline(max(LONGEST_LINE - file.tell(), 0)))
+                if record is not None:
+                    return record
+        return {}
 
     def _parsed(self, line: bytes) -> dict[str, Any] | None:
         if not line.strip():

@@ -65,6 +65,11 @@ class RunReader:
         self.episodes: dict[int, Episode] = {}
         self.end: RunEnd | None = None
 
+    @property
+    def bytes_read(self) -> int:
+        """How much of the file was read."""
+        return self._lines.offset
+
     def update(self) -> bool:
         """Read what is new.
 
@@ -220,5 +225,16 @@ _TAKERS: dict[str, Callable[[RunReader, Mapping[str, Any]], None]] = {
 }
 
 
-RECORDS = tuple(_TAKERS)
-"""Kinds of records."""
+def holds_records(path: str | Path) -> bool:
+    """Whether a file's first whole line is a record; the very first may have been cut off.
+
+    Args:
+        path: A file, or its URL; one that can't be opened holds none.
+
+    Returns:
+        The answer, from no more than the file's beginning.
+    """
+    try:
+        return RecordLines(path).first().get("record") in _TAKERS
+    except (OSError, TypeError):
+        return False

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from reporting_fakes import fake_run
 
-from rankwatch.reporting import images as pictures
+from rankwatch.reporting.pictures import images as pictures
 
 
 def test_both_are_small_colour_pictures() -> None:

@@ -1,0 +1,1 @@
+"""Heatmap and spectra as pixels, and the loggers besides TensorBoard that take pictures."""

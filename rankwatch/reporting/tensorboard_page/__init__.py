@@ -1,0 +1,1 @@
+"""The page "RankWatch" in TensorBoard, which `rankwatch.tensorboard_plugin` loads and whose errors it outlives."""
