@@ -21,6 +21,8 @@ _HOMES = {
     "RowSampling": "rankwatch.extraction.rows.sampling_options",
     "Watch": "rankwatch.loop",
     "RankEstimate": "rankwatch.numerics",
+    "Similarity": "rankwatch.numerics",
+    "cka": "rankwatch.numerics",
     "estimate_rank": "rankwatch.numerics",
     "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
@@ -47,8 +49,10 @@ __all__ = [
     "RankWatch",
     "Reading",
     "RowSampling",
+    "Similarity",
     "Watch",
     "__version__",
+    "cka",
     "estimate_rank",
     "inspect",
     "rankme",
@@ -63,7 +67,7 @@ if TYPE_CHECKING:
     from rankwatch.inspection import inspect
     from rankwatch.lightning import RankWatch
     from rankwatch.loop import Watch
-    from rankwatch.numerics import RankEstimate, estimate_rank, rankme
+    from rankwatch.numerics import RankEstimate, Similarity, cka, estimate_rank, rankme
     from rankwatch.readings.alarm import Alarm
     from rankwatch.readings.codebook_reading import CodebookReading
     from rankwatch.readings.protocol import Protocol

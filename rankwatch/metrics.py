@@ -8,6 +8,7 @@ Which one to use:
 - `RANK_DEFINITIONS`: other plain definitions that are in use, by name, to find out which one a logged number is.
 - `effective_rank` and the functions of eigenvalues (`participation_ratio`, `stable_rank`, `top1_explained_variance`,
   `dimensions_above`, `explained_variance_dimensions`, `alpha_req`): of a spectrum that you have already.
+- `cka`: how alike two representations are at the same frames, in the population, with an interval.
 - `linear_probe` with a split of your own, `grouped_probe` leaving one speaker out at a time: the small labelled check
   that a rank never replaces.
 - `pool_frames`: one row per utterance from padded frames.
@@ -31,8 +32,10 @@ from rankwatch.numerics import (
 from rankwatch.numerics import (
     ProbeResult,
     RankEstimate,
+    Similarity,
     Spectrum,
     alpha_req,
+    cka,
     dimensions_above,
     effective_rank,
     estimate_rank,
@@ -50,8 +53,10 @@ __all__ = [
     "RANK_DEFINITIONS",
     "ProbeResult",
     "RankEstimate",
+    "Similarity",
     "Spectrum",
     "alpha_req",
+    "cka",
     "dimensions_above",
     "effective_rank",
     "estimate_rank",

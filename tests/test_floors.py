@@ -26,7 +26,8 @@ ROOMS = {
     "numerics.metrics": (),
     "numerics.probes": ("numerics.rows",),
     "numerics.rank": ("numerics.rows", "numerics.metrics"),
-    "numerics": ("numerics.rows", "numerics.metrics", "numerics.probes", "numerics.rank"),
+    "numerics.similarity": ("numerics.rows",),
+    "numerics": ("numerics.rows", "numerics.metrics", "numerics.probes", "numerics.rank", "numerics.similarity"),
     # Floor 1
     "extraction": (),
     "extraction.model": ("runtime",),

@@ -15,7 +15,7 @@ with contextlib.suppress(ImportError):  # torch 2.6 and newer
 
     SHARDED += ["fsdp2"] if callable(fully_shard) else []
 ENDS = ["collapse", "collapse-trainer"]
-FAULTS = ["uneven", "raising", "raising-first", "lost", "stretched", "gone", "apart"]
+FAULTS = ["uneven", "brief", "raising", "raising-first", "lost", "stretched", "gone", "apart"]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,17 @@ def test_processes_with_other_numbers_of_batches_meet_at_optimiser_steps(seen):
     assert first["readings"] == second["readings"]
     assert _steps(first) == [1, 4, 8, 12]
     assert first["told"] == second["told"] == []
+
+
+def test_all_processes_read_briefly_at_the_same_steps_and_each_its_part_of_the_same_utterances(seen):
+    first, second = seen("brief", 0), seen("brief", 1)
+    assert first["readings"] == second["readings"]
+    assert first["told"] == second["told"] == []
+    read = {r["step"]: (r["brief"], r["n"], r["utterances"]) for r in first["readings"] if r["level"] == "frame"}
+    full, brief = (False, 64, 32), (True, 64, 8)
+    assert set(read.values()) == {full, brief}
+    assert [step for step, size in read.items() if size == full] == [4, 6, 8, 10, 14, 18, 24]
+    assert list(read) == [*range(4, 31, 2)]
 
 
 def test_a_process_whose_passes_fail_is_named_and_the_other_one_is_read(seen):

@@ -1,4 +1,4 @@
-"""Floor 0: tensors only. Projection, spectra and their correction, metrics, the linear probe."""
+"""Floor 0: tensors only. Projection, spectra and their correction, metrics, the linear probe, similarities."""
 
 from rankwatch.numerics.metrics.eigenvalue_metrics import (
     alpha_req,
@@ -19,15 +19,19 @@ from rankwatch.numerics.rank.rank_estimate import RankEstimate
 from rankwatch.numerics.rank.spectrum import Spectrum
 from rankwatch.numerics.rows.projection import choose_projection
 from rankwatch.numerics.rows.sample import Sample
+from rankwatch.numerics.similarity.cka import cka
+from rankwatch.numerics.similarity.similarity_result import Similarity
 
 __all__ = [
     "DEFINITIONS",
     "ProbeResult",
     "RankEstimate",
     "Sample",
+    "Similarity",
     "Spectrum",
     "alpha_req",
     "choose_projection",
+    "cka",
     "collapse_indicators",
     "dimensions_above",
     "effective_rank",

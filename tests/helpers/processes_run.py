@@ -225,6 +225,9 @@ def job(name, rank, folder):
         return loop(rank, folder, model, eval_sets=FirstBatches(forward=raising(rank)))
     if name == "raising-first":
         return loop(rank, folder, model, eval_sets=FirstBatches(forward=raising(rank, 0)))
+    if name == "brief":
+        rows = RowSampling(n_utterances=32, frames_per_utterance=2, brief_utterances=8, full_every=4, projection=None)
+        return loop(rank, folder, model, rows=rows, every_n_steps=2, steps=30, strict=True)
     if name == "lost":
         before = Watch(model, folder / "before", rows=RowSampling(n_utterances=16))
         state = before.state_dict() if rank else None

@@ -1,0 +1,189 @@
+"""Rows of several representations at the same frames, in an order that depends on their content alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rankwatch.numerics.rows.rounding import number_format, rounding_of
+
+VARIES = 1e-11
+"""Rows whose variance is at most this share of their second moment are one vector and its rounding."""
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """Which rows belong together: sorted by size, so that those of equal size are one block.
+
+    Attributes:
+        sizes: (g,) rows of each, ascending.
+        weights: (n,) float64, how much each row counts, 1 on the average.
+        root: (n,) their square roots.
+    """
+
+    sizes: torch.Tensor
+    weights: torch.Tensor
+    root: torch.Tensor
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return int(self.weights.shape[0])
+
+    @property
+    def masses(self) -> torch.Tensor:
+        """(g,) sum of the weights of each."""
+        return self.sums(self.weights)
+
+    def sums(self, rows: torch.Tensor) -> torch.Tensor:
+        """(g, ...) sums over each utterance's rows (n, ...)."""
+        if len(self.sizes) == len(rows):
+            return rows
+        return torch.cat([stack.sum(dim=1) for stack in self.stacks(rows)])
+
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        """(n, ...) each utterance's value (g, ...) at each of its rows."""
+        return values if len(self.sizes) == self.n else values.repeat_interleave(self.sizes, dim=0)
+
+    def stacks(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """(count, size, ...) the rows of all utterances of one size, for each size."""
+        return [rows[at].reshape(-1, size, *rows.shape[1:]) for at, size in self.blocks()]
+
+    def blocks(self) -> list[tuple[slice, int]]:
+        """Rows of the utterances of one size, and that size."""
+        found, start = [], 0
+        for size, count in zip(*np.unique(self.sizes.numpy(), return_counts=True), strict=True):
+            found.append((slice(start, start + int(size) * int(count)), int(size)))
+            start += int(size) * int(count)
+        return found
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Rows of several representations at the same frames.
+
+    Attributes:
+        views: (n, d_k) each, float32 or float64 as they came, on the CPU.
+        utterances: Which rows belong together.
+        rounding: Of each view, the mean variance of a row's rounding, summed over its columns; 0 for wide formats.
+        n_nonfinite: Rows that were left out because of a NaN or Inf in any view.
+    """
+
+    views: tuple[torch.Tensor, ...]
+    utterances: Utterances
+    rounding: tuple[float, ...]
+    n_nonfinite: int
+
+    @property
+    def n(self) -> int:
+        """Rows kept."""
+        return self.utterances.n
+
+    def centred(self, view: int) -> torch.Tensor:
+        """(n, d) float64 rows without their weighted mean."""
+        return centred(self.views[view], self.utterances)
+
+    def varies(self, view: int) -> bool:
+        """Whether the rows of a view are more than one vector and its rounding."""
+        rows = self.centred(view)
+        variance = float(rows.square().sum())
+        return variance > VARIES * float(self.views[view].double().square().sum()) and variance > 0.0
+
+
+def match_rows(
+    views: Sequence[Any], groups: Any | None = None, weights: Any | None = None, labels: Sequence[Any] = ()
+) -> tuple[Matched, tuple[torch.Tensor, ...]]:
+    """Take rows of several representations together.
+
+    Args:
+        views: (n, d_k) each: numpy or torch, any float type, CPU or GPU. float64 stays, all else is read as float32.
+        groups: (n,) utterance of each row, numbers or names; None where rows are independent of one another.
+        weights: (n,) how much each row counts, in any unit; None where all count the same.
+        labels: (n,) each, integers that are carried along.
+
+    Returns:
+        The rows in one order, whatever order they and their utterances came in, and the labels in the same order.
+        Rows that have a NaN or Inf in any view, or no weight, are left out of all.
+
+    Raises:
+        ValueError: If shapes don't fit, or a weight is negative or not finite, or none is positive.
+    """
+    given = [torch.as_tensor(np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v).detach() for v in views]
+    for rows in given:
+        if rows.ndim != 2 or rows.shape[0] != given[0].shape[0]:
+            shapes = ", ".join(str(tuple(v.shape)) for v in given)
+            raise ValueError(f"expected rows of shape (n, d) with the same n, got {shapes}")
+    n = int(given[0].shape[0])
+    rounding = [rounding_of(rows, number_format(rows)).cpu() for rows in given]
+    rows_of = [(v if v.dtype == torch.float64 else v.float()).cpu() + 0.0 for v in given]  # -0.0 becomes 0.0
+    names = np.arange(n) if groups is None else _names(groups)
+    if names.shape != (n,):
+        raise ValueError(f"expected one group for each of {n} rows, got {tuple(names.shape)}")
+    counting = _weights(weights, n)
+    finite = torch.ones(n, dtype=torch.bool, device="cpu")
+    for rows in rows_of:
+        finite &= torch.isfinite(rows).all(dim=1)
+    keep = np.flatnonzero((finite & (counting > 1e-12 * counting.mean())).numpy())
+    ids = np.unique(names[keep], return_inverse=True)[1].reshape(-1)
+    order, sizes = _order([v.numpy()[keep] for v in rows_of], ids)
+    at = torch.from_numpy(keep[order])
+    counting = counting[at]
+    counting = counting * (len(counting) / counting.sum()) if weights is not None and len(counting) else counting
+    kept = tuple(v[at] for v in rows_of)
+    utterances = Utterances(torch.from_numpy(sizes), counting, counting.sqrt())
+    means = tuple(float(r[at].mean()) if len(at) else 0.0 for r in rounding)
+    carried = tuple(torch.as_tensor(one, device="cpu").detach()[at] for one in labels)
+    return Matched(kept, utterances, means, n - int(finite.sum())), carried
+
+
+def centred(rows: torch.Tensor, utterances: Utterances) -> torch.Tensor:
+    """(n, d) float64 rows without their weighted mean."""
+    rows = rows.double()
+    return rows - utterances.weights @ rows / utterances.n if len(rows) else rows
+
+
+def _names(groups: Any) -> NDArray[Any]:
+    return groups.detach().cpu().numpy() if isinstance(groups, torch.Tensor) else np.asarray(groups)
+
+
+def _weights(weights: Any | None, n: int) -> torch.Tensor:
+    if weights is None:
+        return torch.ones(n, dtype=torch.float64, device="cpu")
+    given = torch.as_tensor(weights).detach().double().cpu()
+    if given.shape != (n,):
+        raise ValueError(f"expected one weight for each of {n} rows, got {tuple(given.shape)}")
+    if n and not (bool(torch.isfinite(given).all()) and float(given.min()) >= 0.0 and float(given.max()) > 0.0):
+        raise ValueError("weights must be finite and not negative, and not all zero")
+    return given
+
+
+def _order(views: list[NDArray[Any]], ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """By size of the utterance, by its first row, then by the rows' bytes; and the sizes in that order."""
+    if not ids.size:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    ranks = [_ranks(np.ascontiguousarray(v)) for v in views]
+    order = np.lexsort([*reversed(ranks), ids])
+    counts = np.bincount(ids)
+    first = order[np.cumsum(counts) - counts]
+    place = np.empty(counts.size, dtype=np.int64)
+    place[np.lexsort([*(r[first] for r in reversed(ranks)), counts])] = np.arange(counts.size)
+    order = order[np.argsort(place[ids[order]], kind="stable")]
+    return order, np.sort(counts)
+
+
+def _ranks(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """(n,) place of each row among the distinct ones, by its bytes."""
+    if not rows.shape[1]:
+        return np.zeros(rows.shape[0], dtype=np.int64)
+    as_bytes = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    order = np.argsort(as_bytes, kind="stable")
+    new = np.empty(order.size, dtype=np.int64)
+    new[0], new[1:] = 0, as_bytes[order][1:] != as_bytes[order][:-1]
+    found = np.empty(order.size, dtype=np.int64)
+    found[order] = np.cumsum(new)
+    return found
