@@ -30,6 +30,8 @@ _HOMES = {
     "Alarm": "rankwatch.readings.alarm",
     "CodebookReading": "rankwatch.readings.codebook_reading",
     "AlarmEvent": "rankwatch.run.alarm_actions",
+    "trackio_alert": "rankwatch.run.alerts.alarm_alerts",
+    "wandb_alert": "rankwatch.run.alerts.alarm_alerts",
     "CollapseError": "rankwatch.run.alarm_actions",
     "Protocol": "rankwatch.readings.protocol",
     "Reading": "rankwatch.readings.reading",
@@ -57,6 +59,8 @@ __all__ = [
     "inspect",
     "rankme",
     "register_family",
+    "trackio_alert",
+    "wandb_alert",
 ]
 
 if TYPE_CHECKING:
@@ -73,6 +77,7 @@ if TYPE_CHECKING:
     from rankwatch.readings.protocol import Protocol
     from rankwatch.readings.reading import Reading
     from rankwatch.run.alarm_actions import AlarmEvent, CollapseError
+    from rankwatch.run.alerts.alarm_alerts import trackio_alert, wandb_alert
 
 
 def __getattr__(name: str) -> Any:

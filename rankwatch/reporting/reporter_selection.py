@@ -9,6 +9,7 @@ from typing import Any
 from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.console import end_summary, start_table
 from rankwatch.reporting.jsonl_records import JsonlReporter
+from rankwatch.reporting.logger_pictures import PictureReporter, takes_pictures
 from rankwatch.reporting.reporter import Reporter
 from rankwatch.reporting.scalar_loggers import ScalarReporter
 from rankwatch.reporting.tensorboard import TensorBoardReporter
@@ -74,7 +75,8 @@ def reporters_for(
     """The reporters of a run.
 
     Args:
-        loggers: Lightning's, or SummaryWriters; TensorBoard gets pictures and layouts, all others scalars.
+        loggers: Lightning's, or SummaryWriters; TensorBoard gets pictures and layouts, all others scalars, and
+            those that take pictures these, too.
         records: Where everything goes in full, or None.
         log: Prints a text.
         uploads: Where the records are, if they are to be brought somewhere else; or None.
@@ -94,6 +96,8 @@ def reporters_for(
             reporters.append(TensorBoardReporter(writer))
         elif hasattr(logger, "log_metrics"):
             reporters.append(ScalarReporter(logger))
+            put = takes_pictures(logger, writer)
+            reporters += [PictureReporter(put)] if put is not None else []
     if uploads is not None:
         reporters.append(UploadReporter(uploads))
     return reporters

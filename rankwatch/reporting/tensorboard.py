@@ -14,11 +14,8 @@ from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting import markdown_text as text
 from rankwatch.reporting.chart_plan import CHART_LIMIT, ChartPlan, custom_scalars, plan_charts
 from rankwatch.reporting.pictures import images as pictures
+from rankwatch.reporting.pictures.picture_schedule import PictureSchedule
 from rankwatch.reporting.tags import Tags, scalars
-
-_PICTURES_APART = 10  # readings
-_FIRST_SET = 0.6  # seconds that a set of pictures takes, until one was timed
-_PICTURE_SHARE = 0.005  # of the run's time may go into pictures that nobody asked for
 
 
 class TensorBoardReporter:
@@ -54,16 +51,13 @@ class TensorBoardReporter:
         self._taken = 0
         self._alarmed = False
         self._status_at = -1
-        self._next_picture = 3
+        self._schedule = PictureSchedule(clock)
         self._undrawn: Report | None = None
-        self._clock = clock
-        self._drawing = 0.0
-        self._last_set = _FIRST_SET
 
     def start(self, header: RunHeader) -> None:
         """Remember what the run is; it is written with the first report, at its step."""
         self._header, self._tags = header, Tags.of(header)
-        self._began = self._clock()
+        self._schedule.start()
 
     def report(self, report: Report) -> None:
         """Write everything about one reading step."""
@@ -72,9 +66,8 @@ class TensorBoardReporter:
         self._texts(report)
         self._alarms += report.alarms
         self._undrawn = report
-        if report.message or (self._taken >= self._next_picture and self._affordable()):
+        if self._schedule.due(bool(report.message)):
             self._draw()
-            self._next_picture = self._taken + min(3 * self._taken, _PICTURES_APART)
         self._writer.flush()
 
     def settle(self) -> None:
@@ -127,22 +120,18 @@ class TensorBoardReporter:
     def _text(self, what: str, markdown: str, step: int) -> None:
         self._writer.add_text(self._tags.top(what), markdown, step)
 
-    def _affordable(self) -> bool:
-        return self._drawing + self._last_set <= _PICTURE_SHARE * (self._clock() - self._began)
-
     def _draw(self) -> None:
         report, self._undrawn = self._undrawn, None
         if report is None:
             return
-        began = self._clock()
-        self._status(report)
-        self._text("readings", text.readings_text(report, self._tags), report.step)
-        if self._images:
+        with self._schedule.timed():
+            self._status(report)
+            self._text("readings", text.readings_text(report, self._tags), report.step)
+            if not self._images:
+                return
             for level in self._header.levels:
                 self._image("heatmap", level, report.step, pictures.heatmap(report, self._header, level, self._alarms))
                 self._image("spectra", level, report.step, pictures.spectra(report, self._header, level))
-        self._last_set = self._clock() - began
-        self._drawing += self._last_set
 
     def _image(self, what: str, level: str, step: int, pixels: pictures.Image | None) -> None:
         if pixels is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 import warnings
@@ -149,7 +150,10 @@ class AlarmActions:
             log_info(f"{self._name}: alarms are {now}.")
 
     def _start(self, event: AlarmEvent) -> None:
-        """In a thread of its own, so that one that hangs holds up neither the training nor the next one."""
+        """In a thread of its own, so that one that hangs holds up neither the training nor the next one.
+
+        Context variables are those of the training's thread: trackio has its current run in one.
+        """
         call = self._call
         assert call is not None
 
@@ -159,7 +163,8 @@ class AlarmActions:
             except Exception as error:
                 self._errors.append(error)
 
-        thread = threading.Thread(target=run, name="rankwatch on_alarm", daemon=True)
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(run,), name="rankwatch on_alarm", daemon=True)
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
         thread.start()
 

@@ -1,1 +1,1 @@
-"""Heatmap and spectra as pixels, and the loggers besides TensorBoard that take pictures."""
+"""Heatmap and spectra as pixels, and when they are drawn."""

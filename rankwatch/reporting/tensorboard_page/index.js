@@ -117,8 +117,8 @@ async function look(page) {
   const mine = ++page.asked; // an answer to an older question is dropped
   let wait = RUNNING;
   try {
-    if (Date.now() - page.listedAt > LISTED) await list(page);
-    wait = page.chosen.length ? await news(page, mine) : LISTED;
+    if (Date.now() - page.listedAt > (page.listed.length ? LISTED : RUNNING / 2)) await list(page);
+    wait = page.chosen.length ? await news(page, mine) : RUNNING;
   } catch (error) {
     say(page, ["Nothing new can be had: " + error.message + ". It is tried again."]);
   }
@@ -128,7 +128,7 @@ async function list(page) {
   const answer = await ask("runs");
   Object.assign(page, { listed: answer.runs, most: answer.most, notes: answer.notes, listedAt: Date.now(), library: answer.library });
   if (!page.chosen.length && answer.runs.length && !page.picked) page.chosen = [answer.runs[0].name];
-  page.picked = true;
+  page.picked = page.picked || page.chosen.length > 0; // somebody who has unticked all wants to see none
   listRuns(page);
   if (page.listed.length) return;
   say(page, ["No run of rankwatch's is in this log folder yet. Each run writes its records into a folder \"rankwatch\" beside the event files; they are shown "

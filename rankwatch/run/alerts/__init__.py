@@ -1,0 +1,1 @@
+"""Alarms to services that take alerts."""
