@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import nn
 
-_UNITS = frozenset({"FullyShardedDataParallel", "FSDPModule"})
-"""Names of the classes of what gathers its own parameters when it is called: of FSDP1, and of FSDP2 (`fully_shard`)."""
+from rankwatch.extraction.model.module_paths import is_sharded_unit
 
 Call = Callable[..., Any]
 
@@ -29,12 +28,8 @@ def within_shards(outermost: nn.Module, module: nn.Module, call: Call) -> Call:
     Returns:
         `call` itself where nothing around the module is sharded.
     """
-    units = [unit for unit in outermost.modules() if _is_unit(unit) and _holds(unit, module)]
+    units = [unit for unit in outermost.modules() if is_sharded_unit(unit) and _holds(unit, module)]
     return _through(units, call) if units else call
-
-
-def _is_unit(module: nn.Module) -> bool:
-    return any(kind.__name__ in _UNITS for kind in type(module).__mro__)
 
 
 def _holds(unit: nn.Module, module: nn.Module) -> bool:
@@ -64,7 +59,7 @@ def given_back(outermost: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module in outermost.modules():
-            reshard = getattr(module, "reshard", None) if _is_unit(module) else None
+            reshard = getattr(module, "reshard", None) if is_sharded_unit(module) else None
             if reshard is not None:
                 reshard()
 

@@ -7,6 +7,7 @@ import fnmatch
 import functools
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,30 +29,55 @@ _METHODS = {
 derived from one count as well."""
 
 
+_lock = threading.RLock()
+_silenced: Counter[int] = Counter()  # threads, and how often each is within `held_back_logs`
+_replaced: dict[tuple[Any, str], tuple[Any, Any]] = {}  # methods of classes: what they were, and what stands for them
+
+
 @contextlib.contextmanager
 def held_back_logs() -> Iterator[None]:
     """Known loggers hear nothing of what this thread tells them; other threads are heard as ever.
 
-    Only what has been imported by now is looked at. What user code writes by itself, into a file, isn't held back.
+    Only what has been imported by now is looked at. What user code writes by itself, into a file, isn't held back. Two
+    threads may be within at once: methods are put back when the last one is out.
     """
     thread = threading.get_ident()
-    replaced: list[tuple[Any, str, Any]] = []
+    with _lock:
+        _silenced[thread] += 1
     try:
-        for place, name in _places():
-            method = vars(place)[name]
-            if callable(method):
-                setattr(place, name, _silent(method, thread))
-                replaced.append((place, name, method))
+        with _lock:
+            _replace()
         yield
     finally:
-        for place, name, method in replaced:
+        with _lock:
+            _silenced[thread] -= 1
+            if not _silenced[thread]:
+                del _silenced[thread]
+            if not _silenced:
+                _put_back()
+
+
+def _replace() -> None:
+    for place, name in _places():
+        method = vars(place)[name]
+        known = _replaced.get((place, name))
+        if callable(method) and (known is None or method is not known[1]):
+            _replaced[place, name] = method, _silent(method)
+            setattr(place, name, _replaced[place, name][1])
+
+
+def _put_back() -> None:
+    """What somebody has put over ours in the meantime stays, and is heard through ours."""
+    for (place, name), (method, ours) in _replaced.items():
+        if vars(place).get(name) is ours:
             setattr(place, name, method)
+    _replaced.clear()
 
 
-def _silent(method: Callable[..., Any], thread: int) -> Callable[..., Any]:
+def _silent(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def held_back(*args: Any, **kwargs: Any) -> Any:
-        return None if threading.get_ident() == thread else method(*args, **kwargs)
+        return None if _silenced[threading.get_ident()] else method(*args, **kwargs)
 
     return held_back
 

@@ -11,6 +11,8 @@ WRAPPER_PARTS = frozenset(
     {"module", "_orig_mod", "_fsdp_wrapped_module", "_forward_module", "_checkpoint_wrapped_module"}
 )
 
+_SHARDED_UNITS = frozenset({"FullyShardedDataParallel", "FSDPModule"})
+
 
 def clean_name(path: str) -> str:
     """Drop the parts of a module path that wrappers add.
@@ -45,6 +47,11 @@ def unwrap(module: nn.Module) -> nn.Module:
         if inner is None or len(children) != 1 or not foreign:
             return module
         module = inner
+
+
+def is_sharded_unit(module: nn.Module) -> bool:
+    """Whether it gathers its own parameters when it is called: a unit of FSDP1, or of FSDP2 (`fully_shard`)."""
+    return not _SHARDED_UNITS.isdisjoint([kind.__name__ for kind in type(module).__mro__])
 
 
 def can_fire(module: nn.Module) -> bool:

@@ -6,6 +6,7 @@ import array
 import ctypes
 import mmap
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch.nn.parameter import is_lazy
 
 from rankwatch.extraction.state.known_changes import LARGE, KnownChanges
 
-Restore = Callable[[], None]
+Restore = Callable[[], bool | None]
+"""Puts something back; whether it had changed, as far as that is known."""
 
 BUFFERS = (
     bytearray,
@@ -46,20 +48,21 @@ def tensor_content(tensor: Tensor, where: str, changes: KnownChanges, always: bo
         return None
     size = tensor.numel() * tensor.element_size()
     # A parameter is no state of a forward pass; one that is written into nevertheless shows by its version.
-    large = not always and (size > LARGE or isinstance(tensor, nn.Parameter))
-    if large and not changes.wants_copy(where, max(size, LARGE + 1)):
+    counted = max(size, LARGE + 1) if isinstance(tensor, nn.Parameter) else size
+    if not always and not changes.wants_copy(where, counted):
         return _watched_tensor(tensor, where, changes)
-    content = tensor.detach().to("cpu", copy=True) if large else tensor.detach().clone()
+    content = tensor.detach().to("cpu", copy=True) if counted > LARGE and not always else tensor.detach().clone()
 
-    def restore() -> None:
+    def restore() -> bool:
         if not _has_memory(tensor):
-            return
-        if tensor.shape != content.shape:
+            return False
+        other_shape = tensor.shape != content.shape
+        if other_shape:
             tensor.resize_(content.shape)
-        if not _same(tensor.detach().to(content.device), content):
-            tensor.detach().copy_(content)
-            if large:
-                changes.has_changed(where)
+        if _same(tensor.detach().to(content.device), content):
+            return other_shape
+        tensor.detach().copy_(content)
+        return True
 
     return restore
 
@@ -67,10 +70,11 @@ def tensor_content(tensor: Tensor, where: str, changes: KnownChanges, always: bo
 def _watched_tensor(tensor: Tensor, where: str, changes: KnownChanges) -> Restore:
     version, place = tensor._version, tensor.data_ptr()
 
-    def restore() -> None:
-        if tensor._version != version or tensor.data_ptr() != place:
-            changes.has_changed(where)
-            changes.was_lost(where, "a large tensor, which is copied before each pass from now on")
+    def restore() -> bool:
+        if tensor._version == version and tensor.data_ptr() == place:
+            return False
+        changes.was_lost(where, "a large tensor, or one of very many, which is copied before each pass from now on")
+        return True
 
     return restore
 
@@ -116,25 +120,27 @@ def array_content(values: np.ndarray[Any, Any], where: str, changes: KnownChange
     if (large and isinstance(values.base, mmap.mmap)) or not changes.wants_copy(where, values.nbytes):
         before = _sample(values)
 
-        def watch() -> None:
-            if _sample(values) != before:
-                changes.has_changed(where)
-                changes.was_lost(where, "a large array, which is copied before each pass from now on")
+        def watch() -> bool:
+            if _sample(values) == before:
+                return False
+            changes.was_lost(where, "a large array, or one of very many, which is copied before each pass from now on")
+            return True
 
         return watch
     content = values.copy()
 
-    def restore() -> None:
-        if large and not _same_bytes(values, content):
-            changes.has_changed(where)
+    def restore() -> bool:
+        if _same_bytes(values, content):
+            return False
         values[...] = content
+        return True
 
     return restore
 
 
 def _same_bytes(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
-    if one.dtype.hasobject:
-        return bool((one == other).all())
+    if one.dtype.hasobject:  # objects are the same only if they are one: what they make of == is theirs
+        return one.dtype == object and all(map(is_, one.flat, other.flat))
     one, other = (np.ascontiguousarray(values).reshape(-1).view(np.uint8) for values in (one, other))
     return np.array_equal(one, other)
 
@@ -144,49 +150,76 @@ def _sample(values: np.ndarray[Any, Any]) -> bytes:
     return sample.tobytes()
 
 
-def buffer_content(buffer: Any) -> Restore | None:
+def buffer_content(buffer: Any, where: str, changes: KnownChanges) -> Restore | None:
     """Remember the bytes of a bytearray, an array, a value of ctypes or a view.
 
     Args:
         buffer: One of `BUFFERS`.
+        where: Module and attribute that hold it.
+        changes: What is known from passes before.
 
     Returns:
         What puts them back; None for a view that can't be written into, and for values that own Python objects.
     """
-    if isinstance(buffer, (bytearray, array.array)):
-        content: Any = buffer[:]
+    growing = isinstance(buffer, (bytearray, array.array))
+    if not growing and not (_is_writable(buffer) if isinstance(buffer, (memoryview, mmap.mmap)) else _is_whole(buffer)):
+        return None
+    if not changes.wants_copy(where, memoryview(buffer).nbytes):
+        return _watched_buffer(buffer, where, changes)
+    return _growing(buffer) if growing else _bytes_at(buffer)
 
-        def restore() -> None:
-            if buffer != content:
-                buffer[:] = content
 
-        return restore
-    if isinstance(buffer, (memoryview, mmap.mmap)):
-        view = memoryview(buffer)
-        if view.readonly or not view.c_contiguous or view.format == "O":
-            return None
-        return _bytes_at(view.cast("B") if view.format in "bBhHiIlLqQfdnN?c" and view.ndim else None)
-    owned = buffer._objects  # what it points to, by place; in multiprocessing the memory that it is in itself
+def _is_writable(buffer: Any) -> bool:
+    with memoryview(buffer) as view:
+        return not view.readonly and view.c_contiguous and view.format in "bBhHiIlLqQfdnN?c"
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value of ctypes is the memory that it shows, and doesn't point to some."""
+    owned = value._objects  # what it points to, by place; in multiprocessing the memory that it is in itself
     in_memory = (
         owned is None or isinstance(owned, memoryview) or (isinstance(owned, dict) and set(owned) == {"ffffffff"})
     )
-    if isinstance(buffer, ctypes.py_object) or not in_memory:
-        return None
-    data = ctypes.string_at(ctypes.addressof(buffer), ctypes.sizeof(buffer))
-
-    def rewrite() -> None:
-        ctypes.memmove(ctypes.addressof(buffer), data, len(data))
-
-    return rewrite
+    return in_memory and not isinstance(value, ctypes.py_object)
 
 
-def _bytes_at(view: memoryview | None) -> Restore | None:
-    if view is None:
-        return None
-    content = bytes(view)
+def _growing(buffer: Any) -> Restore:
+    content: Any = buffer[:]
 
-    def restore() -> None:
-        if bytes(view) != content:
+    def restore() -> bool:
+        if buffer == content:
+            return False
+        buffer[:] = content
+        return True
+
+    return restore
+
+
+def _bytes_at(buffer: Any) -> Restore:
+    """What can't change its size."""
+    content = memoryview(buffer).cast("B").tobytes()
+
+    def restore() -> bool:
+        with memoryview(buffer) as whole, whole.cast("B") as view:
+            if view == content:
+                return False
             view[:] = content
+            return True
+
+    return restore
+
+
+def _watched_buffer(buffer: Any, where: str, changes: KnownChanges) -> Restore:
+    def sample() -> bytes:
+        with memoryview(buffer) as whole, whole.cast("B") as view:
+            return bytes(view[:: max(1, len(view) // _SAMPLES)])
+
+    before = sample()
+
+    def restore() -> bool:
+        if sample() == before:
+            return False
+        changes.was_lost(where, "a large buffer, which is copied before each pass from now on")
+        return True
 
     return restore

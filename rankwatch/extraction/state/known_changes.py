@@ -6,6 +6,11 @@ LARGE = 16_000_000
 """Bytes above which an array or a tensor is not copied before every pass."""
 
 _MOST_COPIED = 2_000_000_000
+_MOST_SMALL = 256_000_000
+_MOST_COPIES = 10_000
+
+MANY = 10_000
+"""Values above which not all of a container's are followed before every pass."""
 
 
 class KnownChanges:
@@ -21,7 +26,7 @@ class KnownChanges:
         """Whether the pass is a first one."""
         self._changing: set[str] = set()
         self._unrestored: dict[str, str] = {}
-        self._left = _MOST_COPIED
+        self._left, self._left_small, self._copies = _MOST_COPIED, _MOST_SMALL, 0
 
     def begin(self, thorough: bool) -> None:
         """Before a pass.
@@ -30,7 +35,7 @@ class KnownChanges:
             thorough: Whether it is a first one, of its kind.
         """
         self.thorough = thorough
-        self._left = _MOST_COPIED
+        self._left, self._left_small, self._copies = _MOST_COPIED, _MOST_SMALL, 0
 
     def wants_copy(self, where: str, size: int) -> bool:
         """Whether something is to be copied.
@@ -40,15 +45,26 @@ class KnownChanges:
             size: Its bytes.
 
         Returns:
-            True for what is small, what was seen to change, and in a first pass for the rest as far as there is room.
+            True for what is small, unless there is very much of it, for what was seen to change, and in a first pass
+            for the rest, as far as there is room.
         """
-        if size <= LARGE or where in self._changing:
+        if size <= LARGE:
+            self._copies, self._left_small = self._copies + 1, self._left_small - size
+            if self._copies <= _MOST_COPIES and self._left_small >= 0:
+                return True
+        elif where in self._changing:
             return True
-        self._left -= size if self.thorough else 0
-        return self.thorough and self._left >= 0
+        if not self.follows_all(where):
+            return False
+        self._left -= size
+        return self._left >= 0
+
+    def follows_all(self, where: str) -> bool:
+        """Whether very many values that are held somewhere are all followed, and not only some of them."""
+        return self.thorough or where in self._changing
 
     def has_changed(self, where: str) -> None:
-        """Something large has changed; it is copied before every pass from now on."""
+        """Something has changed; however large it is, it is copied before every pass from now on."""
         self._changing.add(where)
 
     def was_lost(self, where: str, kind: str) -> None:

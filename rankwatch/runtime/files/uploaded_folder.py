@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 from rankwatch.runtime.files.file_actions import upload
@@ -26,7 +27,8 @@ class UploadedFolder:
         remote: Where the files go.
 
     Attributes:
-        local: Where they are written: a folder on this machine that is removed by `close`.
+        local: Where they are written: a folder on this machine that is removed by `close`, or, where no record has been
+            written by then (the run has ended while it was set up), with this object.
         remote: Likewise.
         refused: Whether the store did not take a file when it was last asked to.
     """
@@ -34,6 +36,7 @@ class UploadedFolder:
     def __init__(self, remote: RemotePath) -> None:
         self.remote = remote
         self.local = Path(tempfile.mkdtemp(prefix="rankwatch-"))
+        weakref.finalize(self, _remove_without_records, self.local)
         self.refused = False
         self._uploaded: dict[str, int] = {}  # bytes of each file that are in the store
         self._joined: set[str] = set()  # files that hold what was in the store before
@@ -73,6 +76,11 @@ class UploadedFolder:
         """
         self.upload(everything=True)
         shutil.rmtree(self.local, ignore_errors=True)
+
+
+def _remove_without_records(folder: Path) -> None:
+    if folder.exists() and not any(folder.glob(f"*{_APPENDED}")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _content(path: RemotePath) -> bytes:

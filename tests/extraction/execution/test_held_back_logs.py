@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from toys import Module, loader, pl, trainer
 
 from rankwatch import RankWatch, RowSampling
+from rankwatch.extraction.execution.held_back_logs import held_back_logs
 from rankwatch.extraction.execution.preserved_model import preserved_model
 
 
@@ -50,6 +51,30 @@ def test_methods_are_back_after_an_exception(tmp_path):
     with pytest.raises(KeyError), preserved_model(nn.Linear(1, 1)):
         raise KeyError
     assert methods == (SummaryWriter.add_scalar, pl.LightningModule.log)
+
+
+def test_two_threads_may_be_within_at_once_and_leave_in_any_order(tmp_path):
+    """Each hears nothing as long as it is within, whoever came first; then all is as it was."""
+    writer, method = SummaryWriter(str(tmp_path)), SummaryWriter.add_scalar
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def first():
+        with held_back_logs():
+            first_is_in.set()
+            assert second_is_in.wait(9)
+        writer.add_scalar("first", 1.0, 1)
+
+    other = threading.Thread(target=first)
+    other.start()
+    assert first_is_in.wait(9)
+    with held_back_logs(), held_back_logs():
+        second_is_in.set()
+        other.join()
+        writer.add_scalar("second", 1.0, 1)
+    writer.add_scalar("second", 2.0, 2)
+    writer.close()
+    assert SummaryWriter.add_scalar is method
+    assert (logged(tmp_path, "first"), logged(tmp_path, "second")) == ([1.0], [2.0])
 
 
 class Logging(Module):

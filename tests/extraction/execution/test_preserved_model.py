@@ -246,7 +246,7 @@ def test_the_same_table_in_many_blocks_is_copied_once():
     alone = len(ModelSnapshot(model)._walk.restores)
     for block in model:
         block.table = table
-    assert len(ModelSnapshot(model)._walk.restores) == alone + 1
+    assert len(ModelSnapshot(model)._walk.restores) == alone + 2  # what is in it, and what is put on it
 
 
 @pytest.mark.parametrize("odd", ["sparse", "nested", "inference_nan", "resized", "script", "meta"])

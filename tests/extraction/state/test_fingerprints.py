@@ -15,7 +15,9 @@ from torch import nn
 
 from rankwatch import Watch
 from rankwatch.extraction.execution.preserved_model import preserved_model
+from rankwatch.extraction.state import known_changes, walk
 from rankwatch.extraction.state.known_changes import LARGE, KnownChanges
+from rankwatch.extraction.state.snapshot import ModelSnapshot
 
 
 class Holding(nn.Module):
@@ -89,6 +91,18 @@ def test_a_file_that_is_written_to_is_named_and_one_that_is_read_goes_back(tmp_p
         assert file.readline() == "a line\n"
 
 
+def test_a_set_that_is_not_lent_is_filled_again_and_named_if_its_order_is_another():
+    """What a tuple holds can't be exchanged."""
+    values = {1 << n for n in range(0, 40, 3)}
+    for _ in range(4):
+        values.pop()
+    before, order = set(values), list(values)
+    named = unrestored_after((values,), lambda state: [state[0].pop() for _ in range(5)] + [state[0].update("abcdef")])
+    assert values == before
+    assert named == ({} if list(values) == order else {"part.state": "the order of a set"})
+    assert unrestored_after((values,), lambda state: None) == {}
+
+
 def test_an_object_of_c_code_is_written_down_in_a_first_pass():
     sequence = np.random.SeedSequence(1)
     assert unrestored_after(sequence, lambda sequence: sequence.spawn(1)) == {"part.state": "of type SeedSequence"}
@@ -107,6 +121,66 @@ def test_what_is_large_and_begins_to_change_late_is_named_once_and_copied_from_t
     for _ in range(2):
         assert unrestored_after(large, change, False, changes) == {}
     assert large[0] == 1
+
+
+@pytest.fixture
+def very_many(monkeypatch):
+    monkeypatch.setattr(walk, "MANY", 100)
+    return [torch.zeros(2) for _ in range(101)]
+
+
+def test_of_very_many_tensors_all_are_copied_in_a_first_pass_and_then_as_many_as_are_needed(very_many):
+    changes, many = KnownChanges(), very_many
+
+    def change(state):
+        state[3].add_(1)
+        state[50].add_(1)
+
+    assert unrestored_after(many, lambda _: None, True, changes) == {}
+    model = Holding(many)
+    changes.begin(thorough=False)
+    assert len(ModelSnapshot(model, changes)._walk.restores) < 50
+    assert list(unrestored_after(many, change, False, changes)) == ["part.state"]
+    late = [tensor.clone() for tensor in many]
+    assert unrestored_after(many, change, False, changes) == {}
+    assert all(map(torch.equal, many, late))
+
+
+def test_of_very_many_tensors_that_change_in_a_first_pass_all_come_back_ever_after(very_many):
+    changes, many = KnownChanges(), very_many
+    for thorough in (True, False):
+        assert unrestored_after(many, lambda state: [one.add_(1) for one in state], thorough, changes) == {}
+        assert not any(one.any() for one in many)
+
+
+def test_copies_of_what_is_small_have_a_bound(monkeypatch):
+    monkeypatch.setattr(known_changes, "_MOST_SMALL", 100)
+    monkeypatch.setattr(known_changes, "_MOST_COPIED", 100)
+    changes = KnownChanges()
+    changes.begin(thorough=True)
+    assert [changes.wants_copy("a", 40) for _ in range(6)] == [True, True, True, True, False, False]
+    changes.begin(thorough=False)
+    assert [changes.wants_copy("a", 40) for _ in range(4)] == [True, True, False, False]
+
+
+class Unequal:
+    def __eq__(self, other):
+        raise AssertionError
+
+
+Unequal.__hash__ = object.__hash__
+
+
+class OddFile(Unequal, io.StringIO):
+    pass
+
+
+def test_objects_are_never_asked_whether_they_are_equal():
+    objects = np.array([Unequal(), Unequal()], dtype=object)
+    state = [OddFile(), {Unequal()}, {Unequal(): Unequal()}, objects, Unequal()]
+    assert unrestored_after(state, lambda state: (state[0].write("a"), objects.__setitem__(0, 1))) == {}
+    assert state[0].getvalue() == ""
+    assert isinstance(objects[0], Unequal)
 
 
 class MyTrainer(pl.Trainer):

@@ -6,7 +6,9 @@ import collections
 import contextvars
 import ctypes
 import dataclasses
+import enum
 import functools
+import gc
 import io
 import itertools
 import multiprocessing
@@ -80,6 +82,39 @@ class OnItsClass:
 
 class Weak:
     pass
+
+
+class CountingInstances(type):
+    """A metaclass that counts for all of its classes."""
+
+    made = {}  # noqa: RUF012 - that is the point
+
+
+class WithMetaclass(metaclass=CountingInstances):
+    pass
+
+
+class Stage(enum.Enum):
+    FIRST = 1
+
+
+def on_metaclass(state):
+    return entry(type(type(state)).made)
+
+
+def on_member(state):
+    state.calls = getattr(state, "calls", 0) + 1
+    return state.calls
+
+
+def on_tensor(state):
+    state.calls = getattr(state, "calls", 0) + 1
+    state.seen = [*getattr(state, "seen", []), 1]
+    return state.calls, len(state.seen)
+
+
+def popped(state):
+    return state.pop() if len(state) > 2 else len(state)
 
 
 def attribute(state):
@@ -200,6 +235,16 @@ KINDS = {
     "long list": (lambda: [0.0] * 5000, appended),
     "long dict": (lambda: dict.fromkeys(range(5000)), entry),
     "set": (set, lambda state: (state.add(len(state)), len(state))[1]),
+    "order of a set": (lambda: {"a", "b", 77, 12, 4, 1 << 40, 91, "k"}, popped),
+    "set in two places": (lambda: SharedSet(range(40, 0, -3)), lambda state: (popped(state.one), popped(state.other))),
+    "view of a dict": (lambda: OnlyRead({"n": 0}), lambda state: entry(state.inside)),
+    "metaclass": (WithMetaclass, on_metaclass),
+    "class itself": (lambda: WithMetaclass, lambda state: entry(type(state).made)),
+    "member of an enumeration": (lambda: Stage.FIRST, on_member),
+    "enumeration": (lambda: Stage, lambda state: on_member(state.FIRST)),
+    "attribute of a tensor": (lambda: torch.zeros(1), on_tensor),
+    "attribute of a parameter": (lambda: nn.Parameter(torch.zeros(1)), on_tensor),
+    "property": (lambda: WithProperty(), lambda state: state.count),
     "bytes": (lambda: bytearray(4), first),
     "array of Python's": (lambda: array.array("i", [0, 0]), first),
     "view": (lambda: memoryview(bytearray(2)), first),
@@ -229,6 +274,30 @@ KINDS = {
 }
 
 
+class SharedSet:
+    def __init__(self, values):
+        self.one = set(values)
+        self.other, self.third = self.one, [self.one]
+
+
+class OnlyRead:
+    """Shows a dictionary that only a closure holds besides."""
+
+    def __init__(self, inside):
+        self.shown = types.MappingProxyType(inside)
+
+    @property
+    def inside(self):
+        return gc.get_referents(self.shown)[0]
+
+
+class WithProperty:
+    @property
+    def count(self, seen=[]):  # noqa: B006 - that is the point
+        seen.append(1)
+        return len(seen)
+
+
 def _bottom(state):
     while isinstance(state, list):
         state = state[0]
@@ -241,6 +310,9 @@ def drawn(kind, interrupted):
     OnItsClass.count = 0
     with_default.__defaults__[0].clear()
     vars(with_attribute).clear()
+    CountingInstances.made.clear()
+    vars(Stage.FIRST).pop("calls", None)
+    WithProperty.count.fget.__defaults__[0].clear()
     torch.manual_seed(0)
     model = Counting(make(), step if make() is not None else step())
     changes, out = KnownChanges(), []

@@ -1,10 +1,15 @@
 """Object stores can't append: files grow here and are uploaded whole, and nothing that is there is lost."""
 
+import gc
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from object_store import objects  # noqa: F401
+from toys import Encoder
 
+from rankwatch import Watch
 from rankwatch.runtime.files.run_paths import RemotePath
 from rankwatch.runtime.files.uploaded_folder import UploadedFolder
 
@@ -91,3 +96,23 @@ def test_a_local_folder_that_is_taken_away_begins_anew_after_what_was_uploaded(o
     append(folder, "two\n")
     folder.close()
     assert objects.text("/bucket/run/RankWatch.jsonl") == "a long first line\ntwo\n"
+
+
+def test_a_run_that_ends_while_it_is_set_up_leaves_no_folder(objects, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ValueError, match="nothing_like_it"):
+        Watch(Encoder(layer_drop=0.0, depth=1), "objects://bucket/run", layers=["nothing_like_it"])
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_records_that_nobody_has_uploaded_stay(objects):  # noqa: F811
+    local = []
+    for name in ("events.out", "a.jsonl"):
+        uploads = UploadedFolder(RemotePath("objects://bucket/run"))
+        (uploads.local / name).write_text("1\n")
+        local.append(uploads.local)
+        del uploads
+        gc.collect()
+    assert [folder.exists() for folder in local] == [False, True]
+    shutil.rmtree(local[1])

@@ -1,0 +1,1 @@
+"""What holds other values, each of which puts back which value stood where."""
