@@ -16,7 +16,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 _DRIVER = """
 (async () => {
-  const ready = () => document.getElementById("page").dataset.ready;
+  const ready = () => { const page = document.getElementById("page"); return page && page.dataset.ready; };
   const frames = () => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(go, 0))));
   const pause = (ms) => new Promise((go) => setTimeout(go, ms));
   while (!ready()) await pause(50);
@@ -41,14 +41,33 @@ def browse(page: Path, body: str, *, address: str = "", size: tuple[int, int] = 
     Returns:
         What the script returned, and what else was on the console.
     """
-    script = _DRIVER.replace("BODY", body)
+    script = driver(body)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text = page.read_text(encoding="utf-8").replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
     driven = page.with_name(f"driven-{page.name}")
     driven.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    return browse_address(driven.as_uri() + address, page.parent / "profile", size)
+
+
+def driver(body: str) -> str:
+    """The program that runs a script once the page is drawn, and puts what it returns on the console."""
+    return _DRIVER.replace("BODY", body)
+
+
+def browse_address(address: str, profile: Path, size: tuple[int, int] = (1366, 768)) -> tuple[Any, list[str]]:
+    """Open an address under which a page with a `driver` stands.
+
+    Args:
+        address: With its scheme.
+        profile: Folder for what the browser keeps.
+        size: Of the window.
+
+    Returns:
+        As `browse`.
+    """
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command += ["--disable-dev-shm-usage", f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr"]
-    command += [f"--window-size={size[0]},{size[1]}", driven.as_uri() + address]
+    command += ["--disable-dev-shm-usage", f"--user-data-dir={profile}", "--enable-logging=stderr"]
+    command += [f"--window-size={size[0]},{size[1]}", address]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as browser:
         alarm = threading.Timer(_SECONDS, browser.kill)
         alarm.start()
