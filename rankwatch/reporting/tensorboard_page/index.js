@@ -137,7 +137,7 @@ async function list(page) {
 async function news(page, mine) {
   const parts = new URLSearchParams(page.chosen.map((name) => ["run", name]));
   parts.append("state", page.known);
-  const answer = await ask("data", parts);
+  const began = Date.now(), answer = await ask("data", parts);
   if (mine !== page.asked) return RUNNING;
   const reading = answer.reading.map((one) => "reading " + one.name + ": " + Math.floor(100 * one.part) + " %");
   page.about.textContent = reading.join(", ") || "as of " + new Date().toLocaleTimeString();
@@ -148,8 +148,9 @@ async function news(page, mine) {
     page.known = answer.state;
     page.goesOn = answer.data.runs.some((run) => !run.ended);
     show(page, answer.data);
+    page.pause = 10 * (Date.now() - began); // a large run isn't sent every few seconds
   }
-  return answer.reading.length ? READING : page.goesOn === false ? ENDED : RUNNING;
+  return answer.reading.length ? READING : Math.max(page.goesOn === false ? ENDED : RUNNING, page.pause || 0);
 }
 function show(page, data) { // drawn unseen, and put in the place of what is there when it is complete
   const { element } = window.rankwatchPage.parts;
