@@ -26,6 +26,7 @@ _HOMES = {
     "estimate_rank": "rankwatch.numerics",
     "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
+    "similarity": "rankwatch.numerics.similarity.resolved_similarity",
     "register_family": "rankwatch.extraction.execution.model_families",
     "Alarm": "rankwatch.readings.alarm",
     "CodebookReading": "rankwatch.readings.codebook_reading",
@@ -59,6 +60,7 @@ __all__ = [
     "inspect",
     "rankme",
     "register_family",
+    "similarity",
     "trackio_alert",
     "wandb_alert",
 ]
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from rankwatch.lightning import RankWatch
     from rankwatch.loop import Watch
     from rankwatch.numerics import RankEstimate, Similarity, cka, estimate_rank, rankme
+    from rankwatch.numerics.similarity.resolved_similarity import similarity
     from rankwatch.readings.alarm import Alarm
     from rankwatch.readings.codebook_reading import CodebookReading
     from rankwatch.readings.protocol import Protocol

@@ -8,7 +8,8 @@ Which one to use:
 - `RANK_DEFINITIONS`: other plain definitions that are in use, by name, to find out which one a logged number is.
 - `effective_rank` and the functions of eigenvalues (`participation_ratio`, `stable_rank`, `top1_explained_variance`,
   `dimensions_above`, `explained_variance_dimensions`, `alpha_req`): of a spectrum that you have already.
-- `cka`: how alike two representations are at the same frames, in the population, with an interval.
+- `similarity`, `cka`, `cca_squared` (also to labels), `explained`, `probe_r2`: how alike two representations are at the
+  same frames, in the population, with an interval.
 - `linear_probe` with a split of your own, `grouped_probe` leaving one speaker out at a time: the small labelled check
   that a rank never replaces.
 - `pool_frames`: one row per utterance from padded frames.
@@ -35,19 +36,23 @@ from rankwatch.numerics import (
     Similarity,
     Spectrum,
     alpha_req,
+    cca_squared,
     cka,
     dimensions_above,
     effective_rank,
     estimate_rank,
+    explained,
     explained_variance_dimensions,
     grouped_probe,
     linear_probe,
     participation_ratio,
     pool_frames,
+    probe_r2,
     rankme,
     stable_rank,
     top1_explained_variance,
 )
+from rankwatch.numerics.similarity.resolved_similarity import similarity
 
 __all__ = [
     "RANK_DEFINITIONS",
@@ -56,16 +61,20 @@ __all__ = [
     "Similarity",
     "Spectrum",
     "alpha_req",
+    "cca_squared",
     "cka",
     "dimensions_above",
     "effective_rank",
     "estimate_rank",
+    "explained",
     "explained_variance_dimensions",
     "grouped_probe",
     "linear_probe",
     "participation_ratio",
     "pool_frames",
+    "probe_r2",
     "rankme",
+    "similarity",
     "stable_rank",
     "top1_explained_variance",
 ]

@@ -20,6 +20,8 @@ from rankwatch.numerics.rank.spectrum import Spectrum
 from rankwatch.numerics.rows.projection import choose_projection
 from rankwatch.numerics.rows.sample import Sample
 from rankwatch.numerics.similarity.cka import cka
+from rankwatch.numerics.similarity.linear_prediction import explained, probe_r2
+from rankwatch.numerics.similarity.resolved_similarity import cca_squared
 from rankwatch.numerics.similarity.similarity_result import Similarity
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Similarity",
     "Spectrum",
     "alpha_req",
+    "cca_squared",
     "choose_projection",
     "cka",
     "collapse_indicators",
@@ -37,11 +40,13 @@ __all__ = [
     "effective_rank",
     "estimate_from_sample",
     "estimate_rank",
+    "explained",
     "explained_variance_dimensions",
     "grouped_probe",
     "linear_probe",
     "participation_ratio",
     "pool_frames",
+    "probe_r2",
     "rankme",
     "stable_rank",
     "top1_explained_variance",

@@ -26,7 +26,7 @@ import torch
 from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.matched_rows import Matched, Utterances, match_rows
 from rankwatch.numerics.similarity.permutation_null import permutation_p_value
-from rankwatch.numerics.similarity.similarity_result import Similarity, interval, precision
+from rankwatch.numerics.similarity.similarity_result import Similarity, interval, precision, undefined
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,6 @@ def cka_of(matched: Matched, permutations: int = 0, seed: int = 0) -> Similarity
         status=frozenset(status | precision(low, high)),
         p_value=p_value,
     )
-
-
-def undefined(matched: Matched, status: set[str], kappa: float) -> Similarity:
-    """The answer where there is none."""
-    nan = math.nan
-    count = len(matched.utterances.sizes)
-    return Similarity(nan, None, None, nan, matched.n, count, (nan, nan), nan, kappa, frozenset(status))
 
 
 def ratio(

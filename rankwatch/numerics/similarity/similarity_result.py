@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from rankwatch.numerics.similarity.matched_rows import Matched
+
 QUANTILE: Final = 1.6448536269514722
 """Half width of a 90 % interval in standard deviations."""
 
@@ -70,6 +72,12 @@ class Similarity:
     kappa: float
     status: frozenset[str]
     p_value: float | None = None
+
+
+def undefined(matched: Matched, status: set[str], kappa: float) -> Similarity:
+    """The answer where there is none."""
+    nan, count = math.nan, len(matched.utterances.sizes)
+    return Similarity(nan, None, None, nan, matched.n, count, (nan, nan), nan, kappa, frozenset(status))
 
 
 def interval(value: float, error: float, utterances: int) -> tuple[float | None, float | None]:

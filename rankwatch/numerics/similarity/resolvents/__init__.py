@@ -1,0 +1,1 @@
+"""Rows whitened at a resolution of the population, and what two representations share there."""

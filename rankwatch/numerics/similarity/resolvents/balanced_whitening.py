@@ -1,0 +1,197 @@
+r"""Rows whitened at a resolution of the *population*, with what belongs to utterances balanced against the rest.
+
+Of m rows of an utterance their mean direction and the m - 1 deviations from it are two populations of their own
+covariances. A sample of n rows holds fewer of the former, and its ridge inverse overfits them more. With weights A_g
+inside of each utterance, :math:`\tilde S = \frac1n \sum_g X_g^T A_g X_g` and :math:`Q = (\tilde S + t)^{-1}`, leaving
+one utterance out (Woodbury) gives :math:`Q X_g^T A_g X_g = Q_{-g} X_g^T (A_g^{-1} + T_g)^{-1} X_g` with
+:math:`T_g = X_g Q_{-g} X_g^T / n`, so the sample's Q stands for the population's
+
+.. math:: \Bigl(\frac1n \sum_g \mathbb{E} X_g^T L_g X_g + t\Bigr)^{-1}, \qquad L_g = (A_g^{-1} + T_g)^{-1}
+
+(deterministic equivalent: Silverstein & Bai 1995, here for dependent rows). Choosing :math:`A_g^{-1} = I - T_g` makes
+that :math:`(\Sigma + t)^{-1}` itself: the population's covariance at the resolution t, whatever directions belong to
+utterances. A_g takes two values, for the mean direction and for deviations from it; both are found by iteration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from rankwatch.numerics.similarity.matched_rows import Utterances
+from rankwatch.numerics.similarity.resolvents.row_populations import Leverage, Pieces, leverage
+
+ROUNDS = 6
+"""Most factorisations for one layer."""
+
+SETTLED = 0.01
+"""How far the two populations and the resolution may be off, relatively, when the iteration ends."""
+
+LEAST = 0.15
+"""Smallest 1 / A: what is left of a row after its own leverage. Below, the two populations stay unbalanced."""
+
+NOTHING = 1e-10
+"""Ridge, in units of the mean eigenvalue, that stands for none."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Matrices of all utterances of one size m, stacked (count, m, m).
+
+    Attributes:
+        mean: Projector on the mean direction.
+        hat: H_g, the utterance's block of U U^T.
+        inverse: (I - H_g)^-1.
+        inner: A^(1/2) (I - H_g) A^(1/2), which is L_g.
+        outside: T_g, the leverage of its rows on the others.
+        left: A^(-1/2) (I - H_g)^-1: turns rows of U into rows whitened by the other utterances.
+    """
+
+    mean: torch.Tensor
+    hat: torch.Tensor
+    inverse: torch.Tensor
+    inner: torch.Tensor
+    outside: torch.Tensor
+    left: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """Whitened rows of one representation, and what its utterances left out say.
+
+    Attributes:
+        utterances: Which rows belong together.
+        rows: (n, r) U with U U^T = A^(1/2) X Q X^T A^(1/2) / n, the constant direction as its last column.
+        unit_rows: (n,) mean direction of each utterance, of length one.
+        within: (g,) weight A of the deviations within each utterance.
+        between: (g,) weight A of each utterance's mean direction.
+        blocks: What belongs to each utterance, for each size of utterance.
+        level: What L_g is on the average, 1 where both populations are balanced; the resolution is the ridge over it.
+        df: Degrees of freedom of the population at this resolution.
+        spare: Smaller 1 / A of the two populations: 1 for infinitely many rows, 0 at the limit.
+        between_binds: Whether that is the mean directions'.
+        kappa: Resolution in units of the mean eigenvalue.
+    """
+
+    utterances: Utterances
+    rows: torch.Tensor
+    unit_rows: torch.Tensor
+    within: torch.Tensor
+    between: torch.Tensor
+    blocks: list[Block]
+    level: float
+    df: float
+    spare: float
+    between_binds: bool
+    kappa: float
+
+    @property
+    def n_eff(self) -> float:
+        """Independent rows that would leave as much of themselves to spare."""
+        return (
+            min(self.df / (1.0 - self.spare), float(self.utterances.n))
+            if self.spare < 1.0
+            else float(self.utterances.n)
+        )
+
+
+def whiten(rows: torch.Tensor, utterances: Utterances, kappa: float) -> Whitened:
+    """Whiten rows at a resolution of the population.
+
+    Args:
+        rows: (n, p) float64, centred.
+        utterances: Which belong together.
+        kappa: Resolution in units of the mean eigenvalue; 0 for none.
+
+    Returns:
+        The rows. Its `kappa` is larger where the rows don't reach the resolution. O(n p^2), about three times.
+    """
+    pieces = Pieces(rows, utterances)
+    asked = max(kappa, NOTHING) * pieces.mean_eigenvalue
+    within = between = torch.ones(len(utterances.sizes), dtype=torch.float64, device="cpu")
+    ridge = asked
+    for round_ in range(ROUNDS):
+        white = pieces.whitened(within, between, ridge)
+        hats = [u @ u.mT for u in utterances.stacks(white)]
+        inverses = [torch.linalg.inv(torch.eye(h.shape[1], dtype=h.dtype, device="cpu") - h) for h in hats]
+        found = leverage(pieces, hats, inverses, within, between)
+        reached = ridge / found.level()
+        first, second = found.shrinkage()
+        if abs(reached / asked - 1.0) < SETTLED and abs(first / second - 1.0) < SETTLED:
+            break
+        if round_ < ROUNDS - 1:
+            within, between, ridge = balanced(pieces, found, within, between, reached, asked)
+    shares = float((1.0 / between).mean()), float((1.0 / within).mean())
+    binds = shares[0] <= shares[1] or len(utterances.sizes) == utterances.n
+    return Whitened(
+        utterances,
+        white,
+        pieces.unit_rows,
+        within,
+        between,
+        _blocks(pieces, hats, inverses, within, between),
+        found.level(),
+        sum(found.own),
+        shares[0] if binds else shares[1],
+        binds,
+        reached / pieces.mean_eigenvalue,
+    )
+
+
+def balanced(
+    pieces: Pieces, found: Leverage, within: torch.Tensor, between: torch.Tensor, reached: float, asked: float
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Weights and ridge that would balance both populations at the asked resolution.
+
+    Args:
+        pieces: The rows.
+        found: Their leverage at the present weights.
+        within: (g,) present weights of deviations.
+        between: (g,) present weights of mean directions.
+        reached: The present resolution.
+        asked: The one that is wanted.
+
+    Returns:
+        New weights of deviations and of mean directions, and the ridge.
+    """
+    sizes, evenly, masses = pieces.utterances.sizes.double(), pieces.evenly, pieces.masses
+    n, g = pieces.utterances.n, len(sizes)
+    first, second = found.shrinkage()
+    # L = 1 / (1 / A + T): what T is of each population, and would be with L = 1 at the asked resolution.
+    scale = found.level() * (reached / asked) ** (1.0 - min(sum(found.own) / pieces.rows.shape[1], 1.0))
+    of_means = scale * (1.0 / first - float((1.0 / between).mean()))
+    of_rest = scale * (1.0 / second - float((1.0 / within).mean())) if n > g else of_means
+    # T_g = (alpha + beta J) in units of the rows' weight.
+    alpha = of_rest / float(evenly.mean())
+    beta = (of_means - of_rest) / float(masses.mean()) if n > g else 0.0
+    within = 1.0 / (1.0 - evenly * alpha).clamp(min=LEAST, max=1.0)
+    between = 1.0 / (1.0 - evenly * (alpha + sizes * beta)).clamp(min=LEAST, max=1.0)
+    if of_means < 1.0 - LEAST and of_rest < 1.0 - LEAST:
+        return within, between, asked
+    kept = float((1.0 / between).mean()), float((1.0 / within).mean())
+    parts, level = (g * of_means, (n - g) * of_rest), 1.0
+    for _ in range(100):
+        left = 1.0 / (kept[0] + of_means / level), 1.0 / (kept[1] + of_rest / level)
+        level = max((parts[0] * left[0] + parts[1] * left[1]) / sum(parts), 1e-3)
+    return within, between, asked * level
+
+
+def _blocks(
+    pieces: Pieces,
+    hats: list[torch.Tensor],
+    inverses: list[torch.Tensor],
+    within: torch.Tensor,
+    between: torch.Tensor,
+) -> list[Block]:
+    found, start = [], 0
+    for hat, inverse, unit in zip(hats, inverses, pieces.utterances.stacks(pieces.unit_rows), strict=True):
+        part = slice(start, start + len(hat))
+        start += len(hat)
+        a, b = within[part, None, None].sqrt(), between[part, None, None].sqrt()
+        mean = unit[:, :, None] * unit[:, None, :]
+        one = torch.eye(hat.shape[1], dtype=hat.dtype, device="cpu")
+        root, back = a * one + (b - a) * mean, one / a + (1.0 / b - 1.0 / a) * mean
+        inner, outside = root @ (one - hat) @ root, back @ (inverse - one) @ back
+        found.append(Block(mean, hat, inverse, inner, outside, back @ inverse))
+    return found

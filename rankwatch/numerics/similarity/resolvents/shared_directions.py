@@ -1,0 +1,119 @@
+r"""How much two representations share at a resolution: a product of utterances left out, and what it estimates.
+
+With both representations whitened and balanced (`balanced_whitening`), Q_x and Q_y their left-out resolvents and the
+cross moment :math:`S_{yx} = \frac1n \sum_g Y_g^T A^y_g A^x_g X_g`,
+
+.. math:: V_{kl} = \frac1n \sum_g \operatorname{tr}\,\bigl[Y_g Q_{y,-g} S^{(k)}_{yx,-g} Q_{x,-g} X_g^T\bigr]_l
+
+splits by population twice: k says whether mean directions or deviations of the other utterances predict, l whether
+those of the left-out one are predicted. The two resolvents come from the same rows, so
+:math:`\mathbb{E}\, Q_y \Sigma_{yx} Q_x` isn't the product of what each stands for; leaving a second utterance out gives
+a linear equation between V and the population's R, with F the rows of each population,
+
+.. math:: V = \varphi U F, \qquad U = R + U \,\chi F\, R
+
+and the sum of F R F is :math:`R(\kappa_x, \kappa_y) = \operatorname{tr} (\Sigma_{xx} + \kappa_x)^{-1} \Sigma_{xy}
+(\Sigma_{yy} + \kappa_y)^{-1} \Sigma_{yx}`. For independent rows this is R = v / (1 + v / n).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from rankwatch.numerics.similarity.resolvents.balanced_whitening import Block, Whitened
+
+
+def shared(x: Whitened, y: Whitened) -> float:
+    """R of two representations of the same rows.
+
+    Args:
+        x: Whitened rows of one.
+        y: Of the other.
+
+    Returns:
+        R without the constant direction; NaN where it can't be solved for. O(n p q).
+    """
+    utterances, unit = x.utterances, x.unit_rows[:, None]
+    mean_x, mean_y = utterances.sums(unit * x.rows), utterances.sums(unit * y.rows)
+    within = (x.within * y.within).sqrt()
+    whole = y.rows.T @ (utterances.spread(within)[:, None] * x.rows)
+    means = mean_y.T @ ((x.between * y.between).sqrt()[:, None] * mean_x)
+    rest = whole - mean_y.T @ (within[:, None] * mean_x)
+    from_means, from_rest = (
+        [c @ u.mT for c, u in zip(utterances.stacks(y.rows @ m), utterances.stacks(x.rows), strict=True)]
+        for m in (means, rest)
+    )
+    return from_products(x, y, from_means, from_rest)
+
+
+def from_products(x: Whitened, y: Whitened, means: list[torch.Tensor], rest: list[torch.Tensor]) -> float:
+    """R from the blocks of the product of both hat matrices.
+
+    Args:
+        x: Whitened rows of one.
+        y: Of the other.
+        means: Blocks (count, m, m), for each size, of U_y U_y^T P U_x U_x^T with P the utterances' mean directions,
+            weighted by A^(1/2) of both.
+        rest: The same with the deviations in the middle.
+
+    Returns:
+        R without the constant direction; NaN where it can't be solved for.
+    """
+    n, g = x.utterances.n, len(x.utterances.sizes)
+    v, scales = torch.zeros(2, 2, dtype=torch.float64, device="cpu"), []
+    roots = (x.between * y.between).sqrt(), (x.within * y.within).sqrt()
+    start = 0
+    for one, two, from_means, from_rest in zip(x.blocks, y.blocks, means, rest, strict=True):
+        part = slice(start, start + len(from_means))
+        start += len(from_means)
+        split = one.mean, torch.eye(one.mean.shape[1], dtype=torch.float64, device="cpu") - one.mean
+        for k, product in enumerate((from_means, from_rest)):
+            own = two.hat @ (roots[k][part, None, None] * split[k]) @ one.hat
+            left_out = two.left @ (product.double() - own) @ one.left.mT
+            v[k] += torch.stack([(left_out * projector).sum() for projector in split])
+        scales.append(_scales(one, two, split, one if x.df >= y.df else two))
+    count = torch.tensor([g, n - g], dtype=torch.float64, device="cpu")
+    leverage, phi, chi = torch.stack(scales).sum(dim=0)
+    phi = phi * _without_two(x, y)
+    used = slice(0, 2 if n > g else 1)
+    count, leverage, phi, chi, v = count[used], leverage[used], phi[used], chi[used], v[used, used]
+    u = v / (count * phi / leverage)[:, None] / count
+    chi = chi * count**2 / leverage**2  # times the population's rows
+    one_ = torch.eye(len(count), dtype=torch.float64, device="cpu")
+    r, failed = torch.linalg.solve_ex(one_ + u * chi, u)
+    value = float(count @ r @ count) * x.level * y.level - 1.0
+    return math.nan if int(failed) or not math.isfinite(value) else value
+
+
+def _scales(one: Block, two: Block, split: tuple[torch.Tensor, torch.Tensor], larger: Block) -> torch.Tensor:
+    """Leverage T from outside, T L L, and T L T L, of each population, summed over utterances: (3, 2)."""
+    first, second = larger.outside @ two.inner, larger.outside @ one.inner
+    found = torch.zeros(3, 2, dtype=torch.float64, device="cpu")
+    for k, projector in enumerate(split):
+        if projector.shape[1] > 1 or k == 0:
+            found[0, k] = (projector * larger.outside).sum()
+            found[1, k] = ((projector @ first) * one.inner.mT).sum()
+            found[2, k] = ((projector @ first) * second.mT).sum()
+    return found
+
+
+def _without_two(x: Whitened, y: Whitened) -> torch.Tensor:
+    """(2,) what phi loses because the sample that a left-out utterance sees lacks it: first order in 1 / utterances.
+
+    The other utterances' own leverages are then slightly larger than those that the weights were made for, and one
+    of them is missing.
+
+    Returns:
+        A factor for each population.
+    """
+    share = float(x.utterances.masses.square().sum()) / x.utterances.n**2
+    found = []
+    for weights in ((x.between, y.between), (x.within, y.within)):
+        lost = sum(
+            min(w.df / (w.rows.shape[1] - 1), 1.0) * float((a - 1.0).mean())
+            for w, a in zip((x, y), weights, strict=True)
+        )
+        found.append(max((1.0 - share) * (1.0 - share * lost), 0.5))
+    return torch.tensor(found, dtype=torch.float64, device="cpu")
