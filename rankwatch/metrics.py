@@ -9,7 +9,8 @@ Which one to use:
 - `effective_rank` and the functions of eigenvalues (`participation_ratio`, `stable_rank`, `top1_explained_variance`,
   `dimensions_above`, `explained_variance_dimensions`, `alpha_req`): of a spectrum that you have already.
 - `similarity`, `cka`, `cca_squared` (also to labels), `explained`, `probe_r2`: how alike two representations are at the
-  same frames, in the population, with an interval.
+  same frames, in the population, with an interval; `procrustes` with bounds. `plain_cka`, `svcca`, `pwcca`,
+  `plain_procrustes`: of the sample, as published.
 - `linear_probe` with a split of your own, `grouped_probe` leaving one speaker out at a time: the small labelled check
   that a rank never replaces.
 - `pool_frames`: one row per utterance from padded frames.
@@ -52,6 +53,8 @@ from rankwatch.numerics import (
     stable_rank,
     top1_explained_variance,
 )
+from rankwatch.numerics.similarity.plain_similarities import plain_cka, plain_procrustes, pwcca, svcca
+from rankwatch.numerics.similarity.procrustes import procrustes
 from rankwatch.numerics.similarity.resolved_similarity import similarity
 
 __all__ = [
@@ -71,10 +74,15 @@ __all__ = [
     "grouped_probe",
     "linear_probe",
     "participation_ratio",
+    "plain_cka",
+    "plain_procrustes",
     "pool_frames",
     "probe_r2",
+    "procrustes",
+    "pwcca",
     "rankme",
     "similarity",
     "stable_rank",
+    "svcca",
     "top1_explained_variance",
 ]
