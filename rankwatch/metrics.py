@@ -9,7 +9,8 @@ Which one to use:
 - `effective_rank` and the functions of eigenvalues (`participation_ratio`, `stable_rank`, `top1_explained_variance`,
   `dimensions_above`, `explained_variance_dimensions`, `alpha_req`): of a spectrum that you have already.
 - `similarity`, `cka`, `cca_squared` (also to labels), `explained`, `probe_r2`: how alike two representations are at the
-  same frames, in the population, with an interval; `procrustes` with bounds. `plain_cka`, `svcca`, `pwcca`,
+  same frames, in the population, with an interval; `procrustes` with bounds; `similarity_matrix`, `cka_matrix` of all
+  pairs at once. `plain_cka`, `svcca`, `pwcca`,
   `plain_procrustes`: of the sample, as published.
 - `linear_probe` with a split of your own, `grouped_probe` leaving one speaker out at a time: the small labelled check
   that a rank never replaces.
@@ -53,12 +54,14 @@ from rankwatch.numerics import (
     stable_rank,
     top1_explained_variance,
 )
+from rankwatch.numerics.similarity.all_pairs import PairwiseSimilarity, cka_matrix, similarity_matrix
 from rankwatch.numerics.similarity.plain_similarities import plain_cka, plain_procrustes, pwcca, svcca
 from rankwatch.numerics.similarity.procrustes import procrustes
 from rankwatch.numerics.similarity.resolved_similarity import similarity
 
 __all__ = [
     "RANK_DEFINITIONS",
+    "PairwiseSimilarity",
     "ProbeResult",
     "RankEstimate",
     "Similarity",
@@ -66,6 +69,7 @@ __all__ = [
     "alpha_req",
     "cca_squared",
     "cka",
+    "cka_matrix",
     "dimensions_above",
     "effective_rank",
     "estimate_rank",
@@ -82,6 +86,7 @@ __all__ = [
     "pwcca",
     "rankme",
     "similarity",
+    "similarity_matrix",
     "stable_rank",
     "svcca",
     "top1_explained_variance",

@@ -25,7 +25,10 @@ from rankwatch.numerics.similarity.resolvents.row_populations import Leverage, P
 ROUNDS = 6
 """Most factorisations for one layer."""
 
-SETTLED = 0.01
+DRAFTS, STEP, FEWEST = 2, 4, 96
+"""Factorisations at which every fourth utterance alone is looked at, where that leaves so many."""
+
+SETTLED = 0.02
 """How far the two populations and the resolution may be off, relatively, when the iteration ends."""
 
 LEAST = 0.15
@@ -111,17 +114,21 @@ def whiten(rows: torch.Tensor, utterances: Utterances, kappa: float) -> Whitened
     asked = max(kappa, NOTHING) * pieces.mean_eigenvalue
     within = between = torch.ones(len(utterances.sizes), dtype=torch.float64, device="cpu")
     ridge = asked
+    some, whole = pieces.some(min(STEP, max(1, len(utterances.sizes) // FEWEST))), pieces.some(1)
     for round_ in range(ROUNDS):
-        white = pieces.whitened(within, between, ridge)
-        hats = [u @ u.mT for u in utterances.stacks(white)]
+        part = some if round_ < DRAFTS else whole
+        white = pieces.whitened(within, between, ridge, None if part is whole else part.rows)
+        hats = [u @ u.mT for u in part.utterances.stacks(white)]
         inverses = [torch.linalg.inv(torch.eye(h.shape[1], dtype=h.dtype, device="cpu") - h) for h in hats]
-        found = leverage(pieces, hats, inverses, within, between)
+        found = leverage(pieces, hats, inverses, within, between, part)
         reached = ridge / found.level()
         first, second = found.shrinkage()
-        if abs(reached / asked - 1.0) < SETTLED and abs(first / second - 1.0) < SETTLED:
+        settled = abs(reached / asked - 1.0) < SETTLED and abs(first / second - 1.0) < SETTLED
+        if part is whole and (settled or round_ == ROUNDS - 1):
             break
-        if round_ < ROUNDS - 1:
-            within, between, ridge = balanced(pieces, found, within, between, reached, asked)
+        if not settled:
+            size = len(utterances.sizes) / len(part.chosen)
+            within, between, ridge = balanced(pieces, found, within, between, reached, asked, size)
     shares = float((1.0 / between).mean()), float((1.0 / within).mean())
     binds = shares[0] <= shares[1] or len(utterances.sizes) == utterances.n
     return Whitened(
@@ -140,7 +147,13 @@ def whiten(rows: torch.Tensor, utterances: Utterances, kappa: float) -> Whitened
 
 
 def balanced(
-    pieces: Pieces, found: Leverage, within: torch.Tensor, between: torch.Tensor, reached: float, asked: float
+    pieces: Pieces,
+    found: Leverage,
+    within: torch.Tensor,
+    between: torch.Tensor,
+    reached: float,
+    asked: float,
+    size: float,
 ) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Weights and ridge that would balance both populations at the asked resolution.
 
@@ -151,6 +164,7 @@ def balanced(
         between: (g,) present weights of mean directions.
         reached: The present resolution.
         asked: The one that is wanted.
+        size: All utterances over those whose leverage this is.
 
     Returns:
         New weights of deviations and of mean directions, and the ridge.
@@ -159,7 +173,7 @@ def balanced(
     n, g = pieces.utterances.n, len(sizes)
     first, second = found.shrinkage()
     # L = 1 / (1 / A + T): what T is of each population, and would be with L = 1 at the asked resolution.
-    scale = found.level() * (reached / asked) ** (1.0 - min(sum(found.own) / pieces.rows.shape[1], 1.0))
+    scale = found.level() * (reached / asked) ** (1.0 - min(size * sum(found.own) / pieces.rows.shape[1], 1.0))
     of_means = scale * (1.0 / first - float((1.0 / between).mean()))
     of_rest = scale * (1.0 / second - float((1.0 / within).mean())) if n > g else of_means
     # T_g = (alpha + beta J) in units of the rows' weight.

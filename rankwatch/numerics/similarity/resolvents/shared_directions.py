@@ -61,28 +61,53 @@ def from_products(x: Whitened, y: Whitened, means: list[torch.Tensor], rest: lis
     Returns:
         R without the constant direction; NaN where it can't be solved for.
     """
+    between, within = (x.between * y.between).sqrt(), (x.within * y.within).sqrt()
+    sums, start = torch.zeros(5, 2, dtype=torch.float64, device="cpu"), 0
+    for one, two, products in zip(x.blocks, y.blocks, zip(means, rest, strict=True), strict=True):
+        part = slice(start, start + len(products[0]))
+        start += len(products[0])
+        sums += block_sums(one, two, products, (between[part], within[part]), x.df >= y.df)
+    return solved(x, y, sums)
+
+
+def block_sums(
+    one: Block,
+    two: Block,
+    products: tuple[torch.Tensor, torch.Tensor],
+    roots: tuple[torch.Tensor, torch.Tensor],
+    first_is_larger: bool,
+) -> torch.Tensor:
+    """What some utterances of one size add to V (two rows) and to its scales (three rows).
+
+    Args:
+        one: Blocks of the first representation.
+        two: Of the second.
+        products: Blocks of the product of both hat matrices, through mean directions and through deviations.
+        roots: (count,) roots of the products of both weights, of mean directions and of deviations.
+        first_is_larger: Whether the first has more degrees of freedom.
+
+    Returns:
+        (5, 2) sums.
+    """
+    split = one.mean, torch.eye(one.mean.shape[1], dtype=torch.float64, device="cpu") - one.mean
+    v = []
+    for product, root, projector in zip(products, roots, split, strict=True):
+        own = two.hat @ (root[:, None, None] * projector) @ one.hat
+        left_out = two.left @ (product.double() - own) @ one.left.mT
+        v.append(torch.stack([(left_out * p).sum() for p in split]))
+    return torch.cat([torch.stack(v), _scales(one, two, split, one if first_is_larger else two)])
+
+
+def solved(x: Whitened, y: Whitened, sums: torch.Tensor) -> float:
+    """R from the sums over all utterances; NaN where it can't be solved for."""
     n, g = x.utterances.n, len(x.utterances.sizes)
-    v, scales = torch.zeros(2, 2, dtype=torch.float64, device="cpu"), []
-    roots = (x.between * y.between).sqrt(), (x.within * y.within).sqrt()
-    start = 0
-    for one, two, from_means, from_rest in zip(x.blocks, y.blocks, means, rest, strict=True):
-        part = slice(start, start + len(from_means))
-        start += len(from_means)
-        split = one.mean, torch.eye(one.mean.shape[1], dtype=torch.float64, device="cpu") - one.mean
-        for k, product in enumerate((from_means, from_rest)):
-            own = two.hat @ (roots[k][part, None, None] * split[k]) @ one.hat
-            left_out = two.left @ (product.double() - own) @ one.left.mT
-            v[k] += torch.stack([(left_out * projector).sum() for projector in split])
-        scales.append(_scales(one, two, split, one if x.df >= y.df else two))
-    count = torch.tensor([g, n - g], dtype=torch.float64, device="cpu")
-    leverage, phi, chi = torch.stack(scales).sum(dim=0)
-    phi = phi * _without_two(x, y)
     used = slice(0, 2 if n > g else 1)
-    count, leverage, phi, chi, v = count[used], leverage[used], phi[used], chi[used], v[used, used]
+    count = torch.tensor([g, n - g], dtype=torch.float64, device="cpu")[used]
+    v, leverage, phi, chi = sums[:2][used, used], sums[2, used], sums[3, used] * _without_two(x, y)[used], sums[4, used]
     u = v / (count * phi / leverage)[:, None] / count
     chi = chi * count**2 / leverage**2  # times the population's rows
-    one_ = torch.eye(len(count), dtype=torch.float64, device="cpu")
-    r, failed = torch.linalg.solve_ex(one_ + u * chi, u)
+    one = torch.eye(len(count), dtype=torch.float64, device="cpu")
+    r, failed = torch.linalg.solve_ex(one + u * chi, u)
     value = float(count @ r @ count) * x.level * y.level - 1.0
     return math.nan if int(failed) or not math.isfinite(value) else value
 
