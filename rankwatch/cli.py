@@ -110,6 +110,7 @@ def _inspect(options: argparse.Namespace) -> int:
     from rankwatch.arguments.settings import RankWatchArguments
     from rankwatch.extraction.rows.sampling_options import RowSampling
     from rankwatch.inspection import inspect
+    from rankwatch.reporting.tensorboard_page.installed_tensorboard import tensorboard_problem
     from rankwatch.runtime.import_path import import_function
 
     settings: RankWatchArguments = {}
@@ -132,6 +133,9 @@ def _inspect(options: argparse.Namespace) -> int:
     except ValueError as error:
         return _refuse(error)
     print(found)
+    note = tensorboard_problem()
+    if note:
+        print(f"  note: {note}", file=sys.stderr)
     return int(bool(found.problems))
 
 
