@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +13,7 @@ from rankwatch.alarms.learning_rate_warmup import LearningRateWarmup
 from rankwatch.extraction.inputs.folder_search import find_files
 from rankwatch.readings.reading import Reading
 from rankwatch.reporting.jsonl_records import newest_run, read_jsonl
-
-_KINDS = ("run", "protocol", "reading", "codebook", "summary", "alarm", "episode", "cost", "end")
+from rankwatch.reporting.recorded.run_reader import holds_records
 
 _FEWEST = 12
 """Readings that a run needs: fewer are hardly more than the warm-up."""
@@ -40,25 +37,13 @@ def find_runs(paths: Sequence[str | Path]) -> list[Path]:
             files.append(path)
             continue
         candidates = find_files(path, [".jsonl"]).files
-        inside = [file for file in candidates if _is_ours(file)]
+        inside = [file for file in candidates if holds_records(file)]
         if not inside:
             others = f" ({len(candidates)} .jsonl files are not rankwatch's)" if candidates else ""
             raise ValueError(f"{path} holds no records of rankwatch's, <name>.jsonl, at any depth{others}")
         named = {one.resolve() for one in files}
         files += [file for file in inside if file.resolve() not in named]
     return files
-
-
-def _is_ours(file: Path) -> bool:
-    """Whether its first whole line is a record; the very first may have been cut off."""
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for line in itertools.islice(lines, 2):
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            return isinstance(record, dict) and record.get("record") in _KINDS
-    return False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -147,8 +148,9 @@ def report(options: ReportOptions, say: Callable[[str], None], wait: Callable[[f
         wait(options.watch)
         news = [reader.update() for reader in readers]  # of all of them, so no `any` that stops early
         if any(news):
-            runs = _runs(readers, folders, lambda line: None)
-            _write(options, runs, lambda line: None)
+            with contextlib.suppress(ValueError):  # a run that has begun anew has no reading yet
+                runs = _runs(readers, folders, lambda line: None)
+                _write(options, runs, lambda line: None)
 
 
 def _runs(readers: Iterable[RunReader], folders: Iterable[LogFolder], say: Callable[[str], None]) -> list[RecordedRun]:

@@ -14,6 +14,9 @@ LONGEST_LINE = 4 * 2**20
 
 _FIRST_LINES = 20
 
+_TELLING = 1_024
+"""Bytes that tell a file from another in its place: a run's header stands first, with its time."""
+
 _EXAMPLES = 3
 """Line numbers that are named of each kind of damage."""
 
@@ -27,7 +30,8 @@ class RecordLines:
         path: A file, or its URL in an object store.
 
     Attributes:
-        restarted: Whether the file had become shorter at the newest call, so that it was read from its start.
+        restarted: Whether the file was another one at the newest call (shorter, or with another beginning), so that it
+            was read from its start.
         offset: Bytes that were read.
     """
 
@@ -38,6 +42,7 @@ class RecordLines:
 
     def _forget(self) -> None:
         self.offset = self._number = 0
+        self._beginning = b""
         self._unfinished = False
         self._damage: dict[str, list[int]] = {}
 
@@ -51,9 +56,12 @@ class RecordLines:
         """
         with self._path.open("rb") as file:
             end = file.seek(0, 2)
-            self.restarted = end < self.offset
+            file.seek(0)
+            beginning = file.read(_TELLING)
+            self.restarted = end < self.offset or not beginning.startswith(self._beginning)
             if self.restarted:
                 self._forget()
+            self._beginning = beginning
             file.seek(self.offset)
             self._unfinished = False
             while line := file.readline(LONGEST_LINE):

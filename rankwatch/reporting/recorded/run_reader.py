@@ -45,6 +45,7 @@ class RunReader:
     def __init__(self, path: str | Path, name: str = "") -> None:
         self._lines = RecordLines(path)
         self._path, self._name = str(path), name or str(path)
+        self._anew = False
         self._forget()
 
     def _forget(self) -> None:
@@ -80,7 +81,7 @@ class RunReader:
         """
         found = False
         for record in self._lines.new():
-            if self._lines.restarted and not found:
+            if (self._anew or self._lines.restarted) and not found:
                 self._forget()
             found = True
             kind = str(record.get("record"))[:40]
@@ -91,6 +92,7 @@ class RunReader:
                 take(self, record)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
                 self._unusable[kind] += 1
+        self._anew = not found and (self._anew or self._lines.restarted)  # another file, in which nothing stands yet
         return found
 
     def run(self) -> RecordedRun:

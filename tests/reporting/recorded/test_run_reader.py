@@ -12,6 +12,7 @@ import pytest
 from recorded_runs import write_records
 
 from rankwatch.reporting.jsonl_records import read_jsonl
+from rankwatch.reporting.page.verdict import verdict_of
 from rankwatch.reporting.recorded import kept_steps, record_lines
 from rankwatch.reporting.recorded.run_reader import RunReader
 from rankwatch.reporting.recorded.spectrum_codes import decode
@@ -138,6 +139,39 @@ def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
     write_records(path, 3, 4)
     reader.update()
     assert len(reader.run().steps) == 4
+
+
+def test_a_longer_file_in_its_place_is_read_from_its_start(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "RankWatch.jsonl", 2, 4)
+    reader = RunReader(path)
+    reader.update()
+    path.unlink()
+    write_records(path, 3, 9, name="Other")
+    assert reader.update()
+    run = reader.run()
+    assert (run.header.name, len(run.steps), len(run.layers)) == ("Other", 9, 3)
+    assert run.problems == []
+
+
+def test_a_file_that_begins_anew_is_shown_as_it_was_until_there_is_a_record(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "RankWatch.jsonl", 2, 9)
+    reader = RunReader(path)
+    reader.update()
+    path.write_text("")
+    assert not reader.update()
+    assert len(reader.run().steps) == 9
+    write_records(path, 2, 4)
+    assert reader.update()
+    assert len(reader.run().steps) == 4
+
+
+def test_an_alarm_of_no_severity_that_is_known_is_left_out(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "RankWatch.jsonl", 2, 35)
+    path.write_text(path.read_text().replace('"severity": "critical"', '"severity": "<b>"'))
+    run = read(path)
+    assert verdict_of(run).level == "healthy"
+    assert not run.alarms
+    assert any("records of kind 'alarm'" in problem for problem in run.problems)
 
 
 def test_the_newest_of_several_runs_is_shown_and_a_resumed_one_is_one_run(tmp_path: Path) -> None:
