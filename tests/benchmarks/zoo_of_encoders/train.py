@@ -190,6 +190,9 @@ def train(run: Run, data: Path | None, out: Path) -> None:
         watch.close()
         files = sorted(folder.glob("*/RankWatch.jsonl"), key=lambda path: int(path.parent.name))
         readings = [reading for file in files for reading in read_jsonl(file)]
+        unread = set(layer_names(training.method)) - {reading.layer for reading in readings if reading.source != "train"}
+        if unread:
+            raise RuntimeError(f"no reading of {sorted(unread)}: such a history would count as a healthy run")
         write(out, run, readings, watch.codebook_readings, notes)
     finally:
         watch.close(InterruptedError("failed"))
@@ -199,6 +202,9 @@ def train(run: Run, data: Path | None, out: Path) -> None:
 def _watch(run: Run, method: Method, folder: Path) -> Watch:
     half = run.precision == "bf16-mixed"
     sets: dict[str, Any] = {"first_batches": "first_batches"}
+    layouts = {INPUT: "(B, T, C)"}
+    if run.architecture == "patches":  # all bands of a time next to each other, which can't be seen from a waveform
+        layouts |= dict.fromkeys(layer_names(method), "(B, T, C)")
     if not run.long:
         sets["sounds"] = AudioFolder(sounds(), max_seconds=0.8)
     return Watch(
@@ -209,7 +215,7 @@ def _watch(run: Run, method: Method, folder: Path) -> Watch:
         layers=[INPUT, *layer_names(method)],
         watch=("frame", "utterance", "codebook", "training_pass"),
         eval_sets=sets,
-        rows=RowSampling(n_utterances=UTTERANCES, brief_utterances=None, layouts={INPUT: "(B, T, C)"}),
+        rows=RowSampling(n_utterances=UTTERANCES, brief_utterances=None, layouts=layouts),
         every_n_steps=run.every,
         max_overhead=None,
     )
