@@ -190,7 +190,7 @@ def train(run: Run, data: Path | None, out: Path) -> None:
         watch.close()
         files = sorted(folder.glob("*/RankWatch.jsonl"), key=lambda path: int(path.parent.name))
         readings = [reading for file in files for reading in read_jsonl(file)]
-        unread = set(layer_names(training.method)) - {reading.layer for reading in readings if reading.source != "train"}
+        unread = set(layer_names(training.method)) - {r.layer for r in readings if r.source != "train"}
         if unread:
             raise RuntimeError(f"no reading of {sorted(unread)}: such a history would count as a healthy run")
         write(out, run, readings, watch.codebook_readings, notes)
