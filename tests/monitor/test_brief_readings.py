@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from passes import SEEN, see
 from readings import reading
 from torch import nn
 
@@ -19,10 +20,6 @@ ROWS = RowSampling(n_utterances=64, frames_per_utterance=2, brief_utterances=16,
 ALWAYS_FULL = RowSampling(n_utterances=64, frames_per_utterance=2, brief_utterances=None, projection=None)
 
 
-SEEN = []
-"""Utterances of each pass in eval mode."""
-
-
 class Encoder(nn.Module):
     """Frames of 8 samples through three layers."""
 
@@ -34,7 +31,7 @@ class Encoder(nn.Module):
 
     def forward(self, waveforms):
         if not self.training:
-            SEEN.append(len(waveforms))
+            see(len(waveforms))
         x = self.front(waveforms[:, None]).transpose(1, 2)
         for layer in self.layers:
             x = layer(x)

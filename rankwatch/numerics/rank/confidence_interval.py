@@ -9,8 +9,15 @@ Silverstein, "CLT for linear spectral statistics", Ann. Probab. 2004, Theorem 1.
 and an orthonormal projection adds :math:`-2 \ln\bigl((1 - c_k) / (1 - c_d)\bigr)`. Real rows are not Gaussian and
 come in utterances. Their leave-one-utterance-out leverages (see `leave_out`) give the variance of the estimate's
 linear part directly, an infinitesimal jackknife over utterances; Gaussian rows would give
-:math:`2 c_n / (1 - c_n)` there. The ratio of the two scales the rows' part of the variance. A twentieth of what leaving
-utterances out has changed joins in quadrature.
+:math:`2 c_n / (1 - c_n)` there. The ratio of the two scales the rows' part of the variance.
+
+Where few utterances decide (trained encoders have frames that are a hundred times as long as others) that variance is
+itself uncertain, so a quantile of Student's t stands in the place of the normal one, with the degrees of freedom of the
+jackknife's variance (Satterthwaite, Biometrics Bulletin 1946) from the influences :math:`I_g` of g utterances:
+
+.. math:: \nu = \frac{2 (\sum I_g^2)^2}{\sum I_g^4 - (\sum I_g^2)^2 / g}
+
+A fifth of what leaving utterances out has changed joins in quadrature.
 """
 
 from __future__ import annotations
@@ -19,15 +26,21 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from rankwatch.numerics.rank.leave_utterances_out import Parts
 from rankwatch.numerics.rank.spectrum_correction import Curve, Fit
 
 Array = NDArray[np.float64]
 
-DOUBT = 0.05
+DOUBT = 0.2
 """Share of the correction for dependent or unequal rows that may be wrong: it corrects on the average over directions,
-and rows may share some of them more than others. Measured on six kinds of rows."""
+and rows of an utterance share some of them more than others. Measured on Gaussian rows with the covariances within and
+between utterances of trained and random encoders: with 64 utterances of 32 frames the estimate is 0.5 to 0.8 % high,
+where the correction is 2 to 4 %."""
+
+NORMAL = 1.6449
+"""Half of a 90 % interval in standard deviations."""
 
 
 def two_point(ridge: Array, df: Array) -> Array:
@@ -67,7 +80,7 @@ def rank_variance(
         parts: What was left out at a time.
 
     Returns:
-        A variance; multiply the standard deviation by 1.645 for 90 %.
+        A variance, larger by as much as its own uncertainty asks for; multiply its root by 1.645 for 90 %.
     """
     model = (fit.weights * fit.support / (fit.support + curve.kappa[:, None])).sum(1)
     resolved = fit.support[:, None] / (fit.support[:, None] + curve.kappa)
@@ -83,14 +96,17 @@ def rank_variance(
     # The jackknife listens where outside leverages are steady: each ridge damped by t / kappa.
     damped = np.append(slope.T @ (fit.sensitivity[:-1] * curve.t / curve.inner), fit.sensitivity[-1])
     expected = _form(damped, 2.0 * c / (1.0 - c), with_trace, trace)
-    found = _jackknife(curve, damped, energies, parts)
+    influence = _influence(curve, damped, energies, parts)
+    groups = influence.size
+    found = float(influence @ influence) * groups / (groups - 1)
     scale = found / expected if expected > 0.0 else 1.0
+    scale *= (stdtrit(_degrees_of_freedom(influence), 0.95) / NORMAL) ** 2
     sketch = 0.0
     if k is not None:
         ratio = np.log1p(-np.clip(pair / k, 0.0, 0.999)) - np.log1p(-np.clip(pair / d, 0.0, 0.999))
         sketch = _form(combine, -2.0 * ratio, np.zeros(curve.kappa.size), 0.0)
     doubt = DOUBT * _row_correction(curve, fit)
-    return max(rows, 0.0) * scale + max(sketch, 0.0) + doubt**2
+    return float(max(rows, 0.0) * scale + max(sketch, 0.0) + doubt**2)
 
 
 def _row_correction(curve: Curve, fit: Fit) -> float:
@@ -104,14 +120,21 @@ def _form(combine: Array, covariance: Array, with_trace: Array, trace: float) ->
     return float(head @ covariance @ head + 2.0 * last * (head @ with_trace) + last**2 * trace)
 
 
-def _jackknife(curve: Curve, combine: Array, energies: Array, parts: Parts) -> float:
-    """Variance of the mean over rows of what each row contributes, by groups."""
+def _influence(curve: Curve, combine: Array, energies: Array, parts: Parts) -> Array:
+    """(g,) how far each group's rows move the estimate's linear part; the sum of squares is nearly its variance."""
     influence = curve.leverage @ (combine[:-1] * curve.t / curve.inner) + combine[-1] * energies
-    n, groups = float(parts.masses.sum()), parts.first.size
-    influence = np.add.reduceat(influence - parts.masses * (influence.sum() / n), parts.first)
-    return float(np.dot(influence, influence)) / n**2 * groups / (groups - 1)
+    n = float(parts.masses.sum())
+    return np.asarray(np.add.reduceat(influence - parts.masses * (influence.sum() / n), parts.first)) / n
+
+
+def _degrees_of_freedom(influence: Array) -> float:
+    """Those of the sum of squares: g - 1 at most, which Gaussian influences of g groups come near to."""
+    squares = influence**2
+    total, groups = float(squares.sum()), influence.size
+    spread = float(squares @ squares) - total**2 / groups
+    return min(2.0 * total**2 / spread, groups - 1.0) if spread > 0.0 else groups - 1.0
 
 
 def half_width(variance: float, floor: float) -> float:
     """Half of the 90 % interval of ln(effective rank)."""
-    return 1.6449 * math.sqrt(variance) + floor
+    return NORMAL * math.sqrt(variance) + floor
