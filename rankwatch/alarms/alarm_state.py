@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rankwatch.alarms.alarm_message import episode_message
@@ -98,6 +98,7 @@ class AlarmState:
         learning_rate: float | None = None,
         *,
         codebooks: Sequence[CodebookReading] = (),
+        repeated_batches: bool = False,
     ) -> Assessment:
         """Judge one step's readings against their past, then add them to it.
 
@@ -106,6 +107,7 @@ class AlarmState:
             readings: All layers' of the step.
             learning_rate: At the step, where it is known.
             codebooks: All quantizers' of the step.
+            repeated_batches: Whether training was seen to be given one batch again and again.
 
         Returns:
             The alarms, the message and the health of this step.
@@ -113,7 +115,7 @@ class AlarmState:
         notes = self._refuse_calibration(readings)
         everything: list[AnyReading] = [*readings, *codebooks]
         series = self.history.open_series(everything)
-        context = self._context(readings, series, learning_rate)
+        context = replace(self._context(readings, series, learning_rate), repeated_batches=repeated_batches)
         tracked = self._tracker.track(everything, context)
         muted = self._mute.exists()
         labels = self._labels(readings, series, () if muted else tracked.open)

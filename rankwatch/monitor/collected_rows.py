@@ -31,6 +31,7 @@ class CollectedRows:
         usages: Codes used in the training pass, by quantizer.
         full: Whether all utterances were read.
         taps: Where layers were tapped, by source and layer, where that is known.
+        repeated_batches: Whether the training batches after the reading before were one and the same.
     """
 
     step: int
@@ -45,6 +46,7 @@ class CollectedRows:
     usages: Mapping[str, CodeUsage] = field(default_factory=dict)
     full: bool = True
     taps: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    repeated_batches: bool = False
 
 
 def collect_rows(

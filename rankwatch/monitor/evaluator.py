@@ -175,7 +175,9 @@ class Evaluator:
             sampling=settings.rows,
         )
         codebooks = codebook_readings(step, exchanged.usages, exchanged.protocols)
-        assessment = self._alarms.assess(step, found.readings, collected.rate, codebooks=codebooks)
+        assessment = self._alarms.assess(
+            step, found.readings, collected.rate, codebooks=codebooks, repeated_batches=collected.repeated_batches
+        )
         failures = found.failures + [(f"the detector of {kind!r}", error) for kind, error in assessment.failed.items()]
         troubles += [Trouble(what, f"{what} failed: {type(e).__name__}: {e}", e) for what, e in failures]
         seconds["decomposition"] += time.perf_counter() - start

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from rankwatch.arguments.settings import Settings
+from rankwatch.extraction.inputs.repeated_batches import RepeatedBatches
 from rankwatch.monitor.background_reading import BackgroundReading, EvaluationResult
 from rankwatch.monitor.codebook_collector import CodebookCollector
 from rankwatch.monitor.collected_rows import collect_rows
@@ -52,23 +53,20 @@ class Monitor:
         mute: RunPath | None = None,
     ) -> None:
         self.settings = settings
-        self.default_device = DefaultDevice()
+        self.default_device, self.stopwatch = DefaultDevice(), Stopwatch()
         self.diagnostics = Diagnostics(settings.name, settings.strict)
-        self.stopwatch = Stopwatch()
         self.last_step: int | None = None
-        self.readings_taken = 0
-        self.longest_interval = 0  # the most optimiser steps between two readings
+        self.readings_taken = self.longest_interval = 0  # the latter in optimiser steps between two readings
         self.world = world or World()
         self._codebooks = CodebookCollector(settings, self.world, precision, self.diagnostics)
-        self._precision, self._autocast = precision, autocast
-        self._outermost = outermost
+        self._repeats = RepeatedBatches()
+        self._precision, self._autocast, self._outermost = precision, autocast, outermost
         self._group, self._rate, self._mute = group, rate, mute
         self._row_collector: RowCollector | None = None
         self._evaluator: Evaluator | None = None
-        self._shares_cpu = False
         self.background = BackgroundReading(settings.lag, self.stopwatch)
         self._next_step: int | None = None
-        self._next_full = True
+        self._next_full, self._shares_cpu = True, False
         self._agreed_at: int | None = None
 
     @on_the_cpu
@@ -123,6 +121,7 @@ class Monitor:
         with self.stopwatch.part("watching"), self.diagnostics.guarded("reading a training batch"):
             self.row_collector.batch_starts(batch, 0 if self._next_step is None else self._next_step - step)
             self._codebooks.batch_starts(step, self._next_step)
+            self._repeats.see(batch)
 
     @on_the_cpu
     def before_backward(self) -> None:
@@ -176,7 +175,8 @@ class Monitor:
         self._shares_cpu = next((p.device.type for p in self.row_collector.root.parameters()), "cpu") == "cpu"
         full, stopwatch = self._next_full, self.stopwatch
         rows = collect_rows(step, self.settings, self.row_collector, self._codebooks, stopwatch, full=full)
-        rows = replace(rows, shares_cpu_with_training=self._shares_cpu, rate=self._rate())
+        repeated = self._repeats.take()
+        rows = replace(rows, shares_cpu_with_training=self._shares_cpu, rate=self._rate(), repeated_batches=repeated)
         work = functools.partial(self._evaluation.evaluate, rows)
         self.background.begin(step, work, shares_cpu=self._shares_cpu)
 

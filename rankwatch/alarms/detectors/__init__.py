@@ -30,6 +30,7 @@ from rankwatch.alarms.detectors.relative import (
     SuddenRankDrop,
     UnstableRank,
 )
+from rankwatch.alarms.detectors.repeated_batch import RepeatedBatch
 from rankwatch.alarms.detectors.slow_perplexity_decline import SlowPerplexityDecline
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "LowRank",
     "NonFinite",
     "RankDecline",
+    "RepeatedBatch",
     "SlowPerplexityDecline",
     "SlowRankDecline",
     "StepContext",

@@ -108,6 +108,12 @@ EXPLANATIONS = {
         "are all skipped, a gradient of zero",
         "check whether the loss is near zero, how targets are used, and the gradients' norm",
     ),
+    "repeated_batch": Explanation(
+        "repeated batch (training is given one batch again and again)",
+        "a loader that starts anew for each batch, a sampler with one index, a cache that isn't emptied, a debugging "
+        "option that was left on (overfit_batches)",
+        "look at two successive batches that the loader gives; rank may even rise while one batch is memorised",
+    ),
     "layer_outlier": Explanation(
         "layer outlier (one layer loses rank while the others hold)",
         "a dead layer, a gain that fades, a residual branch that takes over",

@@ -29,6 +29,7 @@ from rankwatch.alarms.detectors.relative import (
     SuddenRankDrop,
     UnstableRank,
 )
+from rankwatch.alarms.detectors.repeated_batch import RepeatedBatch
 from rankwatch.alarms.detectors.slow_perplexity_decline import SlowPerplexityDecline
 
 SENSITIVITIES = ("low", "default", "high")
@@ -51,6 +52,7 @@ _ALL: tuple[Any, ...] = (
     SlowPerplexityDecline(),
     UnstableRank(),
     FrozenRepresentation(),
+    RepeatedBatch(),
     LayerOutlier(),
     DataShift(),
 )
