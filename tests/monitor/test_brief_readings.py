@@ -4,9 +4,9 @@ import itertools
 import json
 import math
 
+import eval_passes
 import pytest
 import torch
-from passes import SEEN, see
 from readings import reading
 from torch import nn
 
@@ -31,7 +31,7 @@ class Encoder(nn.Module):
 
     def forward(self, waveforms):
         if not self.training:
-            see(len(waveforms))
+            eval_passes.SEEN.append(len(waveforms))
         x = self.front(waveforms[:, None]).transpose(1, 2)
         for layer in self.layers:
             x = layer(x)
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
 
 def train(folder, rows=ROWS, steps=60, state=None, **settings):
     """Returns the watch, and what a restart needs."""
-    SEEN.clear()
+    eval_passes.SEEN.clear()
     model = Encoder()
     optimizer = torch.optim.SGD(model.parameters(), 1e-2)
     settings = {"every_n_steps": 5, "max_overhead": None, "strict": True, **settings}
@@ -66,7 +66,7 @@ def whole(tmp_path_factory):
     """One run for all tests that want no other: its folder, its watch, and the utterances of each of its passes."""
     folder = tmp_path_factory.mktemp("whole")
     watch, _ = train(folder)
-    return folder, watch, list(SEEN)
+    return folder, watch, list(eval_passes.SEEN)
 
 
 def by_step(readings):
