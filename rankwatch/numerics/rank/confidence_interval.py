@@ -11,7 +11,7 @@ come in utterances. Their leave-one-utterance-out leverages (see `leave_out`) gi
 linear part directly, an infinitesimal jackknife over utterances; Gaussian rows would give
 :math:`2 c_n / (1 - c_n)` there. The ratio of the two scales the rows' part of the variance.
 
-Where few utterances decide (trained encoders have frames that are a hundred times as long as others) that variance is
+Where few utterances decide (in trained encoders one frame in a hundred may hold most of the variance) that variance is
 itself uncertain, so a quantile of Student's t stands in the place of the normal one, with the degrees of freedom of the
 jackknife's variance (Satterthwaite, Biometrics Bulletin 1946) from the influences :math:`I_g` of g utterances:
 

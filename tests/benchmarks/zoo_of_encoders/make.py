@@ -1,10 +1,11 @@
 """Train the zoo; a finished run is a file, so that this can be interrupted at any time and begun again.
 
-    python tests/benchmarks/zoo_of_encoders/make.py --out FOLDER               # in as many terminals as there are cores
-    python tests/benchmarks/zoo_of_encoders/make.py --out FOLDER --shard 1/2   # one of two machines
+    python tests/benchmarks/zoo_of_encoders/make.py               # in as many terminals as there are cores
+    python tests/benchmarks/zoo_of_encoders/make.py --shard 1/2   # one of two machines
 
-Several processes may work on one folder at once: each claims its run by a file that names it. Runs are made in an order
-in which whatever is there already is balanced. ``--data`` is the folder of real corpora; without it the runs on those
+Histories go into the folder `histories` beside this file, where a part of them is already, or into ``--out``. Several
+processes may work on one folder at once: each claims its run by a file that names it. Runs are made in an order in
+which whatever is there already is balanced. ``--data`` is the folder of real corpora; without it the runs on those
 are left out. ``--only gru-cpc`` makes those whose names hold it.
 """
 
@@ -30,7 +31,7 @@ from zoo_of_encoders.catalogue import Run, catalogue  # noqa: E402
 def main() -> None:
     """Make what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "histories")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--shard", default="0/1", help="i/n: every n-th run, beginning with the i-th (from 0)")
     parser.add_argument("--only", default="")

@@ -1,7 +1,7 @@
 """Judge the zoo: false alarms, harmful runs found and missed, by what thresholds may be chosen on and what not.
 
-python tests/benchmarks/zoo_of_encoders/table.py --histories FOLDER            # the whole table
-python tests/benchmarks/zoo_of_encoders/table.py --histories FOLDER --runs     # and each run in a line
+python tests/benchmarks/zoo_of_encoders/table.py             # the whole table, of the histories that are stored here
+python tests/benchmarks/zoo_of_encoders/table.py --runs      # and each run in a line
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def load(folder: Path) -> dict[str, History]:
 def main() -> None:
     """Print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--histories", type=Path, required=True)
+    parser.add_argument("--histories", type=Path, default=Path(__file__).parent / "histories")
     parser.add_argument("--sensitivity", default="default", choices=tuple(SENSITIVITIES))
     parser.add_argument("--runs", action="store_true")
     options = parser.parse_args()
