@@ -1,4 +1,4 @@
-"""Recordings whose samples alone show that something is wrong: constant, or scaled unlike all others of their set.
+"""Recordings whose samples alone show that something is wrong: constant, not finite, or scaled unlike all others.
 
 One of them lies so far from all others in every layer that it would decide what is read of the whole set.
 """
@@ -30,9 +30,10 @@ _MOST_LOUD = 1 / 8
 
 
 def broken_recordings(eval_set: EvalSet) -> dict[int, str]:
-    """Find recordings that are constant, or hundreds of times as loud as the others.
+    """Find recordings that are constant, or hundreds of times as loud as the others, and files that hold NaN or Inf.
 
-    Only waveforms are looked at: batches whose audio is (B, T), (B, 1, T) or (B, T, 1). Trailing zeros are padding.
+    Only waveforms are looked at: batches whose audio is (B, T), (B, 1, T) or (B, T, 1). Trailing zeros are padding. NaN
+    in a training batch is not the recording's alone, since training reads it too: that is left to the alarms.
 
     Args:
         eval_set: This process's part of a set, on the CPU.
@@ -42,10 +43,15 @@ def broken_recordings(eval_set: EvalSet) -> dict[int, str]:
     """
     found = [one for number, batch in enumerate(eval_set.batches, 1) for one in _deviations(batch, number)]
     known = [(key, place, deviation) for key, place, deviation in found if math.isfinite(deviation)]
+    origins = eval_set.origins
+    broken = {
+        key: f"{origins[key]} (holds NaN or Inf)"
+        for key, _, deviation in found
+        if math.isinf(deviation) and key in origins
+    }
     if len(known) < _FEWEST:
-        return {}
+        return broken
     median = float(np.median([deviation for _, _, deviation in known]))
-    broken: dict[int, str] = {}
     loud = [key for key, _, deviation in known if deviation > _LOUD * median]
     for key, place, deviation in known:
         where = eval_set.origins.get(key, place)
@@ -76,7 +82,9 @@ def _deviations(batch: EvalBatch, number: int) -> Iterator[tuple[int, str, float
 
 
 def _deviation(samples: Tensor) -> float:
-    """Standard deviation without trailing zeros; 0 where there are only zeros."""
+    """Standard deviation without trailing zeros; 0 where there are only zeros, infinite where one isn't finite."""
+    if not bool(samples.isfinite().all()):
+        return math.inf
     sounding = (samples != 0).flip(0).to(torch.uint8)
     end = len(samples) - int(sounding.argmax()) if bool(sounding.any()) else 0
     return float(samples[:end].double().std(correction=0)) if end else 0.0

@@ -60,6 +60,27 @@ def test_it_is_found_by_its_samples_whatever_the_padding(broken, words, axis):
         assert words in what
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_file_that_holds_nan_or_inf_is_named_and_left_out_with_no_alarm(tmp_path, value):
+    for i, samples in enumerate(recordings()[:6]):
+        samples[100] = value if i == 2 else samples[100]
+        soundfile.write(tmp_path / f"{i}.wav", samples.numpy(), 16_000, subtype="FLOAT")
+    torch.manual_seed(0)
+    model, sets = Encoder(layer_drop=0.0, depth=1), {"a": AudioFolder(tmp_path)}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with Watch(model, tmp_path / "run", every_n_steps=1, max_overhead=None, eval_sets=sets, strict=True) as watch:
+            for batch in batches(recordings())[:2]:
+                with watch.batch(batch):
+                    model(*batch).square().mean().backward()
+                watch.step()
+    named = [str(one.message) for one in caught if "2.wav (holds NaN or Inf)" in str(one.message)]
+    assert len(named) == 1
+    assert "left out of all readings" in named[0]
+    assert {reading.protocol.utterances for reading in watch.readings} == {5}
+    assert not watch.alarms
+
+
 def test_what_the_set_is_like_is_not_broken():
     loud = [32768 * one if i % 4 == 0 else one for i, one in enumerate(recordings())]
     assert not broken_recordings(set_of(batches(loud)))
