@@ -18,13 +18,10 @@ _NAME, _TAB = "rankwatch", "RankWatch"
 _SCRIPT = """export function render() {
   const said = document.createElement("p");
   said.textContent = %s;
-  said.style.cssText = "font: 14px/1.5 system-ui, sans-serif; margin: 24px; max-width: 900px";
+  said.style.cssText = "font: 14px/1.5 system-ui, sans-serif; margin: 24px; max-width: 900px; color: #1d2733";
+  document.body.style.background = "#ffffff"; // TensorBoard's dark mode doesn't reach a frame
   if (window.parent !== window) {
-    let dark = false;
-    try { dark = window.parent.document.body.classList.contains("dark-mode"); } catch { /* another host's page */ }
-    if (dark) said.style.color = "#e4e8ee";
-  }
-  document.body.appendChild(said);
+    document.body.appendChild(said);
 }
 """
 
