@@ -63,6 +63,7 @@ def test_with_a_syntax_error_inside_tensorboard_starts_and_shows_the_rest(monkey
     assert "javascript" in script.headers["Content-Type"]
     text = script.get_data(as_text=True)
     assert "SyntaxError: invalid syntax" in text
+    assert all(text.count(pair[0]) == text.count(pair[1]) for pair in ("{}", "()", "[]"))
     assert "pip install" in text
     assert "\u2028" not in text
     assert client.get("/data/plugin_entry.html?name=rankwatch").status_code == 200
