@@ -20,7 +20,7 @@ _SCRIPT = """export function render() {
   said.textContent = %s;
   said.style.cssText = "font: 14px/1.5 system-ui, sans-serif; margin: 24px; max-width: 900px; color: #1d2733";
   document.body.style.background = "#ffffff"; // TensorBoard's dark mode doesn't reach a frame
-    document.body.appendChild(said);
+  document.body.appendChild(said);
 }
 """
 

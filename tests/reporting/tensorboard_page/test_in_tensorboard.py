@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tensorboard_app import lay_down
 
 pytest.importorskip("plotly", reason="the page is drawn by plotly, which isn't installed")
 
+from rankwatch import tensorboard_plugin
 from rankwatch.reporting.tensorboard_page import answers, plugin
 from rankwatch.tensorboard_plugin import RankWatchLoader
 
@@ -37,6 +39,15 @@ const asked = () => performance.getEntriesByType("resource").length;
 const tabs = () => [...parent.document.querySelectorAll("[role=tab] *")];
 const tab = (name) => tabs().filter((one) => one.textContent.trim() === name).pop();
 """
+
+WAIT = """
+(async () => {
+  const said = () => (document.querySelector(".rankwatch-said") || document.body).textContent;
+  while (!said().includes("pip install")) await new Promise((go) => setTimeout(go, 100));
+  console.info("FOUND " + btoa(JSON.stringify(said())) + " END");
+})();
+"""
+"""Finds what is said where there is no page."""
 
 
 @pytest.fixture
@@ -141,19 +152,22 @@ def test_nothing_of_a_log_folder_becomes_an_element_or_a_program(tmp_path: Path,
     assert found["text"].count(nasty) >= 3  # in the list, the title and the causes
 
 
-def test_without_plotly_the_tab_says_what_to_install(
-    tmp_path: Path, script: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_plotly_the_tab_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay_down(tmp_path / "logs" / "run")
     failure = answers.missing_library(ModuleNotFoundError("No module named 'plotly'", name="plotly"))
     monkeypatch.setattr(answers, "_page", lambda *rest: {"failure": failure})
-    script("")  # there is no page to wait for
     real = plugin._own_file
-    wait = """(async () => {
-      const said = () => (document.querySelector(".rankwatch-said") || document.body).textContent;
-      while (!said().includes("plotly")) await new Promise((go) => setTimeout(go, 100));
-      console.info("FOUND " + btoa(JSON.stringify(said())) + " END"); })();"""
-    monkeypatch.setattr(plugin, "_own_file", lambda name: real(name).split("\n(async")[0] + wait * (name == "index.js"))
+    monkeypatch.setattr(plugin, "_own_file", lambda name: real(name) + WAIT * (name == "index.js"))
     found, console = look(tmp_path / "logs")
     assert console == []
     assert found == failure
+
+
+def test_where_it_cannot_be_loaded_the_tab_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "logs").mkdir()
+    monkeypatch.setitem(sys.modules, plugin.__name__, None)
+    monkeypatch.setattr(tensorboard_plugin, "_SCRIPT", tensorboard_plugin._SCRIPT + WAIT)
+    found, console = look(tmp_path / "logs")
+    assert console == []
+    assert "can't be loaded (ModuleNotFoundError: " in found
+    assert "pip install" in found
