@@ -174,21 +174,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--only", default="", help="cases whose name has this in it")
+    parser.add_argument("--measure", default="", help="this measure alone")
     parser.add_argument("--most-columns", type=int, default=1024, help="leave wider cases out")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for case in CASES:
         if arguments.only not in case.name or case.p > arguments.most_columns:
             continue
-        found = {measure: [] for measure in case.measures}
-        seconds = dict.fromkeys(case.measures, 0.0)
+        measures = [m for m in case.measures if arguments.measure in (m, "")]
+        found = {measure: [] for measure in measures}
+        seconds = dict.fromkeys(measures, 0.0)
         for seed in range(arguments.seeds):
             x, y, groups = draw(case, seed)
-            for measure in case.measures:
+            for measure in measures:
                 start = time.process_time()
                 found[measure].append(measured(case, measure, x, y, groups))
                 seconds[measure] += (time.process_time() - start) / arguments.seeds
-        for measure in case.measures:
+        for measure in measures:
             line(case, measure, found[measure], truth(case, measure), seconds[measure])
 
 
