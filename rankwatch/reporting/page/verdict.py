@@ -115,6 +115,7 @@ def _facts(run: RecordedRun, still: list[AlarmSpan]) -> list[tuple[str, str]]:
     others = dict.fromkeys(_title(span).lower() for span in still[1:] if span.kind != first.kind)
     if others:
         facts[0] = ("What broke", f"{evidence} Also open: {', '.join(others)}.")
+    facts[0] = (facts[0][0], _with_labels(run, facts[0][1]))
     if "causes" in parts:
         facts.append(("Likely causes", _sentence(parts["causes"])))
     checkpoint = parts.get("checkpoint", "")
@@ -124,6 +125,16 @@ def _facts(run: RecordedRun, still: list[AlarmSpan]) -> list[tuple[str, str]]:
     if checkpoint:
         advice = f"{advice} Last healthy checkpoint: {checkpoint}".strip()
     return [*facts, ("What to do", advice)] if advice else facts
+
+
+def _with_labels(run: RecordedRun, text: str) -> str:
+    """Behind each layer's path its short name: figures and the title have that alone, and it may count from one."""
+    labels = {row.layer: row.label for row in run.layers if row.label != row.layer}
+    if not labels:
+        return text
+    longest_first = sorted(map(re.escape, labels), key=len, reverse=True)
+    path = rf"(?<![\w.])({'|'.join(longest_first)})(?!\w|\.\w)"
+    return re.sub(path, lambda found: f"{found[1]} ({labels[found[1]]})", text)
 
 
 def _sentence(text: str) -> str:

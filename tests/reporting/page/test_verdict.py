@@ -77,3 +77,14 @@ def test_a_run_without_an_end_goes_on_or_was_killed(tmp_path: Path) -> None:
 def test_a_run_in_which_nothing_was_read_is_not_called_healthy(broken: RecordedRun) -> None:
     empty = dataclasses.replace(broken, curves={}, steps=np.empty(0, np.int64), alarms=[], alarm_level=np.empty(0))
     assert verdict_of(empty).level == "unread"
+
+
+def test_a_layer_that_is_named_by_its_path_has_its_short_name_behind_it(broken: RecordedRun) -> None:
+    rows = [dataclasses.replace(row, layer=f"layers.{i}") for i, row in enumerate(broken.layers)]
+    rows.append(dataclasses.replace(rows[-1], layer="layers.10", label="L11"))
+    evidence = "layers.1: rank 3. layers.10 and old.layers.1 and layers.1.norm."
+    said = f"WARNING at step 9: x in a. Evidence in {evidence} What to do: y."
+    episodes = [dataclasses.replace(one, message=said) for one in broken.episodes]
+    run = dataclasses.replace(broken, header=dataclasses.replace(broken.header, layers=rows), episodes=episodes)
+    facts = dict(verdict_of(run).facts)
+    assert facts["What broke"] == "layers.1 (L01): rank 3. layers.10 (L11) and old.layers.1 and layers.1.norm."
