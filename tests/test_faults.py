@@ -254,7 +254,8 @@ def test_broken_audio_files_are_left_out_of_a_folder(tmp_path):
     assert steps(callback, "files") >= STEPS
     seen = [reading for reading in callback.readings if reading.level == "utterance"]
     assert {reading.n for reading in seen} == {35}  # without 03, 04, 05, 06 and 07
-    assert {alarm.severity for alarm in callback.alarms} == {"warning"}  # 07 is broken audio, no broken model
+    assert any("07.wav" in text for text in told)
+    assert callback.alarms == []  # 07 is broken audio, no broken model
 
 
 # -- a run that breaks off ---------------------------------------------------------------------------------

@@ -83,7 +83,10 @@ class Barred(Module):
 
 @knows_its_default
 def test_in_an_ordinary_step_the_callback_asks_nothing_of_torch(tmp_path):
-    """So it never waits for a device: rows are drawn after steps 2, 10 and 20, and told one step later."""
+    """So it never waits for a device: rows are drawn after steps 2, 10 and 20, and told one step later.
+
+    Only the batch that is the last one before a reading is looked at, as it starts (after steps 9 and 19).
+    """
     callback = Counted(every_n_steps=10, **SETTINGS)
     arguments = {"max_steps": 20, "logger": False, "enable_checkpointing": False}
     trainer(tmp_path, callback, **arguments).fit(Barred(), loader())
@@ -93,6 +96,7 @@ def test_in_an_ordinary_step_the_callback_asks_nothing_of_torch(tmp_path):
     ordinary = {key: seen for key, seen in callback.asked.items() if key[1] in {*range(4, 10), *range(12, 20)}}
     # An epoch has 8 batches; at its end metrics are published again, outside of these hooks.
     assert len(ordinary) == 3 * 14
+    assert all(ordinary.pop(("on_train_batch_start", step)) for step in (9, 19))
     assert {key: seen for key, seen in ordinary.items() if seen} == {}
 
 

@@ -31,7 +31,7 @@ class CollectedRows:
         usages: Codes used in the training pass, by quantizer.
         full: Whether all utterances were read.
         taps: Where layers were tapped, by source and layer, where that is known.
-        repeated_batches: Whether the training batches after the reading before were one and the same.
+        repeated_batches: Whether the training batches around the reading before were one and the same.
     """
 
     step: int

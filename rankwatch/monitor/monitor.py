@@ -59,13 +59,13 @@ class Monitor:
         self.readings_taken = self.longest_interval = 0  # the latter in optimiser steps between two readings
         self.world = world or World()
         self._codebooks = CodebookCollector(settings, self.world, precision, self.diagnostics)
-        self._repeats = RepeatedBatches()
         self._precision, self._autocast, self._outermost = precision, autocast, outermost
         self._group, self._rate, self._mute = group, rate, mute
         self._row_collector: RowCollector | None = None
         self._evaluator: Evaluator | None = None
         self.background = BackgroundReading(settings.lag, self.stopwatch)
         self._next_step: int | None = None
+        self._repeats = RepeatedBatches()
         self._next_full, self._shares_cpu = True, False
         self._agreed_at: int | None = None
 
@@ -121,7 +121,7 @@ class Monitor:
         with self.stopwatch.part("watching"), self.diagnostics.guarded("reading a training batch"):
             self.row_collector.batch_starts(batch, 0 if self._next_step is None else self._next_step - step)
             self._codebooks.batch_starts(step, self._next_step)
-            self._repeats.see(batch)
+            self._repeats.see(batch, before_reading=self._next_step == step + 1)
 
     @on_the_cpu
     def before_backward(self) -> None:

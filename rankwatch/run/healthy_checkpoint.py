@@ -121,7 +121,8 @@ class HealthyCheckpoint:
             return "No checkpoint was saved while the run was healthy."
         if self.path is None:
             return f"The last healthy checkpoint was preserved as {self._preserved}, which no longer exists."
-        return f"Last healthy checkpoint: {self._preserved} (healthy at step {self.step}; saved as {self._source[0]})."
+        about = f"healthy at step {self.step}: a copy of {self._source[0]}, the newest one then"
+        return f"Last healthy checkpoint: {self._preserved} ({about})."
 
 
 def _is_of(path: RunPath, when: int) -> bool:

@@ -48,7 +48,7 @@ class StepContext:
         lr_warming_up: Whether the learning rate is still rising for the first time.
         learning_rate: The learning rate relative to its highest so far; NaN where it isn't known.
         open: Kinds and curves of the alarms that hold: an alarm ends only where its cause is clearly gone.
-        repeated_batches: Whether the training batches since the reading before were seen to be one and the same.
+        repeated_batches: Whether the training batches around the reading before were seen to be one and the same.
     """
 
     primary: str

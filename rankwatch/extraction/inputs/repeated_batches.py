@@ -9,42 +9,51 @@ from torch import Tensor
 
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input
 
-_SUCCESSIVE = 3
-"""Batches that are compared, after each reading."""
-
 _UTTERANCES = 4
 """Of each batch the first ones are enough."""
 
 
 class RepeatedBatches:
-    """Compares the first batches after each reading with each other, by keys of their samples.
+    """Compares the last batch before each reading with the first one after it, by keys of their samples.
 
-    Keys are made where the batch is, and compared when they are taken: a training step doesn't wait for the device.
-    Where a batch holds no audio (indices alone, an object of the user's), nothing is said.
+    Keys are made where the batch is, and compared at the next reading: a training step doesn't wait for the device, and
+    one in which nothing is read has nothing to do. Where a batch holds no audio (indices alone, an object of the
+    user's), nothing is said.
     """
 
     def __init__(self) -> None:
-        self._keys: list[Tensor] = []
+        self._before: list[Tensor] = []
+        self._pair: list[Tensor] = []
+        self._after_reading = False
         self._readable = True
 
-    def see(self, batch: Any) -> None:
-        """Before a training batch's forward pass; one pass over the samples of few batches, else nothing.
+    def see(self, batch: Any, *, before_reading: bool) -> None:
+        """Before a training batch's forward pass.
 
         Args:
             batch: As the loader gave it.
+            before_reading: Whether a reading follows this optimiser step.
         """
-        if not self._readable or len(self._keys) >= _SUCCESSIVE:
+        before = before_reading and not self._before
+        if not self._readable or not (before or self._after_reading):
             return
         try:
-            self._keys.append(fingerprint(primary_input(batch)[:_UTTERANCES]))
+            key = fingerprint(primary_input(batch)[:_UTTERANCES])
         except (ValueError, RuntimeError, NotImplementedError):
             self._readable = False
+            return
+        if self._after_reading:
+            self._pair.append(key)
+            self._after_reading = False
+        if before:
+            self._before = [key]
 
     def take(self) -> bool:
-        """At a reading: whether the batches since the last one were alike; begins anew.
+        """At a reading, about the one before; begins anew.
 
         Returns:
-            True where as many as are compared begin with the same utterances.
+            True where the batches before and after the last reading begin with the same utterances.
         """
-        keys, self._keys = self._keys, []
-        return len(keys) == _SUCCESSIVE and all(torch.equal(keys[0], other) for other in keys[1:])
+        pair = self._pair
+        self._pair, self._before, self._after_reading = self._before, [], True
+        return len(pair) == 2 and torch.equal(*pair)
