@@ -107,7 +107,7 @@ class Sample:
             raise ValueError(f"expected one group key for each of {n} rows, got {tuple(keys.shape)}")
         if n and int(keys.min()) < NO_GROUP:
             raise ValueError(f"group keys must not be negative, got {int(keys.min())}")
-        counting = None if weights is None else _checked(weights, n)
+        counting = None if weights is None else checked_weights(weights, n)
         if rounding is None:
             rounding = rounding_of(rows)
         rows, rounded = rows.float(), torch.as_tensor(rounding, device="cpu").detach().double()
@@ -162,8 +162,8 @@ def canonical_order(rows: torch.Tensor, groups: torch.Tensor, *tie_breakers: tor
     return torch.from_numpy(order[np.argsort(groups.numpy()[order], kind="stable")])
 
 
-def _checked(weights: Any, n: int) -> torch.Tensor:
-    """Weights as they may be: (n,) float64 on the CPU."""
+def checked_weights(weights: Any, n: int) -> torch.Tensor:
+    """Weights as they may be: (n,) float64 on the CPU; ValueError for others."""
     given = torch.as_tensor(weights).detach().double().cpu()
     if given.shape != (n,):
         raise ValueError(f"expected one weight for each of {n} rows, got {tuple(given.shape)}")

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rankwatch.numerics.rows.rounding import number_format, rounding_of
+from rankwatch.numerics.rows.sample import checked_weights
 
 VARIES = 1e-11
 """Rows whose variance is at most this share of their second moment are one vector and its rounding."""
@@ -154,12 +155,7 @@ def _names(groups: Any) -> NDArray[Any]:
 def _weights(weights: Any | None, n: int) -> torch.Tensor:
     if weights is None:
         return torch.ones(n, dtype=torch.float64, device="cpu")
-    given = torch.as_tensor(weights).detach().double().cpu()
-    if given.shape != (n,):
-        raise ValueError(f"expected one weight for each of {n} rows, got {tuple(given.shape)}")
-    if n and not (bool(torch.isfinite(given).all()) and float(given.min()) >= 0.0 and float(given.max()) > 0.0):
-        raise ValueError("weights must be finite and not negative, and not all zero")
-    return given
+    return checked_weights(weights, n)
 
 
 def _order(views: list[NDArray[Any]], ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
