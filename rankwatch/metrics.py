@@ -10,8 +10,8 @@ Which one to use:
   `dimensions_above`, `explained_variance_dimensions`, `alpha_req`): of a spectrum that you have already.
 - `similarity`, `cka`, `cca_squared` (also to labels), `explained`, `probe_r2`: how alike two representations are at the
   same frames, in the population, with an interval; `procrustes` with bounds; `similarity_matrix`, `cka_matrix` of all
-  pairs at once. `plain_cka`, `svcca`, `pwcca`,
-  `plain_procrustes`: of the sample, as published.
+  pairs at once; `similarity_difference` of two that were measured on the same utterances.
+- `plain_cka`, `svcca`, `pwcca`, `plain_procrustes`: similarities of the sample, as published.
 - `linear_probe` with a split of your own, `grouped_probe` leaving one speaker out at a time: the small labelled check
   that a rank never replaces.
 - `pool_frames`: one row per utterance from padded frames.
@@ -55,6 +55,7 @@ from rankwatch.numerics import (
     top1_explained_variance,
 )
 from rankwatch.numerics.similarity.all_pairs import PairwiseSimilarity, cka_matrix, similarity_matrix
+from rankwatch.numerics.similarity.paired_difference import similarity_difference
 from rankwatch.numerics.similarity.plain_similarities import plain_cka, plain_procrustes, pwcca, svcca
 from rankwatch.numerics.similarity.procrustes import procrustes
 from rankwatch.numerics.similarity.resolved_similarity import similarity
@@ -86,6 +87,7 @@ __all__ = [
     "pwcca",
     "rankme",
     "similarity",
+    "similarity_difference",
     "similarity_matrix",
     "stable_rank",
     "svcca",

@@ -22,7 +22,7 @@ from rankwatch.numerics.similarity.matched_rows import Utterances, match_rows
 from rankwatch.numerics.similarity.resolved_similarity import check_kappa, reasons
 from rankwatch.numerics.similarity.resolvents.balanced_whitening import NOTHING, whiten
 from rankwatch.numerics.similarity.resolvents.row_populations import Pieces
-from rankwatch.numerics.similarity.similarity_result import Similarity, interval, precision, undefined
+from rankwatch.numerics.similarity.similarity_result import Similarity, by_name, interval, precision, undefined
 
 
 def explained(
@@ -125,6 +125,7 @@ def _predicted(x: Any, y: Any, groups: Any, kappa: float, weights: Any, *, probe
         balanced.n_eff,
         balanced.kappa,
         frozenset(status | precision(low, high)),
+        without=by_name(utterances, (change if probe else -change) / energy.sum()),
     )
 
 

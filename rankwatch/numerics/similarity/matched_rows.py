@@ -25,11 +25,13 @@ class Utterances:
         sizes: (g,) rows of each, ascending.
         weights: (n,) float64, how much each row counts, 1 on the average.
         root: (n,) their square roots.
+        names: (g,) what the caller calls each; None where rows are independent.
     """
 
     sizes: torch.Tensor
     weights: torch.Tensor
     root: torch.Tensor
+    names: NDArray[Any] | None = None
 
     @property
     def n(self) -> int:
@@ -136,7 +138,8 @@ def match_rows(
     counting = counting[at]
     counting = counting * (len(counting) / counting.sum()) if weights is not None and len(counting) else counting
     kept = tuple(v[at] for v in rows_of)
-    utterances = Utterances(torch.from_numpy(sizes), counting, counting.sqrt())
+    called = None if groups is None else names[keep[order[np.cumsum(sizes) - sizes]]]
+    utterances = Utterances(torch.from_numpy(sizes), counting, counting.sqrt(), called)
     means = tuple(float(r[at].mean()) if len(at) else 0.0 for r in rounding)
     carried = tuple(torch.as_tensor(one, device="cpu").detach()[at] for one in labels)
     return Matched(kept, utterances, means, n - int(finite.sum())), carried

@@ -16,7 +16,7 @@ from rankwatch.numerics.similarity.resolvents.balanced_whitening import NOTHING,
 from rankwatch.numerics.similarity.resolvents.delete_utterances import Contributions, contributions
 from rankwatch.numerics.similarity.resolvents.row_populations import Pieces
 from rankwatch.numerics.similarity.resolvents.shared_directions import shared
-from rankwatch.numerics.similarity.similarity_result import Similarity, interval, precision, undefined
+from rankwatch.numerics.similarity.similarity_result import Similarity, by_name, interval, precision, undefined
 
 SPARE = 0.2
 """Where less than this is left of a row after its own leverage, the resolution is out of reach."""
@@ -207,6 +207,7 @@ def _ratio(
         x.kappa,
         frozenset(status | precision(low, high)),
         p_value,
+        by_name(utterances, None if change is None else change.single),
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from rankwatch.numerics.similarity.matched_rows import Matched
+import torch
+
+from rankwatch.numerics.similarity.matched_rows import Matched, Utterances
 
 QUANTILE: Final = 1.6448536269514722
 """Half width of a 90 % interval in standard deviations."""
@@ -59,6 +62,8 @@ class Similarity:
             where the largest directions alone count (CKA, Procrustes); NaN where it has no meaning.
         status: What stands against the number, as the flags of this module; empty where nothing does.
         p_value: Share of permutations of the utterances that gave as large a value; None where none were asked for.
+        without: The value without each utterance minus the value, to first order, by the utterance's name: what paired
+            differences are made of (`similarity_difference`); empty where rows have no groups or it isn't known.
     """
 
     value: float
@@ -72,6 +77,7 @@ class Similarity:
     kappa: float
     status: frozenset[str]
     p_value: float | None = None
+    without: Mapping[Any, float] = field(default_factory=dict, repr=False, compare=False)
 
 
 def undefined(matched: Matched, status: set[str], kappa: float) -> Similarity:
@@ -90,3 +96,10 @@ def interval(value: float, error: float, utterances: int) -> tuple[float | None,
 def precision(low: float | None, high: float | None) -> set[str]:
     """`IMPRECISE` where the interval is wide or unknown."""
     return {IMPRECISE} if low is None or high is None or high - low > 2.0 * WIDE else set()
+
+
+def by_name(utterances: Utterances, changes: torch.Tensor | None) -> dict[Any, float]:
+    """Changes (g,) of a value without each utterance by the utterances' names; empty where there are none."""
+    if utterances.names is None or changes is None:
+        return {}
+    return dict(zip(utterances.names.tolist(), changes.tolist(), strict=True))
