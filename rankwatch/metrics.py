@@ -14,7 +14,8 @@ Which one to use:
 - `plain_cka`, `svcca`, `pwcca`, `plain_procrustes`: similarities of the sample, as published.
 - `linear_probe` with a split of your own, `grouped_probe` leaving one speaker out at a time: the small labelled check
   that a rank never replaces.
-- `pool_frames`: one row per utterance from padded frames.
+- `pool_frames`: one row per utterance from padded frames; `pool_spans`: one per phone or word, `span_frames` the frames
+  alone, `frame_labels` a label per frame; `usable_labels` and `label_groups` for what is compared with labels.
 
 Example:
     >>> import torch
@@ -54,19 +55,25 @@ from rankwatch.numerics import (
     stable_rank,
     top1_explained_variance,
 )
+from rankwatch.numerics.rows.usable_labels import UsableLabels, label_groups, usable_labels
 from rankwatch.numerics.similarity.all_pairs import PairwiseSimilarity, cka_matrix, similarity_matrix
 from rankwatch.numerics.similarity.paired_difference import similarity_difference
 from rankwatch.numerics.similarity.plain_similarities import plain_cka, plain_procrustes, pwcca, svcca
 from rankwatch.numerics.similarity.procrustes import procrustes
 from rankwatch.numerics.similarity.resolved_similarity import similarity
+from rankwatch.numerics.spans.pool_spans import PooledSpans, frame_labels, pool_spans
+from rankwatch.numerics.spans.span_frames import SpanFrames, span_frames
 
 __all__ = [
     "RANK_DEFINITIONS",
     "PairwiseSimilarity",
+    "PooledSpans",
     "ProbeResult",
     "RankEstimate",
     "Similarity",
+    "SpanFrames",
     "Spectrum",
+    "UsableLabels",
     "alpha_req",
     "cca_squared",
     "cka",
@@ -76,12 +83,15 @@ __all__ = [
     "estimate_rank",
     "explained",
     "explained_variance_dimensions",
+    "frame_labels",
     "grouped_probe",
+    "label_groups",
     "linear_probe",
     "participation_ratio",
     "plain_cka",
     "plain_procrustes",
     "pool_frames",
+    "pool_spans",
     "probe_r2",
     "procrustes",
     "pwcca",
@@ -89,7 +99,9 @@ __all__ = [
     "similarity",
     "similarity_difference",
     "similarity_matrix",
+    "span_frames",
     "stable_rank",
     "svcca",
     "top1_explained_variance",
+    "usable_labels",
 ]

@@ -27,7 +27,15 @@ ROOMS = {
     "numerics.probes": ("numerics.rows",),
     "numerics.rank": ("numerics.rows", "numerics.metrics"),
     "numerics.similarity": ("numerics.rows",),
-    "numerics": ("numerics.rows", "numerics.metrics", "numerics.probes", "numerics.rank", "numerics.similarity"),
+    "numerics.spans": (),
+    "numerics": (
+        "numerics.rows",
+        "numerics.metrics",
+        "numerics.probes",
+        "numerics.rank",
+        "numerics.similarity",
+        "numerics.spans",
+    ),
     # Floor 1
     "extraction": (),
     "extraction.model": ("runtime",),

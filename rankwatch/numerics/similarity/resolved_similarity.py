@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rankwatch.numerics.rows.usable_labels import FEWEST_GROUPS, FEWEST_ROWS
 from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.matched_rows import Matched, match_rows
 from rankwatch.numerics.similarity.permutation_null import permutation_p_value
@@ -23,9 +24,6 @@ SPARE = 0.2
 
 REACHED = 1.05
 """How much coarser than asked the resolution may be without a word."""
-
-LABEL_ROWS, LABEL_GROUPS = 20, 6
-"""Rows and utterances that a label needs to count on its own."""
 
 LABEL_KAPPA = 1e-4
 """Ridge of labels, in units of their mean eigenvalue."""
@@ -156,7 +154,7 @@ def label_columns(labels: torch.Tensor, matched: Matched) -> torch.Tensor:
 
 
 def _enough(rows: torch.Tensor, of_row: torch.Tensor) -> bool:
-    return int(rows.sum()) >= LABEL_ROWS and len(torch.unique(of_row[rows])) >= LABEL_GROUPS
+    return int(rows.sum()) >= FEWEST_ROWS and len(torch.unique(of_row[rows])) >= FEWEST_GROUPS
 
 
 def _ratio(

@@ -1,0 +1,1 @@
+"""From times of phones and words to the frames of a layer."""
