@@ -46,7 +46,8 @@ ROOMS = {
     "extraction.rows": (*_MODEL_ROOMS, "numerics", "extraction.taps", "extraction.valid_frames", "extraction.hooks"),
     "extraction.state": _MODEL_ROOMS,
     "extraction.execution": (*_MODEL_ROOMS, "extraction.valid_frames", "extraction.hooks", "extraction.state"),
-    "extraction.eval_sets": ("runtime", "numerics", "extraction"),
+    "corpora": ("runtime", "extraction.inputs"),
+    "extraction.eval_sets": ("runtime", "numerics", "extraction", "corpora"),
     # Floors 2 to 6
     "readings": ("runtime", "numerics", "extraction"),
     "alarms": ("runtime", "numerics", "readings"),

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from rankwatch.extraction.inputs.folder_search import FoundFiles, find_files
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif")
 _SHORTEST = 1600  # samples a batch is padded to at least: front ends refuse inputs shorter than their kernels
+_BLOCK = 1 << 20  # samples of each channel that are decoded at once
 
 
 def find_audio(folder: str | Path) -> FoundFiles:
@@ -43,13 +45,22 @@ def audio_files(folder: str | Path) -> list[Path]:
     return find_audio(folder).files
 
 
-def read_audio(path: Path, sample_rate: int, max_seconds: float) -> Tensor:
-    """One file as (T,) float32 in [-1, 1] at `sample_rate`, mono, its first `max_seconds` only.
+def read_audio(
+    path: str | Path | BinaryIO, sample_rate: int, max_seconds: float | None = None, start: float = 0.0
+) -> Tensor:
+    """One file, or a part of it, as (T,) float32 in [-1, 1] at `sample_rate`, mono.
 
+    Only the part is decoded, in blocks whose channels are averaged at once, so that memory follows what is returned.
     Resampling is scipy's polyphase filter. Needs `soundfile` (the extra ``rankwatch[audio]``).
 
+    Args:
+        path: The file, or an open one.
+        sample_rate: Samples per second that are wanted.
+        max_seconds: How much is read at most, or None for all of it.
+        start: Where reading begins, in seconds from the file's start.
+
     Returns:
-        The waveform on the CPU; empty for a file without samples.
+        The waveform on the CPU; empty for a file without samples, and where `start` is at the file's end or behind it.
 
     Raises:
         ImportError: If soundfile isn't installed.
@@ -60,11 +71,28 @@ def read_audio(path: Path, sample_rate: int, max_seconds: float) -> Tensor:
         raise ImportError("files of audio need soundfile: pip install 'rankwatch[audio]'") from error
     with soundfile.SoundFile(path) as file:
         rate = file.samplerate
-        samples = file.read(frames=int(max_seconds * rate), dtype="float32", always_2d=True).mean(axis=1)
+        first = round(start * rate)
+        if first >= file.frames > 0:
+            return torch.zeros(0)
+        if first:
+            file.seek(first)
+        samples = _averaged_channels(file, None if max_seconds is None else int(max_seconds * rate))
     if rate != sample_rate and len(samples):
         common = math.gcd(rate, sample_rate)
         samples = resample_poly(samples, sample_rate // common, rate // common)
     return torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
+
+
+def _averaged_channels(file: Any, frames: int | None) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The next samples of an open file, at most `frames`; what its header promises beyond its end isn't there."""
+    blocks = [np.zeros(0, dtype=np.float32)]
+    while frames is None or frames > 0:
+        block = file.read(_BLOCK if frames is None else min(frames, _BLOCK), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        blocks.append(block.mean(axis=1))
+        frames = None if frames is None else frames - len(block)
+    return np.concatenate(blocks)
 
 
 def read_files(

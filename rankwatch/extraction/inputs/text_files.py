@@ -16,33 +16,47 @@ _MARKS = (
 """Byte-order marks; UTF-32's little-endian one begins as UTF-16's does, so it comes first."""
 
 
-def read_text(file: Path) -> str:
-    """A file in UTF-8, or in whatever Unicode encoding its byte-order mark says.
+def read_text(file: Path, encoding: str = "utf-8") -> str:
+    """A file in the encoding that is named, or in whatever Unicode encoding its byte-order mark says.
 
     Args:
         file: The file.
+        encoding: Its encoding where it has no byte-order mark.
 
     Returns:
         Its text, without the mark.
 
     Raises:
-        ValueError: If it is in another encoding; says where that was found, and how to convert the file.
+        ValueError: If it is in another encoding; says where that was found, and how to convert the file. Likewise if
+            no encoding has this name.
     """
     content = file.read_bytes()
-    encoding = next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "utf-8")
+    marked = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    encoding = marked or _known(encoding)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(_refusal(file, content, error.start, encoding)) from error
+        raise ValueError(_refusal(file, content, error.start, encoding, marked is not None)) from error
     if encoding == "utf-8" and "\0" in text:
-        raise ValueError(_refusal(file, content, content.index(0), encoding))
+        raise ValueError(_refusal(file, content, content.index(0), encoding, False))
     return text
 
 
-def _refusal(file: Path, content: bytes, position: int, encoding: str) -> str:
+def _known(encoding: str) -> str:
+    """Python's own name of an encoding."""
+    try:
+        return codecs.lookup(encoding).name
+    except LookupError:
+        raise ValueError(f"encoding={encoding!r}: no encoding has this name; try 'utf-8' or 'cp1252'") from None
+
+
+def _refusal(file: Path, content: bytes, position: int, encoding: str, marked: bool) -> str:
     """Where it goes wrong and what to do; what the encoding may be follows from where zeros are."""
-    if not encoding.startswith("utf-8"):
+    if marked and encoding != "utf-8-sig":
         return f"{file}: byte {position} is none of {encoding.upper()}, in which it begins; is the file whole?"
+    if not encoding.startswith("utf-8"):
+        found = f"byte {position} (0x{content[position]:02x}) is none of it"
+        return f"{file} is not in {encoding.upper()}: {found}. Name its own encoding, or convert it to UTF-8"
     zeros = content[position : position + 64].count(0)
     guess = "WINDOWS-1252"
     if zeros:

@@ -1,0 +1,104 @@
+"""What the columns of a table, or the fields of a manifest's lines, are called by those who make them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "id": ("id", "utt_id", "utterance_id", "utterance", "uttid", "segment_id"),
+        "audio": (
+            "path",
+            "audio_filepath",
+            "audio_path",
+            "audio_file",
+            "file_name",
+            "filename",
+            "file",
+            "wav",
+            "audio",
+        ),
+        "start": ("start", "start_time", "offset"),
+        "end": ("end", "end_time"),
+        "seconds": ("seconds", "duration"),
+        "speaker": ("speaker", "speaker_id", "spk_id", "spk", "client_id"),
+        "text": ("transcript", "text", "transcription", "wrd", "normalized_text", "sentence"),
+        "alignment": ("alignment_path", "alignment"),
+        "nothing": ("sample_rate", "sampling_rate", "num_samples"),
+    }
+)
+"""Names of columns, in lower case, by what they hold; of those that are there the first counts, others are labels."""
+
+
+def find_roles(names: Iterable[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Which column holds what.
+
+    Args:
+        names: Names of all columns.
+        given: Columns that the user has named, by role.
+
+    Returns:
+        The column's name, by role; roles that no column has are missing.
+
+    Example:
+        >>> find_roles(["ID", "wav", "spk_id", "emotion"])
+        {'id': 'ID', 'audio': 'wav', 'speaker': 'spk_id'}
+    """
+    given = given or {}
+    lower = {name.strip().lower(): name for name in names if name not in given.values()}
+    found = {}
+    for role, known in ROLES.items():
+        column = given.get(role, next((lower[name] for name in known if name in lower), None))
+        if column is not None:
+            found[role] = column
+    return found
+
+
+def as_label(cell: object) -> str | frozenset[str] | None:
+    """A cell or a field as a label.
+
+    Args:
+        cell: A string, a number, or several of them: a list, also one that is written in a cell as Python or JSON
+            write it.
+
+    Returns:
+        One label, or several at once as a frozenset; None where it is empty, or holds something within something else.
+
+    Example:
+        >>> as_label("angry"), as_label(3), as_label("['question', 'greeting']") == {"question", "greeting"}
+        ('angry', '3', True)
+    """
+    if isinstance(cell, str):
+        cell = cell.strip()
+        if cell[:1] + cell[-1:] != "[]":
+            return cell or None
+        try:
+            cell = ast.literal_eval(cell)
+        except (ValueError, SyntaxError):
+            return str(cell)
+    if isinstance(cell, (list, tuple, set, frozenset)):
+        plain = all(isinstance(one, (str, int, float)) for one in cell)
+        return frozenset(str(one) for one in cell) if plain else None
+    return str(cell) if isinstance(cell, (str, int, float)) else None
+
+
+def as_seconds(cell: object) -> float | None:
+    """A cell or a field as a number of seconds.
+
+    Args:
+        cell: A string or a number.
+
+    Returns:
+        The seconds, or None where it is empty.
+
+    Raises:
+        ValueError: If it is neither empty nor a number.
+    """
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return None
+    try:
+        return float(str(cell))
+    except ValueError:
+        raise ValueError(f"{cell!r} is no number of seconds") from None
