@@ -55,8 +55,9 @@ class RankWatch(LightningHooks, _Base):
             ``"auto"`` may stand as well: ``["auto", "feature_projection"]``.
         watch: What is measured, any of ``"frame"`` (rows that are frames), ``"utterance"`` (rows that are means over
             an utterance's frames), ``"codebook"`` (which codes quantizers such as wav2vec 2.0's or BEST-RQ's use in the
-            training pass) and ``"training_pass"`` (rows of the training forward pass as well, with its dropout and
-            masks; its source is called ``"train"``, and it never raises a critical alarm alone).
+            training pass), ``"drift"`` (how far each layer of the primary set has moved between full readings) and
+            ``"training_pass"`` (rows of the training forward pass as well, with its dropout and masks; its source is
+            called ``"train"``, and it never raises a critical alarm alone).
         eval_sets: The audio of the readings: ``"first_batches"`` (copied from the first training batches), a folder,
             one of `rankwatch.FirstBatches`, `rankwatch.AudioFolder`, `rankwatch.LabelledSet` and `rankwatch.Loader`,
             or a mapping from names of your choice to any of these. The first is the primary set: only it can raise a

@@ -13,7 +13,7 @@ from rankwatch.alarms.detectors import Detector, StepContext, default_detectors
 from rankwatch.alarms.detectors.calibration import Calibration
 from rankwatch.alarms.episodes import Episodes
 from rankwatch.alarms.health import health
-from rankwatch.alarms.history import History, Series
+from rankwatch.alarms.history import IGNORED_READINGS, History, Series
 from rankwatch.alarms.label_agreement import label_agreement
 from rankwatch.alarms.learning_rate_warmup import LearningRateWarmup
 from rankwatch.alarms.mute_switch import MuteFile
@@ -143,6 +143,11 @@ class AlarmState:
             notes={**notes, **self._restarted()},
             failed=tracked.failed,
         )
+
+    def has_settled(self, learning_rate: float | None) -> bool:
+        """Whether a reading with this learning rate, which isn't assessed yet, comes after the warm-up."""
+        rising = replace(self._warmup).update(learning_rate)
+        return not rising and self.history.n_readings >= IGNORED_READINGS
 
     def _context(
         self, readings: Sequence[Reading], series: Mapping[Key, Series], learning_rate: float | None

@@ -188,6 +188,11 @@ class History:
         self._series: dict[Key, Series] = {}
         self.restarted: list[Key] = []
 
+    @property
+    def n_readings(self) -> int:
+        """Readings of the curve that has most of them."""
+        return max((series.n_readings for series in self._series.values()), default=0)
+
     def open_series(self, readings: Iterable[AnyReading]) -> dict[Key, Series]:
         """The past of each reading's curve under the reading's own protocol, without the reading itself.
 

@@ -93,6 +93,7 @@ def _watch(arguments: Mapping[str, Any]) -> tuple[str, ...]:
     levels = arguments.get("levels", ("frame", "utterance"))
     watched = [levels] if isinstance(levels, str) else list(levels)
     watched += ["codebook"] if arguments.get("codebooks", True) else []
+    watched += ["drift"]
     return (*watched, *(["training_pass"] if arguments.get("watch_train", False) else []))
 
 

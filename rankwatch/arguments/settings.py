@@ -20,7 +20,7 @@ from rankwatch.runtime.argument_kinds import function_of, is_flag, is_number, is
 from rankwatch.runtime.distributed import World, quota
 
 LEVELS = ("frame", "utterance")
-WATCH = (*LEVELS, "codebook", "training_pass")
+WATCH = (*LEVELS, "codebook", "drift", "training_pass")
 
 _DEFAULT_ROWS = RowSampling()
 
@@ -55,7 +55,7 @@ class Settings:
     every_n_steps: int = 500
     max_overhead: float | None = 0.01
     layers: str | Sequence[str] = "auto"
-    watch: Sequence[str] = ("frame", "utterance", "codebook")
+    watch: Sequence[str] = ("frame", "utterance", "codebook", "drift")
     eval_sets: EvalSets = FIRST_BATCHES
     rows: RowSampling = _DEFAULT_ROWS
     name: str = "RankWatch"
@@ -175,6 +175,11 @@ class Settings:
     def watches_codebooks(self) -> bool:
         """Whether the codes that quantizers use are counted."""
         return "codebook" in self.watch
+
+    @property
+    def watches_drift(self) -> bool:
+        """Whether layers are compared with their own earlier readings."""
+        return "drift" in self.watch
 
     @property
     def watches_training_pass(self) -> bool:

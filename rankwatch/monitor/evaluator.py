@@ -18,6 +18,7 @@ from rankwatch.monitor.reading_exchange import Exchanged, merge, pack_share
 from rankwatch.monitor.upcoming_reading import notes_about, upcoming_reading
 from rankwatch.readings.brief_links import BriefLinks
 from rankwatch.readings.codebook_usage import codebook_readings
+from rankwatch.readings.drift.drift_memory import DriftMemory
 from rankwatch.readings.layer_readings import layer_readings
 from rankwatch.readings.protocol import CODEBOOK, TRAIN
 from rankwatch.readings.report import Cost
@@ -70,6 +71,7 @@ class Evaluator:
             mute=mute,
         )
         self._links = BriefLinks()
+        self._memory = DriftMemory() if settings.watches_drift else None
         self.schedule = ReadingSchedule(settings.every_n_steps, settings.max_overhead, settings.rows.full_every)
 
     def evaluate(self, collected: CollectedRows) -> EvaluationResult:
@@ -173,6 +175,8 @@ class Evaluator:
             sources=settings.sources,
             layers=self._layers,
             sampling=settings.rows,
+            memory=self._memory,
+            settled=self._alarms.has_settled(collected.rate),
         )
         codebooks = codebook_readings(step, exchanged.usages, exchanged.protocols)
         assessment = self._alarms.assess(
@@ -212,6 +216,7 @@ class Evaluator:
             "alarms": self._alarms.state_dict(),
             "schedule": self.schedule.state_dict(),
             "brief_links": self._links.state_dict(),
+            "drift": self._memory.state_dict() if self._memory is not None else [],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> str:
@@ -225,6 +230,8 @@ class Evaluator:
         self._alarms.load_state_dict(state["alarms"], here)
         self.schedule.load_state_dict(state["schedule"])
         self._links.load_state_dict(state.get("brief_links", []))
+        if self._memory is not None and self._first:  # the only process that compares
+            self._memory.load_state_dict(state.get("drift", []), here)
         gone = [layer for layer in state["layers"] if layer not in self._layers]
         new = [layer for layer in self._layers if layer not in state["layers"]]
         if not gone and not new:

@@ -11,8 +11,9 @@ from rankwatch.extraction.rows.sampling_options import RowSampling
 from rankwatch.extraction.taps.operations import UNKNOWN
 from rankwatch.numerics import Sample, estimate_from_sample
 from rankwatch.readings.brief_links import BriefLinks
+from rankwatch.readings.drift.drift_memory import DriftMemory
 from rankwatch.readings.probe_accuracy import with_accuracy
-from rankwatch.readings.protocol import Protocol
+from rankwatch.readings.protocol import TRAIN, Protocol
 from rankwatch.readings.reading import Reading
 from rankwatch.readings.reading_from_sample import measure
 from rankwatch.runtime.background_job import forks
@@ -46,6 +47,8 @@ def layer_readings(
     sources: Sequence[str],
     layers: Sequence[str],
     sampling: RowSampling,
+    memory: DriftMemory | None = None,
+    settled: bool = False,
 ) -> LayerReadings:
     """Measure every curve of which there are rows.
 
@@ -59,6 +62,8 @@ def layer_readings(
         sources: Names of the sources, the primary set first.
         layers: Paths of the watched layers, in order.
         sampling: Projection and seed.
+        memory: What the primary set's readings are compared with to tell their drift; None where that isn't watched.
+        settled: Whether the warm-up is over, so that later drift may be told from this reading on.
 
     Returns:
         The readings, and what failed.
@@ -77,6 +82,10 @@ def layer_readings(
                 doing = f"the linear probe of {layer}"
                 if not reading.brief:
                     found.readings[-1] = with_accuracy(reading, rows.of(FULL))
+                doing = f"the drift of {layer}"
+                if memory is not None and source == sources[0] != TRAIN and not reading.brief:
+                    reading = found.readings[-1]
+                    found.readings[-1] = memory.take(reading, rows.of(FULL), seed=sampling.seed, settled=settled)
         except Exception as error:
             found.failures.append((doing, error))
     return found

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rankwatch.readings.drift.layer_drift import LayerDrift
 from rankwatch.readings.protocol import Level, Protocol
 
 Key = tuple[str, str, str]
@@ -41,6 +42,8 @@ class Reading:
         utterances: Utterances that the rows come from.
         brief: Whether it is a brief reading, of the set's first utterances only.
         link: What the rank and its interval were multiplied by, in a brief reading: see `BriefLinks`.
+        drift: How far the layer has moved since the full reading before, and since the first one after the warm-up;
+            of the primary set's full readings, where that is watched and there is something to compare with.
     """
 
     step: int
@@ -61,6 +64,7 @@ class Reading:
     utterances: int = 0
     brief: bool = False
     link: float = 1.0
+    drift: tuple[LayerDrift, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -74,8 +78,9 @@ class Reading:
 
     @property
     def numbers(self) -> Mapping[str, float | None]:
-        """Everything that was measured, by name: `effective_rank`, `rankme` and all `metrics`."""
-        return {"effective_rank": self.effective_rank, "rankme": self.rankme, **self.metrics}
+        """Everything that was measured, by name: `effective_rank`, `rankme`, all `metrics`, and drift to be trusted."""
+        drift = {one.metric: one.value for one in self.drift if one.trusted}
+        return {"effective_rank": self.effective_rank, "rankme": self.rankme, **self.metrics, **drift}
 
     @property
     def ok(self) -> bool:

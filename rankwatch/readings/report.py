@@ -33,7 +33,14 @@ class SummaryKey(NamedTuple):
 
 # Metrics of which more is worse; of all others less is.
 _WORSE_WHEN_HIGH = frozenset(
-    {"mean_energy_fraction", "top1_explained_variance", "dead_dimension_fraction", "non_finite_fraction"}
+    {
+        "mean_energy_fraction",
+        "top1_explained_variance",
+        "dead_dimension_fraction",
+        "non_finite_fraction",
+        "drift_previous",
+        "drift_first",
+    }
 )
 
 

@@ -38,7 +38,7 @@ def test_all_faces_have_the_arguments_and_defaults_of_the_settings():
     ("arguments", "words"),
     [
         ({"every_n_steps": 0}, "every_n_steps=0"),
-        ({"watch": ["word"]}, "watch=.*'frame', 'utterance', 'codebook', 'training_pass'"),
+        ({"watch": ["word"]}, "watch=.*'frame', 'utterance', 'codebook', 'drift', 'training_pass'"),
         ({"watch": "frame"}, "watch='frame'.*a list"),
         ({"watch": []}, "watch="),
         ({"watch": ["codebook"]}, "watch=.*at least one of the levels 'frame' and 'utterance'"),
@@ -115,9 +115,9 @@ def test_arguments_are_keyword_only_and_unknown_ones_refused():
 
 # Every argument of before, with what it has become.
 RENAMED = {
-    "levels": (["frame"], "watch=('frame', 'codebook')"),
-    "watch_train": (True, "watch=('frame', 'utterance', 'codebook', 'training_pass')"),
-    "codebooks": (False, "watch=('frame', 'utterance')"),
+    "levels": (["frame"], "watch=('frame', 'codebook', 'drift')"),
+    "watch_train": (True, "watch=('frame', 'utterance', 'codebook', 'drift', 'training_pass')"),
+    "codebooks": (False, "watch=('frame', 'utterance', 'drift')"),
     "probe_sets": ({"mine": "auto", "dev": "folder"}, "eval_sets={'mine': 'first_batches', 'dev': 'folder'}"),
     "probe_forward": (run, "eval_sets=FirstBatches(forward=run)"),
     "n_utterances": (32, "rows=RowSampling(n_utterances=32)"),
@@ -163,7 +163,7 @@ def test_several_arguments_of_before_become_a_few_that_can_be_copied():
         RankWatch(**old)
     new = str(caught.value).partition("pass ")[2]
     settings = eval(f"Settings({new})", {**vars(rankwatch), **globals()})
-    assert settings.watch == ("frame", "codebook", "training_pass")
+    assert settings.watch == ("frame", "codebook", "drift", "training_pass")
     assert settings.rows == RowSampling(n_utterances=64, seed=1)
     assert settings.sets["inside"].forward is run
     assert (settings.sets["outside"].sample_rate, settings.sets["outside"].forward) == (8_000, run)

@@ -1,5 +1,6 @@
 """Readings of a set's first utterances between full ones: what they run, what they say, and how they join the curve."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -98,7 +99,7 @@ def test_full_readings_are_those_of_a_run_without_brief_ones(tmp_path, whole):
     for one in watch.readings:
         twin = always[one.step, one.key]
         if not one.brief:
-            assert one == twin
+            assert dataclasses.replace(one, drift=twin.drift) == twin  # whose reading before is another one
         else:
             assert one.protocol == twin.protocol
             assert one.effective_rank == pytest.approx(twin.effective_rank, rel=0.15)

@@ -13,17 +13,11 @@ from rankwatch.numerics.rows.usable_labels import FEWEST_GROUPS, FEWEST_ROWS
 from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.matched_rows import Matched, match_rows
 from rankwatch.numerics.similarity.permutation_null import permutation_p_value
-from rankwatch.numerics.similarity.resolvents.balanced_whitening import NOTHING, Whitened, whiten
+from rankwatch.numerics.similarity.resolvents.balanced_whitening import NOTHING, Whitened, out_of_reach, whiten
 from rankwatch.numerics.similarity.resolvents.delete_utterances import Contributions, contributions
 from rankwatch.numerics.similarity.resolvents.row_populations import Pieces
 from rankwatch.numerics.similarity.resolvents.shared_directions import shared
 from rankwatch.numerics.similarity.similarity_result import Similarity, by_name, interval, precision, undefined
-
-SPARE = 0.2
-"""Where less than this is left of a row after its own leverage, the resolution is out of reach."""
-
-REACHED = 1.05
-"""How much coarser than asked the resolution may be without a word."""
 
 LABEL_KAPPA = 1e-4
 """Ridge of labels, in units of their mean eigenvalue."""
@@ -224,9 +218,7 @@ def reasons(matched: Matched, whitened: Sequence[Whitened], kappas: Sequence[flo
     """What stands against each representation's resolution."""
     found = set()
     for k, (one, kappa) in enumerate(zip(whitened, kappas, strict=True)):
-        if one.spare < SPARE or one.kappa > REACHED * max(kappa, NOTHING):
-            grouped = one.between_binds and len(one.utterances.sizes) < one.utterances.n
-            found.add(flags.DEPENDENT_ROWS if grouped else flags.TOO_FEW_ROWS)
+        found |= out_of_reach(one, kappa)
         rows = matched.views[k]
         variance = float(matched.centred(k).square().sum()) / matched.n
         if 4.0 * matched.rounding[k] > max(kappa, NOTHING) * variance and rows.shape[1]:

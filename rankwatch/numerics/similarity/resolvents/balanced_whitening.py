@@ -21,6 +21,7 @@ import torch
 
 from rankwatch.numerics.similarity.matched_rows import Utterances
 from rankwatch.numerics.similarity.resolvents.row_populations import Leverage, Pieces, leverage
+from rankwatch.numerics.similarity.similarity_result import DEPENDENT_ROWS, TOO_FEW_ROWS
 
 ROUNDS = 6
 """Most factorisations for one layer."""
@@ -36,6 +37,10 @@ LEAST = 0.15
 
 NOTHING = 1e-10
 """Ridge, in units of the mean eigenvalue, that stands for none."""
+
+SPARE, REACHED = 0.2, 1.05
+"""Where less than this is left of a row after its own leverage, or the resolution is coarser than asked by more than
+this factor, it is out of reach."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,7 @@ def whiten(rows: torch.Tensor, utterances: Utterances, kappa: float) -> Whitened
     for round_ in range(ROUNDS):
         part = some if round_ < DRAFTS else whole
         white = pieces.whitened(within, between, ridge, None if part is whole else part.rows)
-        hats = [u @ u.mT for u in part.utterances.stacks(white)]
-        inverses = [torch.linalg.inv(torch.eye(h.shape[1], dtype=h.dtype, device="cpu") - h) for h in hats]
+        hats, inverses = own_leverages(part.utterances, white)
         found = leverage(pieces, hats, inverses, within, between, part)
         reached = ridge / found.level()
         first, second = found.shrinkage()
@@ -137,13 +141,28 @@ def whiten(rows: torch.Tensor, utterances: Utterances, kappa: float) -> Whitened
         pieces.unit_rows,
         within,
         between,
-        _blocks(pieces, hats, inverses, within, between),
+        blocks_of(utterances, pieces.unit_rows, hats, inverses, within, between),
         found.level(),
         sum(found.own),
         shares[0] if binds else shares[1],
         binds,
         reached / pieces.mean_eigenvalue,
     )
+
+
+def out_of_reach(white: Whitened, kappa: float) -> set[str]:
+    """The flag that says why the resolution `kappa` isn't reached, or hardly; empty where it is."""
+    if white.spare >= SPARE and white.kappa <= REACHED * max(kappa, NOTHING):
+        return set()
+    return {
+        DEPENDENT_ROWS if white.between_binds and len(white.utterances.sizes) < white.utterances.n else TOO_FEW_ROWS
+    }
+
+
+def own_leverages(utterances: Utterances, white: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """(count, m, m) blocks H_g of U U^T for each size of utterance, and (I - H_g)^-1."""
+    hats = [u @ u.mT for u in utterances.stacks(white)]
+    return hats, [torch.linalg.inv(torch.eye(h.shape[1], dtype=h.dtype, device="cpu") - h) for h in hats]
 
 
 def balanced(
@@ -191,15 +210,29 @@ def balanced(
     return within, between, asked * level
 
 
-def _blocks(
-    pieces: Pieces,
+def blocks_of(
+    utterances: Utterances,
+    unit_rows: torch.Tensor,
     hats: list[torch.Tensor],
     inverses: list[torch.Tensor],
     within: torch.Tensor,
     between: torch.Tensor,
 ) -> list[Block]:
+    """What belongs to each utterance.
+
+    Args:
+        utterances: Which rows belong together.
+        unit_rows: (n,) mean direction of each utterance, of length one.
+        hats: (count, m, m) blocks of U U^T, for each size of utterance.
+        inverses: (count, m, m) each, of the identity minus these.
+        within: (g,) weights of the deviations.
+        between: (g,) weights of the mean directions.
+
+    Returns:
+        Blocks for each size of utterance.
+    """
     found, start = [], 0
-    for hat, inverse, unit in zip(hats, inverses, pieces.utterances.stacks(pieces.unit_rows), strict=True):
+    for hat, inverse, unit in zip(hats, inverses, utterances.stacks(unit_rows), strict=True):
         part = slice(start, start + len(hat))
         start += len(hat)
         a, b = within[part, None, None].sqrt(), between[part, None, None].sqrt()

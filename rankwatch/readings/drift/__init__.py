@@ -1,0 +1,1 @@
+"""How far layers have moved between full readings: similarity of the same rows, in bounded memory."""
