@@ -22,7 +22,7 @@ def health(
 
     with the shares of finite rows and of dimensions that aren't dead, the effective rank r and the participation ratio
     p, both relative to the layer's own past and at most 1 (1 as long as there is none); a finding's own ratio where it
-    is lower.
+    is lower. The first readings are no past to compare with: a healthy HuBERT has lost half of their rank.
 
     Returns:
         The health; NaN where nothing was measured.

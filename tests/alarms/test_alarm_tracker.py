@@ -31,7 +31,7 @@ def test_a_lasting_fall_is_critical_after_the_patience():
     verdicts = run([{"a": 60.0}] * 10 + [{"a": 30.0}] * 6)
     assert raised(verdicts) == [(12, "dimensional_collapse", "critical", "a")]
     assert verdicts[12].raised[0].since == 100
-    assert "50% of its reference 60.0" in verdicts[12].message
+    assert "50% of its usual 60.0" in verdicts[12].message
     assert [v.level for v in verdicts] == [0] * 12 + [2] * 4
 
 

@@ -122,7 +122,7 @@ def _alarms(top: RunHeader, found: list[Reading], raised: list[Alarm], i: int, s
     for reading in found:
         key = (reading.layer, reading.level, reading.source)
         if i > 26 and reading.effective_rank < 60 and reading.source == top.sources[0] and key not in open_now:
-            text = f"effective rank {reading.effective_rank:.1f} is 12% of its reference 405.2"
+            text = f"effective rank {reading.effective_rank:.1f} is 12% of its usual 405.2"
             since = step - 2 * top.every_n_steps
             alarms.append(
                 Alarm(

@@ -126,3 +126,13 @@ def changed_data(reading: Reading, context: StepContext, inside: float = 0.8) ->
     """Whether a fall in the training pass is one of the data: the layer keeps its rank on the primary set."""
     in_training = reading.protocol.mode == "train" and reading.source != context.primary
     return in_training and context.ratio((context.primary, reading.level, reading.layer), IGNORED_READINGS) > inside
+
+
+def other_curve(key: Key, reading: Reading) -> str:
+    """Another curve as the subject of a sentence about a reading: only what differs from that is named."""
+    source, level, layer = key
+    whose = "its rank" if layer == reading.layer else layer
+    where = "" if level == reading.level else f" at {level} level"
+    if source != reading.source:
+        where += " in the training pass" if source == "train" else f" on evaluation set {source!r}"
+    return f"{whose}{where}"

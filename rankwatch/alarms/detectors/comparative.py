@@ -122,7 +122,7 @@ class LayerOutlier:
         if len(ratios) < 2 or float(np.median(ratios)) < self.others:
             return None
         ratio = reading.effective_rank / reference
-        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of its reference {reference:.1f}"
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of its usual {reference:.1f}"
         return Finding(f"{evidence}, the other layers' {np.median(ratios):.0%}", ratio, can_be_critical=False)
 
 
@@ -154,7 +154,7 @@ class DomainGap:
         if not upper(reading) < self.below * reference:
             return None
         ratio = reading.effective_rank / reference
-        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of its reference {reference:.1f}"
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of its usual {reference:.1f}"
         return Finding(f"{evidence}, that of {context.primary!r} {inside:.0%}", ratio, can_be_critical=False)
 
 
@@ -214,5 +214,5 @@ class DataShift:
         if not upper(reading) < self.below * reference:
             return None
         ratio = reading.effective_rank / reference
-        evidence = f"effective rank in training is {ratio:.0%} of its reference {reference:.1f}"
+        evidence = f"effective rank in training is {ratio:.0%} of its usual {reference:.1f}"
         return Finding(f"{evidence}, that of {context.primary!r} holds", ratio, can_be_critical=False, info_only=True)

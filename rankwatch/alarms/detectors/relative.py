@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, lower, upper, with_interval
+from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, lower, other_curve, upper, with_interval
 from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Key, Reading
 
@@ -61,14 +61,15 @@ class RankDecline:
         below += self.recovered * context.holds(self.kind, reading)
         reference, start = self.before(reading, past, context), past.initial_level(self.ignored_readings)
         if reference is not None and upper(reading) < below * reference:
-            return self._finding(reading, reference, "its reference", self._since_reference(reading, past, context))
+            asked = list(self._since_reference(reading, past, context))
+            return self._finding(reading, reference, f"its usual {reference:.1f}", asked)
         # Without a reference it goes on counting: else a collapse of the warm-up would end by itself, and become one.
         early = past.n_readings < self.initial_counts_for or context.lr_warming_up or reference is None
         if reading.level != "frame" or start is None or not early or not upper(reading) < self.below_initial * start:
             return None
         frames = (key for key in self._corroborating_curves(reading, context) if key[1] == "frame")
-        asked = ((_in_words(key), context.ratio_to_initial(key, self.ignored_readings)) for key in frames)
-        found = self._finding(reading, start, "its early readings'", asked, self.certain)
+        asked = [(other_curve(key, reading), context.ratio_to_initial(key, self.ignored_readings)) for key in frames]
+        found = self._finding(reading, start, f"the {start:.1f} of its early readings", asked, self.certain)
         lowest = min((value for value in past.values if np.isfinite(value)), default=np.inf)
         on_its_way_back = lower(reading) >= self.recovering * lowest
         return replace(found, corroborated=False) if on_its_way_back else found
@@ -79,27 +80,26 @@ class RankDecline:
 
     @staticmethod
     def _finding(
-        reading: Reading, reference: float, whose: str, asked: Iterable[tuple[str, float]], certain: float = 0.0
+        reading: Reading, reference: float, whose: str, asked: Sequence[tuple[str, float]], certain: float = 0.0
     ) -> Finding:
         ratio = reading.effective_rank / reference
-        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of {whose} {reference:.1f}"
-        alone = True
-        for words, other in asked:  # one that agrees is enough
-            if other < _AGREES:
-                return Finding(f"{evidence} ({words})", min(ratio, 1.0))
-            alone &= not np.isfinite(other)
-        return Finding(evidence, min(ratio, 1.0), corroborated=alone or ratio < certain)
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of {whose}"
+        known = [(left, subject) for subject, left in asked if np.isfinite(left)]
+        left, subject = min(known, default=(np.inf, ""))
+        if left < _AGREES:  # one that agrees is enough, and the one that has lost most is named
+            return Finding(f"{evidence}; {subject} is down to {left:.0%}, too", min(ratio, 1.0))
+        return Finding(evidence, min(ratio, 1.0), corroborated=not known or ratio < certain)
 
     def _since_reference(self, reading: Reading, past: Series, context: StepContext) -> Iterator[tuple[str, float]]:
-        """What else can be asked, in words, and what is left of it."""
+        """What else can be asked, as the subject of a sentence, and what is left of it."""
         usual, now = (
             past.usual("participation_ratio", self.ignored_readings),
             reading.metrics.get("participation_ratio"),
         )
         if usual is not None and now is not None:
-            yield "the participation ratio has fallen too", now / usual
+            yield "its participation ratio", now / usual
         yield from (
-            (_in_words(key), context.ratio(key, self.ignored_readings))
+            (other_curve(key, reading), context.ratio(key, self.ignored_readings))
             for key in self._corroborating_curves(reading, context)
         )
 
@@ -110,10 +110,6 @@ class RankDecline:
             near = key[2] == reading.layer or key[:2] == (reading.source, reading.level)
             if near and key != reading.key and other.protocol.mode == "eval":
                 yield key
-
-
-def _in_words(key: Key) -> str:
-    return f"{key[2]} has fallen at {key[1]} level of {key[0]} too"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -22,24 +22,34 @@ from rankwatch.reporting.figures.depth_colours import (
 from rankwatch.reporting.figures.figure_style import TEXT, dress, panels, plain
 from rankwatch.reporting.recorded.alarm_spans import AlarmSpan, alarm_spans
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
+from rankwatch.reporting.recorded.references import CALM, CRITICALLY_LOW, EARLY, LOW, WARNED, WORRY, health_states
 
 COLOUR_OF = {CRITICAL: CRITICAL_COLOUR, WARNING: WARNING_COLOUR, INFO: INFO_COLOUR}
-_WORRY = 0.6  # docs/pages/curves.md: when to worry
+_STATE_COLOUR = {
+    EARLY: NEUTRAL,
+    CALM: CALM_COLOUR,
+    LOW: WARNING_COLOUR,
+    WARNED: WARNING_COLOUR,
+    CRITICALLY_LOW: CRITICAL_COLOUR,
+}
 _MOST_KINDS = 5
+_MARKED = 60  # readings up to which each is a dot
 
 
 def health(runs: Sequence[RecordedRun], *, theme: Theme = "light") -> go.Figure:
     """Health in [0, 1] with its alarms below, and the training loss beside it where a logger has one.
 
-    An alarm's bar begins, pale, with the first reading of the breach, gets its colour where it was raised and grows
-    darker where it became critical; what was said about it is shown on hovering.
+    Of one run the line's colour says what the health says (`rankwatch.reporting.recorded.references.health_states`),
+    dashed and grey where there is no reference yet; of several it says which run it is. An alarm's bar begins, pale,
+    with the first reading of the breach, gets its colour where it was raised and grows darker where it became critical;
+    what was said about it is shown on hovering.
 
     Args:
         runs: One or several, under whatever protocols: each is compared with its own past.
         theme: ``"light"`` or ``"dark"``.
 
     Returns:
-        The figure; bars' ``meta`` has ``role`` "alarm".
+        The figure. Traces' ``meta`` has a ``role``: "health", "loss" or "alarm"; of one run's health, ``state``, too.
     """
     spans = [(number, span) for number, run in enumerate(runs) for span in alarm_spans(run)]
     has_loss = any(run.loss is not None for run in runs)
@@ -55,12 +65,16 @@ def health(runs: Sequence[RecordedRun], *, theme: Theme = "light") -> go.Figure:
         vertical_spacing=0.06,
     )
     for number, run in enumerate(runs):
-        _add_health(figure, run, number if len(runs) > 1 else None)
+        if len(runs) > 1:
+            _add_health(figure, run, number)
+        else:
+            _add_states(figure, run)
         if run.loss is not None:
             _add_loss(figure, run, number if len(runs) > 1 else None)
     for number, span in spans:
         _add_bar(figure, runs[number], span, kinds.get((number, span.kind), "others"))
-    dress(figure, theme, 156 + 10 * len(set(kinds.values())))
+    dress(figure, theme, 140 + 10 * len(set(kinds.values())))
+    figure.update_layout(margin={"b": 22})
     _axes(figure, runs, kinds, has_loss, theme)
     return figure
 
@@ -81,30 +95,44 @@ def _short(name: str) -> str:
     return name if len(name) <= 18 else "…" + name[-17:]
 
 
-def _add_health(figure: go.Figure, run: RecordedRun, number: int | None) -> None:
+def _add_health(figure: go.Figure, run: RecordedRun, number: int) -> None:
     there = np.isfinite(run.health)
-    if not there.any():
-        return
-    colour = CALM_COLOUR if number is None else RUN_COLOURS[number % len(RUN_COLOURS)]
-    trace = go.Scatter(
-        x=run.steps[there],
-        y=run.health[there],
-        mode="lines+markers" if there.sum() <= 60 else "lines",
-        line={"color": colour, "width": 1.8},
-        marker={"size": 4, "color": [_level_colour(level, colour) for level in run.alarm_level[there]]}
-        if there.sum() <= 60
-        else None,
-        fill="tozeroy" if number is None else None,
-        fillcolor=translucent(colour, 0.12),
+    colour = RUN_COLOURS[number % len(RUN_COLOURS)]
+    if there.any():
+        trace = _health_line(run, run.steps[there], run.health[there], colour)
+        trace.meta = {"run": number, "role": "health"}
+        figure.add_trace(trace, row=1, col=1)
+
+
+def _add_states(figure: go.Figure, run: RecordedRun) -> None:
+    """A line for each state, from the reading before to the one that is in it."""
+    there = np.isfinite(run.health)
+    steps, values, states = run.steps[there].astype(float), run.health[there], health_states(run)[there]
+    for state in np.unique(states):
+        inside = np.flatnonzero(states == state)
+        x, y = [], []
+        for stretch in np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1):
+            first = max(int(stretch[0]) - 1, 0)
+            x += [*steps[first : stretch[-1] + 1], np.nan]
+            y += [*values[first : stretch[-1] + 1], np.nan]
+        line = _health_line(run, np.array(x[:-1]), np.array(y[:-1]), _STATE_COLOUR[int(state)])
+        own = np.isin(line.x, steps[inside])  # no dot where the state before ends
+        line.marker.update(size=np.where(own, 4, 0), line={"width": 0})
+        line.line.dash = "dash" if state == EARLY else "solid"
+        line.meta = {"run": 0, "role": "health", "state": int(state)}
+        figure.add_trace(line, row=1, col=1)
+
+
+def _health_line(run: RecordedRun, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], colour: str) -> go.Scatter:
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="lines+markers" if len(run.steps) <= _MARKED else "lines",
+        line={"color": colour, "width": 2.2},
+        marker={"size": 4, "color": colour},
         name=plain(run.name, most=60),
         hovertemplate="step %{x:,}: health <b>%{y:.2f}</b><extra>" + plain(run.name, most=60) + "</extra>",
-        meta={"run": number or 0, "role": "health"},
     )
-    figure.add_trace(trace, row=1, col=1)
-
-
-def _level_colour(level: float, calm: str) -> str:
-    return {1: WARNING_COLOUR, 2: CRITICAL_COLOUR}.get(int(level) if math.isfinite(level) else 0, calm)
 
 
 def _add_loss(figure: go.Figure, run: RecordedRun, number: int | None) -> None:
@@ -175,7 +203,18 @@ def _axes(
 ) -> None:
     figure.update_layout(barmode="overlay", bargap=0.2)
     figure.update_yaxes(range=[0, 1.06], tickvals=[0, 0.5, 1], row=1, col=1)
-    figure.add_hline(_WORRY, line={"color": NEUTRAL, "width": 1, "dash": "dot"}, row=1, col=1)
+    figure.add_hline(WORRY, line={"color": NEUTRAL, "width": 1, "dash": "dot"}, row=1, col=1)
+    figure.add_annotation(
+        x=0.0,
+        xref="x domain",
+        y=WORRY,
+        yref="y",
+        text=f" below {WORRY:g}: have a look",
+        showarrow=False,
+        xanchor="left",
+        yanchor="top",
+        font={"size": 10, "color": TEXT[theme]},
+    )
     figure.update_xaxes(showticklabels=False, row=1, col=1)
     rows = [plain(row) for row in dict.fromkeys(kinds.values())][::-1] or ["no alarm"]
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=rows, row=2)

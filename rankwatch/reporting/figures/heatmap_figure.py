@@ -13,8 +13,8 @@ from rankwatch.reporting.figures.figure_style import dress, panels, plain
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
 from rankwatch.reporting.recorded.references import references
 
-COLOURS = "Viridis"
-"""Dark is collapsed; readable with colour blindness and in grey prints."""
+COLOURS = "Magma"
+"""Dark is few dimensions; readable with colour blindness and in grey prints, and unlike the colours that tell depth."""
 
 
 def heatmap(
@@ -32,7 +32,7 @@ def heatmap(
         The figure. Depth goes upwards, and nothing is drawn where there is no number.
     """
     levels = list(dict.fromkeys(level for run in runs for level in run.levels))
-    unit = "% of its reference" if relative else "effective rank"
+    unit = "% of its usual rank" if relative else "effective rank"
     named = [f"{run.name}: " if len(runs) > 1 else "" for run in runs]
     titles = [f"{name}{unit}, {level} level" for name in named for level in levels]
     figure = panels(titles, len(runs))

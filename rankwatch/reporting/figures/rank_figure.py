@@ -51,7 +51,7 @@ def ranks(
     require_comparable(runs)
     places = panel_places(runs)
     several = len({source for source, _ in places}) > 1
-    unit = "% of its reference" if relative else "effective rank"
+    unit = "% of its usual rank" if relative else "effective rank"
     titles = [f"{unit}, {level} level" + (f", on {source}" if several else "") for source, level in places]
     n_levels = len({level for _, level in places})
     rows = n_levels if several else 1
@@ -76,7 +76,7 @@ def ranks(
                     trace.visible = is_shown
                     if is_shown or keep_hidden:
                         figure.add_trace(trace, **where)
-    dress(figure, theme, 262 if rows == 1 else 148 * rows + 16)
+    dress(figure, theme, 252 if rows == 1 else 148 * rows + 16)
     figure.update_yaxes(rangemode="tozero", autorange=True, ticksuffix="%" if relative else "")
     figure.update_xaxes(title_text="optimiser step", row=rows)
     return figure if keep_hidden else _with_key(figure, runs, shown, places[0])

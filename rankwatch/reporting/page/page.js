@@ -128,10 +128,11 @@
       }
       const scale = element(first, "button", "", "");
       scale.onclick = () => { state.relative = !state.relative; named(); repaint(["ranks", "heatmap"]); };
-      const named = () => { scale.textContent = state.relative ? "show effective rank" : "show % of own reference"; };
+      const named = () => { scale.textContent = state.relative ? "show effective rank" : "show % of usual rank"; };
       named();
       const second = element(bar, "div", "row chips" + (labels.length > 30 ? " many" : ""));
-      element(second, "label", "", several ? "layer" : "layers");
+      const ends = labels.length > 1 ? " (" + labels[0] + ": first, " + labels[labels.length - 1] + ": last)" : "";
+      element(second, "label", "", (several ? "layer" : "layers") + ends);
       labels.forEach((label, depth) => {
         const chip = chips[label] = element(second, "button", "chip", label);
         chip.title = data.layers[depth].layer + (several ? "" : "\nclick: show or hide; shift: this one alone");
@@ -188,7 +189,7 @@
       const said = data.runs.map((run) => {
         const i = nearest(run.steps, state.step);
         const word = ["", ", warning", ", critical"][run.levels_of_alarm[i]] || "";
-        return (run.health[i] === null ? "" : "health " + run.health[i].toFixed(2)) + word;
+        return (run.health[i] === null ? "" : "health " + run.health[i].toFixed(2)) + (word || (run.early[i] ? ", too early to tell" : ""));
       });
       readout.textContent = state.step.toLocaleString("en") + (several || !said[0] ? "" : " · " + said[0]);
     }

@@ -19,11 +19,12 @@ from rankwatch.reporting.figures.health_figure import health
 from rankwatch.reporting.figures.heatmap_figure import heatmap
 from rankwatch.reporting.figures.rank_figure import ranks
 from rankwatch.reporting.figures.spectra_figure import focus_layer, spectra, usual_codes
-from rankwatch.reporting.page.page_tables import comparison_tables, hyperparameter_table, run_tables
-from rankwatch.reporting.page.verdict import MEANING, verdict_of
+from rankwatch.reporting.page.page_tables import Table, comparison_tables, hyperparameter_table, run_tables
+from rankwatch.reporting.page.page_words import HEALTH, HEALTH_OF_SEVERAL, HEATMAP, SPECTRA, ranks_caption, words_table
+from rankwatch.reporting.page.verdict import verdict_of
 from rankwatch.reporting.recorded.alarm_spans import last_healthy_step
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
-from rankwatch.reporting.recorded.references import references
+from rankwatch.reporting.recorded.references import EARLY, health_states, references
 from rankwatch.reporting.recorded.spectrum_codes import MISSING
 
 SPECTRA_BYTES = 6_000_000
@@ -59,7 +60,7 @@ def page_data(runs: Sequence[RecordedRun], *, refresh: int = 0) -> dict[str, Any
         "runs": [_run_data(run, number, len(runs)) for number, run in enumerate(runs)],
         "figures": _figures(runs, refusal),
         "comparison": {"refusal": refusal, "tables": []},
-        "tables": [table.to_plain() for run in runs for table in run_tables(run, run.name if several else "")],
+        "tables": [table.to_plain() for table in _tables(runs)],
     }
     if several:
         tables = [] if refusal else comparison_tables(runs)
@@ -67,6 +68,11 @@ def page_data(runs: Sequence[RecordedRun], *, refresh: int = 0) -> dict[str, Any
         tables += [differing] if differing else []
         data["comparison"]["tables"] = [table.to_plain() for table in tables]
     return data
+
+
+def _tables(runs: Sequence[RecordedRun]) -> list[Table]:
+    several = len(runs) > 1
+    return [words_table(runs), *(table for run in runs for table in run_tables(run, run.name if several else ""))]
 
 
 def _most_alarming(runs: Sequence[RecordedRun]) -> RecordedRun:
@@ -102,6 +108,7 @@ def _run_data(run: RecordedRun, number: int, n_runs: int) -> dict[str, Any]:
         "labels": [row.label for row in run.layers],
         "steps": [int(step) for step in run.steps],
         "health": [float(f"{value:.4g}") if np.isfinite(value) else None for value in run.health],
+        "early": [bool(early) for early in health_states(run) == EARLY],
         "levels_of_alarm": [int(value) for value in np.nan_to_num(run.alarm_level)],
         "verdict": verdict_of(run).to_plain(),
         "problems": list(run.problems),
@@ -147,14 +154,17 @@ def _text(codes: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
 
 def _figures(runs: Sequence[RecordedRun], refusal: str) -> list[dict[str, Any]]:
     """In the order of the page; ranks of runs that can't be compared below each other."""
-    drawn: list[tuple[str, str, go.Figure | None]] = [("health", "", health(runs))]
+    about = HEALTH if len(runs) == 1 else HEALTH_OF_SEVERAL
+    drawn: list[tuple[str, str, go.Figure | None]] = [("health", about, health(runs))]
     if refusal:
-        drawn += [("ranks", f"{run.name}. {MEANING}", _ranks([run], number)) for number, run in enumerate(runs)]
+        drawn += [
+            ("ranks", f"{run.name}. {ranks_caption([run])}", _ranks([run], number)) for number, run in enumerate(runs)
+        ]
     else:
-        drawn += [("ranks", MEANING, _ranks(runs))]
+        drawn += [("ranks", ranks_caption(runs), _ranks(runs))]
     drawn += [
-        ("heatmap", "All layers at once: depth upwards, dark is collapsed.", heatmap(runs)),
-        ("spectra", _SPECTRA, spectra(runs)),
+        ("heatmap", HEATMAP, heatmap(runs)),
+        ("spectra", SPECTRA, spectra(runs)),
         ("codebooks", "", codebooks(runs)),
         ("labelled", "", labelled(runs)),
         ("cost", "", cost(runs)),
@@ -180,12 +190,6 @@ def _same_steps(figure: go.Figure, runs: Sequence[RecordedRun]) -> None:
     last = max((float(run.steps[-1]) for run in runs if len(run.steps)), default=1.0)
     if next(figure.select_xaxes()).type != "log":
         figure.update_xaxes(range=[-0.015 * last, 1.02 * last], autorange=False)
-
-
-_SPECTRA = (
-    "The singular values behind the rank of one layer, at the step of the cursor: straight and flat is a space in full "
-    "use, a cliff is a collapse."
-)
 
 
 def _ranks(runs: Sequence[RecordedRun], number: int = 0) -> go.Figure:

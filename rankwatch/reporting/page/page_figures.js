@@ -131,9 +131,9 @@
       return { line: { ...trace.line, color: colour }, marker: { ...trace.marker, color: colour } };
     }
     function titles(plot) {
-      const unit = state.relative ? "% of its reference" : "effective rank";
+      const unit = state.relative ? "% of its usual rank" : "effective rank";
       (plot.layout.annotations || []).forEach((note) => {
-        note.text = note.text.replace(/(^|: )(% of its reference|effective rank),/, "$1" + unit + ",");
+        note.text = note.text.replace(/(^|: )(% of its usual rank|effective rank),/, "$1" + unit + ",");
         if (plot.id === "spectra") note.text = note.text.replace(/^.*(?=, \S+ level$)/, () => plain(state.focus));
       });
       if (plot.id === "ranks") Object.keys(plot.layout).filter((key) => /^yaxis/.test(key)).forEach((key) => { plot.layout[key].ticksuffix = state.relative ? "%" : ""; });

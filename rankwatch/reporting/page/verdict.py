@@ -6,14 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rankwatch.readings.alarm import CRITICAL, INFO
 from rankwatch.reporting.recorded.alarm_spans import AlarmSpan, alarm_spans
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
-
-MEANING = (
-    "Effective rank: how many dimensions a layer's embeddings really use. It should rise or hold. Where it falls to a "
-    "fraction, the layer no longer tells inputs apart, however good the loss looks."
-)
 
 _PARTS = {
     "evidence": "Evidence in ",
@@ -24,6 +21,7 @@ _PARTS = {
     "meaning": "(The ",
 }
 _MOST_LAYERS = 4
+_WHOLE, _FEWEST = 0.9, 2  # share of the highest rank that still is all of it; readings before the alarm
 
 
 @dataclass(frozen=True)
@@ -111,11 +109,11 @@ def _facts(run: RecordedRun, still: list[AlarmSpan]) -> list[tuple[str, str]]:
     first = still[0]
     parts = message_parts(first.message)
     evidence = parts.get("evidence") or f"{first.alarms[0].layer}: {first.alarms[0].message}."
-    facts = [("What broke", evidence)]
+    evidence += _last_whole(run, first, evidence)
     others = dict.fromkeys(_title(span).lower() for span in still[1:] if span.kind != first.kind)
     if others:
-        facts[0] = ("What broke", f"{evidence} Also open: {', '.join(others)}.")
-    facts[0] = (facts[0][0], _with_labels(run, facts[0][1]))
+        evidence += f" Also open: {', '.join(others)}."
+    facts = [("What broke", _with_labels(run, evidence))]
     if "causes" in parts:
         facts.append(("Likely causes", _sentence(parts["causes"])))
     checkpoint = parts.get("checkpoint", "")
@@ -125,6 +123,22 @@ def _facts(run: RecordedRun, still: list[AlarmSpan]) -> list[tuple[str, str]]:
     if checkpoint:
         advice = f"{advice} Last healthy checkpoint: {checkpoint}".strip()
     return [*facts, ("What to do", advice)] if advice else facts
+
+
+def _last_whole(run: RecordedRun, span: AlarmSpan, evidence: str) -> str:
+    """When the layer of the evidence was last near its highest rank: a fall begins before it is an alarm."""
+    alarm = next((one for one in span.alarms if evidence.startswith(f"{one.layer}:")), span.alarms[0])
+    curve = run.curves.get((alarm.source, alarm.level, alarm.layer))
+    if curve is None:
+        return ""
+    before = curve.values[run.steps <= span.since].astype(float)
+    if np.isfinite(before).sum() < _FEWEST:
+        return ""
+    whole = np.flatnonzero(before >= _WHOLE * float(np.nanmax(before)))[-1]
+    if whole == len(before) - 1:
+        return ""
+    label = next((row.label for row in run.layers if row.layer == alarm.layer), alarm.layer)
+    return f" At step {run.steps[whole]:,} the effective rank of {label} was still {before[whole]:.1f}."
 
 
 def _with_labels(run: RecordedRun, text: str) -> str:

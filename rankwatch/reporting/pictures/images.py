@@ -1,7 +1,7 @@
 """Two kinds of picture: effective rank over layer and step, and the latest spectra.
 
 Drawn with matplotlib's objects on the Agg canvas: the user's pyplot state and backend are not touched.
-Colour maps are viridis and plasma, which people with colour blindness and grey-scale prints can read.
+Colour maps are viridis for depth and magma for rank, which people with colour blindness and grey-scale prints can read.
 matplotlib is imported when the first picture is drawn (about 0.5 s); a picture takes some 0.1 s.
 """
 
@@ -34,7 +34,7 @@ _STYLE: dict[Any, Any] = {
     "axes.grid": False,
 }
 _MISSING = "0.88"
-_RANK_COLOURS = "viridis"
+_RANK_COLOURS = "magma"
 
 
 def heatmap(report: Report, header: RunHeader, level: str, alarms: Iterable[Alarm] = ()) -> Image | None:
@@ -204,7 +204,7 @@ def _some(items: Sequence[int], most: int) -> list[int]:
 def _depth_colours(layers: int) -> Any:
     from matplotlib import colormaps
 
-    return colormaps["plasma"](np.linspace(0.0, 0.88, layers))  # the palest can't be seen on white
+    return colormaps["viridis"](np.linspace(0.0, 0.88, layers))  # the palest can't be seen on white
 
 
 def _decades(ax: Any) -> None:

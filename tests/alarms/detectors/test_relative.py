@@ -12,6 +12,7 @@ from rankwatch.alarms.detectors import (
     SuddenRankDrop,
     UnstableRank,
 )
+from rankwatch.alarms.detectors.base import other_curve
 
 FALLING = RankDecline(below=0.65, utterance_below=0.5, recovered=0.1)
 
@@ -58,7 +59,21 @@ def test_a_fall_is_supported_where_another_indicator_agrees_or_there_is_none():
     )
     agreed = RankDecline().check(reading(99, 30.0, participation_ratio=9.0), past, StepContext("first_batches"))
     assert agreed.corroborated
-    assert "participation ratio has fallen too" in agreed.evidence
+    assert agreed.evidence.endswith("is 50% of its usual 60.0; its participation ratio is down to 45%, too")
+
+
+def test_what_agrees_is_named_by_what_has_lost_most_in_words_that_say_only_what_differs():
+    now = reading(99, 30.0, participation_ratio=14.0)
+    curves = {"layers.1": ("layers.1", "frame", 24.0), "its rank at utterance level": ("layers.0", "utterance", 18.0)}
+    for said, (layer, level, value) in curves.items():
+        other = reading(99, value, layer=layer, level=level)
+        series = {other.key: past_of([60.0] * 10)}
+        context = StepContext("first_batches", {now.key: now, other.key: other}, series)
+        found = RankDecline(utterance_below=0.6).check(now, past_of([60.0] * 10, participation_ratio=20.0), context)
+        assert found.evidence.endswith(f"; {said} is down to {value / 60:.0%}, too"), found.evidence
+    elsewhere = reading(99, 30.0, layer="layers.0", source="clips")
+    assert other_curve(elsewhere.key, now) == "its rank on evaluation set 'clips'"
+    assert other_curve(("train", "frame", "layers.1"), now) == "layers.1 in the training pass"
 
 
 def test_another_layer_of_the_same_set_agrees_and_one_of_the_training_pass_does_not():
@@ -80,7 +95,7 @@ def test_a_fall_from_the_start_is_borne_out_by_layers_that_fell_from_theirs(othe
     found = RankDecline().check(
         now, pasts[0], StepContext("first_batches", {r.key: r for r in (now, elsewhere)}, series)
     )
-    assert "of its early readings' 60.0" in found.evidence
+    assert "of the 60.0 of its early readings" in found.evidence
     assert found.corroborated is corroborated
 
 

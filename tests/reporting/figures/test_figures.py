@@ -18,7 +18,15 @@ from rankwatch.reporting.figures.heatmap_figure import heatmap
 from rankwatch.reporting.figures.rank_figure import band, ranks
 from rankwatch.reporting.figures.spectra_figure import spectra
 from rankwatch.reporting.recorded.recorded_run import CodebookCurve, LossCurve, RecordedRun
-from rankwatch.reporting.recorded.references import references
+from rankwatch.reporting.recorded.references import (
+    CALM,
+    CRITICALLY_LOW,
+    EARLY,
+    LOW,
+    WARNED,
+    health_states,
+    references,
+)
 
 NASTY = "</script><img src=x onerror=alert(1)>%{x}$a$<b>"
 
@@ -151,6 +159,37 @@ def test_an_alarm_is_a_bar_from_its_beginning_to_its_end(run: RecordedRun) -> No
     assert "last_healthy.ckpt" in said
 
 
+def test_healths_colour_says_what_it_says(run: RecordedRun) -> None:
+    """Every reading is a dot in the line of its own state, and each stretch of a line leads to such a dot."""
+    health_at = np.full(len(run.steps), 1.0, np.float32)
+    health_at[10:12] = 0.5  # without an alarm
+    level = np.zeros(len(run.steps), np.float32)
+    level[20:22], level[22:] = 1.0, 2.0
+    changed = dataclasses.replace(run, health=health_at, alarm_level=level, alarms=[])
+    states = health_states(changed)
+    assert states[[5, 6, 7, 10, 11, 12, 20, 22]].tolist() == [EARLY, CALM, CALM, LOW, LOW, CALM, WARNED, CRITICALLY_LOW]
+    seen = np.zeros(len(run.steps), int)
+    colours = {}
+    for trace in health([changed]).data:
+        if trace.meta and trace.meta["role"] == "health":
+            state = trace.meta["state"]
+            colours[state] = (trace.line.color, trace.line.dash)
+            own = np.array(trace.x)[np.array(trace.marker.size) > 0].astype(int)
+            seen[np.isin(run.steps, own)] += 1
+            assert set(states[np.isin(run.steps, own)]) == {state}
+    assert set(seen) == {1}
+    assert colours[EARLY][1] == "dash"
+    assert len({colour for colour, _ in colours.values()}) == 4  # low and warned share theirs
+
+
+def test_there_is_nothing_to_compare_with_until_two_readings_after_the_warm_up(run: RecordedRun) -> None:
+    rate = np.minimum(np.arange(len(run.steps)) / 8.0, 1.0).astype(np.float32)
+    calm = dataclasses.replace(run, alarms=[], alarm_level=np.zeros(len(run.steps)), health=np.ones(len(run.steps)))
+    assert int(np.argmax(health_states(calm) == CALM)) == 6
+    rising = health_states(dataclasses.replace(calm, learning_rate=rate))
+    assert 14 <= int(np.argmax(rising == CALM)) <= 26  # one and a half times the warm-up, and its end is seen late
+
+
 def test_without_an_alarm_that_is_said(tmp_path: Path) -> None:
     figure = health([recorded(tmp_path, collapse=False)])
     assert any("no alarm" in (note.text or "") for note in figure.layout.annotations)
@@ -159,7 +198,8 @@ def test_without_an_alarm_that_is_said(tmp_path: Path) -> None:
 def test_the_loss_stands_beside_health_where_there_is_one(run: RecordedRun) -> None:
     loss = LossCurve("train/loss", np.array([1, 2]), np.array([3.0, 2.0], np.float32))
     figure = health([dataclasses.replace(run, loss=loss)])
-    assert [trace.meta["role"] for trace in figure.data if trace.type == "scatter"] == ["health", "loss"]
+    roles = [trace.meta["role"] for trace in figure.data if trace.type == "scatter"]
+    assert roles == ["health"] * (len(roles) - 1) + ["loss"]
     assert not any(trace.meta["role"] == "loss" for trace in health([run]).data if trace.meta)
 
 

@@ -12,6 +12,7 @@ from recorded_runs import recorded
 from rankwatch.alarms.alarm_message import episode_message, full_message
 from rankwatch.alarms.detectors.explanations import EXPLANATIONS
 from rankwatch.readings.alarm import Alarm
+from rankwatch.reporting.page.page_words import ranks_caption, words_table
 from rankwatch.reporting.page.verdict import message_parts, verdict_of
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
 
@@ -52,7 +53,7 @@ def test_a_broken_run_says_what_since_when_and_what_to_do(broken: RecordedRun) -
 def test_without_a_message_the_alarms_themselves_speak(broken: RecordedRun) -> None:
     verdict = verdict_of(dataclasses.replace(broken, episodes=[]))
     assert verdict.title.startswith("Dimensional collapse in L0")
-    assert "12% of its reference" in dict(verdict.facts)["What broke"]
+    assert "12% of its usual" in dict(verdict.facts)["What broke"]
 
 
 def test_a_healthy_run_is_said_to_have_no_alarm(tmp_path: Path) -> None:
@@ -83,8 +84,42 @@ def test_a_layer_that_is_named_by_its_path_has_its_short_name_behind_it(broken: 
     rows = [dataclasses.replace(row, layer=f"layers.{i}") for i, row in enumerate(broken.layers)]
     rows.append(dataclasses.replace(rows[-1], layer="layers.10", label="L11"))
     evidence = "layers.1: rank 3. layers.10 and old.layers.1 and layers.1.norm."
+    broken = dataclasses.replace(broken, curves={})
     said = f"WARNING at step 9: x in a. Evidence in {evidence} What to do: y."
     episodes = [dataclasses.replace(one, message=said) for one in broken.episodes]
     run = dataclasses.replace(broken, header=dataclasses.replace(broken.header, layers=rows), episodes=episodes)
     facts = dict(verdict_of(run).facts)
     assert facts["What broke"] == "layers.1 (L01): rank 3. layers.10 (L11) and old.layers.1 and layers.1.norm."
+
+
+def test_the_beginning_of_a_fall_is_named_where_it_was_before_the_alarm(broken: RecordedRun) -> None:
+    """It had lost a third at the reading before the alarm's first: since when isn't when it was last whole."""
+    first = min(alarm.since for alarm in broken.alarms)
+    at = int(np.searchsorted(broken.steps, first))
+    values = np.full(len(broken.steps), 200.0, np.float32)
+    values[at - 1], values[at:] = 130.0, 40.0
+    curves = {key: dataclasses.replace(curve, values=values) for key, curve in broken.curves.items()}
+    said = dict(verdict_of(dataclasses.replace(broken, curves=curves)).facts)["What broke"]
+    assert f"At step {broken.steps[at - 2]:,} " in said
+    assert "was still 200.0." in said
+    flat = {key: dataclasses.replace(curve, values=np.full_like(values, 200.0)) for key, curve in broken.curves.items()}
+    said = dict(verdict_of(dataclasses.replace(broken, curves=flat)).facts)["What broke"]
+    assert "was still" not in said
+
+
+def test_words_that_stand_on_the_page_are_explained_and_no_others(broken: RecordedRun) -> None:
+    words = {row[0] for row in words_table([broken]).rows}
+    assert {"effective rank", "first_batches", "frame level", "utterance level", "health", "usual"} <= words
+    assert "L00 ... L04" in words
+    header = dataclasses.replace(broken.header, sources=["clips"], levels=["frame"])
+    kept = {("clips", *key[1:]): c for key, c in broken.curves.items() if key[:2] == ("first_batches", "frame")}
+    words = {row[0] for row in words_table([dataclasses.replace(broken, header=header, curves=kept)]).rows}
+    assert not {"first_batches", "utterance level", "train"} & words
+
+
+def test_bands_and_colours_are_explained_where_there_are_any(broken: RecordedRun) -> None:
+    assert "90 %" in ranks_caption([broken])
+    assert "from L00" in ranks_caption([broken])
+    assert "from L00" not in ranks_caption([broken, broken])  # there, colour tells the run
+    bare = {key: dataclasses.replace(c, low=np.full_like(c.low, np.nan)) for key, c in broken.curves.items()}
+    assert "90 %" not in ranks_caption([dataclasses.replace(broken, curves=bare)])
