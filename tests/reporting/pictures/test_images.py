@@ -97,8 +97,8 @@ def test_one_layer_one_step_and_a_degenerate_spectrum_are_drawn(value: float) ->
 
 def test_the_users_matplotlib_is_left_alone() -> None:
     header, reports, _ = fake_run(3, 2)
-    pyplot_loaded, before = "matplotlib.pyplot" in sys.modules, dict(matplotlib.rcParams)
+    pyplot_loaded, before = "matplotlib.pyplot" in sys.modules, matplotlib.rcParams.copy()
     pictures.heatmap(reports[-1], header, "frame")
     pictures.spectra(reports[-1], header, "frame")
     assert ("matplotlib.pyplot" in sys.modules) == pyplot_loaded
-    assert dict(matplotlib.rcParams) == before
+    assert matplotlib.rcParams.copy() == before
