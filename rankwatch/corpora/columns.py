@@ -22,9 +22,10 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "start": ("start", "start_time", "offset"),
         "end": ("end", "end_time"),
-        "seconds": ("seconds", "duration"),
+        "stop": ("stop",),
+        "seconds": ("seconds", "duration", "length"),
         "speaker": ("speaker", "speaker_id", "spk_id", "spk", "client_id"),
-        "text": ("transcript", "text", "transcription", "wrd", "normalized_text", "sentence"),
+        "text": ("transcript", "text", "transcription", "wrd", "words", "normalized_text", "sentence"),
         "alignment": ("alignment_path", "alignment"),
         "nothing": ("sample_rate", "sampling_rate", "num_samples"),
     }
@@ -64,7 +65,8 @@ def as_label(cell: object) -> str | frozenset[str] | None:
             write it.
 
     Returns:
-        One label, or several at once as a frozenset; None where it is empty, or holds something within something else.
+        One label, or several at once as a frozenset, which is empty where an empty list was written: nothing applies.
+        None where the cell is empty, which says that nothing is known, or holds something within something else.
 
     Example:
         >>> as_label("angry"), as_label(3), as_label("['question', 'greeting']") == {"question", "greeting"}
@@ -85,7 +87,7 @@ def as_label(cell: object) -> str | frozenset[str] | None:
 
 
 def as_seconds(cell: object) -> float | None:
-    """A cell or a field as a number of seconds.
+    """A cell or a field as a number, of seconds as a rule.
 
     Args:
         cell: A string or a number.

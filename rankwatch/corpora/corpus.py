@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 from torch import Tensor
 
@@ -30,6 +31,14 @@ class Span:
     label: str
 
 
+class AudioContent(Protocol):
+    """Audio that lies within another file, as in a data set of Hugging Face's."""
+
+    def open(self) -> BinaryIO:
+        """Open it, to be read as a file of audio is."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """One utterance: a file of audio, or a segment of a longer one.
@@ -45,6 +54,7 @@ class Utterance:
             acts) as a frozenset.
         spans: By tier ("phone", "word", "syllable", "named_entity", ...) its spans, ordered by their start.
         seconds: Its length, where the audio's header was read or a manifest says it, or None.
+        content: What opens the audio where it lies within another file, whose path `audio` then is; or None.
     """
 
     id: str
@@ -56,6 +66,7 @@ class Utterance:
     labels: Mapping[str, str | frozenset[str]] = field(default_factory=dict, hash=False)
     spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict, hash=False)
     seconds: float | None = None
+    content: AudioContent | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,8 @@ class Corpus:
         limits = [max_seconds] if max_seconds is not None else []
         limits += [utterance.end - start] if utterance.end is not None else []
         try:
-            return read_audio(utterance.audio, sample_rate, min(limits, default=None), start)
+            source = utterance.audio if utterance.content is None else utterance.content.open()
+            return read_audio(source, sample_rate, min(limits, default=None), start)
         except ImportError:
             raise
         except Exception as error:

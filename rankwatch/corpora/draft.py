@@ -44,6 +44,8 @@ class Draft:
             Whether it was added.
         """
         audio = os.fspath(utterance.audio)
+        if utterance.content is not None:
+            self._there[audio] = True
         if audio not in self._there:
             self._there[audio] = os.path.isfile(audio)  # noqa: PTH113 - half the time of Path's, ten thousand times
         if not self._there[audio]:

@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rankwatch.corpora.alignments.attach import attach_alignments
-from rankwatch.corpora.audio_headers import check_audio
+from rankwatch.corpora.audio_check import check_audio
 from rankwatch.corpora.corpus import Corpus
 from rankwatch.corpora.draft import Draft
 from rankwatch.corpora.formats.audio_folders import read_audio_file, read_audio_folder
+from rankwatch.corpora.formats.fairseq import read_fairseq
+from rankwatch.corpora.formats.found_format import found_format, own_table
+from rankwatch.corpora.formats.json_files import read_json
+from rankwatch.corpora.formats.kaldi import read_kaldi
 from rankwatch.corpora.formats.tables import read_audio_table
 from rankwatch.corpora.label_tables import attach_labels
-from rankwatch.extraction.inputs.audio_files import SUFFIXES
+from rankwatch.runtime.argument_kinds import refusal
 
-FORMATS = ("folder", "file", "table")
+FORMATS = ("folder", "audio", "table", "json", "fairseq", "kaldi")
+"""Forms of a corpus; "table" is ours and SpeechBrain's CSV, "json" NeMo's lines and SpeechBrain's objects."""
 
 
 def read_corpus(
@@ -32,8 +37,9 @@ def read_corpus(
     """Read a corpus: a folder of audio, or a manifest, with labels and alignments where there are some.
 
     Args:
-        path: A folder of audio, a table (``path, speaker, label, transcript, alignment_path, ...``), a folder with such
-            a table named ``manifest.csv``, or one file of audio.
+        path: A folder of audio, one file of audio, a table (``path, speaker, label, transcript, alignment_path, ...``,
+            or SpeechBrain's), a folder with such a table named ``manifest.csv`` or ``metadata.csv``, a NeMo manifest,
+            SpeechBrain's JSON, a fairseq ``.tsv`` with its label files, or a Kaldi data directory.
         labels: A table of labels for what is at `path`, with a column of ids or files.
         alignments: A file of alignments, or a folder of such: TextGrid, CTM, or tables with the columns ``tier``,
             ``start``, ``end`` and ``label``. They are matched by id, by relative path and by the audio's name.
@@ -56,18 +62,9 @@ def read_corpus(
         >>> from rankwatch.corpora import read_corpus
         >>> corpus = read_corpus("/data/clips", labels="/data/clips.csv")  # doctest: +SKIP
     """
-    path = Path(path)
+    path, base = Path(path), None if root is None else Path(root)
     draft = Draft(name or path.stem or str(path), encoding)
-    form = format or _found_format(path, labels is not None)
-    if form == "folder":
-        read_audio_folder(draft, path)
-    elif form == "file":
-        read_audio_file(draft, path)
-    elif form == "table":
-        file = path / "manifest.csv" if path.is_dir() else path
-        read_audio_table(draft, file, columns, Path(root) if root is not None else None)
-    else:
-        raise ValueError(f"format={form!r}: format must be one of {', '.join(FORMATS)}")
+    _read_format(draft, path, format or found_format(path, encoding, labelled=labels is not None), columns, base)
     if labels is not None:
         attach_labels(draft, Path(labels), columns)
     attach_alignments(draft, Path(alignments) if alignments is not None else None)
@@ -80,10 +77,18 @@ def read_corpus(
     return corpus
 
 
-def _found_format(path: Path, with_labels: bool) -> str:
-    """What is there; a folder's own manifest doesn't count where labels are named beside it."""
-    if path.is_dir():
-        return "table" if (path / "manifest.csv").is_file() and not with_labels else "folder"
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file or folder {path}")
-    return "file" if path.suffix.lower() in SUFFIXES else "table"
+def _read_format(draft: Draft, path: Path, form: str, columns: Mapping[str, str] | None, root: Path | None) -> None:
+    if form == "folder":
+        read_audio_folder(draft, path)
+    elif form == "audio":
+        read_audio_file(draft, path)
+    elif form == "table":
+        read_audio_table(draft, (own_table(path) if path.is_dir() else None) or path, columns, root)
+    elif form == "json":
+        read_json(draft, path, columns, root)
+    elif form == "fairseq":
+        read_fairseq(draft, path, root)
+    elif form == "kaldi":
+        read_kaldi(draft, path if path.is_dir() else path.parent, root)
+    else:
+        raise ValueError(refusal("read_corpus", "format", form, f"one of {', '.join(map(repr, FORMATS))}"))

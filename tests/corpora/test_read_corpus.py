@@ -35,7 +35,7 @@ def test_a_table_has_roles_by_the_names_of_its_columns_and_labels_in_all_others(
     assert (first.id, first.speaker, first.text) == ("a.wav:0-0.5", "anna", "so")
     assert first.labels == {"acts": frozenset({"ask", "greet"})}
     assert (second.start, second.end, second.seconds, second.speaker) == (0.5, 1.25, 0.75, None)
-    assert second.labels == {"emotion": "sad"}
+    assert second.labels == {"emotion": "sad", "acts": frozenset()}
     assert second.text == "yes, no"
 
 

@@ -16,7 +16,7 @@ from rankwatch.corpora.corpus import Span
 _TOKEN = re.compile(
     r'"((?:[^"]|"")*)"'  # a text; a quotation mark in it is doubled
     r"|(?<!\S)(<\w+>)"  # a flag
-    r"|(?<!\S)([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)(?!\S)"  # a number that stands by itself
+    r"|(?<!\S)([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)[a-z]*(?!\S)"  # a number that stands by itself, perhaps with a unit
     r"|(?<!\S)![^\n]*"  # commentary
 )
 
