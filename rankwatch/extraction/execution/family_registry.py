@@ -53,8 +53,8 @@ def register_family(
 
     With it, evaluation sets of such models need no `forward` of their own, and readings of models that mask also in
     eval mode are made without masks (``input="clean"`` in the protocol, instead of ``"replayed"``). Families are asked
-    in the reverse order of their registration, those that rankwatch knows itself (torchaudio's, Hugging Face's and
-    NeMo's) last; a name that is registered again takes the place of the one before.
+    in the reverse order of their registration, those that rankwatch knows itself (torchaudio's, Hugging Face's,
+    NeMo's and ESPnet's) last; a name that is registered again takes the place of the one before.
 
     Args:
         name: What stands in the table at the start of a run, such as ``"Acme's"``; the class's name follows.

@@ -1,4 +1,4 @@
-"""The unmasked forward pass of a model of a known family, and the three families that are known from the start."""
+"""The unmasked forward pass of a model of a known family, and the four families that are known from the start."""
 
 from __future__ import annotations
 
@@ -201,6 +201,28 @@ def _field(batch: Any, name: str) -> Any:
     return batch.get(name) if isinstance(batch, Mapping) else getattr(batch, name, None)
 
 
+# -- ESPnet: `ESPnetSSLModel` masks in eval mode too, so its `inference_encode`, which doesn't, is called instead ------
+
+
+def _is_espnet(module: nn.Module) -> bool:
+    """By what `forward` and `inference_encode` take."""
+    names, encode = {"speech", "speech_lengths"}, getattr(module, "inference_encode", None)
+    return names <= _argument_names(module) and callable(encode) and names <= set(inspect.signature(encode).parameters)
+
+
+def _run_espnet(model: Any, waveforms: Tensor, lengths: Tensor | None) -> Any:
+    if lengths is None:
+        lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
+    return model.inference_encode(waveforms, lengths)
+
+
+def _replay_espnet(model: Any, arguments: Mapping[str, Any], batch: Any) -> Callable[[], Any] | None:
+    speech, lengths = arguments.get("speech"), arguments.get("speech_lengths")
+    known = isinstance(speech, Tensor) and isinstance(lengths, Tensor)
+    return (lambda: model.inference_encode(speech, lengths)) if known else None
+
+
+register_family("ESPnet's", belongs=_is_espnet, run=_run_espnet, replay=_replay_espnet)
 register_family("NeMo's", belongs=_is_nemo, run=_run_nemo, replay=_replay_nemo, package=NEMO)
 register_family(
     "Hugging Face's",

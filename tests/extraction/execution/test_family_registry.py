@@ -91,7 +91,7 @@ def test_arguments_are_shown_only_where_the_module_is_of_the_package():
 
 def test_the_newest_family_is_asked_first_and_a_name_is_there_once():
     names = [family.name for family in family_registry.FAMILIES]
-    assert names == ["torchaudio's", "Hugging Face's", "NeMo's"]
+    assert names == ["torchaudio's", "Hugging Face's", "NeMo's", "ESPnet's"]
     register()
     register()
     assert [family.name for family in family_registry.FAMILIES] == ["Somebody's", *names]
