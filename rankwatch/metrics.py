@@ -10,7 +10,8 @@ Which one to use:
   `dimensions_above`, `explained_variance_dimensions`, `alpha_req`): of a spectrum that you have already.
 - `similarity`, `cka`, `cca_squared` (also to labels), `explained`, `probe_r2`: how alike two representations are at the
   same frames, in the population, with an interval; `procrustes` with bounds; `similarity_matrix`, `cka_matrix` of all
-  pairs at once; `similarity_difference` of two that were measured on the same utterances.
+  pairs at once, `cca_squared_matrix` of layers to labels; `similarity_difference` of two that were measured on the
+  same utterances.
 - `plain_cka`, `svcca`, `pwcca`, `plain_procrustes`: similarities of the sample, as published.
 - `linear_probe` with a split of your own, `grouped_probe` leaving one speaker out at a time: the small labelled check
   that a rank never replaces.
@@ -56,11 +57,14 @@ from rankwatch.numerics import (
     top1_explained_variance,
 )
 from rankwatch.numerics.rows.usable_labels import UsableLabels, label_groups, usable_labels
-from rankwatch.numerics.similarity.all_pairs import PairwiseSimilarity, cka_matrix, similarity_matrix
+from rankwatch.numerics.similarity.matrices.cka_matrix import cka_matrix
+from rankwatch.numerics.similarity.matrices.pairwise import PairwiseSimilarity
+from rankwatch.numerics.similarity.matrices.similarity_matrix import similarity_matrix
 from rankwatch.numerics.similarity.paired_difference import similarity_difference
 from rankwatch.numerics.similarity.plain_similarities import plain_cka, plain_procrustes, pwcca, svcca
 from rankwatch.numerics.similarity.procrustes import procrustes
 from rankwatch.numerics.similarity.resolved_similarity import similarity
+from rankwatch.numerics.similarity.squared_correlations import cca_squared_matrix
 from rankwatch.numerics.spans.pool_spans import PooledSpans, frame_labels, pool_spans
 from rankwatch.numerics.spans.span_frames import SpanFrames, span_frames
 
@@ -76,6 +80,7 @@ __all__ = [
     "UsableLabels",
     "alpha_req",
     "cca_squared",
+    "cca_squared_matrix",
     "cka",
     "cka_matrix",
     "dimensions_above",

@@ -21,8 +21,8 @@ from rankwatch.numerics.rows.projection import choose_projection
 from rankwatch.numerics.rows.sample import Sample
 from rankwatch.numerics.similarity.cka import cka
 from rankwatch.numerics.similarity.linear_prediction import explained, probe_r2
-from rankwatch.numerics.similarity.resolved_similarity import cca_squared
 from rankwatch.numerics.similarity.similarity_result import Similarity
+from rankwatch.numerics.similarity.squared_correlations import cca_squared
 
 __all__ = [
     "DEFINITIONS",

@@ -133,7 +133,7 @@ def match_rows(
         finite &= torch.isfinite(rows).all(dim=1)
     keep = np.flatnonzero((finite & (counting > 1e-12 * counting.mean())).numpy())
     ids = np.unique(names[keep], return_inverse=True)[1].reshape(-1)
-    order, sizes = _order([v.numpy()[keep] for v in rows_of], ids)
+    order, sizes = _order([v.numpy() for v in rows_of], keep, ids)
     at = torch.from_numpy(keep[order])
     counting = counting[at]
     counting = counting * (len(counting) / counting.sum()) if weights is not None and len(counting) else counting
@@ -161,11 +161,17 @@ def _weights(weights: Any | None, n: int) -> torch.Tensor:
     return checked_weights(weights, n)
 
 
-def _order(views: list[NDArray[Any]], ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """By size of the utterance, by its first row, then by the rows' bytes; and the sizes in that order."""
+def _order(
+    views: list[NDArray[Any]], keep: NDArray[np.int64], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places among the kept rows, by the utterance's size, its first row, then the rows' bytes; sizes in that order."""
     if not ids.size:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    ranks = [_ranks(np.ascontiguousarray(v)) for v in views]
+    ranks = []
+    for view in views:
+        ranks.append(_ranks(np.ascontiguousarray(view if len(keep) == len(view) else view[keep])))
+        if int(ranks[-1].max()) == len(keep) - 1:  # no two rows are equal: further views decide nothing
+            break
     order = np.lexsort([*reversed(ranks), ids])
     counts = np.bincount(ids)
     first = order[np.cumsum(counts) - counts]

@@ -1,15 +1,14 @@
-"""Similarity at a resolution, and squared canonical correlations: between layers, and between a layer and labels."""
+"""Similarity of two representations at a resolution, and the parts that squared correlations share with it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
-from rankwatch.numerics.rows.usable_labels import FEWEST_GROUPS, FEWEST_ROWS
 from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.matched_rows import Matched, match_rows
 from rankwatch.numerics.similarity.permutation_null import permutation_p_value
@@ -18,9 +17,6 @@ from rankwatch.numerics.similarity.resolvents.delete_utterances import Contribut
 from rankwatch.numerics.similarity.resolvents.row_populations import Pieces
 from rankwatch.numerics.similarity.resolvents.shared_directions import shared
 from rankwatch.numerics.similarity.similarity_result import Similarity, by_name, interval, precision, undefined
-
-LABEL_KAPPA = 1e-4
-"""Ridge of labels, in units of their mean eigenvalue."""
 
 
 def similarity(
@@ -68,57 +64,11 @@ def similarity(
     """
     check_kappa(kappa)
     matched, _ = match_rows([x, y], groups, weights)
-    return _ratio(matched, (kappa, kappa), None, permutations, seed)
-
-
-def cca_squared(
-    x: Any,
-    y: Any,
-    *,
-    groups: Any | None = None,
-    kappa: float = 0.01,
-    weights: Any | None = None,
-    permutations: int = 0,
-    seed: int = 0,
-) -> Similarity:
-    r"""Mean squared canonical correlation of two populations, or of one and labels.
-
-    R(kappa, kappa) / min(p, q) between representations; R(kappa, 0) / (labels - 1) to labels: the share of what can be
-    said about labels that a linear map of x says ("R/q"). At kappa = 0 it is Yanai's and Kornblith's mean of squared
-    canonical correlations; a little more than 0 leaves directions out that carry next to nothing.
-
-    Args:
-        x: (n, p) rows of one representation; numpy or torch, any float type.
-        y: (n, q) rows of the other at the same frames, or (n,) labels, numbers or names. Labels of fewer than 20 rows
-            or six utterances are one label together, or left out where they are too few even so.
-        groups: (n,) utterance of each row (the speaker, where labels are the speaker's property); None where rows
-            are independent.
-        kappa: Resolution in units of each representation's mean eigenvalue, not negative.
-        weights: (n,) how much each row counts; None where all count the same.
-        permutations: How often utterances are shuffled against each other for `p_value`; 0 for none.
-        seed: Seed of the shuffling.
-
-    Returns:
-        See `Similarity`; the root of the value is the root mean square of the correlations. A mean of the correlations
-        themselves has no such estimate. NaN with `constant` where fewer than two labels are left.
-
-    Example:
-        >>> z = torch.randn(600, 12, generator=torch.Generator().manual_seed(0))
-        >>> found = cca_squared(z[:, :8], z[:, 4:], groups=torch.arange(600) // 4, kappa=0.0)
-        >>> round(found.value, 1), found.low < found.value < found.high
-        (0.5, True)
-    """
-    check_kappa(kappa)
-    names = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
-    if names.ndim != 1:
-        matched, _ = match_rows([x, y], groups, weights)
-        directions = min(matched.views[0].shape[1], matched.views[1].shape[1])
-        return _ratio(matched, (kappa, kappa), directions, permutations, seed)
-    ids = np.unique(names, return_inverse=True)[1].reshape(-1)
-    matched, (labels,) = match_rows([x, ids[:, None].astype(np.float64)], groups, weights, [ids])
-    dummies = label_columns(labels, matched)
-    matched = Matched((matched.views[0], dummies), matched.utterances, (matched.rounding[0], 0.0), matched.n_nonfinite)
-    return _ratio(matched, (kappa, LABEL_KAPPA), dummies.shape[1], permutations, seed)
+    against = unresolvable(matched, 0) | unresolvable(matched, 1)
+    if against:
+        return undefined(matched, status_of_all(matched) | against, kappa)
+    one, other = (resolve(matched, view, kappa) for view in (0, 1))
+    return similarity_of(matched, one, other, None, permutations, seed)
 
 
 def check_kappa(kappa: float) -> None:
@@ -134,83 +84,132 @@ def check_kappa(kappa: float) -> None:
         raise ValueError(f"kappa must not be negative, got {kappa}")
 
 
-def label_columns(labels: torch.Tensor, matched: Matched) -> torch.Tensor:
-    """(n, labels - 1) ones where a row has a label: of those with enough rows and utterances, all others being one."""
-    of_row = torch.arange(len(matched.utterances.sizes), device="cpu").repeat_interleave(matched.utterances.sizes)
-    values, index = torch.unique(labels, return_inverse=True)
-    columns = [index == k for k in range(len(values))]
-    frequent = [_enough(c, of_row) for c in columns]
-    used = [c for c, is_enough in zip(columns, frequent, strict=True) if is_enough]
-    rest = [c for c, is_enough in zip(columns, frequent, strict=True) if not is_enough]
-    # The last is left out: the constant says it. Rows of labels that are too rare to stand for anything do instead.
-    used = used[:-1] if not rest or not _enough(torch.stack(rest).any(dim=0), of_row) else used
-    return torch.stack(used, dim=1).double() if used else torch.zeros(matched.n, 0, dtype=torch.float64, device="cpu")
+@dataclass(frozen=True)
+class Resolved:
+    """One representation at its resolution.
+
+    Attributes:
+        white: Its rows, whitened at the population's resolution.
+        kappa: The resolution that was asked for.
+        plain: (n, r) rows whitened at the same ridge without any correction.
+        status: What stands against it.
+        rows: (n, p) rows themselves, centred.
+    """
+
+    white: Whitened
+    kappa: float
+    plain: torch.Tensor
+    status: set[str]
+    rows: torch.Tensor
 
 
-def _enough(rows: torch.Tensor, of_row: torch.Tensor) -> bool:
-    return int(rows.sum()) >= FEWEST_ROWS and len(torch.unique(of_row[rows])) >= FEWEST_GROUPS
+def resolve(matched: Matched, view: int, kappa: float) -> Resolved:
+    """Whiten one view at a resolution.
+
+    Args:
+        matched: Rows that vary, of five utterances at least.
+        view: Which.
+        kappa: Resolution in units of its mean eigenvalue.
+
+    Returns:
+        All that a similarity to any other view needs of it. O(n p^2).
+    """
+    rows, utterances = matched.centred(view), matched.utterances
+    white, pieces = whiten(rows, utterances, kappa), Pieces(rows, utterances)
+    mean = float(pieces.rows.square().sum()) / utterances.n / pieces.dimensions
+    ones = torch.ones(len(utterances.sizes), dtype=torch.float64, device="cpu")
+    plain = pieces.whitened(ones, ones, max(kappa, NOTHING) * mean)[:, :-1]
+    one = Matched((matched.views[view],), utterances, (matched.rounding[view],), 0)
+    return Resolved(white, kappa, plain, reasons(one, (white,), (kappa,)), rows)
 
 
-def _ratio(
-    matched: Matched, kappas: tuple[float, float], directions: int | None, permutations: int, seed: int
+def unresolvable(matched: Matched, view: int) -> set[str]:
+    """What keeps a view from having any value: too few rows or utterances, or no variance."""
+    if len(matched.utterances.sizes) < 5 or matched.n < 8:
+        return {flags.TOO_FEW_ROWS}
+    return set() if matched.varies(view) else {flags.CONSTANT}
+
+
+def similarity_of(
+    matched: Matched, x: Resolved, y: Resolved, directions: int | None = None, permutations: int = 0, seed: int = 0
 ) -> Similarity:
-    """R over its own size: a fixed number of directions, or the geometric mean of R of each with itself."""
-    utterances = matched.utterances
-    count = len(utterances.sizes)
-    status = {flags.NON_FINITE_ROWS} if matched.n_nonfinite else set()
-    if count < flags.FEW_GROUPS:
-        status.add(flags.TOO_FEW_GROUPS)
-    if count < 5 or matched.n < 8:
-        return undefined(matched, status | {flags.TOO_FEW_ROWS}, kappas[0])
-    if not (matched.varies(0) and matched.varies(1)):
-        return undefined(matched, status | {flags.CONSTANT}, kappas[0])
-    x, y = (whiten(matched.centred(k), utterances, kappas[k]) for k in (0, 1))
-    status |= reasons(matched, (x, y), kappas)
-    r = shared(x, y)
+    """R over its own size.
+
+    Args:
+        matched: The rows that both are of.
+        x: One representation.
+        y: The other.
+        directions: What R is divided by; None for the geometric mean of R of each with itself.
+        permutations: How often utterances are shuffled against each other for `p_value`; 0 for none.
+        seed: Seed of the shuffling.
+
+    Returns:
+        The similarity with its interval, plain value and status.
+    """
+    r = shared(x.white, y.white)
     norm, change = float(directions or 1), None
     # Without a ridge R of each with itself is known, so that its error can be taken out of R of both.
-    if directions is None or kappas == (0.0, 0.0):
-        own_x, own_y = shared(x, x), shared(y, y)
-        norm = math.sqrt(own_x * own_y) if own_x > 0.0 and own_y > 0.0 else math.nan
-        change = scaled_contributions(x, y, r, (own_x, own_y))
+    if directions is None or x.kappa == y.kappa == 0.0:
+        own = shared(x.white, x.white), shared(y.white, y.white)
+        positive = own[0] > 0.0 and own[1] > 0.0
+        norm = math.sqrt(own[0] * own[1]) if positive else math.nan
+        if positive and math.isfinite(r):
+            own_changes = contributions(x.white, x.white, own[0]), contributions(y.white, y.white, own[1])
+            change = ratio_contributions(contributions(x.white, y.white, r), r, own_changes, own)
         if directions is not None:
-            known = math.sqrt(x.df * y.df) / directions
+            known = math.sqrt(x.white.df * y.white.df) / directions
             norm, change = norm / known, None if change is None else change * known
     elif math.isfinite(r):
-        change = contributions(x, y, r) * (1.0 / norm)
-    value = r / norm
+        change = contributions(x.white, y.white, r) * (1.0 / norm)
+    value, count = r / norm, len(matched.utterances.sizes)
     low, high = interval(value, math.nan if change is None else change.error(), count)
     p_value = None
     if permutations and math.isfinite(r):
 
         def shuffled(order: torch.Tensor) -> float:
-            return shared(x, whiten(matched.centred(1)[order], utterances, kappas[1]))
+            return shared(x.white, whiten(y.rows[order], matched.utterances, y.kappa))
 
-        p_value = permutation_p_value(r, shuffled, utterances, permutations, seed)
+        p_value = permutation_p_value(r, shuffled, matched.utterances, permutations, seed)
     return Similarity(
         value,
         low,
         high,
-        plain_of([Pieces(matched.centred(k), utterances) for k in (0, 1)], kappas, directions),
+        _plain(x.plain, y.plain, directions),
         matched.n,
         count,
-        (x.df, y.df),
-        min(x.n_eff, y.n_eff),
-        x.kappa,
-        frozenset(status | precision(low, high)),
+        (x.white.df, y.white.df),
+        min(x.white.n_eff, y.white.n_eff),
+        x.white.kappa,
+        frozenset(status_of_all(matched) | x.status | y.status | precision(low, high)),
         p_value,
-        by_name(utterances, None if change is None else change.single),
+        by_name(matched.utterances, None if change is None else change.single),
     )
 
 
-def scaled_contributions(x: Whitened, y: Whitened, r: float, own: tuple[float, float]) -> Contributions | None:
-    """How R_xy / sqrt(R_xx R_yy) changes with utterances: nothing for equal representations."""
-    if not (own[0] > 0.0 and own[1] > 0.0 and math.isfinite(r)):
-        return None
+def status_of_all(matched: Matched) -> set[str]:
+    """What stands against any value of these rows."""
+    found = {flags.NON_FINITE_ROWS} if matched.n_nonfinite else set()
+    return found | ({flags.TOO_FEW_GROUPS} if len(matched.utterances.sizes) < flags.FEW_GROUPS else set())
+
+
+def ratio_contributions(
+    crossed: Contributions, r: float, own_changes: tuple[Contributions, Contributions], own: tuple[float, float]
+) -> Contributions:
+    """How R_xy / sqrt(R_xx R_yy) changes with utterances: nothing for equal representations.
+
+    Args:
+        crossed: How R_xy does.
+        r: R_xy.
+        own_changes: How R_xx and R_yy do.
+        own: R_xx and R_yy.
+
+    Returns:
+        Contributions to the ratio.
+    """
     norm = math.sqrt(own[0] * own[1])
-    change = contributions(x, y, r) * (1.0 / norm)
-    for one, r_own in zip((x, y), own, strict=True):
-        change = change + contributions(one, one, r_own) * (-r / (2.0 * norm * r_own))
+    change = crossed * (1.0 / norm)
+    for one, r_own in zip(own_changes, own, strict=True):
+        change = change + one * (-r / (2.0 * norm * r_own))
     return change
 
 
@@ -226,15 +225,10 @@ def reasons(matched: Matched, whitened: Sequence[Whitened], kappas: Sequence[flo
     return found
 
 
-def plain_of(pieces: Sequence[Pieces], kappas: Sequence[float], directions: int | None) -> float:
-    """The same measure of the sample itself, at the ridge that kappa is in units of its own mean eigenvalue."""
-    white = []
-    for one, kappa in zip(pieces, kappas, strict=True):
-        mean = float(one.rows.square().sum()) / one.utterances.n / one.dimensions
-        ones = torch.ones(len(one.utterances.sizes), dtype=torch.float64, device="cpu")
-        white.append(one.whitened(ones, ones, max(kappa, NOTHING) * mean)[:, :-1])
-    crossed = float((white[0].T @ white[1]).square().sum())
+def _plain(x: torch.Tensor, y: torch.Tensor, directions: int | None) -> float:
+    """The same measure of the sample itself, from rows whitened at the ridge that kappa is of its own variance."""
+    crossed = float((x.T @ y).square().sum())
     if directions is not None:
         return crossed / directions
-    norms = [float((w.T @ w).square().sum()) for w in white]
+    norms = [float((w.T @ w).square().sum()) for w in (x, y)]
     return crossed / math.sqrt(norms[0] * norms[1])

@@ -5,10 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from rankwatch.metrics import plain_cka, plain_procrustes, procrustes, pwcca, svcca
+from rankwatch.metrics import cca_squared, plain_cka, plain_procrustes, procrustes, pwcca, svcca
 from rankwatch.numerics.similarity.cka import cka
 from rankwatch.numerics.similarity.plain_similarities import canonical_correlations
-from rankwatch.numerics.similarity.resolved_similarity import cca_squared
 
 
 def _rows():

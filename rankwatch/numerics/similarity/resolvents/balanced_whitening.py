@@ -16,6 +16,7 @@ utterances. A_g takes two values, for the mean direction and for deviations from
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -34,6 +35,9 @@ SETTLED = 0.02
 
 LEAST = 0.15
 """Smallest 1 / A: what is left of a row after its own leverage. Below, the two populations stay unbalanced."""
+
+PAIRED = 768
+"""Rows whose utterances are paired with all others (`Whitened.paired`)."""
 
 NOTHING = 1e-10
 """Ridge, in units of the mean eigenvalue, that stands for none."""
@@ -93,6 +97,15 @@ class Whitened:
     spare: float
     between_binds: bool
     kappa: float
+
+    @cached_property
+    def paired(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Some utterances (s,), the utterance of each of their rows (r,), and these rows (r, n) of U U^T."""
+        utterances = self.utterances
+        chosen = torch.arange(0, len(utterances.sizes), -(-utterances.n // PAIRED), device="cpu")
+        of_row = torch.arange(len(utterances.sizes), device="cpu").repeat_interleave(utterances.sizes)
+        rows = torch.nonzero(torch.isin(of_row, chosen))[:, 0]
+        return chosen, of_row[rows], self.rows[rows] @ self.rows.T
 
     @property
     def n_eff(self) -> float:

@@ -16,9 +16,6 @@ import torch
 
 from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened
 
-ROWS = 768
-"""Rows whose utterances are paired with all others for the interactions."""
-
 TRUSTED = 0.8
 """Share of the interactions that is taken off: they are overestimated where what is shared lies within utterances."""
 
@@ -94,21 +91,14 @@ def contributions(x: Whitened, y: Whitened, value: float, *, pairs: bool = True)
     slope: float = b_x * b_y / (df_x * df_y) / (phi + omega * v) ** 2
     if simple > 0.0 and value > 0.0:
         slope *= min(max((value + 1.0) / simple, 0.5), 2.0)
-    step = -(-utterances.n // ROWS)
-    chosen = torch.arange(0, len(utterances.sizes), step, device="cpu")
-    paired = _interactions(x, y, chosen) if pairs else None
-    return Contributions(torch.cat(found), paired, chosen) * slope
+    chosen = x.paired[0] if pairs else torch.arange(0, device="cpu")
+    return Contributions(torch.cat(found), _interactions(x, y) if pairs else None, chosen) * slope
 
 
-def _interactions(x: Whitened, y: Whitened, chosen: torch.Tensor) -> torch.Tensor:
+def _interactions(x: Whitened, y: Whitened) -> torch.Tensor:
     """(s, g) sums of the products of both hat matrices over the rows of two utterances."""
-    utterances = x.utterances
-    of_row = torch.arange(len(utterances.sizes), device="cpu").repeat_interleave(utterances.sizes)
-    place = torch.full((len(utterances.sizes),), -1, dtype=torch.int64, device="cpu")
-    place[chosen] = torch.arange(len(chosen), device="cpu")
-    rows = torch.nonzero(place[of_row] >= 0)[:, 0]
-    first = x.rows[rows] @ x.rows.T
-    product = first * (first if x is y else y.rows[rows] @ y.rows.T)
+    chosen, of_row, first = x.paired
+    product = first * y.paired[2]
     found = torch.zeros(len(chosen), product.shape[1], dtype=torch.float64, device="cpu")
-    found.index_add_(0, place[of_row[rows]], product)
-    return utterances.sums(found.T).T
+    found.index_add_(0, torch.searchsorted(chosen, of_row), product)
+    return x.utterances.sums(found.T).T

@@ -68,3 +68,18 @@ def test_order_of_rows_changes_no_bit():
     found = similarity_matrix(layers, groups=groups, weights=weights)
     other = similarity_matrix([v[order] for v in layers], groups=groups[order], weights=weights[order])
     assert np.array_equal(found.value, other.value)
+
+
+def test_intervals_are_those_of_single_pairs_on_request():
+    layers, groups, weights = _layers(5)
+    common = {"groups": groups, "weights": weights}
+    assert similarity_matrix(layers, **common).low is None
+    resolved = similarity_matrix(layers, layers[:2], **common, intervals=True)
+    plain = cka_matrix(layers, **common, intervals=True)
+    for i, x in enumerate(layers):
+        for j, y in enumerate(layers[:2]):
+            one, other = similarity(x, y, **common), cka(x, y, **common)
+            assert (resolved.low[i, j], resolved.high[i, j]) == pytest.approx((one.low, one.high), abs=1e-3)
+            assert (plain.low[i, j], plain.high[i, j]) == pytest.approx((other.low, other.high), abs=1e-4)
+    few = [v[groups < 12] for v in layers]
+    assert np.isnan(similarity_matrix(few, groups=groups[groups < 12], intervals=True).low).all()
