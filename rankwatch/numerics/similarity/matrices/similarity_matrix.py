@@ -19,9 +19,10 @@ from rankwatch.numerics.similarity.matrices.pairwise import (
     status_of_each,
 )
 from rankwatch.numerics.similarity.resolved_similarity import check_kappa, ratio_contributions, reasons
-from rankwatch.numerics.similarity.resolvents.balanced_whitening import Block, Whitened, whiten
+from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened, whiten
 from rankwatch.numerics.similarity.resolvents.delete_utterances import contributions
 from rankwatch.numerics.similarity.resolvents.shared_directions import block_sums, solved
+from rankwatch.numerics.similarity.resolvents.utterance_blocks import Block
 from rankwatch.numerics.similarity.similarity_result import interval
 
 

@@ -22,7 +22,8 @@ import math
 
 import torch
 
-from rankwatch.numerics.similarity.resolvents.balanced_whitening import Block, Whitened
+from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened
+from rankwatch.numerics.similarity.resolvents.utterance_blocks import Block
 
 
 def shared(x: Whitened, y: Whitened) -> float:

@@ -9,15 +9,10 @@ import torch
 
 from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.matched_rows import VARIES, Utterances, centred
-from rankwatch.numerics.similarity.resolvents.balanced_whitening import (
-    Whitened,
-    blocks_of,
-    out_of_reach,
-    own_leverages,
-    whiten,
-)
+from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened, out_of_reach, whiten
 from rankwatch.numerics.similarity.resolvents.delete_utterances import contributions
 from rankwatch.numerics.similarity.resolvents.shared_directions import shared
+from rankwatch.numerics.similarity.resolvents.utterance_blocks import blocks_of, own_leverages
 from rankwatch.numerics.similarity.similarity_result import interval, precision
 
 
