@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.abc
+import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,15 @@ def test_nothing_but_the_standard_library_and_tensorboard_is_imported_outside_of
         ]
         others = [name for name in names if name.split(".")[0] not in sys.stdlib_module_names]
         assert set(others) <= {"tensorboard.plugins", "rankwatch._version"}
+
+
+def test_neither_tensorboard_nor_a_report_loads_torch() -> None:
+    """TensorBoard loads it for every user of the environment, and torch would be half a gigabyte and seconds."""
+    names = [f"{PAGE}.plugin", "rankwatch.report", "rankwatch.figures"]
+    names += ["rankwatch.reporting.page.page_data"] if importlib.util.find_spec("plotly") else []
+    program = f"import sys, {', '.join(names)}; print(sorted({{'torch', 'lightning'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 class Broken(importlib.abc.MetaPathFinder):

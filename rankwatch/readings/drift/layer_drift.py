@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from rankwatch.numerics.similarity.similarity_result import IMPRECISE
-
 PREVIOUS: Final = "previous"
 """Since the full reading before."""
 
 FIRST: Final = "first"
 """Since the first full reading after the warm-up."""
+
+_IMPRECISE: Final = "imprecise"  # as in rankwatch.numerics.similarity, which loads torch; pages of readings need none
 
 
 @dataclass(frozen=True)
@@ -48,4 +48,4 @@ class LayerDrift:
     @property
     def trusted(self) -> bool:
         """Whether there is a value, and nothing stands against it but the width of its interval."""
-        return math.isfinite(self.value) and not self.status - {IMPRECISE}
+        return math.isfinite(self.value) and not self.status - {_IMPRECISE}

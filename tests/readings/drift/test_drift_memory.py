@@ -11,9 +11,10 @@ from rankwatch.extraction.rows.row_buffer import Rows
 from rankwatch.extraction.rows.row_labels import unlabelled
 from rankwatch.extraction.rows.row_sampling import whole_sample
 from rankwatch.numerics.rows.projection import project
+from rankwatch.numerics.similarity.similarity_result import IMPRECISE, ROUNDED
 from rankwatch.readings.drift.drift_memory import DriftMemory
 from rankwatch.readings.drift.drift_rows import DriftRows
-from rankwatch.readings.drift.layer_drift import FIRST, PREVIOUS
+from rankwatch.readings.drift.layer_drift import FIRST, PREVIOUS, LayerDrift
 from rankwatch.runtime.plain_data import from_plain, to_plain
 
 WIDTH = 24
@@ -143,3 +144,8 @@ def test_a_value_that_something_stands_against_is_no_metric():
     assert "drift_previous" not in dataclasses.replace(found, drift=(flagged,)).numbers
     wide = dataclasses.replace(found.drift[0], status=frozenset({"imprecise"}))
     assert "drift_previous" in dataclasses.replace(found, drift=(wide,)).numbers
+
+
+def test_only_the_width_of_the_interval_does_not_stand_against_a_value():
+    assert LayerDrift(PREVIOUS, 3, 0.1, None, None, frozenset({IMPRECISE})).trusted
+    assert not LayerDrift(PREVIOUS, 3, 0.1, None, None, frozenset({IMPRECISE, ROUNDED})).trusted
