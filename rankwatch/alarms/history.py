@@ -12,7 +12,8 @@ import numpy as np
 
 from rankwatch.numerics.metrics.thinned_series import append_thinned
 from rankwatch.readings.codebook_reading import AnyReading, CodebookReading
-from rankwatch.readings.reading import ACCURACY, Key
+from rankwatch.readings.drift.layer_drift import FIRST, PREVIOUS
+from rankwatch.readings.reading import ACCURACY, Key, Reading
 
 IGNORED_READINGS = 4
 """Readings at the start that are no reference: a short dip (or a high value of the initialisation) is normal."""
@@ -46,6 +47,8 @@ class Series:
         accuracies: The newest 3 accuracies of a linear probe, clean or not.
         best_accuracy: The highest median that three accuracies in a row had; None before there were three.
         long_term: Of a quantizer the whole past, thinned: readings joined, their mean step, perplexity, active codes.
+        drifts: The newest 64 drifts to be trusted: step, steps since the full reading before, drift since it and since
+            the first one after the warm-up (NaN where there is none).
     """
 
     protocol: str
@@ -59,6 +62,7 @@ class Series:
     accuracies: list[float] = field(default_factory=list)
     best_accuracy: float | None = None
     long_term: list[list[float]] = field(default_factory=list)
+    drifts: list[list[float]] = field(default_factory=list)
     _cache: dict[Any, float | None] = field(default_factory=dict, repr=False, compare=False)  # until the next reading
 
     def add(self, reading: AnyReading, *, clean: bool, lr_warming_up: bool = False) -> None:
@@ -79,6 +83,11 @@ class Series:
             del column[:-_MOST_READINGS]
         self._sustain()
         self._add_accuracy(reading.metrics.get(ACCURACY, math.nan))
+        if isinstance(reading, Reading) and (drift := reading.drift_since(PREVIOUS)) is not None:
+            first = reading.drift_since(FIRST)
+            since_first = math.nan if first is None else first.value
+            self.drifts.append([step, step - drift.step, drift.value, since_first])
+            del self.drifts[:-_MOST_CLEAN]
         if isinstance(reading, CodebookReading) and math.isfinite(value):
             append_thinned(self.long_term, [step, value, reading.active_codes])
 

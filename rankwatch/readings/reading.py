@@ -82,6 +82,10 @@ class Reading:
         drift = {one.metric: one.value for one in self.drift if one.trusted}
         return {"effective_rank": self.effective_rank, "rankme": self.rankme, **self.metrics, **drift}
 
+    def drift_since(self, since: str) -> LayerDrift | None:
+        """The drift since the ``"previous"`` or the ``"first"`` reading; None where there is none to be trusted."""
+        return next((one for one in self.drift if one.since == since and one.trusted), None)
+
     @property
     def ok(self) -> bool:
         """Whether there is a number at all (flags of `status` may still stand against it)."""

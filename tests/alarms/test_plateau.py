@@ -1,5 +1,6 @@
 """Information that is no alarm, once."""
 
+import dataclasses
 import math
 
 import pytest
@@ -7,6 +8,7 @@ from readings import reading
 
 from rankwatch.alarms.history import History
 from rankwatch.alarms.plateau import Plateau
+from rankwatch.readings.drift.layer_drift import LayerDrift
 
 
 def plateaus(columns, alarmed=False, **made):
@@ -59,3 +61,28 @@ def test_noise_at_the_border_of_flat_tells_nothing_again():
     """The halves' medians differ by 1 to 3 % now and then; only what clearly leaves is a new plateau."""
     columns = [{"a": 60.0 + 0.6 * math.sin(0.15 * i) + (i * 7919 % 13) / 13} for i in range(400)]
     assert len(plateaus(columns)) <= 1
+
+
+def test_a_flat_rank_is_no_plateau_as_long_as_the_layers_turn_over():
+    def after(drifts, n=60):
+        plateau, history, found = Plateau(), History(), []
+        for i in range(n):
+            previous, first = drifts(i)
+            moved = tuple(
+                LayerDrift(since, 0, value, value, value)
+                for since, value in (("previous", previous), ("first", first))
+                if i % 4 == 0 and value is not None  # the others are brief
+            )
+            one = dataclasses.replace(reading(i, 60.0), drift=moved)
+            series = history.open_series([one])
+            series[one.key].add(one, clean=True)
+            found += [plateau.check([one], series, "first_batches", alarmed=False)]
+        return [one for one in found if one is not None]
+
+    assert not after(lambda i: (0.01, 0.01 * i))  # it goes on and on
+    assert not after(lambda i: (0.2, 0.6))  # and this one goes in circles
+    (still,) = after(lambda i: (0.001, 0.6))
+    assert "turns over any more" in still.message
+    (unknown,) = after(lambda i: (None, None))  # not watched: the rank alone decides
+    assert "turns over" not in unknown.message
+    assert not after(lambda i: (0.2, None))  # the first reading was lost

@@ -11,6 +11,7 @@ finished run is a file of records, so this can be interrupted. `drift_warnings.p
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import shutil
 import sys
@@ -34,20 +35,21 @@ from zoo_of_encoders.train import Training  # noqa: E402
 
 from rankwatch import RowSampling, Watch  # noqa: E402
 
-SPLIT_AT, BRANCH_STEPS = 200, 50
-PAIRS = (  # those that thresholds may be chosen on first, then those that are held back, cheap ones first
-    ("mel_transformer", "hubert"),
+STEPS, BATCH, SPLIT_AT = 200, 6, 140
+BRANCH_STEPS = {"reset": 20, "swapped": 20, "targets": 50}
+PAIRS = (  # those that thresholds may be chosen on and those that are held back in turn, cheap ones first
     ("cnn", "byol"),
-    ("conformer", "bestrq"),
-    ("mel_transformer", "data2vec"),
     ("gru", "cpc"),
+    ("mel_transformer", "hubert"),
     ("patches", "mae"),
-    ("raw_waveform", "jepa"),
+    ("conformer", "bestrq"),
     ("patches", "barlow"),
-    ("cnn", "vicreg"),
-    ("mel_transformer", "wav2vec2"),
+    ("mel_transformer", "data2vec"),
     ("gru", "jepa"),
-    ("raw_waveform", "mae"),
+    ("cnn", "vicreg"),
+    ("patches", "jepa"),
+    ("cnn", "hubert"),
+    ("gru", "mae"),
 )
 VARIANTS = ("plain", "high_rate", "restarts", "constant_rate", "other_data")
 
@@ -56,7 +58,9 @@ def runs() -> Iterator[Run]:
     """Two seeds of each pair, then one of each variant."""
     for seed, variant in [(0, "plain"), (1, "plain"), *((2, variant) for variant in VARIANTS[1:])]:
         for architecture, method in PAIRS:
-            yield Run(architecture, method, seed, variant, **HEALTHY.get(variant, {}))
+            yield Run(
+                architecture, method, seed, variant, **{"steps": STEPS, "batch": BATCH, **HEALTHY.get(variant, {})}
+            )
 
 
 def watched(method: Any, folder: Path, run: Run) -> Watch:
@@ -80,44 +84,34 @@ def steps(training: Training, watch: Watch, until: int) -> None:
         watch.step()
 
 
-def reset(training: Training) -> None:
-    """The second block begins anew."""
-    training.method.encoder.blocks[1].load_state_dict(training.fresh().encoder.blocks[1].state_dict())
-
-
-def change_targets(training: Training, data: Path | None) -> bool:
+def change_targets(training: Training, first: dict[str, Any], data: Path | None) -> bool:
     """Units fitted anew, another random codebook, another teacher; whether the method has any of these."""
     method = training.method
     if hasattr(method, "units"):
         speech = waveforms(training.run.corpus, data)
-        method.units.fit(list(speech[:: max(1, len(speech) // 150)]), seed=7)
+        method.units.fit(list(speech[:: max(1, len(speech) // 50)]), seed=7)
     elif hasattr(method, "codebook"):
         method.codebook.copy_(normalize(torch.randn_like(method.codebook), dim=1))
     elif isinstance(method, WithTeacher):
-        method.teacher.load_state_dict(training.fresh().teacher.state_dict())
+        method.teacher.load_state_dict(_part(first, "teacher."))
     else:
         return False
     return True
 
 
-def branch(run: Run, saved: dict[str, Any], way: str, data: Path | None, other: Path, folder: Path) -> bool:
-    """From the middle of a run on, with one thing changed; whether the run has such a thing."""
-    training = Training(run, data)
-    training.step = SPLIT_AT
-    training.method.load_state_dict(saved["method"])
-    training.optimizer.load_state_dict(saved["optimizer"])
-    training.draws.set_state(saved["draws"])
+def break_it(training: Training, way: str, first: dict[str, Any], other: Path, data: Path | None) -> bool:
+    """Change one thing; whether the run has such a thing. `first` is the state at initialisation."""
     if way == "reset":
-        reset(training)
+        training.method.encoder.blocks[1].load_state_dict(_part(first, "encoder.blocks.1."))
     elif way == "swapped" and other.exists():
         training.method.load_state_dict(torch.load(other, weights_only=True))
-    elif way != "targets" or not change_targets(training, data):
-        return False
-    watch = watched(training.method, folder, run)
-    watch.load_state_dict(saved["watch"])
-    steps(training, watch, SPLIT_AT + BRANCH_STEPS)
-    watch.close()
+    else:
+        return way == "targets" and change_targets(training, first, data)
     return True
+
+
+def _part(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def train(run: Run, data: Path | None, out: Path) -> None:
@@ -125,22 +119,22 @@ def train(run: Run, data: Path | None, out: Path) -> None:
     warnings.filterwarnings("ignore")
     folder = Path(tempfile.mkdtemp())
     training = Training(run, data)
+    first = copy.deepcopy(training.method.state_dict())
     watch = watched(training.method, folder / "whole", run)
     steps(training, watch, SPLIT_AT)
-    saved = {
-        "method": {name: value.clone() for name, value in training.method.state_dict().items()},
-        "optimizer": training.optimizer.state_dict(),
-        "draws": training.draws.get_state(),
-        "watch": watch.state_dict(),
-    }
-    torch.save(saved, folder / "saved.pt")  # a copy, as training goes on
+    state = copy.deepcopy(watch.state_dict())
+    ways = BRANCH_STEPS if run.variant == "plain" else {}
+    branches = {way: copy.deepcopy(training) for way in ways}
     steps(training, watch, run.steps)
     watch.close()
     torch.save(training.method.state_dict(), out / f"{run.name}.pt")
     other = out / f"{run.architecture}-{run.method}-plain-healthy-{1 - run.seed}.pt"
-    for way in ("reset", "swapped", "targets") if run.variant == "plain" else ():
-        again = torch.load(folder / "saved.pt", weights_only=True)
-        if branch(run, again, way, data, other, folder / way):
+    for way, branch in branches.items():
+        if break_it(branch, way, first, other, data):
+            watch = watched(branch.method, folder / way, run)
+            watch.load_state_dict(copy.deepcopy(state))
+            steps(branch, watch, SPLIT_AT + ways[way])
+            watch.close()
             shutil.copy(folder / way / "RankWatch.jsonl", out / f"{run.name}.{way}.jsonl")
     shutil.copy(folder / "whole" / "RankWatch.jsonl", out / f"{run.name}.whole.jsonl")
     shutil.rmtree(folder)

@@ -5,6 +5,7 @@ an alarm is its `patience`, which `rankwatch.alarms.alarm_tracker` counts. Detec
 or replace them: ``RankWatch(sensitivity=[*default_detectors(), Mine()])``.
 """
 
+from rankwatch.alarms.detectors.abrupt_change import AbruptChange
 from rankwatch.alarms.detectors.absolute import (
     Anisotropy,
     CompleteCollapse,
@@ -35,6 +36,7 @@ from rankwatch.alarms.detectors.slow_perplexity_decline import SlowPerplexityDec
 
 __all__ = [
     "SENSITIVITIES",
+    "AbruptChange",
     "Anisotropy",
     "CodebookCollapse",
     "CompleteCollapse",

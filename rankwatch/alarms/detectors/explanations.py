@@ -114,6 +114,13 @@ EXPLANATIONS = {
         "option that was left on (overfit_batches)",
         "look at two successive batches that the loader gives; rank may even rise while one batch is memorised",
     ),
+    "abrupt_change": Explanation(
+        "abrupt change (a layer is suddenly another one while its rank holds)",
+        "a layer that was reset or unfrozen, another checkpoint than before, other targets or another teacher, a step "
+        "that was far too large",
+        "look at what happened between the two readings; if it was meant, nothing is wrong; what was trained on this "
+        "layer's output (probes, heads, targets) no longer fits it",
+    ),
     "layer_outlier": Explanation(
         "layer outlier (one layer loses rank while the others hold)",
         "a dead layer, a gain that fades, a residual branch that takes over",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from rankwatch.alarms.detectors.abrupt_change import AbruptChange
 from rankwatch.alarms.detectors.absolute import (
     Anisotropy,
     CompleteCollapse,
@@ -53,6 +54,7 @@ _ALL: tuple[Any, ...] = (
     UnstableRank(),
     FrozenRepresentation(),
     RepeatedBatch(),
+    AbruptChange(),
     LayerOutlier(),
     DataShift(),
 )
@@ -67,6 +69,7 @@ _LOW: dict[type[Any], dict[str, float]] = {
     SlowRankDecline: {"below": 0.25},
     SlowPerplexityDecline: {"below": 0.5},
     UnstableRank: {"above": 0.2},
+    AbruptChange: {"above": 0.4, "times": 8.0},
     DomainGap: {"below": 0.5},
     LayerOutlier: {"below": 0.6},
 }
@@ -81,6 +84,7 @@ _HIGH: dict[type[Any], dict[str, float]] = {
     SlowRankDecline: {"below": 0.6},
     SlowPerplexityDecline: {"below": 0.85},
     UnstableRank: {"above": 0.08},
+    AbruptChange: {"above": 0.1, "times": 3.0},
     DomainGap: {"below": 0.8},
     LayerOutlier: {"below": 0.85},
 }

@@ -1,0 +1,93 @@
+"""A layer that is suddenly another one is told once, from its drift alone, and as a warning."""
+
+import dataclasses
+
+import pytest
+from readings import reading
+
+from rankwatch.alarms.alarm_state import AlarmState
+from rankwatch.alarms.detectors import AbruptChange
+from rankwatch.readings.drift.layer_drift import FIRST, PREVIOUS, LayerDrift
+
+EVERY = 10
+
+
+def drifted(i, value, rank=50.0, *, half_width=0.01, status=(), spans=1, layer="layers.0"):
+    """Reading number i, which has moved by so much since the one `spans` before it."""
+    flags = frozenset(status)
+    drift = tuple(
+        LayerDrift(since, step, value, value - half_width, value + half_width, flags)
+        for since, step in ((PREVIOUS, EVERY * (i - spans)), (FIRST, 0))
+    )
+    return dataclasses.replace(reading(EVERY * i, rank, layer=layer), drift=drift)
+
+
+def assessed(readings, detector=None, rates=None):
+    """Steps at which it was told, and the assessments."""
+    state = AlarmState("first_batches", [detector or AbruptChange()])
+    found = []
+    for i, some in enumerate(readings):
+        some = some if isinstance(some, list) else [some]
+        found.append(state.assess(some[0].step, some, None if rates is None else rates[i]))
+    return [alarm.step for one in found for alarm in one.raised], found
+
+
+QUIET = [drifted(i, 0.03 + 0.005 * (i % 3)) for i in range(12)]
+
+
+def test_a_layer_that_turns_over_while_its_rank_holds_is_a_warning_once():
+    steps, found = assessed([*QUIET, drifted(12, 0.6), *(drifted(i, 0.05) for i in range(13, 20))])
+    assert steps == [120]
+    (alarm,) = found[12].raised
+    assert (alarm.kind, alarm.severity) == ("abrupt_change", "warning")
+    assert "drift since step 110 is 0.60 [0.59, 0.61], usually 0.035" in alarm.message
+    assert found[12].healthy  # no checkpoint is refused for it
+    assert found[12].health == pytest.approx(1.0)
+    assert found[-1].level == 0
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        drifted(12, 0.15),  # much more than usual, and little all the same
+        drifted(12, 0.6, rank=20.0),  # the rank has fallen, too: others speak of it
+        drifted(12, 0.25, half_width=0.1),  # within its own error
+        drifted(12, 0.6, status=["dependent_rows"]),  # not to be trusted
+        reading(120, 50.0),  # a brief reading, or nothing to compare with
+    ],
+)
+def test_what_is_no_abrupt_change(last):
+    assert assessed([*QUIET, last])[0] == []
+
+
+def test_a_layer_that_moves_much_all_the_time_is_not_abrupt():
+    assert assessed([*(drifted(i, 0.3) for i in range(12)), drifted(12, 0.6)])[0] == []
+
+
+def test_more_steps_between_two_readings_may_move_more():
+    often = [drifted(i, 0.06) for i in range(12)]
+    assert assessed([*often, drifted(24, 0.6, spans=13)])[0] == []
+    assert assessed([*often, drifted(12, 0.6)])[0] == [120]
+
+
+def test_the_start_and_the_warm_up_of_the_learning_rate_tell_nothing():
+    assert assessed([reading(0, 50.0), drifted(1, 0.03), drifted(2, 0.03), drifted(3, 0.6)])[0] == []
+    rates = [1e-4 * (i + 1) for i in range(13)]
+    assert assessed([*QUIET, drifted(12, 0.6)], rates=rates)[0] == []
+
+
+def test_several_layers_are_one_message():
+    steps = [[drifted(i, 0.03, layer=f"layers.{k}") for k in range(3)] for i in range(12)]
+    steps.append([drifted(12, 0.02, layer="layers.0"), *(drifted(12, 0.7, layer=f"layers.{k}") for k in (1, 2))])
+    _, found = assessed(steps)
+    assert found[12].message.count("abrupt change") == 1
+    assert "2 of 3 layers" in found[12].message
+
+
+def test_it_goes_on_over_a_restart():
+    state = AlarmState("first_batches", [AbruptChange()])
+    for one in QUIET:
+        state.assess(one.step, [one])
+    again = AlarmState("first_batches", [AbruptChange()])
+    again.load_state_dict(state.state_dict(), {QUIET[0].key})
+    assert again.assess(120, [drifted(12, 0.6)]).raised
