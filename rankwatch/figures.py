@@ -18,7 +18,18 @@ from rankwatch.reporting.recorded.recorded_run import RecordedRun
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["codebooks", "cost", "health", "heatmap", "labelled", "open_run", "ranks", "run_from_readings", "spectra"]
+__all__ = [
+    "codebooks",
+    "cost",
+    "drift",
+    "health",
+    "heatmap",
+    "labelled",
+    "open_run",
+    "ranks",
+    "run_from_readings",
+    "spectra",
+]
 
 OneRun = str | Path | RecordedRun
 Runs = OneRun | Sequence[OneRun]
@@ -86,6 +97,19 @@ def spectra(
         The figure.
     """
     return _draw("spectra_figure", "spectra", runs, step=step, layer=layer, source=source, theme=theme)
+
+
+def drift(runs: Runs, *, theme: str = "light") -> go.Figure:
+    """How far each layer of the primary set has moved: since the full reading before, and since the first one.
+
+    Args:
+        runs: One run or several; of several the last layer of each.
+        theme: ``"light"`` or ``"dark"``.
+
+    Returns:
+        The figure; ValueError where no drift was read.
+    """
+    return _draw("drift_figure", "drift", runs, theme=theme)
 
 
 def codebooks(runs: Runs, *, theme: str = "light") -> go.Figure:

@@ -18,6 +18,8 @@ SMALL = 6  # Models with up to this many watched layers show everything about ea
 # What alarms look at comes first, what only describes comes last; names not listed follow by name.
 METRIC_ORDER = (
     RANK,
+    "drift_previous",
+    "drift_first",
     "mean_energy_fraction",
     "within_utterance_variance_fraction",
     "top1_explained_variance",

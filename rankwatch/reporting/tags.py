@@ -10,6 +10,8 @@
 ``RankWatch_frame/L07_low``, ``..._high``      its interval
 ``RankWatch_frame/L07@name``                   the same layer on a further evaluation set, ``@train`` in training
 ``RankWatch_detail/mean_energy_fraction_frame_worst``    any metric over layers: ``min``, ``median``, ``worst``
+``..._detail/drift_previous_frame_worst``        how far layers have moved since the full reading before; ``first``:
+                                               since the first one after the warm-up
 ``..._detail/probe_accuracy_frame_median``     a linear probe's accuracy on a labelled set, over layers
 ``RankWatch/heatmap_frame``, ``spectra_...``   pictures; those of the second level are
                                                ``RankWatch_utterance/heatmap`` and ``.../spectra``

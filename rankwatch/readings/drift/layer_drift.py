@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,11 @@ FIRST: Final = "first"
 """Since the first full reading after the warm-up."""
 
 _IMPRECISE: Final = "imprecise"  # as in rankwatch.numerics.similarity, which loads torch; pages of readings need none
+
+
+def is_trusted(status: Iterable[str]) -> bool:
+    """Whether nothing stands against a value but the width of its interval, which is shown beside it."""
+    return not set(status) - {_IMPRECISE}
 
 
 @dataclass(frozen=True)
@@ -48,4 +54,4 @@ class LayerDrift:
     @property
     def trusted(self) -> bool:
         """Whether there is a value, and nothing stands against it but the width of its interval."""
-        return math.isfinite(self.value) and not self.status - {_IMPRECISE}
+        return math.isfinite(self.value) and is_trusted(self.status)

@@ -164,7 +164,7 @@
     }
     function look(label) {
       state.focus = label;
-      repaint(["ranks", "labelled", "spectra"]);
+      repaint(["ranks", "drift", "labelled", "spectra"]);
       compare();
     }
     function keys(event) {

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from rankwatch.reporting.figures.comparison import differing_protocols, last_common_step
 from rankwatch.reporting.figures.depth_colours import RUN_COLOURS, depth_colours
+from rankwatch.reporting.figures.drift_figure import drift
 from rankwatch.reporting.figures.figure_style import TEXT
 from rankwatch.reporting.figures.further_figures import codebooks, cost, labelled
 from rankwatch.reporting.figures.health_figure import health
@@ -20,7 +21,15 @@ from rankwatch.reporting.figures.heatmap_figure import heatmap
 from rankwatch.reporting.figures.rank_figure import ranks
 from rankwatch.reporting.figures.spectra_figure import focus_layer, spectra, usual_codes
 from rankwatch.reporting.page.page_tables import Table, comparison_tables, hyperparameter_table, run_tables
-from rankwatch.reporting.page.page_words import HEALTH, HEALTH_OF_SEVERAL, HEATMAP, SPECTRA, ranks_caption, words_table
+from rankwatch.reporting.page.page_words import (
+    DRIFT,
+    HEALTH,
+    HEALTH_OF_SEVERAL,
+    HEATMAP,
+    SPECTRA,
+    ranks_caption,
+    words_table,
+)
 from rankwatch.reporting.page.verdict import verdict_of
 from rankwatch.reporting.recorded.alarm_spans import last_healthy_step
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
@@ -165,6 +174,7 @@ def _figures(runs: Sequence[RecordedRun], refusal: str) -> list[dict[str, Any]]:
     drawn += [
         ("heatmap", HEATMAP, heatmap(runs)),
         ("spectra", SPECTRA, spectra(runs)),
+        ("drift", DRIFT, drift(runs)),
         ("codebooks", "", codebooks(runs)),
         ("labelled", "", labelled(runs)),
         ("cost", "", cost(runs)),

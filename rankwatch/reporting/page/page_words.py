@@ -31,6 +31,12 @@ SPECTRA = (
     "use, a cliff is a collapse."
 )
 
+DRIFT = (
+    "Drift: how much of what a layer said of the same audio is another thing now, 0 for none and 1 for all. A high "
+    "line: the layer is still being rewritten. A single peak: it changed at once (a reset, another checkpoint, other "
+    "targets). Hollow grey marks aren't to be trusted."
+)
+
 
 def ranks_caption(runs: Sequence[RecordedRun]) -> str:
     """What the figure of ranks shows.

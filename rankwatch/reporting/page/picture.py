@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from rankwatch.readings.reading import Reading
 from rankwatch.readings.report import Cost, Report
+from rankwatch.reporting.figures.drift_figure import drift
 from rankwatch.reporting.figures.further_figures import codebooks, cost, labelled
 from rankwatch.reporting.figures.health_figure import health
 from rankwatch.reporting.figures.heatmap_figure import heatmap
@@ -25,6 +26,7 @@ FIGURES: dict[str, Callable[[Sequence[RecordedRun]], go.Figure | None]] = {
     "health": health,
     "heatmap": heatmap,
     "spectra": spectra,
+    "drift": drift,
     "codebooks": codebooks,
     "labelled": labelled,
     "cost": cost,

@@ -12,7 +12,9 @@ from rankwatch.readings.protocol import Protocol
 from rankwatch.readings.reading import ACCURACY, MAJORITY, Key, Reading
 from rankwatch.readings.report import LayerRow, RunHeader
 from rankwatch.reporting.recorded.kept_steps import KeptSteps, assemble
+from rankwatch.reporting.recorded.record_fields import drift_numbers
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
+from rankwatch.runtime.plain_data import to_plain
 
 
 def run_from_readings(
@@ -52,7 +54,8 @@ def run_from_readings(
         index = curves.setdefault(one.key, len(curves))
         protocol_of[one.key], widths[one.key] = one.protocol.id, one.d
         ends = (one.effective_rank_low, one.effective_rank_high, one.metrics.get(ACCURACY), one.metrics.get(MAJORITY))
-        row.curves[index] = (one.effective_rank, *(np.nan if end is None else end for end in ends))
+        drift = drift_numbers([to_plain(drifted) for drifted in one.drift])
+        row.curves[index] = (one.effective_rank, *(np.nan if end is None else end for end in ends), *drift)
         if one.spectrum:
             row.spectra[index] = list(one.spectrum)
         level = level_of(alarm for alarm in raised if alarm.step <= one.step)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rankwatch.readings.drift.layer_drift import FIRST, PREVIOUS
 from rankwatch.readings.reading import Key
-from rankwatch.reporting.recorded.recorded_run import CodebookCurve, Curve, Spectra
+from rankwatch.reporting.recorded.recorded_run import CodebookCurve, Curve, DriftCurve, Spectra
 from rankwatch.reporting.recorded.spectrum_codes import encode
 
 MOST_STEPS = 2_000
@@ -20,8 +21,9 @@ MOST_STEPS = 2_000
 MOST_ALARMED = 200
 """Steps at which an alarm was raised, which are kept whatever the thinning."""
 
-NUMBERS = 5
-"""Numbers kept of a layer's reading: effective rank, its interval's ends, probe accuracy and that of the majority."""
+NUMBERS = 13
+"""Numbers kept of a layer's reading: effective rank, its interval's ends, probe accuracy and that of the majority;
+drift since the reading before and since the first, each with its interval's ends and whether it is to be trusted."""
 
 
 @dataclass
@@ -178,10 +180,15 @@ def assemble(
 
 
 def _curve(numbers: npt.NDArray[np.float32], protocol: str) -> Curve:
-    values, low, high, accuracy, majority = (np.ascontiguousarray(numbers[:, i]) for i in range(NUMBERS))
+    values, low, high, accuracy, majority, *drift = (np.ascontiguousarray(numbers[:, i]) for i in range(NUMBERS))
     if np.isnan(accuracy).all():
         accuracy = majority = np.empty(0, np.float32)
-    return Curve(values, low, high, protocol, accuracy, majority)
+    drifts = {
+        since: DriftCurve(drift[i], drift[i + 1], drift[i + 2], drift[i + 3] == 1.0)
+        for since, i in ((PREVIOUS, 0), (FIRST, 4))
+    }
+    there = {since: one for since, one in drifts.items() if not np.isnan(one.values).all()}
+    return Curve(values, low, high, protocol, accuracy, majority, there)
 
 
 def _spectra(

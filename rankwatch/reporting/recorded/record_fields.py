@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from rankwatch.readings.alarm import CRITICAL, INFO, WARNING, Alarm
+from rankwatch.readings.drift.layer_drift import FIRST, PREVIOUS, is_trusted
 from rankwatch.readings.report import LayerRow, RunEnd, RunHeader
 
 K = TypeVar("K", bound=Hashable)
@@ -80,6 +81,24 @@ def end_of(record: Mapping[str, Any]) -> RunEnd:
         notes=[text_of(one) for one in record.get("notes", ())[:_MOST_WORDS]],
         measured=bool(record.get("measured", True)),
     )
+
+
+def drift_numbers(entries: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+    """A reading's drift as numbers: of the reading before and of the first, value, both ends, 1 if it is to be trusted.
+
+    Args:
+        entries: The fields of each `LayerDrift`. What isn't one raises KeyError, TypeError or ValueError.
+
+    Returns:
+        Eight numbers, NaN where there is none.
+    """
+    found = dict.fromkeys((PREVIOUS, FIRST), (math.nan,) * 4)
+    for entry in entries[:_MOST_WORDS]:
+        value, low, high = (number_of(entry[name]) for name in ("value", "low", "high"))
+        trusted = is_trusted(map(text_of, entry["status"]))
+        if entry["since"] in found:
+            found[entry["since"]] = (value, low, high, float(trusted))
+    return (*found[PREVIOUS], *found[FIRST])
 
 
 def step_of(record: Mapping[str, Any], name: str = "step") -> int:

@@ -18,6 +18,23 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class DriftCurve:
+    """Drift of one layer over the run's steps, shape ``(n_steps,)`` each; NaN where there is none.
+
+    Attributes:
+        values: See `rankwatch.readings.drift.layer_drift.LayerDrift`.
+        low: Lower ends of their 90 % intervals.
+        high: Upper ends.
+        trusted: Whether nothing stands against the value but the width of its interval.
+    """
+
+    values: Floats
+    low: Floats
+    high: Floats
+    trusted: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Curve:
     """Effective rank of one layer over the run's steps, shape ``(n_steps,)`` each; NaN where there is none.
 
@@ -28,6 +45,7 @@ class Curve:
         protocol: Id of the newest reading's protocol.
         accuracy: Accuracy of a linear probe on labelled rows, in [0, 1].
         majority: Accuracy of always naming the most frequent label.
+        drift: Since the ``"previous"`` and the ``"first"`` full reading, as far as there is any.
     """
 
     values: Floats
@@ -36,6 +54,7 @@ class Curve:
     protocol: str = ""
     accuracy: Floats = field(default_factory=lambda: np.empty(0, np.float32))
     majority: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    drift: Mapping[str, DriftCurve] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from rankwatch.reporting.recorded.kept_steps import KeptSteps, assemble
 from rankwatch.reporting.recorded.record_fields import (
     MOST_CURVES,
     alarm_of,
+    drift_numbers,
     end_of,
     header_of,
     index_of,
@@ -164,7 +165,7 @@ class RunReader:
         metrics = record["metrics"]
         ends = (record.get("effective_rank_low"), record.get("effective_rank_high"))
         numbers = (record["effective_rank"], *ends, metrics.get(ACCURACY), metrics.get(MAJORITY))
-        floats = tuple(map(number_of, numbers))
+        floats = (*map(number_of, numbers), *drift_numbers(record.get("drift", ())))
         spectrum = [number_of(value) for value in record.get("spectrum", ())[:256]]
         self.protocol_of[key], self.widths[key] = text_of(record["protocol"]), max(0, min(int(record["d"]), 10**9))
         row = self.steps.at(step_of(record))

@@ -30,8 +30,8 @@ _RANK = re.compile(r"(?P<layer>[^@]+?)(?P<end>_low|_high)?(?:@(?P<source>.+))?")
 
 MISSING = (
     "There are no records (.jsonl) beside this run's event files that could be read, so this is what TensorBoard "
-    "serves of them: up to 1,000 steps of each chart that was drawn. Spectra, modules' names, protocol, labelled "
-    "checks, seconds by part, and alarms whose text TensorBoard has dropped can't be had."
+    "serves of them: up to 1,000 steps of each chart that was drawn. Spectra, drift, modules' names, protocol, "
+    "labelled checks, seconds by part, and alarms whose text TensorBoard has dropped can't be had."
 )
 
 
