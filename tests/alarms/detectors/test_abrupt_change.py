@@ -40,7 +40,7 @@ def test_a_layer_that_turns_over_while_its_rank_holds_is_a_warning_once():
     assert steps == [120]
     (alarm,) = found[12].raised
     assert (alarm.kind, alarm.severity) == ("abrupt_change", "warning")
-    assert "drift since step 110 is 0.60 [0.59, 0.61], usually 0.035" in alarm.message
+    assert "drift since step 110 is 0.6 [0.59, 0.61], usually 0.035 in as many steps" in alarm.message
     assert found[12].healthy  # no checkpoint is refused for it
     assert found[12].health == pytest.approx(1.0)
     assert found[-1].level == 0
@@ -82,6 +82,29 @@ def test_several_layers_are_one_message():
     _, found = assessed(steps)
     assert found[12].message.count("abrupt change") == 1
     assert "2 of 3 layers" in found[12].message
+
+
+def pair(i, first, second):
+    """Two neighbours, the second of which has moved by so much."""
+    moved = enumerate((first, second))
+    return [drifted(i, value, half_width=0.002, layer=f"layers.{k}") for k, value in moved]
+
+
+PAIRS = [pair(i, 0.03 + 0.005 * (i % 3), 0.04 + 0.005 * (i % 3)) for i in range(12)]
+
+
+def test_a_layer_that_leaves_the_one_before_it_behind_is_told_though_little_has_moved():
+    """What drives all of training moves neighbours alike: here both come to rest, until one is reset."""
+    steps, found = assessed([*PAIRS, pair(12, 0.01, 0.09)])
+    assert steps == [120]
+    (alarm,) = found[12].raised
+    assert alarm.layer == "layers.1"
+    assert "where the layer before has moved as it has" in alarm.message
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.03, 0.09), (0.001, 0.02), (0.09, 0.01)])
+def test_neighbours_that_move_alike_or_hardly_are_not(first, second):
+    assert assessed([*PAIRS, pair(12, first, second)])[0] == []
 
 
 def test_it_goes_on_over_a_restart():
