@@ -18,7 +18,7 @@ from rankwatch.extraction.hooks.safe_hooks import eager
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_extraction import RowExtractor
-from rankwatch.extraction.state.known_changes import KnownChanges
+from rankwatch.extraction.state.known_changes import MOST_FOLLOWED, KnownChanges
 from rankwatch.extraction.taps.tap_finder import TapFinder
 from rankwatch.runtime.diagnostics import Diagnostics
 from rankwatch.runtime.stopwatch import Stopwatch
@@ -120,6 +120,15 @@ class EvalPass:
                 f"training is not identical to a run without {self._diagnostics.name}; where that matters, run "
                 "evaluation sets by a function that doesn't use it, for example "
                 "eval_sets=FirstBatches(forward=f) or AudioFolder(path, forward=f) with f(module, batch)",
+            )
+        left_out = self._changes.take_left_out()
+        if left_out:
+            names = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
+            self._diagnostics.warn_once(
+                "state that was left out",
+                f"the model holds more values than can be followed before each pass ({MOST_FOLLOWED:,}): what a "
+                f"forward pass changes deep in {names} is neither put back nor noticed; if it changes nothing there, "
+                "nothing is lost, else run evaluation sets by a function that doesn't use it (forward=f)",
             )
 
     def _run(self, eval_set: EvalSet, parts: Sequence[EvalPart], window: RowBuffer, first: bool, full: bool) -> None:

@@ -12,6 +12,9 @@ _MOST_COPIES = 10_000
 MANY = 10_000
 """Values above which not all of a container's are followed before every pass."""
 
+MOST_FOLLOWED = 50_000
+"""Values of a whole model that are followed before a pass, which takes half a second to a second."""
+
 
 class KnownChanges:
     """What is known of a model's state; one for all passes.
@@ -26,6 +29,7 @@ class KnownChanges:
         """Whether the pass is a first one."""
         self._changing: set[str] = set()
         self._unrestored: dict[str, str] = {}
+        self._left_out: dict[str, bool] = {}
         self._left, self._left_small, self._copies = _MOST_COPIED, _MOST_SMALL, 0
 
     def begin(self, thorough: bool) -> None:
@@ -75,6 +79,20 @@ class KnownChanges:
             kind: What it is, in words.
         """
         self._unrestored.setdefault(where, kind)
+
+    def were_left_out(self, *places: str) -> None:
+        """There is more than can be followed; whether a pass changes that isn't known.
+
+        Args:
+            places: Modules and attributes that hold it.
+        """
+        self._left_out.update({where: False for where in places if where not in self._left_out})
+
+    def take_left_out(self) -> list[str]:
+        """Places where there is more than was followed, each of them once."""
+        new = [where for where, told in self._left_out.items() if not told]
+        self._left_out = dict.fromkeys(self._left_out, True)
+        return new
 
     def take_unrestored(self) -> dict[str, str]:
         """What has newly been found to change without a way to put it back: what it is by where it is."""

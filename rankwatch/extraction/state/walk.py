@@ -30,8 +30,9 @@ from rankwatch.extraction.state.holders.attributes import Attributes, Closure, H
 from rankwatch.extraction.state.holders.classes import ClassAttributes, members_of
 from rankwatch.extraction.state.holders.containers import CONTAINERS, SETS, Container
 from rankwatch.extraction.state.holders.globals import unmet_globals
+from rankwatch.extraction.state.holders.pending import Pending
 from rankwatch.extraction.state.iterators import is_plain_iterator
-from rankwatch.extraction.state.known_changes import MANY, KnownChanges
+from rankwatch.extraction.state.known_changes import MANY, MOST_FOLLOWED, KnownChanges
 from rankwatch.extraction.state.lending import Loans
 
 _NO_STATE_IN = ("torch", "functools", "contextlib")
@@ -66,12 +67,13 @@ class StateWalk:
         self.generators: list[Any] = []
         self.seen: set[int] = set()
         self._globals: set[tuple[int, str, bool]] = set()
-        self._todo: list[tuple[str, Holder | None, Collection[Any]]] = []
+        self._todo = Pending(MOST_FOLLOWED)
 
     def follow_all(self) -> None:
-        """Go on until there is nothing new."""
-        while self._todo:
-            self._follow(*self._todo.pop())
+        """Go on until there is nothing new, or too much of it: then what lies deepest is left out, and named."""
+        while (found := self._todo.take()) is not None:
+            self._follow(*found)
+        self._changes.were_left_out(*self._todo.left_out())
 
     def keep(self, where: str, holder: Holder) -> Holder:
         """Remember what something holds, without following that."""
@@ -86,7 +88,7 @@ class StateWalk:
     def _follow_each(self, where: str, holder: Holder, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
             if type(value) not in UNCHANGING:
-                self._todo.append((f"{where}.{name}".lstrip("."), holder, (value,)))
+                self._todo.add(f"{where}.{name}".lstrip("."), holder, (value,))
 
     def keep_class(self, kind: type) -> None:
         """Follow what a class holds itself, and those that it was derived from."""
@@ -96,17 +98,18 @@ class StateWalk:
                 held = ClassAttributes(one)
                 self.keep(one.__qualname__, held)
                 self._follow_each(one.__qualname__, held, held.functions)
-                self._todo += [(one.__qualname__, None, (member,)) for member in members_of(one)]
+                self._todo.add(one.__qualname__, None, members_of(one))
 
     def _follow(self, where: str, holder: Holder | None, values: Collection[Any]) -> None:
-        if UNCHANGING.issuperset(map(type, values)):
-            return
         if len(values) > MANY and not self._changes.follows_all(where):
             where, values = self._sample(where, values)
         for value in values:
             kind = type(value)
             if kind in UNCHANGING or isinstance(value, np.generic):
                 continue
+            if not self._todo.affords_one():
+                self._changes.were_left_out(where)
+                return
             if is_plain_iterator(value):
                 if not self.loans.add_iterator(holder, value):
                     self._watch(where, value)
@@ -146,13 +149,13 @@ class StateWalk:
                 self.sets.append((where, held))
         elif isinstance(value, types.MappingProxyType):
             # The dictionary behind a view; what a class holds is put back by the class.
-            self._todo += [(where, None, (shown,)) for shown in gc.get_referents(value) if "__module__" not in shown]
+            self._todo.add(where, None, [shown for shown in gc.get_referents(value) if "__module__" not in shown])
         elif isinstance(value, (tuple, frozenset)):
-            self._todo.append((where, None, value))
+            self._todo.add(where, None, value)
         elif isinstance(value, np.ndarray):
             self._put_back(where, contents.array_content(value, where, self._changes))
             if value.dtype.hasobject:
-                self._todo.append((where, None, value.ravel().tolist()))
+                self._todo.add(where, None, value.ravel().tolist())
             self._keep_object(where, value)
         elif isinstance(value, contents.BUFFERS):
             self._put_back(where, contents.buffer_content(value, where, self._changes))
@@ -168,9 +171,9 @@ class StateWalk:
         if isinstance(value, types.FunctionType):
             self._keep_function(where, value)
         elif isinstance(value, types.MethodType):
-            self._todo.append((where, None, (value.__self__, value.__func__)))
+            self._todo.add(where, None, (value.__self__, value.__func__))
         elif isinstance(value, functools.partial):
-            self._todo.append((where, None, (value.func, value.args, value.keywords)))
+            self._todo.add(where, None, (value.func, value.args, value.keywords))
         elif isinstance(value, contextvars.ContextVar):
             self._put_back(where, positions.context_value(value))
         elif isinstance(value, threading.local):
@@ -187,7 +190,7 @@ class StateWalk:
         return holders is not None
 
     def _hold(self, where: str, holder: Holder) -> None:
-        self._todo.append((where, self.keep(where, holder), holder.values))
+        self._todo.add(where, self.keep(where, holder), holder.values)
 
     def _keep_function(self, where: str, function: types.FunctionType) -> None:
         if (function.__module__ or "").partition(".")[0] in _NO_STATE_IN:
@@ -196,8 +199,7 @@ class StateWalk:
             self._hold(where, Closure(function))
         if vars(function):
             self._hold(where, Attributes(function))
-        if function.__defaults__ or function.__kwdefaults__:
-            self._todo.append((where, None, (function.__defaults__, function.__kwdefaults__)))
+        self._todo.add(where, None, (function.__defaults__, function.__kwdefaults__))
         held = unmet_globals(function, self._globals)
         if held is not None:
             self.keep(held.home, held)

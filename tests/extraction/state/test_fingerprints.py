@@ -6,6 +6,7 @@ import logging
 import queue
 import re
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -277,3 +278,52 @@ def test_a_reading_names_it_once_with_what_to_do_and_that_helps(tmp_path):
     assert len([one for one in warned if "noise" in str(one.message)]) == 1
     forward = FirstBatches(forward=lambda module, batch: module.encode(*batch))
     assert run(tmp_path / "b", eval_sets=forward) == 3
+
+
+def nested(depth):
+    return [nested(depth - 1) for _ in range(3)] if depth else [0]
+
+
+def test_of_more_than_can_be_followed_what_lies_deepest_is_left_out_and_named_once(monkeypatch):
+    monkeypatch.setattr(walk, "MOST_FOLLOWED", 60)
+    changes, deep = KnownChanges(), nested(6)
+    for said in (["part.state"], []):
+        model = Holding(deep)
+        model.part.other = [[1]]
+        changes.begin(thorough=True)
+        with preserved_model(model, changes=changes):
+            model.part.state.append(1)  # near, and met before what is deep
+            model.part.state[0].pop()
+            model.part.other[0].append(2)
+        assert changes.take_left_out() == said
+        assert model.part.other == [[1]]
+        assert deep == nested(6)
+
+
+def test_a_flat_container_is_followed_as_far_as_is_affordable(monkeypatch):
+    monkeypatch.setattr(walk, "MOST_FOLLOWED", 60)
+    changes, flat = KnownChanges(), [[n] for n in range(100)]
+    changes.begin(thorough=True)
+    with preserved_model(Holding(flat), changes=changes):
+        flat[0].append(1)
+        del flat[50:]
+    assert flat == [[n] for n in range(100)]
+    assert changes.take_left_out() == ["part.state"]
+
+
+def test_a_model_that_holds_more_than_can_be_followed_is_told_of_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(walk, "MOST_FOLLOWED", 200)
+    model = nn.Sequential(nn.Conv1d(1, 8, 10, 5), nn.Conv1d(8, 8, 8, 4))
+    model[0].tree = nested(7)
+    watch = Watch(model, tmp_path, every_n_steps=1, max_overhead=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            batch = torch.randn(4, 1, 400)
+            with watch.batch(batch):
+                model(batch)
+            watch.step()
+        watch.close()
+    said = [str(one.message) for one in caught if "more values than can be followed" in str(one.message)]
+    assert len(said) == 1
+    assert "deep in 0.tree is neither put back nor noticed" in said[0]
