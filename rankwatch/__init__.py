@@ -19,6 +19,10 @@ _HOMES = {
     "LabelledSet": "rankwatch.extraction.eval_sets.labelled_set",
     "Loader": "rankwatch.extraction.eval_sets.eval_set_sources",
     "RowSampling": "rankwatch.extraction.rows.sampling_options",
+    "Corpus": "rankwatch.corpora.corpus",
+    "Span": "rankwatch.corpora.corpus",
+    "Utterance": "rankwatch.corpora.corpus",
+    "read_corpus": "rankwatch.corpora.read_corpus",
     "Watch": "rankwatch.loop",
     "RankEstimate": "rankwatch.numerics",
     "Similarity": "rankwatch.numerics",
@@ -44,6 +48,7 @@ __all__ = [
     "AudioFolder",
     "CodebookReading",
     "CollapseError",
+    "Corpus",
     "FirstBatches",
     "LabelledSet",
     "Loader",
@@ -53,12 +58,15 @@ __all__ = [
     "Reading",
     "RowSampling",
     "Similarity",
+    "Span",
+    "Utterance",
     "Watch",
     "__version__",
     "cka",
     "estimate_rank",
     "inspect",
     "rankme",
+    "read_corpus",
     "register_family",
     "similarity",
     "trackio_alert",
@@ -66,6 +74,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from rankwatch.corpora.corpus import Corpus, Span, Utterance
+    from rankwatch.corpora.read_corpus import read_corpus
     from rankwatch.extraction.eval_sets.eval_set_sources import AudioFolder, FirstBatches, Loader
     from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
     from rankwatch.extraction.execution.model_families import register_family

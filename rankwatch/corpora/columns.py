@@ -33,25 +33,44 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Names of columns, in lower case, by what they hold; of those that are there the first counts, others are labels."""
 
 
-def find_roles(names: Iterable[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
+ANY = "*"
+"""Stands for whichever column is known to have a role, and one must."""
+
+Columns = Mapping[str, str | None]
+"""Columns that a user has named, by role; None where no column has it. The role "label" is that of a label whatever its
+name."""
+
+
+def find_roles(names: Iterable[str], given: Columns | None = None) -> dict[str, str]:
     """Which column holds what.
 
     Args:
         names: Names of all columns.
-        given: Columns that the user has named, by role.
+        given: Columns that the user has named.
 
     Returns:
         The column's name, by role; roles that no column has are missing.
+
+    Raises:
+        ValueError: If there is no column that the user has named.
 
     Example:
         >>> find_roles(["ID", "wav", "spk_id", "emotion"])
         {'id': 'ID', 'audio': 'wav', 'speaker': 'spk_id'}
     """
-    given = given or {}
+    given, names = given or {}, list(names)
+    there = f"; there are {', '.join(names) or 'none'}"
+    for column in given.values():
+        if column not in (None, ANY, *names):
+            raise ValueError(f"no column {column!r}{there}")
     lower = {name.strip().lower(): name for name in names if name not in given.values()}
     found = {}
     for role, known in ROLES.items():
-        column = given.get(role, next((lower[name] for name in known if name in lower), None))
+        column = given.get(role, ANY)
+        if column == ANY:
+            column = next((lower[name] for name in known if name in lower), None)
+            if column is None and role in given:
+                raise ValueError(f"no column {known[0]!r}{there}")
         if column is not None:
             found[role] = column
     return found

@@ -77,11 +77,13 @@ class Corpus:
         name: What it is called in tables.
         utterances: All of them, in the order of the manifest or of the files' names.
         left_out: What was left out, and why: files, rows, spans. The rest isn't affected by it.
+        passed_over: How many files of a folder are no audio, in words; empty where there are none.
     """
 
     name: str
     utterances: tuple[Utterance, ...]
     left_out: Mapping[str, str] = field(default_factory=dict, hash=False)
+    passed_over: str = ""
 
     def read(self, utterance: Utterance, sample_rate: int, max_seconds: float | None = None) -> Tensor:
         """Decode one utterance: mono, resampled, and of a longer recording only its own segment.

@@ -23,6 +23,7 @@ class Draft:
         utterances: Those that were added, in their order.
         left_out: What was left out, and why.
         alignments: Files of alignments that a manifest's rows name, by the utterance's id.
+        passed_over: How many other files a folder has, in words.
     """
 
     name: str
@@ -30,24 +31,24 @@ class Draft:
     utterances: list[Utterance] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     alignments: dict[str, Path] = field(default_factory=dict)
+    passed_over: str = ""
     _ids: set[str] = field(default_factory=set)
     _there: dict[str, bool] = field(default_factory=dict)
 
-    def add(self, where: str, utterance: Utterance) -> bool:
+    def add(self, where: str, utterance: Utterance, *, found: bool = False) -> bool:
         """Add an utterance, unless its id was there before or its audio isn't there.
 
         Args:
             where: The row or line that it comes from, for what is left out.
             utterance: The utterance.
+            found: Whether its file was found by looking for it, or lies within another one, so that it is there.
 
         Returns:
             Whether it was added.
         """
         audio = os.fspath(utterance.audio)
-        if utterance.content is not None:
-            self._there[audio] = True
         if audio not in self._there:
-            self._there[audio] = os.path.isfile(audio)  # noqa: PTH113 - half the time of Path's, ten thousand times
+            self._there[audio] = found or os.path.isfile(audio)  # noqa: PTH113 - half the time of Path's, ten thousand times
         if not self._there[audio]:
             self.leave_out(f"{where}: {audio}", NO_FILE)
         elif utterance.id in self._ids:

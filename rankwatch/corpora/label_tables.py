@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from rankwatch.corpora.columns import as_label, find_roles
+from rankwatch.corpora.columns import Columns, as_label, find_roles
 from rankwatch.corpora.draft import Draft
 from rankwatch.corpora.formats.tables import read_table
 from rankwatch.corpora.name_matching import NameMatcher
@@ -16,7 +15,7 @@ NO_LABELS = "audio without labels"
 TWICE = "labels that were there before"
 
 
-def attach_labels(draft: Draft, file: Path, columns: Mapping[str, str] | None = None) -> None:
+def attach_labels(draft: Draft, file: Path, columns: Columns | None = None) -> None:
     """Give the utterances of a draft what a table says about them; those that it doesn't name are left out.
 
     Args:
@@ -29,7 +28,8 @@ def attach_labels(draft: Draft, file: Path, columns: Mapping[str, str] | None = 
         ValueError: If the table names neither ids nor files.
     """
     table = read_table(file, draft.encoding)
-    roles = find_roles(table.columns, columns)
+    known_names = {role: name for role, name in (columns or {}).items() if name in (None, *table.columns)}
+    roles = find_roles(table.columns, known_names)
     if not {"id", "audio"} & roles.keys():
         there = ", ".join(table.columns)
         raise ValueError(f"{file} has no column of ids or of files (such as 'id' or 'path'); there are {there}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from rankwatch.corpora.alignments.attach import attach_alignments
 from rankwatch.corpora.audio_check import check_audio
+from rankwatch.corpora.columns import Columns
 from rankwatch.corpora.corpus import Corpus
-from rankwatch.corpora.draft import Draft
+from rankwatch.corpora.draft import NO_FILE, Draft
 from rankwatch.corpora.formats.audio_folders import read_audio_file, read_audio_folder
 from rankwatch.corpora.formats.fairseq import read_fairseq
 from rankwatch.corpora.formats.found_format import found_format, own_table
@@ -31,7 +31,7 @@ def read_corpus(
     name: str | None = None,
     format: str | None = None,
     root: str | Path | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Columns | None = None,
     open_audio: bool = True,
 ) -> Corpus:
     """Read a corpus: a folder of audio, or a manifest, with labels and alignments where there are some.
@@ -47,16 +47,16 @@ def read_corpus(
         name: What the corpus is called; by default as the path.
         format: Which form it has, one of `FORMATS`, instead of what is found.
         root: Where relative paths of a manifest begin; by default in the manifest's folder.
-        columns: Which column of a table holds what ("id", "audio", "speaker", "text", "alignment", ...), where that
-            isn't plain from the columns' names.
+        columns: Which column of a table, or field of a JSON manifest, holds what ("id", "audio", "start", "end",
+            "seconds", "speaker", "text", "alignment"), where that isn't plain from its name; None where none does.
         open_audio: Whether each file's header is read, so that lengths are known and broken files left out.
 
     Returns:
         The corpus. What couldn't be used is named in its `left_out`.
 
     Raises:
-        ValueError: If there is no utterance in it, or a text file has another encoding or lacks a column. A path that
-            isn't there raises FileNotFoundError.
+        FileNotFoundError: If `path`, `labels` or `alignments` isn't there, or none of the files that a manifest names.
+        ValueError: If there is no utterance in it, or a text file has another encoding or lacks a column.
 
     Example:
         >>> from rankwatch.corpora import read_corpus
@@ -70,14 +70,16 @@ def read_corpus(
     attach_alignments(draft, Path(alignments) if alignments is not None else None)
     if open_audio:
         check_audio(draft)
-    corpus = Corpus(draft.name, tuple(draft.utterances), dict(draft.left_out))
+    corpus = Corpus(draft.name, tuple(draft.utterances), dict(draft.left_out), draft.passed_over)
     if not corpus.utterances:
-        reasons = "; ".join(corpus.left_out_in_words()) or "it is empty"
-        raise ValueError(f"{path}: not one utterance can be used. {reasons}")
+        reasons = f"{path}: not one utterance can be used. {'; '.join(corpus.left_out_in_words()) or 'It is empty'}"
+        if corpus.left_out and set(corpus.left_out.values()) == {NO_FILE}:
+            raise FileNotFoundError(reasons)
+        raise ValueError(reasons)
     return corpus
 
 
-def _read_format(draft: Draft, path: Path, form: str, columns: Mapping[str, str] | None, root: Path | None) -> None:
+def _read_format(draft: Draft, path: Path, form: str, columns: Columns | None, root: Path | None) -> None:
     if form == "folder":
         read_audio_folder(draft, path)
     elif form == "audio":

@@ -129,7 +129,9 @@ NO_PATH = [None, 5, True, 2.5, b"folder", "", ["folder"], {}, print, torch.zeros
 NO_COLUMN = without(NO_TEXT, type(None))
 LABELLED = {
     **AUDIO,
-    "manifest": (NO_PATH, "a CSV file"),
+    "manifest": (NO_PATH, "a manifest"),
+    "alignments": (without(NO_PATH, type(None)), "a folder or a file of alignments, or None"),
+    "encoding": (NO_TEXT, "the name of an encoding"),
     "label": (NO_COLUMN, "the name of a column, or None"),
     "speaker": (NO_COLUMN, "the name of a column, or None"),
     "alignment": (NO_COLUMN, "the name of a column, or None"),
@@ -189,7 +191,11 @@ CALLS = {
     "inspect with settings": (inspect, {"model": Encoder()}, SETTINGS),
     "RowSampling": (RowSampling, {}, ROWS),
     "FirstBatches": (FirstBatches, {}, {"forward": AUDIO["forward"]}),
-    "AudioFolder": (AudioFolder, {"path": "."}, {"path": (NO_PATH, "a folder"), **AUDIO}),
+    "AudioFolder": (
+        AudioFolder,
+        {"path": "."},
+        {"path": (NO_PATH, "a folder"), "encoding": (NO_TEXT, "the name of an encoding"), **AUDIO},
+    ),
     "LabelledSet": (LabelledSet, {"manifest": "a.csv"}, LABELLED),
     "Loader": (Loader, {"loader": [1], "forward": forward}, LOADER),
     "Watch": (watched, {}, LOOP),

@@ -34,7 +34,9 @@ from torch import Tensor
 from transformers import HubertConfig, HubertModel
 
 from rankwatch.arguments.settings import Settings
-from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_files
+from rankwatch.corpora import read_corpus
+from rankwatch.extraction.eval_sets.files_of_audio import read_chosen
+from rankwatch.extraction.inputs.audio_files import padded_batches
 from rankwatch.monitor.monitor import Monitor
 from rankwatch.numerics import effective_rank
 
@@ -160,9 +162,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     model = HubertModel(HubertConfig(apply_spec_augment=False)).eval()
-    # Dealt as if to two processes of which there is one: `read_files` takes as many as it is asked for.
-    files = audio_files(arguments.folder)
-    audio = read_files(files, count=arguments.most, sample_rate=16_000, max_seconds=15.0, seed=0)
+    corpus = read_corpus(arguments.folder, format="folder", open_audio=False)
+    audio = read_chosen(corpus, count=arguments.most, sample_rate=16_000, max_seconds=15.0, seed=0)
     batches = list(padded_batches(list(audio.values()), BATCH))
     wholes, per_utterance = run_all(model, batches)
     d = model.config.hidden_size

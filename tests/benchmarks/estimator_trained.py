@@ -20,7 +20,7 @@ import torch
 from estimator_speech import draw
 
 from rankwatch.extraction.hooks.layer_hooks import LayerHooks
-from rankwatch.extraction.inputs.audio_files import audio_files, read_audio
+from rankwatch.extraction.inputs.audio_files import find_audio, read_audio
 from rankwatch.extraction.model.layers import find_layers
 from rankwatch.extraction.valid_frames.layer_outputs import to_btc, unpack
 from rankwatch.numerics import RankEstimate, estimate_rank
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     arguments = parser.parse_args()
     waves = []
-    for path in audio_files(arguments.data):
+    for path in find_audio(arguments.data).files:
         wave = read_audio(path, 16_000, 15.0)
         if wave.shape[0] >= 2400:
             waves.append(wave)

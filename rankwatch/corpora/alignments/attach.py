@@ -13,6 +13,7 @@ from rankwatch.corpora.name_matching import NameMatcher
 from rankwatch.extraction.inputs.folder_search import find_files
 
 NO_AUDIO = "alignment without audio"
+NO_FILE = "there is no such file of alignments"
 TWICE = "a tier that another file of alignments has as well"
 NO_ALIGNMENT = "no alignment: its audio and labels count, its spans are none"
 BEHIND_END = "spans behind the end of the audio, cut or left out"
@@ -87,6 +88,9 @@ def _from_file(draft: Draft, matcher: NameMatcher, file: Path, name: str, spans:
 
 def _read(draft: Draft, file: Path) -> dict[str | None, Tiers]:
     """One file; what is broken is left out, but for a wrong encoding, which all of them will have."""
+    if not file.is_file():
+        draft.leave_out(f"alignment {file}", NO_FILE)
+        return {}
     try:
         return read_span_file(file, draft.encoding)
     except (ValueError, OSError) as error:

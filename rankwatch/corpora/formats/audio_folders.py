@@ -9,7 +9,7 @@ from rankwatch.corpora.draft import Draft
 from rankwatch.extraction.inputs.audio_files import find_audio
 
 
-def read_audio_folder(draft: Draft, folder: Path) -> str:
+def read_audio_folder(draft: Draft, folder: Path) -> None:
     """Every file of audio at any depth becomes an utterance, whose id is its path in the folder.
 
     Links are followed, loops aren't; FileNotFoundError and ValueError are raised as by `find_audio`.
@@ -17,14 +17,11 @@ def read_audio_folder(draft: Draft, folder: Path) -> str:
     Args:
         draft: What is filled.
         folder: The folder.
-
-    Returns:
-        How many other files were passed over, in words; empty where there are none.
     """
     found = find_audio(folder)
     for file in found.files:
-        draft.add("folder", Utterance(file.relative_to(folder).as_posix(), file))
-    return found.passed_over()
+        draft.add("folder", Utterance(file.relative_to(folder).as_posix(), file), found=True)
+    draft.passed_over = found.passed_over()
 
 
 def read_audio_file(draft: Draft, file: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+from rankwatch.corpora.columns import Columns
 from rankwatch.corpora.draft import Draft
 from rankwatch.corpora.formats.records import Record, add_records
 from rankwatch.extraction.inputs.text_files import read_text
@@ -14,7 +15,7 @@ from rankwatch.extraction.inputs.text_files import read_text
 NO_JSON = "a line that is no JSON object"
 
 
-def read_json(draft: Draft, file: Path, columns: Mapping[str, str] | None = None, root: Path | None = None) -> None:
+def read_json(draft: Draft, file: Path, columns: Columns | None = None, root: Path | None = None) -> None:
     """Read a manifest of records.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rankwatch.corpora.audio_headers import sample_rate
-from rankwatch.corpora.columns import as_label, as_seconds, find_roles
+from rankwatch.corpora.columns import Columns, as_label, as_seconds, find_roles
 from rankwatch.corpora.corpus import Utterance
 from rankwatch.corpora.draft import Draft, base_folder
 
@@ -21,7 +21,7 @@ def add_records(
     draft: Draft,
     file: Path,
     records: Sequence[tuple[str, Record]],
-    columns: Mapping[str, str] | None = None,
+    columns: Columns | None = None,
     root: Path | None = None,
 ) -> None:
     """Make an utterance of each record; fields whose names aren't known are labels.
@@ -38,7 +38,10 @@ def add_records(
         ValueError: If no field holds the audio's path.
     """
     names = {name: None for _, record in records for name in record}
-    roles = find_roles(names, columns)
+    try:
+        roles = find_roles(names, columns)
+    except ValueError as error:
+        raise ValueError(f"{file} has {error}") from None
     if "audio" not in roles:
         raise ValueError(
             f"{file} has no column of audio files (such as 'path'); there are {', '.join(names) or 'none'}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rankwatch.corpora.columns import Columns
 from rankwatch.corpora.draft import Draft
 from rankwatch.corpora.formats.records import add_records
 from rankwatch.extraction.inputs.text_files import read_text
@@ -85,9 +85,7 @@ def _unquoted(cell: str) -> str:
     return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
-def read_audio_table(
-    draft: Draft, file: Path, columns: Mapping[str, str] | None = None, root: Path | None = None
-) -> None:
+def read_audio_table(draft: Draft, file: Path, columns: Columns | None = None, root: Path | None = None) -> None:
     """Read a table whose rows are utterances: ours, SpeechBrain's, or any other with a column of paths.
 
     A table without such a column raises ValueError.

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rankwatch.corpora.corpus import Corpus
+from rankwatch.corpora.formats.found_format import found_format
+from rankwatch.corpora.read_corpus import read_corpus
 from rankwatch.extraction.eval_sets.eval_set import EvalForward, EvalSet, loader_eval_set
-from rankwatch.extraction.eval_sets.files_of_audio import eval_set_of_files
-from rankwatch.extraction.inputs.audio_files import find_audio
-from rankwatch.runtime.argument_kinds import function_of, is_number, is_path, is_whole, refusal
+from rankwatch.extraction.eval_sets.files_of_audio import eval_set_of_corpus
+from rankwatch.runtime.argument_kinds import function_of, is_number, is_path, is_text, is_whole, refusal
 from rankwatch.runtime.distributed import World, quota
 
 Forward = str | Callable[[Any, Any], Any] | None
@@ -50,13 +52,15 @@ class AudioFolder:
     They are decoded once, when training begins, and stay in memory (1 MB for 16 s at 16 kHz).
 
     Args:
-        path: The folder; files in folders inside it count as well. Read with soundfile: ``pip install
+        path: The folder; files in folders inside it count as well. Or a manifest of whichever form
+            `rankwatch.read_corpus` reads (fairseq, NeMo, SpeechBrain, Kaldi, ...). Read with soundfile: ``pip install
             'rankwatch[audio]'``.
         sample_rate: Samples per second that the model expects; files with another rate are resampled.
         max_seconds: Longer files are cut to this many seconds.
         forward: ``f(module, batch)`` that runs one batch through the model, or its import path; the batch is
             ``(waveforms (B, T) float32, lengths (B,) int64 in samples)``. By default the unmasked forward pass of a
             known model family, or else the recorded call of the model with its audio exchanged.
+        encoding: Of a manifest, unless a byte-order mark says another.
 
     Raises:
         ValueError: If an argument is outside of what it may be.
@@ -75,13 +79,17 @@ class AudioFolder:
         sample_rate: int = 16_000,
         max_seconds: float = 15.0,
         forward: str | Callable[[Any, Any], Any] | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         if not is_path(path):
-            raise ValueError(refusal(type(self).__name__, "path", path, "a folder: a string or a pathlib.Path"))
+            wanted = "a folder or a manifest: a string or a pathlib.Path"
+            raise ValueError(refusal(type(self).__name__, "path", path, wanted))
+        if not is_text(encoding):
+            raise ValueError(refusal(type(self).__name__, "encoding", encoding, "the name of an encoding"))
         self.path = Path(path)
         self.sample_rate, self.max_seconds = checked_audio(type(self).__name__, sample_rate, max_seconds)
         self.forward = eval_forward(type(self).__name__, forward)
-        self._passed_over = ""
+        self.encoding = encoding
 
     def __repr__(self) -> str:
         return (
@@ -89,11 +97,16 @@ class AudioFolder:
             f"forward={self.forward!r})"
         )
 
-    def files(self) -> list[Path]:
-        """The audio files among which is chosen, in the same order on all processes; a subclass may list others."""
-        found = find_audio(self.path)
-        self._passed_over = found.passed_over()
-        return found.files
+    def corpus(self) -> Corpus:
+        """List the utterances among which is chosen; a subclass may list others.
+
+        A table that lies in a folder of audio doesn't count: all files of the folder do.
+
+        Returns:
+            The utterances, in the same order on all processes.
+        """
+        form = found_format(self.path, self.encoding, labelled=True)
+        return read_corpus(self.path, encoding=self.encoding, format=form, open_audio=False)
 
     def load(self, name: str, *, count: int, seed: int, world: World, first: int = 0) -> EvalSet:
         """Read this process's share of the files.
@@ -110,8 +123,9 @@ class AudioFolder:
         Returns:
             The set, with utterances of like length in one batch.
         """
-        eval_set, _ = eval_set_of_files(self, name, self.files(), count=count, seed=seed, world=world, first=first)
-        eval_set.choice += f" in {self.path}" + (f", {self._passed_over}" if self._passed_over else "")
+        eval_set, _ = eval_set_of_corpus(
+            self, name, self.corpus(), self.path, count=count, seed=seed, world=world, first=first
+        )
         return eval_set
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,11 +37,6 @@ def find_audio(folder: str | Path) -> FoundFiles:
         others = f"; {found.passed_over()}" if found.others else ""
         raise ValueError(f"evaluation set: no audio in {folder} (looked for {', '.join(SUFFIXES)}{others})")
     return found
-
-
-def audio_files(folder: str | Path) -> list[Path]:
-    """Only the files of `find_audio`, which see."""
-    return find_audio(folder).files
 
 
 def read_audio(
@@ -93,45 +87,6 @@ def _averaged_channels(file: Any, frames: int | None) -> np.ndarray[Any, np.dtyp
         blocks.append(block.mean(axis=1))
         frames = None if frames is None else frames - len(block)
     return np.concatenate(blocks)
-
-
-def read_files(
-    files: Sequence[Path],
-    *,
-    count: int,
-    sample_rate: int = 16_000,
-    max_seconds: float = 15.0,
-    seed: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-) -> dict[int, Tensor]:
-    """This process's share of `count` of the files, chosen at random with a fixed seed.
-
-    A file that can't be read is named in a warning and skipped.
-
-    Returns:
-        (T_i,) float32 on the CPU, by their place among the files.
-
-    Raises:
-        ImportError: If soundfile isn't installed.
-        ValueError: If no file could be read.
-    """
-    order = np.random.default_rng(seed).permutation(len(files))[:count]
-    utterances: dict[int, Tensor] = {}
-    broken = []
-    for index in order[rank::world_size].tolist():
-        try:
-            utterances[index] = read_audio(files[index], sample_rate, max_seconds)
-        except ImportError:
-            raise
-        except Exception as error:
-            broken.append(f"{files[index]} ({error})")
-    if broken:
-        shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
-        warnings.warn(f"evaluation set: {len(broken)} files could not be read: {shown}", stacklevel=2)
-        if not utterances and world_size == 1:
-            raise ValueError(f"evaluation set: not one audio file could be read: {shown}")
-    return utterances
 
 
 def padded_batches(utterances: Sequence[Tensor], batch_size: int) -> list[tuple[Tensor, Tensor]]:

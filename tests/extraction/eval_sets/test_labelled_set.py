@@ -111,7 +111,13 @@ def test_without_speakers_it_says_how_the_split_is_made(tmp_path, change, speake
     ("change", "arguments", "error", "message"),
     [
         (lambda i, row: None, {"label": "phone"}, ValueError, "no column 'phone'; there are path, label, speaker"),
-        (lambda i, row: row.update(path="x.wav"), {}, FileNotFoundError, r"names 24 files that aren't there: .*x\.wav"),
+        (lambda i, row: row.pop("speaker"), {}, ValueError, "has no column 'speaker'; there are path, label"),
+        (
+            lambda i, row: row.update(path="x.wav"),
+            {},
+            FileNotFoundError,
+            r"no such file of audio: 24 \(.*x\.wav",
+        ),
         (lambda i, row: row.update(label="a"), {}, ValueError, "column 'label': a probe needs two different labels"),
         (lambda i, row: row.update(speaker="a" * (i > 2)), {}, ValueError, "3 of 24 clips have no speaker"),
         (lambda i, row: None, {"label": None}, ValueError, "a column of labels or one of alignments"),

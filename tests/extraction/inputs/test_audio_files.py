@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankwatch import AudioFolder
-from rankwatch.extraction.inputs.audio_files import audio_files, padded_batches, read_audio, read_files
-from rankwatch.runtime.distributed import World
+from rankwatch.extraction.inputs.audio_files import find_audio, padded_batches, read_audio
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -35,32 +33,9 @@ def test_long_files_are_cut(tmp_path):
 
 def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        audio_files(tmp_path / "nowhere")
+        find_audio(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="no audio in"):
-        audio_files(tmp_path)
-
-
-def test_a_broken_file_is_named_and_skipped(tmp_path):
-    _tone(tmp_path / "good.wav", 16_000, 0.5)
-    (tmp_path / "broken.wav").write_bytes(b"this is no audio")
-    with pytest.warns(UserWarning, match=r"broken\.wav"):
-        utterances = read_files(audio_files(tmp_path), count=10)
-    assert [len(u) for u in utterances.values()] == [8000]
-    (tmp_path / "good.wav").unlink()
-    with pytest.raises(ValueError, match="not one audio file"), pytest.warns(UserWarning, match=r"broken\.wav"):
-        read_files(audio_files(tmp_path), count=10)
-
-
-def test_processes_share_the_same_choice(tmp_path):
-    for i in range(12):
-        _tone(tmp_path / f"{i:02d}.wav", 16_000, 0.1 + 0.01 * i)
-    whole = {len(u) for u in read_files(audio_files(tmp_path), count=7).values()}
-    parts = [
-        {len(u) for u in read_files(audio_files(tmp_path), count=7, rank=r, world_size=2).values()} for r in range(2)
-    ]
-    assert len(whole) == 7
-    assert parts[0] | parts[1] == whole
-    assert not parts[0] & parts[1]
+        find_audio(tmp_path)
 
 
 def test_batches_are_of_like_length_and_zero_padded():
@@ -70,18 +45,3 @@ def test_batches_are_of_like_length_and_zero_padded():
     assert batches[0][0].shape[1] >= 400  # a front end's receptive field
     for waveforms, lengths in batches:
         assert torch.equal(waveforms.sum(dim=1).long(), lengths)
-
-
-def test_the_table_says_how_many_files_there_are_and_how_many_are_read(tmp_path):
-    for i in range(3):
-        _tone(tmp_path / "disk" / f"{i}.wav", 16_000, 0.5, 200.0 + i)
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "speaker").symlink_to(tmp_path / "disk")
-    (tmp_path / "set" / "transcript.txt").touch()
-    made = AudioFolder(tmp_path / "set").load("outside", count=2, seed=0, world=World())
-    assert made.utterances == 2
-    assert made.describe().endswith(f"; 2 of 3 audio files in {tmp_path / 'set'}, 1 others passed over (1 .txt)")
-    (tmp_path / "none").mkdir()
-    (tmp_path / "none" / "0.sph").touch()
-    with pytest.raises(ValueError, match=r"no audio in .*\.aif; 1 others passed over \(1 \.sph\)\)"):
-        audio_files(tmp_path / "none")
