@@ -12,7 +12,13 @@ import torch
 from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.matched_rows import Matched, match_rows
 from rankwatch.numerics.similarity.permutation_null import permutation_p_value
-from rankwatch.numerics.similarity.resolvents.balanced_whitening import NOTHING, Whitened, out_of_reach, whiten
+from rankwatch.numerics.similarity.resolvents.balanced_whitening import (
+    NOTHING,
+    Whitened,
+    is_uneven,
+    out_of_reach,
+    whiten,
+)
 from rankwatch.numerics.similarity.resolvents.delete_utterances import Contributions, contributions
 from rankwatch.numerics.similarity.resolvents.row_populations import Pieces
 from rankwatch.numerics.similarity.resolvents.shared_directions import shared
@@ -217,7 +223,7 @@ def reasons(matched: Matched, whitened: Sequence[Whitened], kappas: Sequence[flo
     """What stands against each representation's resolution."""
     found = set()
     for k, (one, kappa) in enumerate(zip(whitened, kappas, strict=True)):
-        found |= out_of_reach(one, kappa)
+        found |= out_of_reach(one, kappa) | ({flags.UNEVEN_UTTERANCES} if is_uneven(one) else set())
         rows = matched.views[k]
         variance = float(matched.centred(k).square().sum()) / matched.n
         if 4.0 * matched.rounding[k] > max(kappa, NOTHING) * variance and rows.shape[1]:

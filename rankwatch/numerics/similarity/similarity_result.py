@@ -24,6 +24,10 @@ DEPENDENT_ROWS: Final = "dependent_rows"
 """As many directions belong to whole utterances as there are utterances, or nearly: what is common to an utterance
 can't be resolved at the asked resolution, however many rows each has."""
 
+UNEVEN_UTTERANCES: Final = "uneven_utterances"
+"""Single utterances have directions of their own that carry much of the variance (as in randomly initialised encoders):
+the correction, right for the mean utterance, isn't for these, and neither is the interval."""
+
 NON_FINITE_ROWS: Final = "non_finite_rows"
 """Rows with NaN or Inf in either representation were left out of both."""
 

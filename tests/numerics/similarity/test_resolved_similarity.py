@@ -209,3 +209,40 @@ def test_shuffled_utterances_give_a_p_value():
     x, y, groups = _pair(17, utterances=40, d=6)
     assert similarity(x, y, groups=groups, permutations=19).p_value == 1 / 20
     assert cca_squared(x, _pair(18, utterances=40, d=6)[1], groups=groups, permutations=19).p_value > 1 / 20
+
+
+def test_rows_that_repeat_within_utterances_are_rows_of_utterances():
+    rng = np.random.default_rng(30)
+    z, speakers = rng.standard_normal((150, 12)), np.repeat(np.arange(5), 30)
+    z += rng.standard_normal((5, 12))[speakers]
+    groups = np.repeat(np.arange(150), 4)
+
+    def repeated(rows):
+        return np.repeat(rows, 4, axis=0)
+
+    once, four_times = similarity(z[:, :8], z[:, 4:]), similarity(repeated(z[:, :8]), repeated(z[:, 4:]), groups=groups)
+    assert (four_times.value, four_times.low) == pytest.approx((once.value, once.low), abs=1e-9)
+    # Labels of utterances, such as their speakers, do not vary within them, whatever the layer does.
+    once, four_times = cca_squared(z, speakers), cca_squared(repeated(z), repeated(speakers), groups=groups)
+    assert four_times.value == pytest.approx(once.value, abs=1e-4)
+    noisy = cca_squared(repeated(z) + rng.standard_normal((600, 12)), repeated(speakers), groups=groups)
+    assert 0.0 < noisy.value < once.value
+    # Without the utterances' means nothing about them is left.
+    deviations = rng.standard_normal((150, 4, 12))
+    deviations = (deviations - deviations.mean(axis=1, keepdims=True)).reshape(600, 12)
+    assert cca_squared(deviations, repeated(speakers), groups=groups).value == pytest.approx(0.0, abs=0.005)
+    assert similarity(deviations, deviations[:, :6], groups=groups).value == pytest.approx(0.5**0.5, abs=0.01)
+
+
+def test_utterances_with_directions_of_their_own_are_said_to_be_uneven():
+    rng = np.random.default_rng(31)
+    groups = np.repeat(np.arange(80), 8)
+    x, y, z = (_dependent(rng, 80, 8, 24, 0.5) for _ in range(3))
+    assert similarity(x, y, groups=groups).status <= {"imprecise"}
+    for utterance in range(16):  # in these alone, and in each of them in another direction
+        z[groups == utterance] += 8.0 * rng.standard_normal(24)
+    found = similarity(x, z, groups=groups)
+    assert "uneven_utterances" in found.status
+    # Utterances of very different numbers of rows are not uneven for that.
+    keep = rng.random(640) < np.repeat(rng.uniform(0.1, 1.0, 80), 8)
+    assert "uneven_utterances" not in similarity(x[keep], y[keep], groups=groups[keep]).status

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
 from rankwatch.numerics.similarity.matched_rows import Utterances
+
+NO_LEVERAGE = 1e-8
+"""Share of all leverage below which a population's is rounding."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +21,15 @@ class Leverage:
     outside: tuple[float, float]
 
     def shrinkage(self) -> tuple[float, float]:
-        """Own leverage over that from outside, of each population; 1 for deviations where there are none."""
-        first, second = (o / t if t > 0.0 else 1.0 for o, t in zip(self.own, self.outside, strict=True))
+        """Own leverage over that from outside, of each population; NaN for one that doesn't vary at all."""
+        least = NO_LEVERAGE * sum(self.own)
+        first, second = (o / t if o > least else math.nan for o, t in zip(self.own, self.outside, strict=True))
         return first, second
+
+    def balance(self) -> float:
+        """Shrinkage of mean directions over that of deviations; 1 where one of the two populations doesn't vary."""
+        first, second = self.shrinkage()
+        return 1.0 if math.isnan(first) or math.isnan(second) else first / second
 
     def level(self) -> float:
         """Own leverage over that from outside, of all rows."""

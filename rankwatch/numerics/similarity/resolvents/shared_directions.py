@@ -23,6 +23,7 @@ import math
 import torch
 
 from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened
+from rankwatch.numerics.similarity.resolvents.row_populations import NO_LEVERAGE
 from rankwatch.numerics.similarity.resolvents.utterance_blocks import Block
 
 
@@ -102,9 +103,15 @@ def block_sums(
 def solved(x: Whitened, y: Whitened, sums: torch.Tensor) -> float:
     """R from the sums over all utterances; NaN where it can't be solved for."""
     n, g = x.utterances.n, len(x.utterances.sizes)
-    used = slice(0, 2 if n > g else 1)
+    # A population that doesn't vary (no deviations, or rows that are the same within every utterance) shares nothing.
+    used = sums[2] > NO_LEVERAGE * float(sums[2].sum())
     count = torch.tensor([g, n - g], dtype=torch.float64, device="cpu")[used]
-    v, leverage, phi, chi = sums[:2][used, used], sums[2, used], sums[3, used] * _without_two(x, y)[used], sums[4, used]
+    v, leverage, phi, chi = (
+        sums[:2][used][:, used],
+        sums[2, used],
+        sums[3, used] * _without_two(x, y)[used],
+        sums[4, used],
+    )
     u = v / (count * phi / leverage)[:, None] / count
     chi = chi * count**2 / leverage**2  # times the population's rows
     one = torch.eye(len(count), dtype=torch.float64, device="cpu")
