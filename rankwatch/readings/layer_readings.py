@@ -82,7 +82,7 @@ def layer_readings(
                 doing = f"the linear probe of {layer}"
                 if not reading.brief:
                     found.readings[-1] = with_accuracy(reading, rows.of(FULL))
-                doing = f"the drift of {layer}"
+                doing = "drift"
                 if memory is not None and source == sources[0] != TRAIN and not reading.brief:
                     reading = found.readings[-1]
                     found.readings[-1] = memory.take(reading, rows.of(FULL), seed=sampling.seed, settled=settled)
