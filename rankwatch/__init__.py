@@ -1,8 +1,9 @@
 """Effective rank of every layer while a speech model pretrains.
 
 ``from rankwatch import RankWatch`` is the callback for Lightning, `Watch` the same for a loop of one's own, and
-`rankwatch.huggingface.RankWatchCallback` for Hugging Face's Trainer; the arithmetic (`estimate_rank`, `rankme`) works
-without any. Names are imported when they are first used, so ``import rankwatch`` costs nothing.
+`rankwatch.huggingface.RankWatchCallback` for Hugging Face's Trainer; `analyze` says what a trained model knows; the
+arithmetic (`estimate_rank`, `rankme`) works without any. Names are imported when they are first used, so
+``import rankwatch`` costs nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _HOMES = {
     "Watch": "rankwatch.loop",
     "RankEstimate": "rankwatch.numerics",
     "Similarity": "rankwatch.numerics",
+    "Analysis": "rankwatch.analysis.analysis_result",
+    "analyze": "rankwatch.analysis.analyze",
     "cka": "rankwatch.numerics",
     "estimate_rank": "rankwatch.numerics",
     "inspect": "rankwatch.inspection",
@@ -45,6 +48,7 @@ _HOMES = {
 __all__ = [
     "Alarm",
     "AlarmEvent",
+    "Analysis",
     "AudioFolder",
     "CodebookReading",
     "CollapseError",
@@ -62,6 +66,7 @@ __all__ = [
     "Utterance",
     "Watch",
     "__version__",
+    "analyze",
     "cka",
     "estimate_rank",
     "inspect",
@@ -74,6 +79,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from rankwatch.analysis.analysis_result import Analysis
+    from rankwatch.analysis.analyze import analyze
     from rankwatch.corpora.corpus import Corpus, Span, Utterance
     from rankwatch.corpora.read_corpus import read_corpus
     from rankwatch.extraction.eval_sets.eval_set_sources import AudioFolder, FirstBatches, Loader

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python itself does for a script next to the modules it names
-    commands = {"inspect": _inspect, "calibrate": _calibrate, "report": _report}
+    commands = {"inspect": _inspect, "calibrate": _calibrate, "report": _report, "analyze": _analyze}
     return commands[options.command](options)
 
 
@@ -49,8 +49,68 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument("--allowed", type=int, default=0, help="runs that may raise an alarm (default: %(default)s)")
     learn.add_argument("--margin", type=float, default=0.95, help="how far below what was seen (default: %(default)s)")
     learn.add_argument("--with-alarms", action="store_true", help="runs with a critical alarm are healthy, too")
+    _add_analyze(commands.add_parser("analyze", help="say what a trained model knows, layer by layer"))
     _add_report(commands.add_parser("report", help="a page of a run's curves and alarms that opens anywhere"))
     return parser
+
+
+def _add_analyze(ask: argparse.ArgumentParser) -> None:
+    ask.description = (
+        "Run a trained model on your audio and say, layer by layer, what it holds: acoustics, phones, words, speaker, "
+        "whatever is labelled; which layer to take, and how much of the model can be cut. Nothing is trained. An "
+        "analysis that was interrupted goes on where it was."
+    )
+    ask.add_argument(
+        "model",
+        help="MODULE:FACTORY, MODULE:CLASS@FILE.ckpt, a folder or name of Hugging Face's, or a torchaudio bundle",
+    )
+    ask.add_argument("--audio", required=True, metavar="PATH", help="a folder of audio, or a manifest")
+    ask.add_argument("--labels", metavar="TABLE", help="a table of labels for it")
+    ask.add_argument("--alignments", metavar="PATH", help="TextGrid, CTM or TSV: phones and words with their times")
+    ask.add_argument("--against", metavar="MODEL", help="another model to compare with")
+    ask.add_argument("--targets", nargs="+", metavar="NAME", help="tiers and columns to ask about (default: all)")
+    ask.add_argument("--groups", nargs="+", metavar="COLUMN", help="columns whose values are looked at apart")
+    ask.add_argument("--layers", nargs="+", metavar="GLOB", help="layers to read (default: all blocks)")
+    ask.add_argument("--forward", metavar="MODULE:FUNCTION", help="f(model, (waveforms, lengths)) that runs the model")
+    ask.add_argument("--utterances", type=int, default=512, help="at most (default: %(default)s)")
+    ask.add_argument("--rows", type=int, default=2048, help="rows of each kind, about (default: %(default)s)")
+    ask.add_argument("--max-seconds", type=float, default=15.0, help="where utterances are cut (default: %(default)s)")
+    ask.add_argument("--sample-rate", type=int, default=16_000, help="that the model expects (default: %(default)s)")
+    ask.add_argument("-o", "--out", type=Path, default=Path("analysis"), help="folder (default: %(default)s)")
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    from rankwatch.analysis.analyze import analyze
+    from rankwatch.runtime.import_path import import_function
+
+    try:
+        found = analyze(
+            options.model,
+            options.audio,
+            labels=options.labels,
+            alignments=options.alignments,
+            against=options.against,
+            layers=options.layers or "auto",
+            forward=import_function(options.forward) if options.forward else None,
+            targets=options.targets,
+            groups=options.groups,
+            n_utterances=options.utterances,
+            rows=options.rows,
+            max_seconds=options.max_seconds,
+            sample_rate=options.sample_rate,
+            out=options.out,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        return _refuse(error, "analyze")
+    except KeyboardInterrupt:
+        print(f"rankwatch analyze: interrupted; what is done is kept in {options.out}", file=sys.stderr)
+        return 130
+    for name in found.layers:
+        print(f"{name}\n{found.table(name)}\n")
+    print("\n".join(found.conclusions))
+    print("".join(f"note: {note}\n" for note in found.profile.notes), end="", file=sys.stderr)
+    print(f"written to {options.out}")
+    return 0
 
 
 def _add_report(show: argparse.ArgumentParser) -> None:

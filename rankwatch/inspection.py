@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect as python_inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from rankwatch._version import __version__
 from rankwatch.arguments.settings import RankWatchArguments, Settings
-from rankwatch.extraction.execution.model_families import unmasked_call
+from rankwatch.extraction.execution.audio_calls import AudioCall, audio_calls
 from rankwatch.extraction.execution.preserved_model import preserved_model
 from rankwatch.extraction.hooks.replayable_calls import backbone_candidates
 from rankwatch.extraction.inputs.containers import map_tensors
@@ -153,14 +152,12 @@ def _attempts(
     inputs = noise(sample_rate) if batch is None else batch
     if forward is not None:
         return [(inputs, lambda batch: forward(model, batch))]
-    adapter = unmasked_call(model, model)
-    if batch is None and adapter is not None:
-        return [(inputs, lambda batch: adapter.run(*batch))]
+    if batch is None:
+        calls = audio_calls(model, monitor.row_collector.layers)
+        alone = inputs[0][:1].expand(2, -1), inputs[1][:1].expand(2)  # without lengths there is no padding
+        return [(inputs if call.takes_lengths else alone, partial(_run, call)) for call in calls]
     outermost_first = [module for _, module in reversed(backbone_candidates(model, monitor.row_collector.layers))]
-    callable_ones = [module for module in outermost_first if can_fire(module)]
-    if batch is not None:
-        return [(batch, partial(_spread, module)) for module in callable_ones]
-    return [attempt for module in callable_ones for attempt in _on_noise(module, inputs)]
+    return [(batch, partial(_spread, module)) for module in outermost_first if can_fire(module)]
 
 
 def noise(sample_rate: int = 16_000) -> tuple[Tensor, Tensor]:
@@ -171,18 +168,8 @@ def noise(sample_rate: int = 16_000) -> tuple[Tensor, Tensor]:
     return waveforms * (torch.arange(waveforms.shape[1]) < lengths[:, None]), lengths
 
 
-def _on_noise(module: nn.Module, inputs: tuple[Tensor, Tensor]) -> list[Attempt]:
-    """The module called with waveforms and, if it takes them, lengths: by name, since some take nothing else."""
-    parameters = python_inspect.signature(module.forward).parameters
-    names = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    needed = [name for name in names if parameters[name].default is python_inspect.Parameter.empty]
-    lengths = next((name for name in names[1:] if "len" in name.lower()), None)
-    if not names or set(needed[1:]) - {lengths}:
-        return []
-    if lengths is not None:
-        return [(inputs, lambda batch: module(**{names[0]: batch[0], lengths: batch[1]}))]
-    whole = inputs[0][:1].expand(2, -1)  # without lengths there is no padding
-    return [(whole, lambda batch: module(**{names[0]: batch}))]
+def _run(call: AudioCall, batch: tuple[Tensor, Tensor]) -> Any:
+    return call.run(*batch)
 
 
 def _spread(module: nn.Module, batch: Any) -> Any:

@@ -19,6 +19,7 @@ ROOT = Path(rankwatch.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MOST_LINES, FEWEST_LINES, MOST_FILES = 250, 25, 10
 _MODEL_ROOMS = ("runtime", "extraction.model", "extraction.inputs")
+_JUDGEMENTS = ("analysis.measures", "analysis.decision", "analysis.output")
 ROOMS = {
     # Floor 0: nothing of rankwatch's own outside of the room, but for numerics' own order.
     "runtime": (),
@@ -57,6 +58,12 @@ ROOMS = {
     "reporting.figures": ("runtime", "readings", "reporting.recorded"),
     "reporting.page": ("runtime", "readings", "reporting.pictures", "reporting.recorded", "reporting.figures"),
     "reporting.tensorboard_page": ("runtime", "readings", "reporting"),
+    "analysis.models": ("runtime", "extraction"),
+    "analysis.rows": ("runtime", "numerics", "extraction", "corpora", "analysis.models"),
+    "analysis.measures": ("numerics", "analysis.models", "analysis.rows"),
+    "analysis.decision": ("numerics", "analysis.rows", "analysis.measures"),
+    "analysis.output": ("runtime", "reporting", "analysis.rows", "analysis.measures", "analysis.decision"),
+    "analysis": ("runtime", "corpora", "extraction", "analysis.models", "analysis.rows", *_JUDGEMENTS),
     "arguments": ("runtime", "numerics", "extraction", "readings", "alarms"),
     "monitor": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments"),
     "run": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments", "reporting", "monitor"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from rankwatch.numerics.probes.left_out_scores import left_out_scores
 from rankwatch.numerics.probes.linear_probe import ProbeResult
-from rankwatch.numerics.rows.sample import canonical_order
 
 
 def grouped_probe(x: Any, labels: Any, groups: Any, *, ridge: float = 1.0) -> ProbeResult:
@@ -54,46 +54,13 @@ def grouped_probe(x: Any, labels: Any, groups: Any, *, ridge: float = 1.0) -> Pr
         raise ValueError(f"ridge must be positive, got {ridge}")
     finite = torch.isfinite(rows).all(dim=1)
     rows, y, g = rows[finite].float() + 0.0, y[finite], g[finite]
-    order = canonical_order(rows, g, y)
-    rows, y, g = rows[order], y[order], g[order]
     values, index, counts = torch.unique(y, return_inverse=True, return_counts=True)
-    members = [torch.nonzero(g == group).squeeze(1) for group in torch.unique(g)]
-    if len(values) < 2 or len(members) < 2:
+    if len(values) < 2 or len(torch.unique(g)) < 2:
         return ProbeResult(math.nan, math.nan, math.nan)
     onehot = torch.nn.functional.one_hot(index, len(values)).double()
-    found = _left_out_scores(rows.double(), onehot, members, ridge).argmax(dim=1)
+    found = left_out_scores(rows, onehot, g, ridge=ridge).argmax(dim=1)
     return ProbeResult(
         accuracy=float((found == index).double().mean()),
         majority=int(counts.max()) / len(y),
         chance=1.0 / len(values),
     )
-
-
-def _left_out_scores(x: torch.Tensor, onehot: torch.Tensor, members: list[torch.Tensor], ridge: float) -> torch.Tensor:
-    """(n, labels) scores of each group's rows by a probe trained on the others."""
-    n = len(x)
-    z = _standardised(x)
-    root = _root(z, ridge * z.shape[1])
-    residual = onehot - onehot.mean(dim=0) - root.T @ (root @ onehot)
-    scores = torch.empty_like(onehot)
-    for rows in members:
-        own = root[:, rows]
-        rest = torch.eye(len(rows), dtype=torch.float64) - own.T @ own - 1.0 / n
-        scores[rows] = onehot[rows] - torch.linalg.solve(rest, residual[rows])
-    return scores
-
-
-def _standardised(x: torch.Tensor) -> torch.Tensor:
-    mean = x.mean(dim=0)
-    std = (x - mean).square().mean(dim=0).sqrt()
-    used = std > 1e-6 * (std.max() + mean.abs())
-    return (x - mean)[:, used] / std[used]
-
-
-def _root(z: torch.Tensor, penalty: float) -> torch.Tensor:
-    """(r, n) R with R^T R = Z (Z^T Z + penalty I)^{-1} Z^T."""
-    if z.shape[0] < z.shape[1]:
-        z = torch.linalg.qr(z.T, mode="r").R.T  # in coordinates of the rows' own span: the same inner products
-    gram = z.T @ z + penalty * torch.eye(z.shape[1], dtype=torch.float64)
-    root: torch.Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(gram), z.T, upper=False)
-    return root

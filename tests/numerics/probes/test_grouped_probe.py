@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from rankwatch.numerics import grouped_probe
-from rankwatch.numerics.probes.grouped_probe import _left_out_scores, _standardised
 
 
 def _labelled(n=300, d=16, noise=0.5, seed=0, classes=5):
@@ -14,30 +13,6 @@ def _labelled(n=300, d=16, noise=0.5, seed=0, classes=5):
     labels = torch.randint(0, classes, (n,), generator=generator)
     centres = torch.randn(classes, d, generator=torch.Generator().manual_seed(99))
     return centres[labels] + noise * torch.randn(n, d, generator=generator), labels
-
-
-def _refitted(x, onehot, members, ridge):
-    """The definition: for every group a ridge regression with its own intercept on the other rows."""
-    z, n = _standardised(x), len(x)
-    scores = torch.empty_like(onehot)
-    for rows in members:
-        others = torch.ones(n, dtype=torch.bool)
-        others[rows] = False
-        mean, prior = z[others].mean(dim=0), onehot[others].mean(dim=0)
-        a, b = z[others] - mean, onehot[others] - prior
-        penalty = ridge * z.shape[1] * torch.eye(z.shape[1], dtype=torch.float64)
-        scores[rows] = (z[rows] - mean) @ torch.linalg.solve(a.T @ a + penalty, a.T @ b) + prior
-    return scores
-
-
-@pytest.mark.parametrize(("n", "d", "count"), [(120, 16, 2), (120, 16, 7), (60, 200, 5), (40, 80, 40)])
-@pytest.mark.parametrize("ridge", [1e-2, 1.0])
-def test_the_closed_form_is_the_refitted_probe(n, d, count, ridge):
-    x, y = _labelled(n, d)
-    onehot = torch.nn.functional.one_hot(y, 5).double()
-    members = [torch.arange(n)[torch.arange(n) % count == group] for group in range(count)]
-    expected = _refitted(x.double(), onehot, members, ridge)
-    assert torch.allclose(_left_out_scores(x.double(), onehot, members, ridge), expected, atol=1e-9)
 
 
 def test_separated_classes_are_found_in_any_order_and_scale_and_noise_is_at_chance():

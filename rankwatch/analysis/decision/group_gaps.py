@@ -1,0 +1,88 @@
+"""Groups that are served worse than others, as far as that can be told."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from rankwatch.analysis.decision.property_layers import WRONG, PropertyLayers
+from rankwatch.analysis.measures.measurement import Measurement
+from rankwatch.analysis.measures.profile import Profile
+
+
+@dataclass(frozen=True)
+class GroupGap:
+    """The best and the worst served group of a grouping, at a model's best layer for a property.
+
+    Attributes:
+        model: The model's name.
+        target: The property.
+        layer: The layer.
+        grouping: The column that divides utterances into groups.
+        best: The best served group, and its share of rows that were given their label.
+        worst: The worst served group, likewise.
+        gap: The difference, with its interval for all pairs of groups together; None where it isn't known.
+        sure: Whether the gap is more than chance.
+    """
+
+    model: str
+    target: str
+    layer: str
+    grouping: str
+    best: tuple[str, float]
+    worst: tuple[str, float]
+    gap: tuple[float, float | None, float | None]
+    sure: bool
+
+
+def group_gaps(profile: Profile, found: PropertyLayers) -> list[GroupGap]:
+    """How differently groups are served at the best layer for a property.
+
+    Args:
+        profile: All measurements.
+        found: The property's layers.
+
+    Returns:
+        One gap for each grouping of which at least two groups were measured.
+    """
+    groups: dict[str, dict[str, Measurement]] = defaultdict(dict)
+    for one in profile.measurements:
+        here = (one.model, one.target, one.layer, one.measure) == (
+            found.model,
+            found.target,
+            found.best,
+            "probe_accuracy",
+        )
+        if here and one.group and math.isfinite(one.value):
+            grouping, _, name = one.group.partition("=")
+            groups[grouping][name] = one
+    return [_gap(found, grouping, members) for grouping, members in groups.items() if len(members) > 1]
+
+
+def _gap(found: PropertyLayers, grouping: str, members: dict[str, Measurement]) -> GroupGap:
+    best = max(members, key=lambda name: members[name].value)
+    worst = min(members, key=lambda name: members[name].value)
+    value = members[best].value - members[worst].value
+    errors = [_error(members[name]) for name in (best, worst)]
+    pairs = len(members) * (len(members) - 1)  # the largest of so many differences, of either sign
+    low = high = None
+    if all(error is not None for error in errors):
+        half = float(norm.ppf(1.0 - WRONG / pairs)) * math.hypot(*(error or 0.0 for error in errors))
+        low, high = value - half, value + half
+    pair = (best, members[best].value), (worst, members[worst].value)
+    return GroupGap(
+        found.model, found.target, found.best, grouping, *pair, (value, low, high), low is not None and low > 0.0
+    )
+
+
+def _error(one: Measurement) -> float | None:
+    """The jackknife's standard error, where there are enough utterances for an interval."""
+    if one.low is None:
+        return None
+    changes = np.array(list(one.without.values()))
+    g = len(changes)
+    return math.sqrt((g - 1) / g * float(np.square(changes - changes.mean()).sum()))

@@ -1,0 +1,132 @@
+"""One number about one layer, with what it rests on; and the difference of two on the same utterances."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rankwatch.numerics import RankEstimate, Similarity
+
+RANK = "effective_rank"
+CCA = "cca_squared"
+EXPLAINED = "explained"
+PROBE_R2 = "probe_r2"
+SIMILARITY, CKA = "similarity", "cka"
+SCORES = ("probe_accuracy", "probe_macro_f1", "probe_f1")
+"""What probes reach: the share of rows, the mean over labels of F1, and F1 over all pairs of row and label."""
+
+FEWEST = 16
+"""Utterances that an interval needs."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measure of one layer.
+
+    Attributes:
+        model: The model's name.
+        layer: The layer's short name.
+        measure: What was measured, such as ``"effective_rank"`` or ``"cca_squared"``.
+        target: Of what: ``"acoustics"``, a tier, a label's name, another layer; empty for the layer by itself.
+        level: Of which rows: ``"frame"``, ``"utterance"`` or ``"span"``.
+        group: Of whom alone, such as ``"sex=f"``; empty for all.
+        value: The number; NaN where there is none.
+        low: Lower end of its 90 % interval, or None where no honest one is known.
+        high: Upper end, likewise.
+        plain: The same of the sample as it is, as papers print it, or None.
+        chance: What a layer that knows nothing would reach, or None.
+        n: Rows.
+        utterances: Utterances (or speakers, recordings: whatever rows are grouped by) that they come from.
+        status: What stands against it.
+        without: By how much the value changes without each group, by its name: what differences are made of.
+    """
+
+    model: str
+    layer: str
+    measure: str
+    target: str
+    level: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    utterances: int
+    plain: float | None = None
+    chance: float | None = None
+    group: str = ""
+    status: tuple[str, ...] = ()
+    without: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Its fields as JSON can have them, without `without`; NaN is None."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "without"}
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in (fields | {"status": list(self.status)}).items()
+        }
+
+
+def of_rank(found: RankEstimate, **where: Any) -> Measurement:
+    """A measurement from an effective rank; `where` holds model, layer, level, utterances."""
+    return Measurement(
+        measure=RANK,
+        target="",
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        plain=found.plain,
+        n=found.n,
+        status=tuple(sorted(found.status)),
+        **where,
+    )
+
+
+def of_similarity(found: Similarity, **where: Any) -> Measurement:
+    """A measurement from a similarity; `where` holds model, layer, measure, target, level."""
+    return Measurement(
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        plain=found.plain,
+        n=found.n,
+        utterances=found.utterances,
+        status=tuple(sorted(found.status)),
+        without={str(name): change for name, change in found.without.items()},
+        **where,
+    )
+
+
+def difference(
+    one: Measurement, other: Measurement, quantile: float, factor: float = 1.0
+) -> tuple[float, float | None, float | None]:
+    """``one - factor * other`` with an interval from what each utterance changes in both; see `similarity_difference`.
+
+    Args:
+        one: A measurement.
+        other: The same measure of the same utterances in another layer or model.
+        quantile: Half width of the interval in standard errors.
+        factor: What the other is multiplied by.
+
+    Returns:
+        The difference and the ends of its interval, None where they aren't known.
+
+    Example:
+        >>> change = {str(i): (-1.0) ** i * 1e-3 for i in range(20)}
+        >>> parts = {"measure": "", "target": "", "level": "", "low": None, "high": None, "n": 20, "utterances": 20}
+        >>> a, b = (Measurement("m", name, value=v, without=change, **parts) for name, v in (("a", 0.5), ("b", 0.4)))
+        >>> difference(a, b, 1.64)
+        (0.09999999999999998, 0.09999999999999998, 0.09999999999999998)
+    """
+    value = one.value - factor * other.value
+    names = sorted(one.without.keys() & other.without.keys())
+    common = len(names) >= max(FEWEST, 0.9 * max(len(one.without), len(other.without)))
+    if not common or not math.isfinite(value):
+        return value, None, None
+    changes = np.array([one.without[name] - factor * other.without[name] for name in names])
+    error = math.sqrt((len(names) - 1) / len(names) * float(np.square(changes - changes.mean()).sum()))
+    return value, value - quantile * error, value + quantile * error

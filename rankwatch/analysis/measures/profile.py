@@ -1,0 +1,142 @@
+"""All measurements of all models: what is measured in which order, and how they are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankwatch.analysis.measures.label_measures import of_target
+from rankwatch.analysis.measures.layer_measures import label_free, rank_of_groups
+from rankwatch.analysis.measures.layer_pairs import between_models, within_model
+from rankwatch.analysis.measures.measurement import Measurement
+from rankwatch.analysis.measures.targets import SPEAKER, Target, recordings_of, targets_of
+from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows
+
+_MOST_GROUPS = 12
+"""Different values up to which a column divides utterances into groups that are looked at apart."""
+
+_FEWEST_IN_GROUP = 8
+"""Utterances that such a group needs."""
+
+
+@dataclass
+class Profile:
+    """Measurements, in the order in which they were made.
+
+    Attributes:
+        measurements: All of them.
+        targets: The labelled properties that were asked about.
+        notes: What was passed over, in sentences.
+    """
+
+    measurements: list[Measurement] = field(default_factory=list)
+    targets: tuple[Target, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+    def find(
+        self, *, model: str, measure: str, target: str = "", level: str | None = None, group: str = ""
+    ) -> dict[str, Measurement]:
+        """One measure of a model's layers.
+
+        Args:
+            model: The model's name.
+            measure: Which measure.
+            target: Of what.
+            level: Of which rows; any where None.
+            group: Of whom alone.
+
+        Returns:
+            The measurements by layer, in the order of the layers.
+        """
+        return {
+            one.layer: one
+            for one in self.measurements
+            if (one.model, one.measure, one.target, one.group) == (model, measure, target, group)
+            and level in (None, one.level)
+        }
+
+
+def measure_models(
+    models: Sequence[ModelRows],
+    *,
+    against: int | None = None,
+    names: Sequence[str] | None = None,
+    groupings: Sequence[str] | None = None,
+    each: Callable[[Measurement], None] = lambda one: None,
+    working: Callable[[Sequence[tuple[ModelRows, LayerInfo]]], Iterator[tuple[ModelRows, LayerInfo]]] = iter,
+) -> Profile:
+    """Measure every layer of every model.
+
+    Args:
+        models: Rows of each, of the same utterances.
+        against: Which of the models the others' layers are compared with; None for the last, where there are several.
+        names: Tiers and columns that are asked about; by default all that have enough labels.
+        groupings: Columns whose values are looked at apart; by default speakers and all columns of a few values.
+        each: Is given every measurement as it is made.
+        working: Goes through the layers, with a progress bar for example.
+
+    Returns:
+        The profile.
+    """
+    profile = Profile()
+    targets, passed_over = targets_of(models[0], names)
+    profile.targets = tuple(targets)
+    profile.notes += [f"{name} is not asked about: {reason}" for name, reason in passed_over.items()]
+
+    def take(found: Iterator[Measurement]) -> None:
+        for one in found:
+            profile.measurements.append(one)
+            each(one)
+
+    for rows, layer in working([(one, layer) for one in models for layer in one.layers]):
+        own, _ = targets_of(rows, names)
+        by = groups_of(rows, groupings)
+        take(label_free(rows, layer, recordings_of(rows)))
+        take(rank_of_groups(rows, layer, recordings_of(rows), by))
+        for target in own:
+            take(of_target(rows, layer, target, by))
+    for rows in models:
+        take(within_model(rows, recordings_of(rows)))
+    last = models[-1 if against is None else against]
+    for rows in models:
+        if rows is not last:
+            take(between_models(rows, last, recordings_of(rows)))
+    return profile
+
+
+def groups_of(rows: ModelRows, groupings: Sequence[str] | None) -> dict[str, NDArray[np.str_]]:
+    """Which group each utterance is in, by grouping; empty where it is in none that is large enough.
+
+    Args:
+        rows: A model's.
+        groupings: Columns, or None for speakers and all columns of a few values.
+
+    Returns:
+        (u,) names by grouping.
+
+    Raises:
+        ValueError: If no utterance has one of the groupings; the message names it, and those that there are.
+    """
+    columns: Mapping[str, list[str | frozenset[str] | None]] = {
+        SPEAKER: [one.speaker for one in rows.utterances],
+        **{
+            name: [one.labels.get(name) for one in rows.utterances]
+            for name in sorted({name for one in rows.utterances for name in one.labels})
+        },
+    }
+    unknown = [name for name in groupings or () if name not in columns]
+    if unknown:
+        raise ValueError(f"groups={list(groupings or ())}: no utterance has {unknown[0]!r}; there are {list(columns)}")
+    found = {}
+    for name, values in columns.items():
+        if groupings is not None and name not in groupings:
+            continue
+        words = np.array([value if isinstance(value, str) else "" for value in values])
+        names, counts = np.unique(words[words != ""], return_counts=True)
+        large = names[counts >= _FEWEST_IN_GROUP]
+        if len(large) >= 2 and (groupings is not None or len(names) <= _MOST_GROUPS):
+            found[name] = np.where(np.isin(words, large), words, "")
+    return found

@@ -1,0 +1,140 @@
+"""What rows can be asked about: the labels of a corpus, which rows have them, and what belongs together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, ModelRows
+from rankwatch.numerics.rows.usable_labels import FEWEST_GROUPS, FEWEST_ROWS, usable_labels
+
+SPEAKER = "speaker"
+FEWEST_UTTERANCES = 6
+"""Utterances that a label needs to be asked about."""
+
+_MOST_LABELS = 0.5
+"""Different labels per utterance from which a column is a name of each rather than a property of several."""
+
+_TWO = 2
+_RECORDINGS = 16
+_SEVERAL = 3
+"""Speakers that it takes to leave one out in turn."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A property that some rows have.
+
+    Attributes:
+        name: A tier, a label's name, or ``"speaker"``.
+        table: Rows for the linear map: the tier's, or frames.
+        probe_table: Rows for the probe: the tier's, or utterance means.
+        of_utterance: The property of each utterance (None where it has none); empty for tiers.
+        several: Whether an utterance may have several at once.
+        groups: What rows are grouped by for the interval, by utterance.
+        probe_groups: What is left out together when a probe is tested, by utterance.
+        left_out: What that is, in a word.
+    """
+
+    name: str
+    table: str
+    probe_table: str
+    of_utterance: tuple[str | frozenset[str] | None, ...]
+    several: bool
+    groups: NDArray[np.str_]
+    probe_groups: NDArray[np.str_]
+    left_out: str
+
+
+def recordings_of(rows: ModelRows) -> NDArray[np.str_]:
+    """What rows are grouped by, by utterance: its recording, or where there are few long ones, its piece of it."""
+    names = np.asarray(rows.recordings)
+    return names if len(np.unique(names)) >= _RECORDINGS else np.asarray([one.id for one in rows.utterances])
+
+
+def targets_of(rows: ModelRows, names: Sequence[str] | None = None) -> tuple[list[Target], dict[str, str]]:
+    """Everything that the corpus says of its utterances and that can be asked about.
+
+    Args:
+        rows: A model's rows; which utterances there are is the same for all models.
+        names: Tiers and columns that are wanted; by default all.
+
+    Returns:
+        The targets, and for what was passed over the reason.
+
+    Raises:
+        ValueError: If one of the names isn't there; the message names those that are.
+    """
+    recordings = recordings_of(rows)
+    speakers = [one.speaker for one in rows.utterances]
+    known = [speaker for speaker in speakers if speaker is not None]
+    apart = len(set(known)) >= _SEVERAL and len(known) == len(speakers)
+    by_speaker: tuple[NDArray[np.str_], str] = (
+        (np.asarray(speakers), "speakers") if apart else (recordings, "utterances")
+    )
+    found: list[Target] = []
+    passed_over: dict[str, str] = {}
+    tiers = [name for name in rows.tables if name not in (FRAME, UTTERANCE)]
+    columns: dict[str, list[str | frozenset[str] | None]] = {SPEAKER: list(speakers)}
+    for name in sorted({name for one in rows.utterances for name in one.labels}):
+        columns[name] = [one.labels.get(name) for one in rows.utterances]
+    unknown = [name for name in names or () if name not in {*tiers, *columns}]
+    if unknown:
+        raise ValueError(f"targets: nothing in the corpus is called {unknown[0]!r}; there are {[*tiers, *columns]}")
+    for tier in tiers if names is None else [tier for tier in tiers if tier in names]:
+        table = rows.tables[tier]
+        if len(usable_labels(table.labels, recordings[table.utterances]).labels) < _TWO:
+            passed_over[tier] = f"fewer than two labels have {FEWEST_ROWS} rows in {FEWEST_GROUPS} utterances"
+        else:
+            found.append(Target(tier, tier, tier, (), False, recordings, *by_speaker))
+    for name, values in columns.items():
+        reason = _unusable(values)
+        if reason or (names is not None and name not in names):
+            if any(value is not None for value in values) and (names is None or name in names):
+                passed_over[name] = reason
+            continue
+        groups, (probe, words) = recordings, by_speaker
+        if name == SPEAKER:
+            probe, words = _texts(rows, recordings)
+        elif apart and _of_speakers(values, speakers):
+            groups = np.asarray(speakers)
+        several = any(isinstance(value, frozenset) for value in values)
+        found.append(Target(name, FRAME, UTTERANCE, tuple(values), several, groups, probe, words))
+    return found, passed_over
+
+
+def _unusable(values: Sequence[str | frozenset[str] | None]) -> str:
+    """Why a column can't be asked about; empty where it can."""
+    counts: dict[str, int] = defaultdict(int)
+    for value in values:
+        for one in value if isinstance(value, frozenset) else [value]:
+            if one is not None:
+                counts[one] += 1
+    usual = [label for label, count in counts.items() if count >= FEWEST_UTTERANCES]
+    if len(counts) > _MOST_LABELS * sum(counts.values()):
+        return "nearly every utterance has another one"
+    several = any(isinstance(value, frozenset) for value in values)
+    if len(usual) < (1 if several else 2):
+        return f"fewer than two labels have {FEWEST_UTTERANCES} utterances or more"
+    return ""
+
+
+def _texts(rows: ModelRows, recordings: NDArray[np.str_]) -> tuple[NDArray[np.str_], str]:
+    """For speakers' voices: sentences that several say are left out together, so that none is known by its words."""
+    texts = [one.text for one in rows.utterances]
+    different = {text for text in texts if text}
+    if all(texts) and _SEVERAL <= len(different) <= _MOST_LABELS * len(texts):
+        return np.asarray(texts), "sentences"
+    return recordings, "utterances"
+
+
+def _of_speakers(values: Sequence[str | frozenset[str] | None], speakers: Sequence[str | None]) -> bool:
+    """Whether each speaker has one label alone, so that speakers and not utterances are what there is to count."""
+    seen: dict[str | None, set[str | frozenset[str] | None]] = defaultdict(set)
+    for value, speaker in zip(values, speakers, strict=True):
+        seen[speaker].add(value)
+    return all(len(labels) == 1 for labels in seen.values())

@@ -1,0 +1,1 @@
+"""The results for people and programs: tables, files, figures and one page."""
