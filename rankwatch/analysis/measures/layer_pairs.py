@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from rankwatch.analysis.measures.measurement import CKA, SIMILARITY, Measurement
 from rankwatch.analysis.rows.row_tables import FRAME, ModelRows, RowTable
-from rankwatch.numerics.similarity.all_pairs import PairwiseSimilarity, cka_matrix, similarity_matrix
+from rankwatch.numerics.similarity.matrices.cka_matrix import cka_matrix
+from rankwatch.numerics.similarity.matrices.pairwise import PairwiseSimilarity
+from rankwatch.numerics.similarity.matrices.similarity_matrix import similarity_matrix
 
 SEPARATOR = "/"
 """Between a model's name and a layer's in a target of another model."""
