@@ -12,13 +12,15 @@ from rankwatch.corpora.draft import NO_FILE, Draft
 from rankwatch.corpora.formats.audio_folders import read_audio_file, read_audio_folder
 from rankwatch.corpora.formats.fairseq import read_fairseq
 from rankwatch.corpora.formats.found_format import found_format, own_table
+from rankwatch.corpora.formats.huggingface_datasets import read_datasets
 from rankwatch.corpora.formats.json_files import read_json
 from rankwatch.corpora.formats.kaldi import read_kaldi
+from rankwatch.corpora.formats.lhotse_manifests import read_lhotse
 from rankwatch.corpora.formats.tables import read_audio_table
 from rankwatch.corpora.label_tables import attach_labels
 from rankwatch.runtime.argument_kinds import refusal
 
-FORMATS = ("folder", "audio", "table", "json", "fairseq", "kaldi")
+FORMATS = ("folder", "audio", "table", "json", "fairseq", "kaldi", "lhotse", "datasets")
 """Forms of a corpus; "table" is ours and SpeechBrain's CSV, "json" NeMo's lines and SpeechBrain's objects."""
 
 
@@ -39,7 +41,8 @@ def read_corpus(
     Args:
         path: A folder of audio, one file of audio, a table (``path, speaker, label, transcript, alignment_path, ...``,
             or SpeechBrain's), a folder with such a table named ``manifest.csv`` or ``metadata.csv``, a NeMo manifest,
-            SpeechBrain's JSON, a fairseq ``.tsv`` with its label files, or a Kaldi data directory.
+            SpeechBrain's JSON, a fairseq ``.tsv`` with its label files, a Kaldi data directory, lhotse's recordings,
+            supervisions or cuts, or a data set of Hugging Face's on disk.
         labels: A table of labels for what is at `path`, with a column of ids or files.
         alignments: A file of alignments, or a folder of such: TextGrid, CTM, or tables with the columns ``tier``,
             ``start``, ``end`` and ``label``. They are matched by id, by relative path and by the audio's name.
@@ -92,5 +95,9 @@ def _read_format(draft: Draft, path: Path, form: str, columns: Columns | None, r
         read_fairseq(draft, path, root)
     elif form == "kaldi":
         read_kaldi(draft, path if path.is_dir() else path.parent, root)
+    elif form == "lhotse":
+        read_lhotse(draft, path, root)
+    elif form == "datasets":
+        read_datasets(draft, path, columns)
     else:
         raise ValueError(refusal("read_corpus", "format", form, f"one of {', '.join(map(repr, FORMATS))}"))

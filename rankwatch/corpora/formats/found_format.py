@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankwatch.corpora.formats.fairseq import is_fairseq
+from rankwatch.corpora.formats.huggingface_datasets import is_saved
+from rankwatch.corpora.formats.json_files import first_record
+from rankwatch.corpora.formats.lhotse_manifests import has_lhotse, is_lhotse
 from rankwatch.extraction.inputs.audio_files import SUFFIXES
 
 _MANIFESTS = ("manifest.csv", "metadata.csv", "manifest.tsv", "metadata.tsv")
@@ -37,6 +40,10 @@ def found_format(path: Path, encoding: str, *, labelled: bool) -> str:
         return "audio"
     if ending == ".tsv" and is_fairseq(path, encoding):
         return "fairseq"
+    if ending in (".json", ".jsonl") and is_lhotse(first_record(path, encoding)):
+        return "lhotse"
+    if ending == ".parquet":
+        return "datasets"
     known = {".csv": "table", ".tsv": "table", ".txt": "table", ".json": "json", ".jsonl": "json"}
     if ending.lower() not in known:
         raise ValueError(f"{path}: no form of a corpus is known that ends in {ending!r}; say format=")
@@ -46,6 +53,10 @@ def found_format(path: Path, encoding: str, *, labelled: bool) -> str:
 def _of_folder(folder: Path, labelled: bool) -> str:
     if (folder / "wav.scp").is_file():
         return "kaldi"
+    if is_saved(folder):
+        return "datasets"
+    if has_lhotse(folder):
+        return "lhotse"
     return "table" if own_table(folder) is not None and not labelled else "folder"
 
 
