@@ -146,11 +146,18 @@ def report(options: ReportOptions, say: Callable[[str], None], wait: Callable[[f
     _write(options, runs, say)
     while options.watch and any(run.end is None for run in runs):
         wait(options.watch)
-        news = [reader.update() for reader in readers]  # of all of them, so no `any` that stops early
+        news = [_has_news(reader) for reader in readers]  # of all of them, so no `any` that stops early
         if any(news):
             with contextlib.suppress(ValueError):  # a run that has begun anew has no reading yet
                 runs = _runs(readers, folders, lambda line: None)
                 _write(options, runs, lambda line: None)
+
+
+def _has_news(reader: RunReader) -> bool:
+    try:
+        return reader.update()
+    except OSError:  # moved away, or a disk that doesn't answer: the next look may find it again
+        return False
 
 
 def _runs(readers: Iterable[RunReader], folders: Iterable[LogFolder], say: Callable[[str], None]) -> list[RecordedRun]:

@@ -115,6 +115,24 @@ def test_a_page_is_written_anew_until_the_run_has_ended(tmp_path: Path) -> None:
 
 
 @plotly
+def test_a_file_that_is_away_for_a_moment_does_not_end_the_watch(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "a.jsonl", 2, 4, finished=False)
+    away, looks = tmp_path / "away", []
+
+    def wait(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 1:
+            path.rename(away)
+        if len(looks) == 2:
+            away.rename(path)
+            write_records(path, 2, 4)
+        assert len(looks) < 4
+
+    report(ReportOptions([str(path)], tmp_path / "r.html", watch=5.0), lambda line: None, wait)
+    assert '"ended":true' in (tmp_path / "r.html").read_text()
+
+
+@plotly
 def test_what_cannot_be_read_is_said_in_the_terminal_and_on_the_page(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.jsonl", 2, 6)
     with path.open("a") as file:

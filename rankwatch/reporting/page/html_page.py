@@ -68,7 +68,7 @@ def html_page(data: dict[str, Any], assets: str = "") -> str:
         sources = ""
     hashes = " ".join(f"'sha256-{_digest(text)}'" for text in inline)
     policy = (
-        f"default-src 'none'; script-src {sources} {hashes} 'unsafe-eval'; style-src 'unsafe-inline' {sources}; "
+        f"default-src 'none'; script-src {sources} {hashes}; style-src 'unsafe-inline' {sources}; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     return (

@@ -23,7 +23,8 @@
     const page = { data, state, labels, steps, several, dark, look, moveTo, Plotly: options.Plotly || global.Plotly, gone: false };
     const figures = global.rankwatchPage.figures(page);
     const chips = {};
-    let frame = 0, writing = 0, slider, readout, chosen, compared;
+    const began = performance.now();
+    let frame = 0, writing = 0, reloading = 0, slider, readout, chosen, compared;
 
     root.replaceChildren();
     root.classList.add("rankwatch");
@@ -38,13 +39,18 @@
     data.tables.forEach((table) => tableOf(root, table));
     allDetails().forEach((box) => { if (titleOf(box) in view.open) box.open = view.open[titleOf(box)]; });
     paint();
-    figures.draw(view.zoom, () => { root.dataset.ready = "yes"; if (options.onReady) options.onReady(); });
+    figures.draw(view.zoom, () => {
+      root.dataset.ready = "yes";
+      // Only now, and not all the time, however long the page takes to be drawn.
+      if (data.refresh) reloading = setTimeout(reload, Math.max(1000 * data.refresh, 5 * (performance.now() - began)));
+      if (options.onReady) options.onReady();
+    });
     document.addEventListener("keydown", keys);
-    if (data.refresh) setTimeout(reload, 1000 * data.refresh);
     return { view: viewOf, remove };
 
     function reload() {
-      if (document.visibilityState === "visible") location.reload(); else setTimeout(reload, 2000);
+      saveState();
+      if (document.visibilityState === "visible") location.reload(); else reloading = setTimeout(reload, 2000);
     }
     function allDetails() { return [...root.querySelectorAll("details")]; }
     function titleOf(box) { return box.dataset.of || box.firstChild.textContent; }
@@ -54,6 +60,8 @@
     function remove() {
       page.gone = true;
       clearTimeout(writing);
+      clearTimeout(reloading);
+      cancelAnimationFrame(frame);
       document.removeEventListener("keydown", keys);
       figures.remove();
     }
@@ -71,17 +79,19 @@
         theme: ["light", "dark"].includes(asked.get("theme")) ? asked.get("theme") : "",
       };
     }
-    function writeState() {
+    function writeState() { // not at each of the cursor's many steps
       clearTimeout(writing);
-      writing = setTimeout(() => {
-        const all = state.layers.size === labels.length;
-        // The newest step isn't named: a page that is opened again, or goes on, shows the newest there is then.
-        const parts = { step: state.step === data.step ? "" : state.step, focus: state.focus, relative: state.relative ? "1" : "",
-          theme: state.theme, layers: all ? "" : [...state.layers].join(",") };
-        const text = Object.entries(parts).filter((pair) => pair[1] !== "").map(([k, v]) => k + "=" + encodeURIComponent(v)).join("&");
-        if (options.onState) options.onState(text);
-        else history.replaceState(null, "", location.pathname + location.search + "#" + text);
-      }, 150);
+      writing = setTimeout(saveState, 150);
+    }
+    function saveState() {
+      clearTimeout(writing);
+      const all = state.layers.size === labels.length;
+      // The newest step isn't named: a page that is opened again, or goes on, shows the newest there is then.
+      const parts = { step: state.step === data.step ? "" : state.step, focus: state.focus, relative: state.relative ? "1" : "",
+        theme: state.theme, layers: all ? "" : [...state.layers].join(",") };
+      const text = Object.entries(parts).filter((pair) => pair[1] !== "").map(([k, v]) => k + "=" + encodeURIComponent(v)).join("&");
+      if (options.onState) options.onState(text);
+      else history.replaceState(null, "", location.pathname + location.search + "#" + text);
     }
     function dark() {
       if (state.theme) return state.theme === "dark";

@@ -35,6 +35,7 @@
       dress(plot);
       if (range && plot.steps) axes(plot.layout).forEach((axis) => Object.assign(plot.layout[axis], { range: [...range], autorange: false }));
       Plotly.newPlot(plot.box, plot.traces, plot.layout, { responsive: true, displaylogo: false, displayModeBar: false }).then(() => {
+        if (page.gone) return Plotly.purge(plot.box); // taken down while this was drawn
         plot.drawn = true;
         performance.mark("rankwatch " + plot.id);
         plot.box.on("plotly_click", (event) => clicked(plot, event));

@@ -17,8 +17,10 @@ from rankwatch.reporting.recorded.recorded_run import LossCurve, RecordedRun
 _LARGEST = 256 * 2**20  # bytes of a logger's files that are read for the loss
 _YAML = ("config.yaml", "hparams.yaml")
 _LARGEST_YAML = 2**20
+_MOST_NODES = 20_000  # of a YAML file, which may name one part of itself again and again
 _MOST_TAGS = 200
 _POINTS = 1_000
+_MOST_POINTS = 16_384  # of each tag in memory
 _WANTED = ("train_loss", "train/loss", "train_loss_step", "train/loss_step", "loss/train", "loss")
 
 
@@ -97,10 +99,18 @@ def _loss_curve(files: Sequence[Path]) -> tuple[LossCurve | None, list[str]]:
     if size > _LARGEST:
         return None, [f"The logger's files are {size / 2**20:.0f} MiB: too large to look for the loss in them."]
     curves: dict[str, dict[int, float]] = {}
+    counts: dict[str, tuple[int, int]] = {}  # values so far, and of how many each is kept
     try:
         for step, tag, value in _table_losses(files[0]) if _is_table(files) else _event_losses(files):
-            if tag in curves or len(curves) < _MOST_TAGS:
-                curves.setdefault(tag, {})[step] = value
+            if tag not in curves and len(curves) == _MOST_TAGS:
+                continue
+            count, stride = counts.get(tag, (0, 1))
+            points = curves.setdefault(tag, {})
+            if count % stride == 0:
+                points[step] = value
+            if len(points) > _MOST_POINTS:
+                curves[tag], stride = dict(list(points.items())[::2]), 2 * stride
+            counts[tag] = (count + 1, stride)
     except Exception as error:  # whatever is wrong with another program's file
         return None, [f"The logger's files can't be read for the loss ({type(error).__name__})."]
     tag = training_loss_tag({tag: len(points) for tag, points in curves.items()})
@@ -112,28 +122,44 @@ def _is_table(files: Sequence[Path]) -> bool:
 
 
 def _hyperparameters(files: Sequence[Path]) -> dict[str, str]:
-    """What they hold, flat, as Lightning and its command line write them; nothing of one that is no plain YAML."""
+    """What they hold, flat, as Lightning and its command line write them; nothing of one that is no YAML."""
     import yaml
 
     found: dict[str, str] = {}
     for file in files:
         try:
             if file.stat().st_size <= _LARGEST_YAML:
-                found.update(_flat(yaml.safe_load(file.read_text(encoding="utf-8")), ""))
+                # Composed and not loaded: no object is made of it.
+                found.update(_flat(yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)))
         except (OSError, ValueError, yaml.YAMLError, RecursionError):
             continue
     return {name: value for name, value in found.items() if not name.startswith("trainer.callbacks")}
 
 
-def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and any(isinstance(one, (Mapping, list)) for one in value):
-        for i, inner in enumerate(value):
-            yield from _flat(inner, f"{name}.{i}")
-    elif name:
-        yield name, str(value)[:300]
+def _flat(root: Any) -> dict[str, str]:
+    """The scalars, and the lists of scalars, of a YAML node by their path."""
+    found: dict[str, str] = {}
+    waiting = [("", root)] if root is not None else []
+    for _ in range(_MOST_NODES):
+        if not waiting:
+            break
+        name, node = waiting.pop()
+        if isinstance(node.value, str):
+            found[name] = node.value[:300]
+        elif node.id == "sequence" and all(isinstance(one.value, str) for one in node.value):
+            found[name] = f"[{', '.join(one.value[:300] for one in node.value[:100])}]"[:300]
+        else:
+            pairs = _pairs(name, node)
+            waiting += list(itertools.islice(pairs, max(_MOST_NODES - len(waiting), 0)))[::-1]
+    return {name: value for name, value in found.items() if name}
+
+
+def _pairs(name: str, node: Any) -> Iterator[tuple[str, Any]]:
+    """What is in a mapping or a list, by its path."""
+    pairs = node.value if node.id == "mapping" else enumerate(node.value)
+    for key, inner in pairs:
+        word = str(getattr(key, "value", key))[:100] if isinstance(getattr(key, "value", ""), str) else "?"
+        yield f"{name}.{word}"[:300] if name else word, inner
 
 
 def _table_losses(file: Path) -> Iterator[tuple[int, str, float]]:

@@ -178,8 +178,9 @@ class RunReader:
         values = tuple(
             number_of(record[one]) for one in ("perplexity", "normalized_perplexity", "active_code_fraction")
         )
-        self.n_codes[name] = int(record["n_codes"])
-        self.steps.at(step_of(record)).codebooks[index_of(self.quantizers, name)] = (values[0], values[1], values[2])
+        index = index_of(self.quantizers, name)
+        self.n_codes[name] = max(0, min(int(record["n_codes"]), 10**9))
+        self.steps.at(step_of(record)).codebooks[index] = (values[0], values[1], values[2])
 
     def _take_summary(self, record: Mapping[str, Any]) -> None:
         names = ("health", "alarm_level", "learning_rate", "muted")

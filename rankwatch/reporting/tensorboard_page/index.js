@@ -12,7 +12,7 @@ export async function render() {
   document.head.appendChild(link);
   await script("page.js");
   const { element } = window.rankwatchPage.parts;
-  const page = { chosen: [], rest: "", listed: [], most: 8, known: "", shown: null, timer: 0, waiting: false, asked: 0, listedAt: 0, busy: false };
+  const page = { chosen: [], rest: "", listed: [], most: 8, known: "", shown: null, timer: 0, waiting: false, asked: 0, listedAt: 0 };
   page.bar = element(document.body, "div", "rankwatch-runs");
   page.said = element(document.body, "div", "rankwatch-said");
   page.stage = element(document.body, "div", "rankwatch-stage");
@@ -107,6 +107,7 @@ function choose(page, name) {
   page.known = "";
   listRuns(page);
   writeAddress(page);
+  if (!page.chosen.length) hide(page);
   look(page);
 }
 
@@ -151,6 +152,13 @@ async function news(page, mine) {
     page.pause = 10 * (Date.now() - began); // a large run isn't sent every few seconds
   }
   return answer.reading.length ? READING : Math.max(page.goesOn === false ? ENDED : RUNNING, page.pause || 0);
+}
+function hide(page) { // nobody is chosen any more
+  [page.next, page.shown].forEach((one) => one && one.remove());
+  page.stage.replaceChildren();
+  Object.assign(page, { shown: null, next: null, coming: null, root: null });
+  page.about.textContent = "";
+  say(page, []);
 }
 function show(page, data) { // drawn unseen, and put in the place of what is there when it is complete
   const { element } = window.rankwatchPage.parts;

@@ -104,6 +104,39 @@ def test_layers_scale_and_theme_are_switched_and_stand_in_the_address(
     }
 
 
+def test_a_page_that_goes_on_loads_itself_anew_with_what_was_chosen(
+    runs: dict[str, RecordedRun], tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    write_page(path, page_data([runs["broken"]], refresh=1))
+    body = f"""{SEEN}
+    if (!location.hash.includes("theme=dark")) {{
+      find("header button").click(); all(".chip")[0].click();
+      await new Promise(() => {{}}); // until the page is loaded anew, sooner than its state is written by itself
+    }}
+    return state();"""
+    found, console = browse(path, body)
+    assert console == []
+    assert found["theme"] == "dark"
+    assert found["shown"] == ["L01", "L02", "L03", "L04"]
+
+
+def test_what_is_taken_down_while_it_is_drawn_leaves_nothing_behind(
+    runs: dict[str, RecordedRun], tmp_path: Path
+) -> None:
+    body = """const data = JSON.parse(find("#data").textContent), root = document.createElement("div");
+    document.body.appendChild(root);
+    const second = rankwatchPage.show(root, data, { onState: () => { window.hit = 1; } });
+    root.querySelector("input[type=range]").dispatchEvent(new Event("input"));
+    second.remove();
+    await pause(1500);
+    const drawn = root.querySelectorAll(".main-svg").length;
+    return { drawn, ready: root.dataset.ready || "", hit: window.hit || 0 };"""
+    found, console = browse(page(tmp_path, [runs["broken"]]), body)
+    assert console == []
+    assert found == {"drawn": 0, "ready": "", "hit": 0}
+
+
 def test_a_zoom_is_everywhere(runs: dict[str, RecordedRun], tmp_path: Path) -> None:
     body = """const box = (id) => find(".figure." + id + " .plot");
     const range = (id) => box(id).layout.xaxis.range.map(Math.round);
