@@ -138,7 +138,8 @@ def _last_whole(run: RecordedRun, span: AlarmSpan, evidence: str) -> str:
     if whole == len(before) - 1:
         return ""
     label = next((row.label for row in run.layers if row.layer == alarm.layer), alarm.layer)
-    return f" At step {run.steps[whole]:,} the effective rank of {label} was still {before[whole]:.1f}."
+    then = f"At step {run.steps[whole]:,} the effective rank of {label} was still {before[whole]:.1f}"
+    return f" {then}; checkpoints from then or before are safest."
 
 
 def _with_labels(run: RecordedRun, text: str) -> str:

@@ -139,6 +139,18 @@ def test_it_goes_on_with_the_run_and_is_silent_while_another_tab_is_looked_at(
     assert found["again"] > 0
 
 
+def test_with_no_run_ticked_none_is_shown(tmp_path: Path, script: Any) -> None:
+    lay_down(tmp_path / "logs" / "run")
+    script("""const box = () => find(".rankwatch-runs input[type=checkbox]");
+      box().click(); await pause(500);
+      const none = [all(".plot").length, box().checked];
+      box().click(); await until(() => find("#page[data-ready]"));
+      return { none, again: [all(".plot").length > 0, box().checked] };""")
+    found, console = look(tmp_path / "logs")
+    assert console == []
+    assert found == {"none": [0, False], "again": [True, True]}
+
+
 def test_nothing_of_a_log_folder_becomes_an_element_or_a_program(tmp_path: Path, script: Any) -> None:
     nasty = "<img src=x onerror='parent.hit=hit=1'>"
     path = lay_down(tmp_path / "logs" / nasty, layers=3, readings=35)
