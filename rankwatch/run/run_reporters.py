@@ -123,7 +123,7 @@ class RunReporters:
             return
         if reporters is None:
             if monitor.world.rank == 0:
-                why = "; ".join(self._closing_notes(interrupted_by))
+                why = "; ".join(self._closing_notes(interrupted_by, step))
                 name = self._settings.name
                 log_info(f"{name}: nothing was read up to step {step}, so this run was not watched: {why}.")
             return
@@ -140,7 +140,7 @@ class RunReporters:
                     records=str(self._written_records() or ""),
                     stopped=stopped,
                     checkpoint=str(checkpoint or ""),
-                    notes=self._closing_notes(interrupted_by),
+                    notes=self._closing_notes(interrupted_by, step),
                     measured=self._measured,
                 )
             )
@@ -160,7 +160,7 @@ class RunReporters:
             with self._monitor.diagnostics.guarded("uploading the records"):
                 self._uploads.close()
 
-    def _closing_notes(self, interrupted_by: str) -> list[str]:
+    def _closing_notes(self, interrupted_by: str, step: int) -> list[str]:
         notes = [f"the run was interrupted by {interrupted_by}"] if interrupted_by else []
         if not self._measured:
             attached = bool(self._identity.run)  # else no batch has built the lazy modules, or no layer was found
@@ -168,6 +168,11 @@ class RunReporters:
             notes.append("warnings above, if there are any, say what stood against it")
         longest, every = self._monitor.longest_interval, self._settings.every_n_steps
         share = self._settings.max_overhead
+        if self._measured and every > step:
+            notes.append(
+                f"every_n_steps={every} is more than the run's {step} optimiser steps: there was no regular reading, "
+                "and hardly any collapse would have been seen"
+            )
         if share is not None and longest > every:
             notes.append(
                 f"readings were up to {longest} steps apart instead of {every}, so that they take at most "

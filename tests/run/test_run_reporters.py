@@ -62,10 +62,17 @@ def test_a_run_that_broke_off_before_its_first_reading_says_that(tmp_path, caplo
     assert "the run was interrupted by KeyboardInterrupt" in said
 
 
+@pytest.mark.parametrize("every", [10**30, 6])
+def test_a_run_that_is_shorter_than_the_interval_is_said_to_have_been_hardly_watched(every, tmp_path, caplog):
+    said = run(tmp_path, caplog, lambda model, batch: model(*batch), every_n_steps=every)
+    assert f"every_n_steps={every} is more than the run's 5 optimiser steps" in " ".join(said.split())
+
+
 def test_a_run_that_was_read_says_that_there_were_no_alarms(tmp_path, caplog):
     said = run(tmp_path, caplog, lambda model, batch: model(*batch))
     assert "No alarms." in said
     assert "nothing" not in said
+    assert "every_n_steps=2 is more" not in said
 
 
 def test_a_folder_that_cannot_be_written_to_ends_no_run_and_nothing_is_said_to_be_there(tmp_path, caplog):

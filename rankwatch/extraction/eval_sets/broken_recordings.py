@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rankwatch.extraction.eval_sets.eval_set import EvalBatch, EvalSet
@@ -25,6 +24,9 @@ _LOUD = 300.0
 _FEWEST = 4
 """Recordings that it takes to know what is usual."""
 
+_MOST_CHANNELS, _FRAMES_PER_CHANNEL = 8, 32
+"""A short axis of channels, which may all be the same, is told from one of bands by these."""
+
 _MOST_LOUD = 1 / 8
 """Share of recordings up to which those that are far louder are broken; more of them are what the set is like."""
 
@@ -32,7 +34,8 @@ _MOST_LOUD = 1 / 8
 def broken_recordings(eval_set: EvalSet) -> dict[int, str]:
     """Find recordings that are constant, or hundreds of times as loud as the others, and files that hold NaN or Inf.
 
-    Only waveforms are looked at: batches whose audio is (B, T), (B, 1, T) or (B, T, 1). Trailing zeros are padding. NaN
+    Looked at are waveforms, of one or several channels, and features, of which only those that never change over time
+    are told: how loud they are isn't seen behind a logarithm. One value over and over, at either end, is padding. NaN
     in a training batch is not the recording's alone, since training reads it too: that is left to the alarms.
 
     Args:
@@ -67,24 +70,51 @@ def _deviations(batch: EvalBatch, number: int) -> Iterator[tuple[int, str, float
     """Key, place and standard deviation of each recording of a batch that counts."""
     try:
         audio = primary_input((batch.args, batch.kwargs), batch.batch)
-    except ValueError:
+        recordings = [one.detach() for one in audio.unbind()]
+    except (ValueError, RuntimeError):  # nothing that is audio, or a kind of tensor that can't be taken apart
         return
-    audio = audio.squeeze(1) if audio.dim() == 3 and audio.shape[1] == 1 else audio
-    audio = audio.squeeze(2) if audio.dim() == 3 and audio.shape[2] == 1 else audio
-    if audio.dim() != 2 or len(audio) != len(batch.keys):
+    if len(recordings) != len(batch.keys) or any(one.is_sparse or one.numel() == 0 for one in recordings):
         return
     leaves = [leaf for _, leaf in walk((batch.args, batch.kwargs, batch.batch)) if isinstance(leaf, Tensor)]
-    lengths = [leaf for leaf in leaves if leaf.shape == batch.keys.shape and not leaf.is_floating_point()]
+    lengths = [leaf for leaf in leaves if _counts(leaf, batch.keys)]
     for i, key in enumerate(batch.keys[: batch.used].tolist()):
         empty = any(int(one[i]) == 0 for one in lengths)  # of no length, which is reported elsewhere
-        deviation = _deviation(audio[i])
-        yield key, f"recording {i + 1} of batch {number}", math.nan if empty and deviation == 0.0 else deviation
+        deviation = _deviation(recordings[i].squeeze())
+        if deviation is not None:
+            yield key, f"recording {i + 1} of batch {number}", math.nan if empty and deviation == 0.0 else deviation
 
 
-def _deviation(samples: Tensor) -> float:
-    """Standard deviation without trailing zeros; 0 where there are only zeros, infinite where one isn't finite."""
-    if not bool(samples.isfinite().all()):
+def _counts(leaf: Tensor, keys: Tensor) -> bool:
+    return not leaf.is_nested and leaf.shape == keys.shape and not leaf.is_floating_point()
+
+
+def _deviation(recording: Tensor) -> float | None:
+    """Standard deviation over time, which is the longer axis by far, or of features either one; infinite for NaN.
+
+    Args:
+        recording: Samples (T,), channels (C, T), (T, C), or features (F, T), (T, F).
+
+    Returns:
+        It; for several channels or bands the mean of theirs. None for what is neither.
+    """
+    if recording.dim() not in (1, 2):
+        return None
+    if not bool(recording.isfinite().all()):
         return math.inf
-    sounding = (samples != 0).flip(0).to(torch.uint8)
-    end = len(samples) - int(sounding.argmax()) if bool(sounding.any()) else 0
-    return float(samples[:end].double().std(correction=0)) if end else 0.0
+    if recording.dim() == 1:
+        return _over_time(recording.unsqueeze(1))
+    short, long = sorted(recording.shape)
+    as_rows = recording if recording.shape[0] == long else recording.T
+    if short <= _MOST_CHANNELS and long >= _FRAMES_PER_CHANNEL * short:
+        return _over_time(as_rows)
+    return min(_over_time(as_rows), _over_time(as_rows.T))
+
+
+def _over_time(frames: Tensor) -> float:
+    """Mean over the columns of the standard deviation, without the padding at both ends; 0 where nothing is left."""
+    inner = (frames != frames[-1]).any(dim=1) & (frames != frames[0]).any(dim=1)
+    places = inner.nonzero()
+    if not len(places):
+        return 0.0
+    sounding = frames[int(places[0]) : int(places[-1]) + 1].double()
+    return float(sounding.std(dim=0, correction=0).mean())

@@ -99,7 +99,9 @@ def _same(one: Tensor, other: Tensor) -> bool:
     """Equal, where NaN is NaN."""
     if torch.equal(one, other):
         return True
-    return one.is_floating_point() and bool(((one == other) | (one.isnan() & other.isnan())).all())
+    return (one.is_floating_point() or one.is_complex()) and bool(
+        ((one == other) | (one.isnan() & other.isnan())).all()
+    )
 
 
 def array_content(values: np.ndarray[Any, Any], where: str, changes: KnownChanges) -> Restore | None:
@@ -115,24 +117,27 @@ def array_content(values: np.ndarray[Any, Any], where: str, changes: KnownChange
     """
     if not values.flags.writeable:
         return None
-    values = values.view(np.ndarray)  # what a masked array or a matrix does on assignment is more than that
     large = values.nbytes > LARGE
     if (large and isinstance(values.base, mmap.mmap)) or not changes.wants_copy(where, values.nbytes):
-        before = _sample(values)
+        before = values.shape, _sample(values)
 
         def watch() -> bool:
-            if _sample(values) == before:
+            if (values.shape, _sample(values)) == before:
                 return False
             changes.was_lost(where, "a large array, or one of very many, which is copied before each pass from now on")
             return True
 
         return watch
-    content = values.copy()
+    content = values.view(np.ndarray).copy()
 
     def restore() -> bool:
-        if _same_bytes(values, content):
-            return False
-        values[...] = content
+        other_shape = bool(values.shape != content.shape)
+        if other_shape:
+            values.resize(content.shape, refcheck=False)
+        plain = values.view(np.ndarray)  # what a masked array or a matrix does on assignment is more than that
+        if _same_bytes(plain, content):
+            return other_shape
+        plain[...] = content
         return True
 
     return restore
@@ -146,7 +151,7 @@ def _same_bytes(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
 
 
 def _sample(values: np.ndarray[Any, Any]) -> bytes:
-    sample: np.ndarray[Any, Any] = values.flat[:: max(1, values.size // _SAMPLES)]
+    sample: np.ndarray[Any, Any] = values.view(np.ndarray).flat[:: max(1, values.size // _SAMPLES)]
     return sample.tobytes()
 
 

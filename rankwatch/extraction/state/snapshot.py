@@ -112,7 +112,12 @@ class ModelSnapshot:
         if is_only_a_wrapper(type(module)):
             self._walk.restores.append((where, Tables(module, ("_buffers",)).restore))
             return
-        tables = ("_buffers", "_modules") if sharded is not None else ("_buffers", "_modules", "_parameters")
+        tables = (
+            "_buffers",
+            "_modules",
+            "_non_persistent_buffers_set",
+            *(() if sharded is not None else ("_parameters",)),
+        )
         self._walk.restores.append((where, Tables(module, tables).restore))
         passed_over = _OF_EVERY_MODULE if sharded is None else _OF_EVERY_MODULE | sharded
         self._walk.keep_attributes(where, Attributes(module, passed_over))

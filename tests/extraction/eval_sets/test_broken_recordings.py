@@ -88,7 +88,7 @@ def test_what_the_set_is_like_is_not_broken():
     assert not broken_recordings(set_of(batches(recordings("constant")[6:9])))  # too few to know what is usual
     nothing = [(torch.zeros(1, 800), torch.zeros(1, dtype=torch.int64))]  # of no length, which is reported elsewhere
     assert not broken_recordings(set_of(batches(recordings()) + nothing))
-    features = [(torch.zeros(4, 50, 20), torch.full((4,), 50))] * 3
+    features = [(torch.randn(4, 50, 20), torch.full((4,), 50)) for _ in range(3)]
     assert not broken_recordings(set_of(features))
 
 
@@ -97,6 +97,42 @@ class NoPictures:
 
     def log_metrics(self, metrics, step):
         pass
+
+
+def log_spectra(group):
+    """(B, F, T), of each recording by itself and padded with zeros."""
+    window = torch.hann_window(64)
+    found = [torch.stft(x, 64, 16, window=window, return_complex=True).abs().clamp(1e-5).log() for x in group]
+    return torch.nn.utils.rnn.pad_sequence([one.T for one in found], batch_first=True).transpose(1, 2)
+
+
+def pad(group, value=0.0):
+    return torch.nn.utils.rnn.pad_sequence(group, batch_first=True, padding_value=value)
+
+
+SHAPES = {
+    "list of waveforms": list,
+    "nested tensor": torch.nested.nested_tensor,
+    "dict of dicts": lambda group: {"ids": ["a"] * len(group), "audio": {"input_values": pad(group)}},
+    "two channels": lambda group: torch.stack([pad(group)] * 2, 1),
+    "padded in front": lambda group: pad([one.flip(0) for one in group]).flip(1),
+    "padded with another value": lambda group: pad(group, -1.0),
+    "log spectra (B, F, T)": log_spectra,
+    "log spectra (B, T, F)": lambda group: log_spectra(group).transpose(1, 2),
+    "log spectra (B, 1, F, T)": lambda group: log_spectra(group).unsqueeze(1),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_it_is_found_in_whatever_a_loader_gives(shape):
+    for broken in ("constant", "integers", ""):
+        groups = [recordings(broken)[i : i + 4] for i in range(0, COUNT, 4)]
+        keys = [fingerprint(pad(group)) for group in groups]
+        batches = [EvalBatch((), {}, SHAPES[shape](group), key, 4) for group, key in zip(groups, keys, strict=True)]
+        found = broken_recordings(EvalSet("a", batches))
+        told = broken == "constant" or (broken == "integers" and "log" not in shape)
+        assert list(found) == ([int(keys[1][3])] if told else []), broken
 
 
 @contextlib.contextmanager

@@ -207,6 +207,36 @@ def masked(state):
     return float(state.data[0]), state.mask.tolist()
 
 
+class Caterpillar:
+    """Becomes something else when it is used."""
+
+
+class Butterfly(Caterpillar):
+    """What it becomes."""
+
+
+def changed_class(state):
+    name = type(state).__name__
+    state.__class__ = Butterfly
+    return name
+
+
+def grown(state):
+    state.resize(len(state) + 1, refcheck=False)
+    return len(state)
+
+
+def to_the_end(state):
+    name = next(iter(vars(state)))
+    setattr(state, name, vars(state).pop(name))
+    return list(vars(state))
+
+
+def unsaved_buffer(state):
+    state.register_buffer(f"b{len(state._non_persistent_buffers_set)}", torch.zeros(1), persistent=False)
+    return len(state._non_persistent_buffers_set)
+
+
 KINDS = {
     "array": (lambda: np.zeros(3), first),
     "array of objects": (lambda: np.array([{}, None], dtype=object), lambda state: entry(state[0])),
@@ -221,6 +251,13 @@ KINDS = {
     "slots and attributes": (SlotsAndAttributes, lambda state: (attribute(state), entry(vars(state)))),
     "its own attributes": (lambda: ItsOwnAttributes({"n": 0}), attribute),
     "variable of a context": (lambda: contextvars.ContextVar("v"), in_context),
+    "array that grows": (lambda: np.zeros(1), grown),
+    "class of an object": (
+        Caterpillar,
+        lambda state: (type(state).__name__, setattr(state, "__class__", Butterfly))[0],
+    ),
+    "order of attributes": (lambda: types.SimpleNamespace(a=1, b=2, c=3), to_the_end),
+    "names of buffers": (nn.Module, unsaved_buffer),
     "frozen": (lambda: Frozen({}), lambda state: entry(state.inside)),
     "namespace": (lambda: types.SimpleNamespace(n=0), attribute),
     "arguments": (lambda: argparse.Namespace(n=0), attribute),
@@ -407,3 +444,12 @@ def test_random_holders_within_each_other_come_back(state, steps, shared):
     with preserved_model(model):
         model()
     assert _written(model.state) == before
+
+
+def test_nothing_is_written_into_a_complex_tensor_with_nan_that_is_as_it_was():
+    model = nn.Module()
+    model.held = torch.tensor([1 + 1j, complex(float("nan"), 0)])
+    version = model.held._version
+    with preserved_model(model):
+        pass
+    assert model.held._version == version

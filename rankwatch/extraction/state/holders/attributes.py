@@ -37,7 +37,7 @@ class Attributes:
     """
 
     def __init__(self, thing: Any, passed_over: Names[str] = frozenset()) -> None:
-        self._thing, self._passed_over = thing, passed_over
+        self._thing, self._passed_over, self._kind = thing, passed_over, type(thing)
         self._all = dict.copy(vars(thing))
         self.before = {name: value for name, value in self._all.items() if name not in passed_over}
 
@@ -52,16 +52,23 @@ class Attributes:
 
     def restore(self) -> bool:
         """See `Holder`; not by the object's own methods, which may do more than that."""
+        other_class = type(self._thing) is not self._kind and not hasattr(self._kind, "cls_to_become")  # a lazy layer
+        if other_class:
+            object.__setattr__(self._thing, "__class__", self._kind)
         now, before = vars(self._thing), self.before
         if are_the_same(now, self._all):
-            return False
+            return other_class
         new = [name for name in dict.keys(now) if name not in self._passed_over and name not in before]
         for name in new:
             dict.__delitem__(now, name)
         changed = {name: value for name, value in before.items() if dict.get(now, name, ABSENT) is not value}
         if changed:
             dict.update(now, changed)
-        return bool(new or changed)
+        names = [name for name in self._all if name in now]
+        moved = [name for name in dict.keys(now) if name in self._all] != names
+        for name in names if moved else ():
+            dict.__setitem__(now, name, dict.pop(now, name))
+        return bool(new or changed or moved or other_class)
 
 
 def are_the_same(now: dict[Any, Any], before: dict[Any, Any]) -> bool:
