@@ -4,7 +4,8 @@ r"""Procrustes similarity of populations, between two bounds.
 The nuclear norm is convex, so that of a sample is too large on the average (Jensen); the covariance that is left along
 rotations of *other* utterances is too small, since no rotation does better than the population's own. Between the two,
 singular directions are taken from three quarters of the utterances, and the geometric mean of their values there and in
-the fourth quarter is summed over runs of directions: right within 0.01 where it was tried, without a theory.
+the fourth quarter is summed over runs of directions, without a theory. At 96 dimensions it was right within 0.02 of
+2,048 rows and 0.05 of 512, and up to twice that too high where nothing is shared.
 """
 
 from __future__ import annotations

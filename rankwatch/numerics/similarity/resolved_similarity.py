@@ -78,16 +78,16 @@ def similarity(
 
 
 def check_kappa(kappa: float) -> None:
-    """Refuse a negative resolution.
+    """Refuse a negative or infinite resolution.
 
     Args:
         kappa: In units of the mean eigenvalue.
 
     Raises:
-        ValueError: If it is negative or NaN.
+        ValueError: If it is negative, infinite or NaN.
     """
-    if not kappa >= 0.0:
-        raise ValueError(f"kappa must not be negative, got {kappa}")
+    if not 0.0 <= kappa < math.inf:
+        raise ValueError(f"kappa must be finite and not negative, got {kappa} (an infinite one is `cka`)")
 
 
 @dataclass(frozen=True)

@@ -81,3 +81,10 @@ def test_one_label_or_none_says_nothing():
     with pytest.raises(ValueError, match="one label for each of 480 rows, got 7"):
         cca_squared(layers[0], labels[:7], groups=groups)
     assert cca_squared_matrix([], [labels], groups=groups) == []
+
+
+@pytest.mark.parametrize("kappa", [-1.0, float("nan"), float("inf")])
+def test_a_resolution_is_finite_and_not_negative(kappa):
+    layers, labels, groups = _labelled(5)
+    with pytest.raises(ValueError, match="kappa must be finite and not negative"):
+        cca_squared_matrix(layers, [labels], groups=groups, kappa=kappa)
