@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class Analysis:
         return pandas.DataFrame([one.to_plain() for one in self.measurements])
 
     def save(self, folder: str | Path) -> None:
-        """Write ``profile.jsonl``, ``profile.csv`` and ``conclusions.txt`` into a folder.
+        """Write ``profile.jsonl``, ``profile.csv``, ``conclusions.txt`` and, where plotly is, ``index.html``.
 
         Args:
             folder: Is made.
@@ -70,3 +71,8 @@ class Analysis:
         write_profile(there, self.protocol, self.measurements)
         tables = [line for name in self.layers for line in (name, self.table(name), "")]
         write_text(there / "conclusions.txt", [*tables, *self.conclusions, "", *self.profile.notes])
+        if importlib.util.find_spec("plotly") is not None:
+            page: Any = importlib.import_module("rankwatch.analysis.output.analysis_page")
+            title = f"{' and '.join(self.layers)} on {self.protocol['corpus']}"
+            parts = (self.profile, self.decision, self.layers, self.conclusions, self.protocol)
+            page.write_analysis_page(there / "index.html", title, *parts)

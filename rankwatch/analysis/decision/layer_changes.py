@@ -23,7 +23,7 @@ NOTHING = 0.02
 LOST = 0.5
 """Share of what the layer before holds that has to go for a property to be lost."""
 
-_WORTH = 0.05
+_WORTH = 0.1
 """What the layer before has to hold for something to be lost."""
 
 

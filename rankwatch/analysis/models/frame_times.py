@@ -1,26 +1,25 @@
 r"""When the frames of a layer are: the distance of two frames, and the time of the first.
 
 A front end with windows of r samples every h samples makes of n samples :math:`T = \lfloor (n - r) / h \rfloor + 1`
-frames, and frame i is centred at :math:`r/2 + h i`. Both numbers follow from how many frames a model makes of inputs of
-several lengths, so that no architecture has to be known: h is the slope, and r lies in the one interval that all the
-lengths allow. Padding moves r: with so much that frames begin at sample 0, r is 1.
+frames, and frame i is centred at :math:`r/2 + h i`. Both numbers follow from the lengths at which a model makes one
+frame more, so that no architecture has to be known. Padding moves r: where frames begin at sample 0, r is 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from rankwatch.analysis.models.utterance_frames import UtteranceFrames
 
-_LENGTHS = 12
-"""Inputs of different lengths that are tried."""
+_SHORTEST = 1.0
+"""Seconds of the shortest input that is tried."""
 
-_SECONDS = (1.0, 3.0)
-"""Their shortest and longest."""
+_STEPS = 8
+"""Frames over which the distance of two is measured."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +62,34 @@ def frame_times(model: UtteranceFrames) -> tuple[dict[str, FrameTimes], dict[str
     """
     if model.window is not None:
         return _of_window(model)
-    generator = torch.Generator().manual_seed(0)
-    counts: dict[str, list[tuple[int, int]]] = {}
-    failures: dict[str, str] = {}
-    shortest, longest = (round(s * model.sample_rate) for s in _SECONDS)
-    for length in np.linspace(shortest, longest, _LENGTHS).round().astype(int).tolist():
-        length += 37 * (length % 11)  # in no step with the model's own
-        found = model(0.1 * torch.randn(length, generator=generator))
-        failures.update({name: str(error) for name, error in found.failures.items()})
-        for name, frames in found.frames.items():
-            counts.setdefault(name, []).append((length, len(frames)))
-    times = {}
-    for name, pairs in counts.items():
-        fitted = _fitted(pairs)
+    counts = _Counts(model)
+    times, failures = {}, {}
+    shortest = round(_SHORTEST * model.sample_rate)
+    for name in counts.of(shortest):
+        fitted = _fitted(lambda length, name=name: counts.of(length).get(name, 0), shortest)  # type: ignore[misc]
         if fitted is None:
-            failures[name] = f"layer {name!r}: its number of frames does not follow the length of the audio ({pairs})"
+            failures[name] = f"layer {name!r}: its number of frames does not follow the length of the audio"
         else:
             times[name] = FrameTimes(fitted[0] / model.sample_rate, fitted[1] / model.sample_rate)
+    failures = counts.failures | failures
     return times, {name: reason for name, reason in failures.items() if name not in times}
+
+
+class _Counts:
+    """How many frames each layer makes of noise of a length; each length is run once."""
+
+    def __init__(self, model: UtteranceFrames) -> None:
+        self._model = model
+        self._known: dict[int, dict[str, int]] = {}
+        self.failures: dict[str, str] = {}
+
+    def of(self, length: int) -> dict[str, int]:
+        """Frames of each layer for so many samples."""
+        if length not in self._known:
+            found = self._model(0.1 * torch.randn(length, generator=torch.Generator().manual_seed(0)))
+            self.failures.update({name: str(error) for name, error in found.failures.items()})
+            self._known[length] = {name: len(frames) for name, frames in found.frames.items()}
+        return self._known[length]
 
 
 def _of_window(model: UtteranceFrames) -> tuple[dict[str, FrameTimes], dict[str, str]]:
@@ -95,17 +104,41 @@ def _of_window(model: UtteranceFrames) -> tuple[dict[str, FrameTimes], dict[str,
     return times, {name: str(error) for name, error in found.failures.items()}
 
 
-def _fitted(pairs: Sequence[tuple[int, int]]) -> tuple[float, float] | None:
-    """Samples from frame to frame and to the centre of the first; None where no such numbers fit."""
-    samples, frames = np.asarray(pairs, dtype=np.float64).T
-    if len(np.unique(frames)) < 3:
-        return None
-    slope = float(np.polyfit(frames, samples, 1)[0])
-    whole = max(1.0, round(slope))
-    for step in (whole, slope):
-        inside = samples - step * frames
-        low, high = inside.max() + 1.0, inside.min() + step
-        if low <= high + 1.0:
-            return step, float(low + high) / 4.0
-    wide = bool(np.abs(samples - np.polyval(np.polyfit(frames, samples, 1), frames)).max() > 2.0 * slope)
-    return None if wide else (slope, slope / 2.0)
+def _fitted(count: Callable[[int], int], shortest: int) -> tuple[float, float] | None:
+    """Samples from frame to frame and to the centre of the first; None where no such numbers fit.
+
+    The lengths at which one frame more appears are found to the sample: the k-th frame is there from r + h (k - 1) on.
+
+    Args:
+        count: Frames of an input of so many samples.
+        shortest: Samples to begin with.
+
+    Returns:
+        Both numbers, or None.
+    """
+    frames = count(shortest)
+    step = 64
+    while count(shortest + step) <= frames:
+        step *= 2
+        if step > 4 * shortest:
+            return None
+    one_more = _first(count, frames + 1, shortest, shortest + step)
+    far = one_more + step
+    while count(far) < frames + 1 + _STEPS:
+        far += _STEPS * step // 2
+        if far > 20 * shortest:
+            return None
+    hop = (_first(count, frames + 1 + _STEPS, one_more, far) - one_more) / _STEPS
+    field = one_more - hop * frames
+    for length in (shortest + 37, far - 41):
+        if abs(math.floor((length - field) / hop) + 1 - count(length)) > 1:
+            return None
+    return hop, field / 2.0
+
+
+def _first(count: Callable[[int], int], wanted: int, low: int, high: int) -> int:
+    """The shortest length above `low`, which has fewer frames, that has as many as wanted, as `high` has."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if count(middle) >= wanted else (middle, high)
+    return high

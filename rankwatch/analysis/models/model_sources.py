@@ -83,9 +83,10 @@ def _of_checkpoint(where: str, file: Path) -> nn.Module:
     if matching[best] == 0:
         few = ", ".join(sorted(weights)[:3])
         raise ValueError(f"{file} holds no weights of {type(model).__name__} (it has {few}, ...)")
-    missing = model.load_state_dict(
-        {name: weights[best + name] for name in own if best + name in weights}, strict=False
-    )
+    try:
+        missing = model.load_state_dict({k: weights[best + k] for k in own if best + k in weights}, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{file} does not fit {type(model).__name__}: {error}") from error
     if missing.missing_keys:
         lacking = ", ".join(missing.missing_keys[:5])
         raise ValueError(f"{file} lacks {len(missing.missing_keys)} weights of {type(model).__name__}: {lacking}")

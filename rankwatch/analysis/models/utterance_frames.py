@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +78,8 @@ class UtteranceFrames:
         self._reader = OutputReader(layers, root, layouts or {})
         self._written: set[str] = set()
         self.sample_rate = sample_rate
+        self._encoder = _encoder(root)
+        self._inputs: tuple[Tensor, ...] = ()  # what the model was given, where that isn't the audio
         self._calls = self._ways(forward)
         self.call = ""
         """What is called, in words; known after the first utterance."""
@@ -87,10 +90,16 @@ class UtteranceFrames:
         if forward is not None:
             return [AudioCall("your forward", lambda x, lengths: forward(self._root, (x, lengths)), True)]
         if self._features is not None:
-            features, module = self._features, _encoder(self._root)
-            name = f"{type(module).__name__} on {features.name}'s output"
-            return [AudioCall(name, lambda x, lengths: module(**self._placed(features.run(x[0]))), True)]
+            return [
+                AudioCall(f"{type(self._encoder).__name__} on {self._features.name}'s output", self._on_features, True)
+            ]
         return audio_calls(self._root, self._layers)
+
+    def _on_features(self, x: Tensor, lengths: Tensor) -> Any:
+        assert self._features is not None
+        given = self._placed(self._features.run(x[0]))
+        self._inputs = tuple(given.values())
+        return self._encoder(**given)
 
     @property
     def window(self) -> float | None:
@@ -158,8 +167,9 @@ class UtteranceFrames:
 
     def _read(self, outputs: dict[str, Any], seconds: dict[str, float], x: Tensor) -> FramesOfUtterance:
         found = FramesOfUtterance({}, seconds)
-        whole = x if self.window is None else x.new_zeros(1, round(self.window * self.sample_rate))
-        inputs = inputs_of((whole,), {}, None, 1, self._root, [one.module for one in self._layers if _is_front(one)])
+        inputs = inputs_of(
+            self._inputs or (x,), {}, None, 1, self._root, [one.module for one in self._layers if _is_front(one)]
+        )
         observed, _ = self._reader.read(outputs, Pass(1, inputs, [], ({}, None)), found.failures)
         for one in observed:
             try:
@@ -194,7 +204,7 @@ def _is_front(layer: WatchedLayer) -> bool:
 def _encoder(root: nn.Module) -> nn.Module:
     """The encoder alone of a model that decodes as well."""
     find: Any = getattr(root, "get_encoder", None)
-    found = find() if callable(find) and "decoder_input_ids" in root.forward.__code__.co_varnames else root
+    found = find() if callable(find) and "decoder_input_ids" in inspect.signature(root.forward).parameters else root
     return found if isinstance(found, nn.Module) else root
 
 

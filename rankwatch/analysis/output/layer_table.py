@@ -12,7 +12,7 @@ from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, LayerInfo
 
 
 def layer_table(profile: Profile, model: str, layers: Sequence[LayerInfo]) -> list[str]:
-    """What was measured of a model's layers.
+    """What was measured of a model's layers, as text.
 
     Args:
         profile: All measurements.
@@ -21,6 +21,22 @@ def layer_table(profile: Profile, model: str, layers: Sequence[LayerInfo]) -> li
 
     Returns:
         Lines of equal columns, the first of them the header.
+    """
+    rows = layer_cells(profile, model, layers)
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return ["  ".join(_set(row, widths)).rstrip() for row in rows]
+
+
+def layer_cells(profile: Profile, model: str, layers: Sequence[LayerInfo]) -> list[list[str]]:
+    """What was measured of a model's layers, as cells.
+
+    Args:
+        profile: All measurements.
+        model: The model's name.
+        layers: Its layers in order.
+
+    Returns:
+        Rows of equal length, the first of them the header.
     """
     columns: dict[str, dict[str, str]] = {
         "rank (frame)": _column(profile, model, RANK, "", FRAME, digits=0),
@@ -46,8 +62,7 @@ def layer_table(profile: Profile, model: str, layers: Sequence[LayerInfo]) -> li
                 *(cells.get(layer.label, "") for cells in shown.values()),
             ]
         )
-    widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
-    return ["  ".join(_set(row, widths)).rstrip() for row in rows]
+    return rows
 
 
 def _set(row: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -31,6 +31,11 @@ def page_style() -> str:
     return _own_file("page.css")
 
 
+def shared_script() -> str:
+    """What the pages share: elements and tables."""
+    return _own_file(_SCRIPTS[0])
+
+
 def _own_file(name: str) -> str:
     return resources.files("rankwatch.reporting.page").joinpath(name).read_text(encoding="utf-8")
 
@@ -42,7 +47,7 @@ def plotly_script() -> str:
     return str(get_plotlyjs())
 
 
-def html_page(data: dict[str, Any], assets: str = "") -> str:
+def html_page(data: dict[str, Any], assets: str = "", script: str = "") -> str:
     """The page as text.
 
     A content security policy lets only these scripts run and nothing be fetched.
@@ -51,6 +56,7 @@ def html_page(data: dict[str, Any], assets: str = "") -> str:
         data: What `rankwatch.reporting.page.page_data.page_data` gives.
         assets: Relative address of a folder that holds library, script and style (see `write_assets`); empty to have
             them in the page.
+        script: What defines `rankwatchPage.show` for these data; the runs' page by default.
 
     Returns:
         HTML.
@@ -63,7 +69,7 @@ def html_page(data: dict[str, Any], assets: str = "") -> str:
         inline = [_START]
         sources = "'self' file:"
     else:
-        inline = [_closed(plotly_script()), _closed(page_script()), _START]
+        inline = [_closed(plotly_script()), _closed(script or page_script()), _START]
         links = f"<style>{page_style()}</style>\n" + "\n".join(f"<script>{text}</script>" for text in inline[:2])
         sources = ""
     hashes = " ".join(f"'sha256-{_digest(text)}'" for text in inline)
@@ -107,19 +113,20 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_page(path: Path, data: dict[str, Any], assets: Path | None = None) -> None:
+def write_page(path: Path, data: dict[str, Any], assets: Path | None = None, script: str = "") -> None:
     """Write the page, whole or not at all, so that a browser that loads it meanwhile never sees half of it.
 
     Args:
         path: The file; its folder is made.
         data: What `rankwatch.reporting.page.page_data.page_data` gives.
         assets: Folder for library, script and style, which several pages may share; None to have them in the page.
+        script: What shows these data, where they aren't a run's; then `assets` must be None.
     """
     address = ""
     if assets is not None:
         write_assets(assets)
         address = _relative(assets.resolve(), path.parent.resolve())
-    _write(path, html_page(data, address))
+    _write(path, html_page(data, address, script))
 
 
 def write_assets(folder: Path) -> None:
