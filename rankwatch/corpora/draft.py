@@ -23,6 +23,7 @@ class Draft:
         utterances: Those that were added, in their order.
         left_out: What was left out, and why.
         alignments: Files of alignments that a manifest's rows name, by the utterance's id.
+        entities: Named entities by the utterance's id: tag, first character in its text, and number of characters.
         passed_over: How many other files a folder has, in words.
     """
 
@@ -31,6 +32,7 @@ class Draft:
     utterances: list[Utterance] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     alignments: dict[str, Path] = field(default_factory=dict)
+    entities: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict)
     passed_over: str = ""
     _ids: set[str] = field(default_factory=set)
     _there: dict[str, bool] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankwatch.corpora.alignments.attach import attach_alignments
+from rankwatch.corpora.alignments.named_entities import time_entities
 from rankwatch.corpora.audio_check import check_audio
 from rankwatch.corpora.columns import Columns
 from rankwatch.corpora.corpus import Corpus
@@ -16,11 +17,12 @@ from rankwatch.corpora.formats.huggingface_datasets import read_datasets
 from rankwatch.corpora.formats.json_files import read_json
 from rankwatch.corpora.formats.kaldi import read_kaldi
 from rankwatch.corpora.formats.lhotse_manifests import read_lhotse
+from rankwatch.corpora.formats.slue import read_slue
 from rankwatch.corpora.formats.tables import read_audio_table
 from rankwatch.corpora.label_tables import attach_labels
 from rankwatch.runtime.argument_kinds import refusal
 
-FORMATS = ("folder", "audio", "table", "json", "fairseq", "kaldi", "lhotse", "datasets")
+FORMATS = ("folder", "audio", "table", "json", "fairseq", "kaldi", "lhotse", "datasets", "slue")
 """Forms of a corpus; "table" is ours and SpeechBrain's CSV, "json" NeMo's lines and SpeechBrain's objects."""
 
 
@@ -42,7 +44,7 @@ def read_corpus(
         path: A folder of audio, one file of audio, a table (``path, speaker, label, transcript, alignment_path, ...``,
             or SpeechBrain's), a folder with such a table named ``manifest.csv`` or ``metadata.csv``, a NeMo manifest,
             SpeechBrain's JSON, a fairseq ``.tsv`` with its label files, a Kaldi data directory, lhotse's recordings,
-            supervisions or cuts, or a data set of Hugging Face's on disk.
+            supervisions or cuts, a data set of Hugging Face's on disk, or the folder of a SLUE task.
         labels: A table of labels for what is at `path`, with a column of ids or files.
         alignments: A file of alignments, or a folder of such: TextGrid, CTM, or tables with the columns ``tier``,
             ``start``, ``end`` and ``label``. They are matched by id, by relative path and by the audio's name.
@@ -71,6 +73,7 @@ def read_corpus(
     if labels is not None:
         attach_labels(draft, Path(labels), columns)
     attach_alignments(draft, Path(alignments) if alignments is not None else None)
+    time_entities(draft)
     if open_audio:
         check_audio(draft)
     corpus = Corpus(draft.name, tuple(draft.utterances), dict(draft.left_out), draft.passed_over)
@@ -97,6 +100,8 @@ def _read_format(draft: Draft, path: Path, form: str, columns: Columns | None, r
         read_kaldi(draft, path if path.is_dir() else path.parent, root)
     elif form == "lhotse":
         read_lhotse(draft, path, root)
+    elif form == "slue":
+        read_slue(draft, path)
     elif form == "datasets":
         read_datasets(draft, path, columns)
     else:

@@ -11,7 +11,7 @@ def write_audio(path: Path, seconds=0.1, *, rate=8_000, seed=0):
     soundfile = pytest.importorskip("soundfile")
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.random.default_rng(seed).uniform(-0.3, 0.3, round(seconds * rate))
-    soundfile.write(path, samples, rate, subtype="PCM_16")
+    soundfile.write(path, samples, rate, subtype="VORBIS" if path.suffix == ".ogg" else "PCM_16")
     return path
 
 

@@ -8,6 +8,7 @@ from rankwatch.corpora.formats.fairseq import is_fairseq
 from rankwatch.corpora.formats.huggingface_datasets import is_saved
 from rankwatch.corpora.formats.json_files import first_record
 from rankwatch.corpora.formats.lhotse_manifests import has_lhotse, is_lhotse
+from rankwatch.corpora.formats.slue import slue_tables
 from rankwatch.extraction.inputs.audio_files import SUFFIXES
 
 _MANIFESTS = ("manifest.csv", "metadata.csv", "manifest.tsv", "metadata.tsv")
@@ -33,6 +34,8 @@ def found_format(path: Path, encoding: str, *, labelled: bool) -> str:
         return _of_folder(path, labelled)
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
+    if slue_tables(path):
+        return "slue"
     if path.name == "wav.scp":
         return "kaldi"
     ending = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
@@ -53,6 +56,8 @@ def found_format(path: Path, encoding: str, *, labelled: bool) -> str:
 def _of_folder(folder: Path, labelled: bool) -> str:
     if (folder / "wav.scp").is_file():
         return "kaldi"
+    if slue_tables(folder):
+        return "slue"
     if is_saved(folder):
         return "datasets"
     if has_lhotse(folder):
