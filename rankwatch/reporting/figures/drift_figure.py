@@ -32,7 +32,8 @@ def drift(runs: Sequence[RecordedRun], *, theme: Theme = "light") -> go.Figure |
     levels = [level for level in ("frame", "utterance") if any(_of(run, level) for run in runs)]
     if not levels:
         return None
-    titles = [f"{_TITLES[since]}, {level} level" for level in levels for since in (PREVIOUS, FIRST)]
+    kinds = [kind for kind in (PREVIOUS, FIRST) if any(kind in of for run in runs for of in _all(run, levels))]
+    titles = [f"{_TITLES[since]}, {level} level" for level in levels for since in kinds]
     figure = panels(titles, len(levels))
     for number, run in enumerate(runs):
         colours = depth_colours(len(run.layers), theme)
@@ -47,7 +48,7 @@ def drift(runs: Sequence[RecordedRun], *, theme: Theme = "light") -> go.Figure |
                 for since, curve in _of(run, level).get(row.layer, {}).items():
                     about = {**meta, "level": level} if len(runs) == 1 else None
                     for trace in _traces(run, curve, colour, plain(of, most=80), about, with_band=with_band):
-                        figure.add_trace(trace, row=i + 1, col=(PREVIOUS, FIRST).index(since) + 1)
+                        figure.add_trace(trace, row=i + 1, col=kinds.index(since) + 1)
     dress(figure, theme, 240 if len(levels) == 1 else 400)
     figure.update_yaxes(rangemode="tozero")
     return figure
@@ -60,6 +61,10 @@ def _of(run: RecordedRun, level: str) -> dict[str, Mapping[str, DriftCurve]]:
         for (source, at, layer), curve in run.curves.items()
         if (source, at) == (run.primary, level) and curve.drift
     }
+
+
+def _all(run: RecordedRun, levels: Sequence[str]) -> Iterator[Mapping[str, DriftCurve]]:
+    return (of for level in levels for of in _of(run, level).values())
 
 
 def _traces(
@@ -90,5 +95,5 @@ def _traces(
             marker={"color": NEUTRAL, "size": 6, "symbol": "circle-open"},
             hovertemplate=f"{of}<br>step %{{x:,}}: %{{y:.3f}}, not to be trusted: see its status in the records"
             "<extra></extra>",
-            meta=None if meta is None else {**meta, "role": "line"},
+            meta=None if meta is None else {**meta, "role": "untrusted"},
         )

@@ -100,7 +100,7 @@
     function visible(trace) {
       if (!trace.meta || !trace.meta.layer) return true;
       const bands = state.layers.size * data.runs.length <= FEW;
-      return state.layers.has(trace.meta.layer) && (trace.meta.role === "line" || bands);
+      return state.layers.has(trace.meta.layer) && (trace.meta.role !== "band" || bands);
     }
     function usualOf(meta, label) {
       return state.relative && data.references[[meta.run, meta.source, meta.level, label].join("|")];
@@ -126,7 +126,7 @@
     }
     function colourOf(trace) {
       const meta = trace.meta;
-      if (several || !meta || (meta.depth === undefined && meta.role !== "now")) return null;
+      if (several || !meta || meta.role === "untrusted" || (meta.depth === undefined && meta.role !== "now")) return null;
       const colour = data.palette[page.dark() ? "dark" : "light"][meta.role === "now" ? labels.indexOf(state.focus) : meta.depth];
       if (meta.role === "band") return { fillcolor: colour + "29" };
       return { line: { ...trace.line, color: colour }, marker: { ...trace.marker, color: colour } };

@@ -11,6 +11,7 @@ from reporting_fakes import fake_run
 pytest.importorskip("plotly", reason="figures are drawn by plotly, which isn't installed")
 
 from rankwatch.readings.drift.layer_drift import LayerDrift
+from rankwatch.reporting.figures.depth_colours import NEUTRAL
 from rankwatch.reporting.figures.drift_figure import drift
 from rankwatch.reporting.jsonl_records import JsonlReporter, read_jsonl
 from rankwatch.reporting.page.page_data import page_data
@@ -88,3 +89,17 @@ def test_it_stands_on_the_page_where_there_is_any(run: RecordedRun, tmp_path) ->
     )
     assert drift([without]) is None
     assert "drift" not in [figure["id"] for figure in page_data([without])["figures"]]
+
+
+def test_what_there_is_none_of_has_no_panel_and_what_is_not_trusted_keeps_its_grey(run: RecordedRun) -> None:
+    marks = [trace for trace in drift([run]).data if trace.meta["role"] == "untrusted"]
+    assert {mark.marker.color for mark in marks} == {NEUTRAL}
+    short = dataclasses.replace(
+        run,
+        curves={
+            key: dataclasses.replace(curve, drift={k: v for k, v in curve.drift.items() if k == "previous"})
+            for key, curve in run.curves.items()
+        },
+    )
+    titles = [note.text for note in drift([short]).layout.annotations]
+    assert titles == [f"drift since the full reading before, {level} level" for level in run.levels[: len(titles)]]
