@@ -63,7 +63,7 @@ ROOMS = {
     "analysis.measures": ("numerics", "analysis.models", "analysis.rows"),
     "analysis.decision": ("numerics", "analysis.rows", "analysis.measures"),
     "analysis.output": ("runtime", "reporting", "analysis.rows", "analysis.measures", "analysis.decision"),
-    "analysis": ("runtime", "corpora", "extraction", "analysis.models", "analysis.rows", *_JUDGEMENTS),
+    "analysis": ("runtime", "corpora", "numerics", "extraction", "analysis.models", "analysis.rows", *_JUDGEMENTS),
     "arguments": ("runtime", "numerics", "extraction", "readings", "alarms"),
     "monitor": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments"),
     "run": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments", "reporting", "monitor"),

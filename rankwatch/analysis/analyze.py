@@ -18,6 +18,7 @@ from rankwatch.analysis.models.model_sources import NamedModel, find_model
 from rankwatch.analysis.rows.collect_rows import Extraction, ModelOptions, collect_rows
 from rankwatch.analysis.rows.row_tables import ModelRows
 from rankwatch.corpora import Corpus, read_corpus
+from rankwatch.numerics.spans.span_frames import PASAD_PHONES, PASAD_WORDS
 from rankwatch.runtime.argument_kinds import is_number, is_path, is_whole, refusal
 from rankwatch.runtime.terminal.progress import progress
 
@@ -25,6 +26,12 @@ ModelSource = nn.Module | str | Path
 """A model, or how it is found: see `find_model`."""
 
 T = TypeVar("T")
+
+_CONVENTIONS: dict[str, dict[str, str]] = {
+    "frame_centres": {},
+    "pasad": {"phone": PASAD_PHONES, "phones": PASAD_PHONES, "word": PASAD_WORDS, "words": PASAD_WORDS},
+}
+"""Which frames the spans of a tier cover, where it isn't those whose centre lies in them."""
 
 
 def analyze(
@@ -44,6 +51,7 @@ def analyze(
     rows: int = 2048,
     max_seconds: float = 15.0,
     sample_rate: int = 16_000,
+    span_convention: str = "frame_centres",
     seed: int = 0,
     out: str | Path | None = None,
 ) -> Analysis:
@@ -71,6 +79,8 @@ def analyze(
         rows: Rows of each kind that are drawn, or a few more; as many as three columns of a layer have each are enough.
         max_seconds: Where utterances are cut.
         sample_rate: Samples per second that the model expects, where its source doesn't say.
+        span_convention: Which frames of a phone or word count: ``"frame_centres"`` (whose centre lies in it, as ABX has
+            it) or ``"pasad"`` (the middle third of phones, the whole of words: Pasad et al. 2021).
         seed: Of the choice of utterances, times and spans.
         out: A folder for the results; what is done is kept there, so that an interrupted analysis goes on.
 
@@ -84,6 +94,7 @@ def analyze(
         >>> print(found.table())  # doctest: +SKIP
     """
     _check(n_utterances=n_utterances, rows=rows, max_seconds=max_seconds, sample_rate=sample_rate, seed=seed)
+    conventions = _conventions(span_convention)
     models = _models(model, against)
     corpus = _corpus(audio, labels, alignments)
     folder = Path(out) if out is not None else None
@@ -94,7 +105,7 @@ def analyze(
         max_seconds=max_seconds,
         sample_rate=sample_rate,
         seed=seed,
-        conventions={},
+        conventions=conventions,
         folder=folder / "rows" if folder is not None else None,
     )
     options = ModelOptions(layers, forward, feature_extractor)
@@ -128,6 +139,12 @@ def _check(**numbers: Any) -> None:
     seconds = numbers["max_seconds"]
     if not is_number(seconds) or not seconds > 0.0:
         raise ValueError(refusal("analyze", "max_seconds", seconds, "a number of seconds above 0"))
+
+
+def _conventions(name: str) -> dict[str, str]:
+    if name not in _CONVENTIONS:
+        raise ValueError(refusal("analyze", "span_convention", name, " or ".join(map(repr, _CONVENTIONS))))
+    return _CONVENTIONS[name]
 
 
 def _models(model: ModelSource | Mapping[str, ModelSource], against: ModelSource | None) -> list[NamedModel]:

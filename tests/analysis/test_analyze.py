@@ -165,7 +165,7 @@ def test_the_command_writes_what_it_says(manifest, tmp_path, capsys, monkeypatch
     assert "label probe" in out.out
     lines = [json.loads(line) for line in (tmp_path / "profile.jsonl").read_text().splitlines()]
     assert lines[0]["kind"] == "protocol"
-    assert lines[0]["models"]["make"]["call"].startswith("Model")
+    assert lines[0]["models"]["its_model:make"]["call"].startswith("Model")
     with (tmp_path / "profile.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(lines) - 1
     assert (tmp_path / "conclusions.txt").read_text().count("label:") >= 1
@@ -189,6 +189,7 @@ def test_wrong_arguments_are_refused_before_anything_is_run(manifest):
     for arguments, message in (
         ({"rows": 0}, "rows must be a whole number"),
         ({"max_seconds": -1.0}, "max_seconds must be"),
+        ({"span_convention": "thirds"}, "span_convention must be 'frame_centres' or 'pasad'"),
         ({"targets": ["dialect"]}, "nothing in the corpus is called 'dialect'"),
         ({"groups": ["dialect"]}, "no utterance has 'dialect'"),
     ):

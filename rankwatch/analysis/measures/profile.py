@@ -62,7 +62,6 @@ class Profile:
 def measure_models(
     models: Sequence[ModelRows],
     *,
-    against: int | None = None,
     names: Sequence[str] | None = None,
     groupings: Sequence[str] | None = None,
     each: Callable[[Measurement], None] = lambda one: None,
@@ -71,8 +70,7 @@ def measure_models(
     """Measure every layer of every model.
 
     Args:
-        models: Rows of each, of the same utterances.
-        against: Which of the models the others' layers are compared with; None for the last, where there are several.
+        models: Rows of each, of the same utterances; the layers of all others are compared with those of the last.
         names: Tiers and columns that are asked about; by default all that have enough labels.
         groupings: Columns whose values are looked at apart; by default speakers and all columns of a few values.
         each: Is given every measurement as it is made.
@@ -100,7 +98,7 @@ def measure_models(
             take(of_target(rows, layer, target, by))
     for rows in models:
         take(within_model(rows, recordings_of(rows)))
-    last = models[-1 if against is None else against]
+    last = models[-1]
     for rows in models:
         if rows is not last:
             take(between_models(rows, last, recordings_of(rows)))

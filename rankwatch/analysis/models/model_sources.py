@@ -53,7 +53,7 @@ def find_model(source: nn.Module | str | Path) -> NamedModel:
     if at:
         return NamedModel(Path(checkpoint).stem, _of_checkpoint(where, Path(checkpoint)))
     if ":" in text and not Path(text).exists():
-        return NamedModel(text.rpartition(":")[2], _made(text, import_function(text)))
+        return NamedModel(text, _made(text, import_function(text)))
     if text.isupper() and text.isidentifier():
         return _of_bundle(text)
     return _of_hugging_face(text)
