@@ -83,7 +83,8 @@ class Settings:
         self._require(set(self.watch) <= set(WATCH), "watch", wanted)
         wanted = "a RowSampling, for example RowSampling(n_utterances=256)"
         self._require(isinstance(self.rows, RowSampling), "rows", wanted)
-        self._require(is_text(self.name) and "/" not in self.name, "name", "a non-empty word without '/'")
+        named = is_text(self.name) and bool(self.name.strip()) and "/" not in self.name
+        self._require(named, "name", "a non-empty word without '/'")
         self._require(is_flag(self.strict), "strict", "True or False")
         self._set("strict", bool(self.strict))
         self._set("sets", named_sets(self.eval_sets))

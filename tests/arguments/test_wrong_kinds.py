@@ -97,7 +97,7 @@ SETTINGS = {
         [None, 5, True, "auto", {"n_utterances": 8}, RowSampling, object(), [RowSampling()]],
         "must be a RowSampl",
     ),
-    "name": ([*NO_TEXT, Path("run"), "a/b"], "a non-empty word without '/'"),
+    "name": ([*NO_TEXT, Path("run"), "a/b", " "], "a non-empty word without '/'"),
     "strict": ([None, 0, 1, "no", "", [], [True], print], "True or False"),
 }
 ROWS = {

@@ -89,6 +89,9 @@ def _weighted_sum(x: Tensor, start: int) -> Tensor:
 def primary_input(*things: Any) -> Tensor:
     """The tensor that holds the audio: the largest of at least two dimensions, floating ones first.
 
+    Masks of attention, which for long utterances are larger than the audio itself, are passed over: square, and of no
+    more than two values.
+
     Returns:
         The tensor itself, not a copy; of a list of waveforms one padded tensor.
 
@@ -101,9 +104,16 @@ def primary_input(*things: Any) -> Tensor:
         # A batch may be a list of waveforms; zeros behind the shorter ones leave their keys alone.
         wide += [pad_sequence(waves, batch_first=True) for _, waves in waveform_lists(thing)]
         audio = [tensor for tensor in wide if tensor.is_floating_point()] or [t for t in wide if t.dtype == torch.int16]
+        audio = [tensor for tensor in audio if not _is_attention_mask(tensor)] or audio
         if audio:
             return max(audio, key=Tensor.numel)
     raise ValueError("no tensor of two or more dimensions holds audio or features: where are they?")
+
+
+def _is_attention_mask(tensor: Tensor) -> bool:
+    if tensor.is_nested or tensor.shape[-1] != tensor.shape[-2]:
+        return False
+    return bool(((tensor == tensor.max()) | (tensor == tensor.min())).all())
 
 
 def utterance_keys(call: Any, batch: Any) -> Tensor:
