@@ -129,7 +129,7 @@ def test_the_last_healthy_checkpoint_outlives_the_trainers_clean_up(tmp_path):
 
     keep = ModelCheckpoint(every_n_train_steps=2, save_top_k=1, monitor="step", mode="max", dirpath=str(tmp_path / "c"))
     callback = watch(on_collapse="stop")
-    with pytest.warns(CollapseWarning, match=r"healthy at step 40"):
+    with pytest.warns(CollapseWarning, match=r"the last reading without an alarm was made, at step 40"):
         _, run = fit(tmp_path, Break(), callback, keep, max_steps=200)
     assert run.global_step == 48  # 45 and 47 are two readings in a row, the second sooner; it is told of a step later
     kept = next(tmp_path.rglob("RankWatch.last_healthy.ckpt"))

@@ -121,7 +121,8 @@ class HealthyCheckpoint:
             return "No checkpoint was saved while the run was healthy."
         if self.path is None:
             return f"The last healthy checkpoint was preserved as {self._preserved}, which no longer exists."
-        about = f"healthy at step {self.step}: a copy of {self._source[0]}, the newest one then"
+        when = f"the newest one when the last reading without an alarm was made, at step {self.step}"
+        about = f"a copy of {self._source[0]}, {when}"
         return f"Last healthy checkpoint: {self._preserved} ({about})."
 
 

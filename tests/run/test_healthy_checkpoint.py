@@ -34,7 +34,10 @@ def test_the_newest_is_kept_after_its_deletion(tmp_path):
     note(healthy, [two], step=20)
     two.unlink()
     assert healthy.path.read_text() == "2"
-    assert "healthy at step 20: a copy of two.ckpt" in healthy.describe()
+    assert (
+        "a copy of two.ckpt, the newest one when the last reading without an alarm was made, at step 20)"
+        in healthy.describe()
+    )
     assert [p.name for p in (tmp_path / "rankwatch").iterdir()] == ["last_healthy.ckpt"]
 
 
@@ -103,7 +106,10 @@ def test_a_copy_in_a_store_is_younger_than_its_original_and_known_after_a_restar
     resumed.load_state_dict(healthy.state_dict())
     assert resumed.describe() == healthy.describe()
     resumed.settle(True)
-    assert "healthy at step 8: a copy of two.ckpt" in resumed.describe()
+    assert (
+        "a copy of two.ckpt, the newest one when the last reading without an alarm was made, at step 8)"
+        in resumed.describe()
+    )
     assert objects.text("/bucket/rankwatch/last_healthy.ckpt") == "2"
 
 
@@ -118,7 +124,10 @@ def test_a_store_that_refuses_the_new_one_has_the_old_one(objects, monkeypatch):
     monkeypatch.setattr(objects, "cp_file", refuse)
     with pytest.raises(PermissionError):
         healthy.settle(True)
-    assert "healthy at step 7: a copy of one.ckpt" in healthy.describe()
+    assert (
+        "a copy of one.ckpt, the newest one when the last reading without an alarm was made, at step 7)"
+        in healthy.describe()
+    )
     assert objects.text("/bucket/rankwatch/last_healthy.ckpt") == "1"
 
 
@@ -143,7 +152,10 @@ def test_what_was_set_aside_waits_for_the_verdict(tmp_path):
     resumed.load_state_dict(healthy.state_dict())  # a restart in between
     resumed.settle(True)
     assert resumed.path.read_text() == "2"
-    assert "healthy at step 20: a copy of two.ckpt" in resumed.describe()
+    assert (
+        "a copy of two.ckpt, the newest one when the last reading without an alarm was made, at step 20)"
+        in resumed.describe()
+    )
 
 
 def test_what_was_set_aside_goes_where_the_reading_was_not_healthy(tmp_path):

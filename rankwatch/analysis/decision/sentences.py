@@ -57,7 +57,8 @@ def _property(one: PropertyLayers, layers: Sequence[LayerInfo], several: bool) -
     if one.found is None and best.low is not None:
         return f"{start} not known: the best layer's interval reaches from {best.low:.2f} to {best.high:.2f}."
     if not one.comparable:
-        return f"{start} best in {one.best} ({_score(one, one.best)}); too few utterances to tell layers apart."
+        few = f"{best.utterances} independent speakers or utterances are too few to tell layers apart"
+        return f"{start} best in {one.best} ({_score(one, one.best)}); {few}."
     others = [layer for layer in one.alike if layer != one.best]
     alike = f"; {_listed(others)} can't be told apart from it" if others else ", better than all others"
     said = f"{start} best in {one.best} ({_score(one, one.best)}){alike}."

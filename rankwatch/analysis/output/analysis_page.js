@@ -18,7 +18,7 @@
     const list = element(said, "ul");
     data.conclusions.forEach((sentence) => element(list, "li", "", sentence));
     if (data.notes.length) {
-      const notes = element(details(said, data.notes.length + " notes on what was left out"), "ul");
+      const notes = element(details(said, "What was left out (" + data.notes.length + ")"), "ul");
       data.notes.forEach((note) => element(notes, "li", "", note));
     }
     if (data.decision.rows.length) tableOf(root, data.decision);

@@ -44,7 +44,8 @@ def holdings(profile: Profile, models: Models, theme: str = "light") -> go.Figur
             for panel, measure in ((1, CCA), (2, probe)):
                 found = profile.find(model=model, measure=measure, target=name)
                 label = name if len(models) == 1 else f"{name}, {model}"
-                _curve(figure, (1, panel), found, layers, plain(label), colour, k, legend=panel == 1)
+                named = {trace.name for trace in figure.data if trace.showlegend}
+                _curve(figure, (1, panel), found, layers, plain(label), colour, k, legend=plain(label) not in named)
     figure.update_yaxes(range=[-0.03, 1.03])
     return with_legend(dress(figure, theme, _HEIGHT + 40, steps=False))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rankwatch.readings.alarm import CRITICAL, INFO
+from rankwatch.readings.alarm import CRITICAL, INFO, Alarm
 from rankwatch.reporting.recorded.alarm_spans import AlarmSpan, alarm_spans
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
 
@@ -62,7 +62,9 @@ def verdict_of(run: RecordedRun) -> Verdict:
         return _healthy(run, spans)
     first = still[0]
     title = f"{_title(first)} in {_where(run, first)}"
-    since = f"since step {first.since:,}; {_state(run)}"
+    whole = _last_whole(run, first, first.alarms[0])
+    falling = f", falling after step {run.steps[whole[0]]:,}" if whole is not None else ""
+    since = f"alarm since step {first.since:,}{falling}; {_state(run)}"
     return Verdict(first.severity, first.severity, title, since, tuple(_facts(run, still)))
 
 
@@ -109,7 +111,7 @@ def _facts(run: RecordedRun, still: list[AlarmSpan]) -> list[tuple[str, str]]:
     first = still[0]
     parts = message_parts(first.message)
     evidence = parts.get("evidence") or f"{first.alarms[0].layer}: {first.alarms[0].message}."
-    evidence += _last_whole(run, first, evidence)
+    evidence += _safest(run, first, evidence)
     others = dict.fromkeys(_title(span).lower() for span in still[1:] if span.kind != first.kind)
     if others:
         evidence += f" Also open: {', '.join(others)}."
@@ -125,21 +127,27 @@ def _facts(run: RecordedRun, still: list[AlarmSpan]) -> list[tuple[str, str]]:
     return [*facts, ("What to do", advice)] if advice else facts
 
 
-def _last_whole(run: RecordedRun, span: AlarmSpan, evidence: str) -> str:
-    """When the layer of the evidence was last near its highest rank: a fall begins before it is an alarm."""
+def _safest(run: RecordedRun, span: AlarmSpan, evidence: str) -> str:
+    """Up to when checkpoints are safest, in a sentence."""
     alarm = next((one for one in span.alarms if evidence.startswith(f"{one.layer}:")), span.alarms[0])
-    curve = run.curves.get((alarm.source, alarm.level, alarm.layer))
-    if curve is None:
-        return ""
-    before = curve.values[run.steps <= span.since].astype(float)
-    if np.isfinite(before).sum() < _FEWEST:
-        return ""
-    whole = np.flatnonzero(before >= _WHOLE * float(np.nanmax(before)))[-1]
-    if whole == len(before) - 1:
+    whole = _last_whole(run, span, alarm)
+    if whole is None:
         return ""
     label = next((row.label for row in run.layers if row.layer == alarm.layer), alarm.layer)
-    then = f"At step {run.steps[whole]:,} the effective rank of {label} was still {before[whole]:.1f}"
+    then = f"At step {run.steps[whole[0]]:,} the effective rank of {label} was still {whole[1]:.1f}"
     return f" {then}; checkpoints from then or before are safest."
+
+
+def _last_whole(run: RecordedRun, span: AlarmSpan, alarm: Alarm) -> tuple[int, float] | None:
+    """Which reading had the layer last near its highest rank, and that rank: a fall begins before it is an alarm."""
+    curve = run.curves.get((alarm.source, alarm.level, alarm.layer))
+    if curve is None:
+        return None
+    before = curve.values[run.steps <= span.since].astype(float)
+    if np.isfinite(before).sum() < _FEWEST:
+        return None
+    whole = int(np.flatnonzero(before >= _WHOLE * float(np.nanmax(before)))[-1])
+    return None if whole == len(before) - 1 else (whole, float(before[whole]))
 
 
 def _with_labels(run: RecordedRun, text: str) -> str:
