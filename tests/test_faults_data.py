@@ -218,6 +218,7 @@ def test_a_long_file_in_a_folder_is_cut_and_not_even_decoded_whole(tmp_path, mon
     soundfile = pytest.importorskip("soundfile")
     folder = tmp_path / "audio"
     folder.mkdir()
+    short = [len(samples) for samples in Noise(7, shortest=4000, longest=16_000).items]
     for index, samples in enumerate(Noise(7, shortest=4000, longest=16_000).items):
         soundfile.write(folder / f"{index}.wav", 0.1 * samples.numpy(), 16_000)
     with soundfile.SoundFile(folder / "long.wav", "w", 16_000, 1) as file:
@@ -235,8 +236,7 @@ def test_a_long_file_in_a_folder_is_cut_and_not_even_decoded_whole(tmp_path, mon
     callback = watch(rows=RowSampling(n_utterances=8), eval_sets=sets, layers=LAYERS)
     data, probed = batches(), []
     fit(tmp_path, callback, make=lambda: Cheap(probed), data=data, max_steps=4)
-    assert len(decoded) == 8
-    assert max(decoded) == 32_000
+    assert sum(decoded) == sum(short) + 32_000
     assert {r.n for r in callback.readings if r.level == "utterance"} == {8}
     assert max(shape[1] for shape in probed) == 32_000
 

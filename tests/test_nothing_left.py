@@ -160,6 +160,10 @@ class NoWriter:
         pass
 
 
+OF_READINGS = ("Reading", "Protocol", "LayerDrift")
+"""A reading, and what each of them has: one protocol, and up to two drifts."""
+
+
 def grown(folder, count, warm):
     """What there is more after `count` steps than after `warm`: tensors, objects beside readings, megabytes."""
     torch.manual_seed(0)
@@ -173,7 +177,7 @@ def grown(folder, count, warm):
                 seen.append((*live(), resident()))
         readings = len(watch.readings)
     (few, old, less), (many, new, more) = seen
-    elsewhere = {name: n for name, n in (new - old).items() if name not in ("Reading", "Protocol")}  # each has one
+    elsewhere = {name: n for name, n in (new - old).items() if name not in OF_READINGS}
     return many - few, elsewhere, more - less, readings
 
 
