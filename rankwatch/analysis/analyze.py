@@ -13,7 +13,9 @@ from torch import nn
 from rankwatch._version import __version__
 from rankwatch.analysis.analysis_result import Analysis
 from rankwatch.analysis.decision.decide import decide
+from rankwatch.analysis.decision.layer_order import check_weights
 from rankwatch.analysis.measures.profile import measure_models
+from rankwatch.analysis.measures.targets import columns_of
 from rankwatch.analysis.models.model_sources import NamedModel, find_model
 from rankwatch.analysis.rows.collect_rows import Extraction, ModelOptions, collect_rows
 from rankwatch.analysis.rows.row_tables import ModelRows
@@ -97,7 +99,8 @@ def analyze(
     conventions = _conventions(span_convention)
     models = _models(model, against)
     corpus = _corpus(audio, labels, alignments)
-    folder = Path(out) if out is not None else None
+    _check_names(corpus, targets, groups, weights)
+    folder = _folder(out)
     extraction = Extraction.planned(
         corpus,
         utterances=n_utterances,
@@ -161,6 +164,14 @@ def _models(model: ModelSource | Mapping[str, ModelSource], against: ModelSource
     ]
 
 
+def _folder(out: str | Path | None) -> Path | None:
+    if out is None:
+        return None
+    if not is_path(out) or (Path(out).exists() and not Path(out).is_dir()):
+        raise ValueError(refusal("analyze", "out", out, "a folder, which is made where there is none, or None"))
+    return Path(out)
+
+
 def _check_source(source: object) -> None:
     if not isinstance(source, (nn.Module, str, Path)):
         wanted = "a torch.nn.Module, module:factory, a folder, or the name of a model"
@@ -175,6 +186,25 @@ def _corpus(audio: str | Path | Corpus, labels: str | Path | None, alignments: s
     if not is_path(audio):
         raise ValueError(refusal("analyze", "audio", audio, "a folder, a manifest, or a Corpus"))
     return read_corpus(audio, labels=labels, alignments=alignments)
+
+
+def _check_names(
+    corpus: Corpus,
+    targets: Sequence[str] | None,
+    groups: Sequence[str] | None,
+    weights: Mapping[str, float] | None,
+) -> None:
+    """Refuse what the corpus doesn't know, before a model is run."""
+    tiers, columns = list(corpus.tiers()), columns_of(corpus.utterances)
+    for argument, names, there in (
+        ("targets", targets, [*tiers, *columns]),
+        ("groups", groups, [*columns]),
+        ("weights", weights, [*tiers, *columns]),
+    ):
+        unknown = [name for name in names or () if name not in there]
+        if unknown:
+            raise ValueError(f"analyze: {argument}: nothing in the corpus is called {unknown[0]!r}; there are {there}")
+    check_weights(weights)
 
 
 def _protocol(collected: Sequence[ModelRows], extraction: Extraction) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def decide(
         weights: How much each property counts in the one order of layers; equally by default.
 
     Returns:
-        The conclusions. A ValueError says which weight can't be used.
+        The conclusions.
     """
     properties: list[PropertyLayers] = []
     changes: list[LayerChange] = []

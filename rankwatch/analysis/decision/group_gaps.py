@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-import numpy as np
 from scipy.stats import norm
 
 from rankwatch.analysis.decision.property_layers import WRONG, PropertyLayers
@@ -67,7 +66,7 @@ def _gap(found: PropertyLayers, grouping: str, members: dict[str, Measurement]) 
     best = max(members, key=lambda name: members[name].value)
     worst = min(members, key=lambda name: members[name].value)
     value = members[best].value - members[worst].value
-    errors = [_error(members[name]) for name in (best, worst)]
+    errors = [members[name].error for name in (best, worst)]
     pairs = len(members) * (len(members) - 1)  # the largest of so many differences, of either sign
     low = high = None
     if all(error is not None for error in errors):
@@ -77,12 +76,3 @@ def _gap(found: PropertyLayers, grouping: str, members: dict[str, Measurement]) 
     return GroupGap(
         found.model, found.target, found.best, grouping, *pair, (value, low, high), low is not None and low > 0.0
     )
-
-
-def _error(one: Measurement) -> float | None:
-    """The jackknife's standard error, where there are enough utterances for an interval."""
-    if one.low is None:
-        return None
-    changes = np.array(list(one.without.values()))
-    g = len(changes)
-    return math.sqrt((g - 1) / g * float(np.square(changes - changes.mean()).sum()))

@@ -18,7 +18,10 @@ COPY = 0.98
 """Similarity at resolution 0.1 from which a layer adds next to nothing to the one before."""
 
 NOTHING = 0.02
-"""Share of labels' and acoustics' directions below which a layer holds nothing of them."""
+"""Share of labels' and acoustics' directions below which a layer holds nothing of them, its interval below `SURELY`."""
+
+SURELY = 0.1
+"""Upper end of the interval below which the share of directions is known to be next to nothing."""
 
 LOST = 0.5
 """Share of what the layer before holds that has to go for a property to be lost."""
@@ -91,6 +94,7 @@ def layer_changes(
 
 
 def _holds_nothing(held: dict[str, dict[str, Measurement]], label: str) -> bool:
-    values = [by_layer[label].value for by_layer in held.values() if label in by_layer]
-    known = [value for value in values if math.isfinite(value)]
-    return bool(known) and max(known) < NOTHING
+    """Whether nothing of anything is there and every interval says so; an unknown one says nothing."""
+    values = [by_layer[label] for by_layer in held.values() if label in by_layer]
+    known = [one for one in values if math.isfinite(one.value)]
+    return bool(known) and all(one.value < NOTHING and one.high is not None and one.high < SURELY for one in known)

@@ -12,6 +12,7 @@ from rankwatch.analysis.decision.property_layers import PropertyLayers
 from rankwatch.analysis.measures.measurement import RANK
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.rows.row_tables import FRAME
+from rankwatch.runtime.argument_kinds import is_number
 
 _FEWEST_LAYERS = 4
 """Layers from which on an order says something."""
@@ -50,26 +51,33 @@ class RankEvidence:
     misses: Mapping[str, float]
 
 
+def check_weights(weights: Mapping[str, float] | None) -> None:
+    """Refuse weights that no mean can be made with.
+
+    Args:
+        weights: By property, or None.
+
+    Raises:
+        ValueError: If one is no number or negative, or all are zero.
+    """
+    if weights is None:
+        return
+    if not all(is_number(value) and value >= 0.0 for value in weights.values()) or not any(weights.values()):
+        raise ValueError(f"analyze: weights must be numbers, none negative and not all of them zero: {dict(weights)}")
+
+
 def layer_order(found: Sequence[PropertyLayers], weights: Mapping[str, float] | None = None) -> LayerOrder | None:
     """Put a model's layers in one order.
 
     Args:
         found: Of one model, of every property.
-        weights: How much each property counts; equally by default. Those without a weight don't count.
+        weights: How much each property counts; equally by default. Those without a weight don't count, and a weight of
+            what could not be measured counts for nothing.
 
     Returns:
-        The order; None where no property was found in the model.
-
-    Raises:
-        ValueError: If a weight is negative, all are zero, or a property isn't there.
+        The order; None where no property that counts was found in the model.
     """
-    there = {one.target: one for one in found if one.found is not False and _above(one, one.best) > 0.0}
-    if weights is not None:
-        unknown = [name for name in weights if name not in {one.target for one in found}]
-        if unknown:
-            raise ValueError(f"weights: {unknown[0]!r} was not measured; there are {sorted(there)}")
-        if any(not value >= 0.0 for value in weights.values()) or not any(weights.values()):
-            raise ValueError(f"weights must not be negative, and not all of them zero, got {dict(weights)}")
+    there = {one.target: one for one in found if one.counts}
     counted = {name: (1.0 if weights is None else weights.get(name, 0.0)) for name in there}
     total = sum(counted.values())
     if not total:
@@ -96,7 +104,7 @@ def rank_evidence(profile: Profile, found: Sequence[PropertyLayers]) -> RankEvid
     Returns:
         The evidence; None where there are too few layers, or no property was found.
     """
-    there = [one for one in found if one.found is not False and _above(one, one.best) > 0.0]
+    there = [one for one in found if one.counts]
     if not there:
         return None
     ranks = profile.find(model=there[0].model, measure=RANK, level=FRAME)

@@ -36,7 +36,8 @@ class PropertyLayers:
         best: The layer with the highest score.
         alike: Layers that can't be told apart from it, the best among them, in order.
         comparable: Whether differences have intervals at all; otherwise only the order of the scores is known.
-        found: True where the best layer is above chance, False where no layer is, None where that isn't known.
+        found: True where the best layer is above chance (though it is the best of several), False where no layer is
+            by more than `HALF_KNOWN`, None where that isn't known.
         enough: The first layer, in order of cost, that surely keeps `ENOUGH` of the best's share above chance.
         possible: The first layer that may do so, as far as is known.
     """
@@ -52,6 +53,12 @@ class PropertyLayers:
     found: bool | None
     enough: str | None
     possible: str
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes part in orders of layers: what may be no more than chance does not."""
+        unknown = self.found is None and self.scores[self.best].low is not None
+        return self.found is not False and not unknown and self.scores[self.best].value > self.chance
 
 
 def property_layers(profile: Profile, model: str, target: Target, layers: Sequence[LayerInfo]) -> PropertyLayers | None:
@@ -92,7 +99,7 @@ def property_layers(profile: Profile, model: str, target: Target, layers: Sequen
     enough = next((k for k in order if k == best or ((low := spare[k][1]) is not None and low >= need)), None)
     possible = next(k for k in order if k == best or _may_reach(spare[k], need))
     return PropertyLayers(
-        model, target.name, measure, scores, chance, best, alike, comparable, _found(scores[best], chance),
+        model, target.name, measure, scores, chance, best, alike, comparable, _found(scores[best], chance, len(scores)),
         enough if comparable else None, possible,
     )  # fmt: skip
 
@@ -114,12 +121,14 @@ def _may_reach(spare: tuple[float, float | None, float | None], need: float) -> 
     return spare[0] >= need if spare[2] is None else spare[2] >= need
 
 
-def _found(best: Measurement, chance: float) -> bool | None:
+def _found(best: Measurement, chance: float, layers: int) -> bool | None:
+    """Whether the best of so many layers is above chance, where any of them may be so by accident."""
     if best.low is None or best.high is None:
         return None
-    if best.low > chance + 1e-9:
+    low = best.low if best.error is None else best.value - simultaneous(layers) * best.error
+    if low > chance + 1e-9:
         return True
-    return False if best.high - max(chance, best.low) < HALF_KNOWN else None
+    return False if best.high - max(chance, 0.0) < HALF_KNOWN else None
 
 
 def _by_cost(layers: Sequence[LayerInfo]) -> list[LayerInfo]:

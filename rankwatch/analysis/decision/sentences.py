@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from rankwatch.analysis.decision.decide import Decision
@@ -55,7 +56,12 @@ def _property(one: PropertyLayers, layers: Sequence[LayerInfo], several: bool) -
     if one.found is False:
         return f"{start} no layer holds it, as far as a linear map can find it (best {_score(one, one.best)})."
     if one.found is None and best.low is not None:
-        return f"{start} not known: the best layer's interval reaches from {best.low:.2f} to {best.high:.2f}."
+        return f"{start} not known: the best of {len(one.scores)} layers, {one.best}, has {_score(one, one.best)}."
+    if one.found is None and best.value <= one.chance:
+        return (
+            f"{start} not known: no layer has more than chance (best {_score(one, one.best)}), and {best.utterances} "
+            "independent speakers or utterances are too few to say that none holds it."
+        )
     if not one.comparable:
         few = f"{best.utterances} independent speakers or utterances are too few to tell layers apart"
         return f"{start} best in {one.best} ({_score(one, one.best)}); {few}."
@@ -77,7 +83,8 @@ def _score(one: PropertyLayers, layer: str) -> str:
     found = one.scores[layer]
     word = _WORDS.get(one.measure, one.measure)
     interval = f" [{found.low:.2f}, {found.high:.2f}]" if found.low is not None else ""
-    chance = f", most frequent label {one.chance:.2f}" if one.chance else ""
+    by = "most frequent label" if one.measure == "probe_accuracy" else "by chance"
+    chance = f", {by} {one.chance:.2f}" if one.chance else ""
     return f"{word} {found.value:.2f}{interval}{chance}"
 
 
@@ -92,7 +99,7 @@ def _choice(one: ModelChoice) -> str:
 def _change(one: LayerChange, several: bool) -> str:
     start = f"{_of(one.model, several)}{one.layer}"
     if one.kind == "copies":
-        return f"{start} is nearly a copy of {one.before} (similarity {one.values[0]:.3f}): it can be left out."
+        return f"{start} is nearly a copy of {one.before} (similarity {one.values[0]:.3f})."
     if one.kind == "holds_nothing":
         return f"{start} holds nothing of what was asked about, neither labels nor acoustics, unlike {one.before}."
     before, after = one.values
@@ -130,6 +137,8 @@ def _without_labels(name: str, profile: Profile, layers: Sequence[LayerInfo]) ->
     if not both:
         return f"{name}: nothing was measured."
     first, last = both[0], both[-1]
+    if not all(math.isfinite(found[layer].value) for found in (ranks, heard) for layer in (first, last)):
+        return f"{name}: too few utterances or frames could be used to say anything about the layers."
     return (
         f"{name}: without labels, which layer is best isn't known, and effective rank doesn't say it. What is known: "
         f"effective rank goes from {ranks[first].value:.0f} ({first}) to {ranks[last].value:.0f} ({last}), and the "

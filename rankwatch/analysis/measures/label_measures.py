@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rankwatch.analysis.measures.measurement import CCA, FEWEST, Measurement, of_similarity
+from rankwatch.analysis.measures.measurement import CCA, FEWEST, Measurement, of_similarity, standard_error
 from rankwatch.analysis.measures.probe_scores import Counts, indicators, several_labels, single_labels
 from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, Target
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, RowTable
@@ -54,7 +54,7 @@ def of_target(
     where |= {"level": level}
     if target.several:
         counts = several_labels(x, labels, target.probe_groups[at], target.groups[at], FEWEST_UTTERANCES)  # type: ignore[arg-type]
-        yield _measured(counts, "probe_f1", len(x), None, **where)
+        yield _measured(counts, "probe_f1", len(x), counts.chance_f1(len(x)), **where)
         return
     names = np.asarray(labels)
     usual = _usual(names, at, target)
@@ -96,8 +96,7 @@ def _usual(names: NDArray[np.str_], at: NDArray[np.int64], target: Target) -> ND
 def _measured(counts: Counts, measure: str, n: int, chance: float | None, **where: Any) -> Measurement:
     value, without = counts.score(measure)
     g = len(without)
-    changes = np.array(list(without.values()))
-    error = float(np.sqrt((g - 1) / g * np.square(changes - changes.mean()).sum()))
+    error = standard_error(list(without.values()))
     known = g >= FEWEST
     return Measurement(
         measure=measure,
@@ -125,7 +124,7 @@ def _by_group(
         share = float(hits.sum() / counts.sum())
         without = (hits.sum() - hits) / np.maximum(counts.sum() - counts, 1) - share
         g = len(units)
-        error = float(np.sqrt((g - 1) / g * np.square(without - without.mean()).sum()))
+        error = standard_error(without)
         known = g >= FEWEST
         yield Measurement(
             measure="probe_accuracy",

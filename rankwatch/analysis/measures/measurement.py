@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rankwatch.numerics import RankEstimate, Similarity
 
@@ -62,6 +63,11 @@ class Measurement:
     status: tuple[str, ...] = ()
     without: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def error(self) -> float | None:
+        """The jackknife's standard error, or None where there are too few groups for one."""
+        return standard_error(list(self.without.values())) if len(self.without) >= FEWEST else None
+
     def to_plain(self) -> dict[str, Any]:
         """Its fields as JSON can have them, without `without`; NaN is None."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "without"}
@@ -69,6 +75,20 @@ class Measurement:
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in (fields | {"status": list(self.status)}).items()
         }
+
+
+def standard_error(changes: Sequence[float] | NDArray[np.float64]) -> float:
+    """The jackknife's standard error of a value that changes by so much without each of g groups.
+
+    Args:
+        changes: Of each group.
+
+    Returns:
+        The root of (g - 1) / g times the sum of squares of the changes about their mean (Efron and Stein, Ann. Statist.
+        1981).
+    """
+    g, parts = len(changes), np.asarray(changes)
+    return math.sqrt((g - 1) / g * float(np.square(parts - parts.mean()).sum()))
 
 
 def of_rank(found: RankEstimate, **where: Any) -> Measurement:
@@ -127,6 +147,5 @@ def difference(
     common = len(names) >= max(FEWEST, 0.9 * max(len(one.without), len(other.without)))
     if not common or not math.isfinite(value):
         return value, None, None
-    changes = np.array([one.without[name] - factor * other.without[name] for name in names])
-    error = math.sqrt((len(names) - 1) / len(names) * float(np.square(changes - changes.mean()).sum()))
+    error = standard_error([one.without[name] - factor * other.without[name] for name in names])
     return value, value - quantile * error, value + quantile * error

@@ -45,6 +45,20 @@ class Counts:
         changes = _score(measure, *parts) - whole
         return float(whole), dict(zip(self.groups.tolist(), changes.tolist(), strict=True))
 
+    def chance_f1(self, rows: int) -> float:
+        """F1 over all pairs where labels are given at random to as many rows as have them.
+
+        Of label k, which c_k of n rows have, so many are expected to be right: c_k²/n of c_k.
+
+        Args:
+            rows: All rows, n.
+
+        Returns:
+            The sum of c_k²/n over the sum of c_k.
+        """
+        having = (self.hits + self.missed).sum(axis=0)
+        return float(np.square(having).sum() / max(rows * having.sum(), 1.0))
+
 
 def _score(measure: str, hits: Array, missed: Array, false: Array) -> Array:
     """(k,) scores of (k, L) counts."""

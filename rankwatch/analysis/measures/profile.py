@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from rankwatch.analysis.measures.label_measures import of_target
 from rankwatch.analysis.measures.layer_measures import label_free, rank_of_groups
 from rankwatch.analysis.measures.layer_pairs import between_models, within_model
 from rankwatch.analysis.measures.measurement import Measurement
-from rankwatch.analysis.measures.targets import SPEAKER, Target, recordings_of, targets_of
+from rankwatch.analysis.measures.targets import Target, columns_of, recordings_of, targets_of
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows
 
 _MOST_GROUPS = 12
@@ -35,6 +36,10 @@ class Profile:
     measurements: list[Measurement] = field(default_factory=list)
     targets: tuple[Target, ...] = ()
     notes: list[str] = field(default_factory=list)
+    _index: dict[tuple[str, str, str, str], list[Measurement]] = field(
+        default_factory=lambda: defaultdict(list), repr=False, compare=False
+    )
+    _sorted_in: int = field(default=0, repr=False, compare=False)
 
     def find(
         self, *, model: str, measure: str, target: str = "", level: str | None = None, group: str = ""
@@ -51,12 +56,15 @@ class Profile:
         Returns:
             The measurements by layer, in the order of the layers.
         """
-        return {
-            one.layer: one
-            for one in self.measurements
-            if (one.model, one.measure, one.target, one.group) == (model, measure, target, group)
-            and level in (None, one.level)
-        }
+        known = self._by_name()[model, measure, target, group]
+        return {one.layer: one for one in known if level in (None, one.level)}
+
+    def _by_name(self) -> dict[tuple[str, str, str, str], list[Measurement]]:
+        """All measurements by model, measure, target and group; those that are new are put there first."""
+        for one in self.measurements[self._sorted_in :]:
+            self._index[one.model, one.measure, one.target, one.group].append(one)
+        self._sorted_in = len(self.measurements)
+        return self._index
 
 
 def measure_models(
@@ -114,22 +122,9 @@ def groups_of(rows: ModelRows, groupings: Sequence[str] | None) -> dict[str, NDA
 
     Returns:
         (u,) names by grouping.
-
-    Raises:
-        ValueError: If no utterance has one of the groupings; the message names it, and those that there are.
     """
-    columns: Mapping[str, list[str | frozenset[str] | None]] = {
-        SPEAKER: [one.speaker for one in rows.utterances],
-        **{
-            name: [one.labels.get(name) for one in rows.utterances]
-            for name in sorted({name for one in rows.utterances for name in one.labels})
-        },
-    }
-    unknown = [name for name in groupings or () if name not in columns]
-    if unknown:
-        raise ValueError(f"groups={list(groupings or ())}: no utterance has {unknown[0]!r}; there are {list(columns)}")
     found = {}
-    for name, values in columns.items():
+    for name, values in columns_of(rows.utterances).items():
         if groupings is not None and name not in groupings:
             continue
         words = np.array([value if isinstance(value, str) else "" for value in values])

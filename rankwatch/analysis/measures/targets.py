@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, ModelRows
+from rankwatch.corpora import Utterance
 from rankwatch.numerics.rows.usable_labels import FEWEST_GROUPS, FEWEST_ROWS, usable_labels
 
 SPEAKER = "speaker"
@@ -56,6 +57,20 @@ def recordings_of(rows: ModelRows) -> NDArray[np.str_]:
     return names if len(np.unique(names)) >= _RECORDINGS else np.asarray([one.id for one in rows.utterances])
 
 
+def columns_of(utterances: Sequence[Utterance]) -> dict[str, list[str | frozenset[str] | None]]:
+    """What is known of each utterance as a whole: its speaker and all labels, by name.
+
+    Args:
+        utterances: All of them.
+
+    Returns:
+        (u,) labels by name, None where an utterance has none.
+    """
+    names = sorted({name for one in utterances for name in one.labels})
+    labels = {name: [one.labels.get(name) for one in utterances] for name in names}
+    return {SPEAKER: [one.speaker for one in utterances], **labels}
+
+
 def targets_of(rows: ModelRows, names: Sequence[str] | None = None) -> tuple[list[Target], dict[str, str]]:
     """Everything that the corpus says of its utterances and that can be asked about.
 
@@ -65,9 +80,6 @@ def targets_of(rows: ModelRows, names: Sequence[str] | None = None) -> tuple[lis
 
     Returns:
         The targets, and for what was passed over the reason.
-
-    Raises:
-        ValueError: If one of the names isn't there; the message names those that are.
     """
     recordings = recordings_of(rows)
     speakers = [one.speaker for one in rows.utterances]
@@ -79,12 +91,7 @@ def targets_of(rows: ModelRows, names: Sequence[str] | None = None) -> tuple[lis
     found: list[Target] = []
     passed_over: dict[str, str] = {}
     tiers = [name for name in rows.tables if name not in (FRAME, UTTERANCE)]
-    columns: dict[str, list[str | frozenset[str] | None]] = {SPEAKER: list(speakers)}
-    for name in sorted({name for one in rows.utterances for name in one.labels}):
-        columns[name] = [one.labels.get(name) for one in rows.utterances]
-    unknown = [name for name in names or () if name not in {*tiers, *columns}]
-    if unknown:
-        raise ValueError(f"targets: nothing in the corpus is called {unknown[0]!r}; there are {[*tiers, *columns]}")
+    columns = columns_of(rows.utterances)
     for tier in tiers if names is None else [tier for tier in tiers if tier in names]:
         table = rows.tables[tier]
         if len(usable_labels(table.labels, recordings[table.utterances]).labels) < _TWO:

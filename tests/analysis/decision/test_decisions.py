@@ -1,7 +1,9 @@
 """Conclusions are right where the truth is known: layers are made to hold, lose and copy what they do."""
 
 import functools
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from made_up_layers import MadeUpCorpus
@@ -131,11 +133,28 @@ def test_with_half_of_the_utterances_conclusions_agree_or_are_not_known():
             assert set(one.alike) & set(other.alike)
 
 
-def test_weights_order_the_layers_and_a_wrong_one_is_refused():
+def test_weights_order_the_layers_and_what_was_not_measured_counts_for_nothing():
     model = made({**FULL, "phone": 0.2}, {**FULL, "speaker": 0.1})
     assert next(iter(concluded(model, weights={"phone": 1.0})[0].orders[0].scores)) == "L01"
     assert next(iter(concluded(model, weights={"speaker": 1.0})[0].orders[0].scores)) == "L00"
-    with pytest.raises(ValueError, match="'dialect' was not measured"):
-        concluded(model, weights={"dialect": 1.0})
-    with pytest.raises(ValueError, match="must not be negative"):
-        concluded(model, weights={"phone": -1.0})
+    assert not concluded(model, weights={"dialect": 1.0})[0].orders
+
+
+def test_several_labels_that_no_layer_knows_are_not_found():
+    corpus = MadeUpCorpus(120)
+    generator = np.random.default_rng(0)
+    rows = corpus.model([corpus.layer(acoustics=1.0) for _ in range(4)])
+    acts = [frozenset(np.array(["ask", "tell", "thank"])[generator.random(3) < 0.5]) for _ in range(120)]
+    acts = [one or frozenset({"tell"}) for one in acts]
+    utterances = tuple(replace(one, labels={"act": a}) for one, a in zip(rows.utterances, acts, strict=True))
+    decision, said, _ = concluded(replace(rows, utterances=utterances))
+    (act,) = [one for one in decision.properties if one.target == "act"]
+    assert act.chance == pytest.approx(0.5, abs=0.15)
+    assert act.found is not True
+    assert not any("act: best in" in sentence for sentence in said)
+
+
+def test_with_few_utterances_nothing_is_claimed_of_a_layer_of_noise():
+    decision, said, _ = concluded(made(FULL, {}, FULL, utterances=12))
+    assert not changes(decision, "holds_nothing") | changes(decision, "loses")
+    assert not any("no layer holds" in sentence for sentence in said)
