@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def _analyze(options: argparse.Namespace) -> int:
     from rankwatch.analysis.analyze import analyze
     from rankwatch.runtime.import_path import import_function
 
+    warnings.filterwarnings("ignore", message="analyze: ")  # they are printed below, as notes
     try:
         found = analyze(
             options.model,

@@ -116,14 +116,7 @@ class Corpus:
 
     def left_out_in_words(self) -> list[str]:
         """One line for each reason for which something was left out, the commonest first, with examples."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for what, why in self.left_out.items():
-            found[why].append(what)
-        lines = []
-        for why, names in sorted(found.items(), key=lambda item: -len(item[1])):
-            rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            lines.append(f"{why}: {len(names)} ({', '.join(names[:_SHOWN])}{rest})")
-        return lines
+        return counted_in_words(self.left_out)
 
     def tiers(self) -> dict[str, int]:
         """How many spans each tier has over all utterances, in the tiers' alphabetical order."""
@@ -135,3 +128,26 @@ class Corpus:
 
     def __repr__(self) -> str:
         return f"Corpus({self.name!r}, {len(self.utterances)} utterances, {len(self.left_out)} left out)"
+
+
+def counted_in_words(reasons: Mapping[str, str]) -> list[str]:
+    """Say for what reasons things were left out.
+
+    Args:
+        reasons: Why, by what was left out.
+
+    Returns:
+        One line for each reason, the commonest first, with how many there are and the first three of them.
+
+    Example:
+        >>> counted_in_words({"a.wav": "too short", "b.wav": "too short"})
+        ['too short: 2 (a.wav, b.wav)']
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for what, why in reasons.items():
+        found[why].append(what)
+    lines = []
+    for why, names in sorted(found.items(), key=lambda item: -len(item[1])):
+        rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        lines.append(f"{why}: {len(names)} ({', '.join(names[:_SHOWN])}{rest})")
+    return lines

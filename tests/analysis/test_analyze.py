@@ -111,6 +111,19 @@ def test_an_interrupted_analysis_goes_on_where_it_was(found, manifest, tmp_path,
     assert other.measurements != found.measurements
 
 
+def test_rows_of_another_way_to_run_the_model_are_not_taken_for_these(tmp_path):
+    for k in range(3):
+        soundfile.write(tmp_path / f"{k}.wav", 0.1 * np.random.default_rng(k).normal(size=8_000), 16_000)
+
+    def ranks(factor):
+        how = {"forward": lambda model, batch: model(factor * batch[0]), "layers": ["front", "blocks.layers.0"]}
+        found = analyze(make_model(), tmp_path, rows=30, out=tmp_path / "out", **how).profile
+        return [one.value for one in found.find(model="Encoder", measure="effective_rank", level="frame").values()]
+
+    assert ranks(1.0) != ranks(0.5)
+    assert len(list((tmp_path / "out" / "rows").iterdir())) == 2
+
+
 def test_two_models_are_compared_at_the_same_frames(manifest):
     analysis = analyze({"one": Encoder(0), "other": Encoder(1)}, manifest, rows=256)
     pairs = analysis.profile.find(model="one", measure="similarity", target="other/L00")
@@ -135,8 +148,12 @@ def test_files_without_labels_and_a_broken_one_say_what_is_known(tmp_path):
     for k in range(20):
         soundfile.write(tmp_path / f"{k}.wav", 0.1 * generator.normal(size=8000), 16_000)
     (tmp_path / "broken.wav").write_bytes(b"RIFF not at all")
-    analysis = analyze(make_model(), tmp_path, rows=100)
-    assert any("broken.wav" in note for note in analysis.profile.notes)
+    soundfile.write(tmp_path / "nan.wav", np.full(8000, np.nan, dtype="float32"), 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "short.wav", np.full(100, 0.1), 16_000)
+    with pytest.warns(UserWarning, match="left out"):
+        analysis = analyze(make_model(), tmp_path, rows=100)
+    for name in ("broken.wav", "nan.wav", "short.wav"):
+        assert sum(name in note for note in analysis.profile.notes) == 1
     (said,) = analysis.conclusions
     assert "without labels, which layer is best isn't known" in said
 
@@ -185,13 +202,17 @@ def test_a_model_that_is_not_there_is_refused_in_words(model, message, manifest,
     assert message in capsys.readouterr().err
 
 
-def test_wrong_arguments_are_refused_before_anything_is_run(manifest):
+def test_wrong_arguments_are_refused_before_anything_is_run(manifest, monkeypatch):
+    monkeypatch.setattr(Encoder, "forward", None)
     for arguments, message in (
         ({"rows": 0}, "rows must be a whole number"),
         ({"max_seconds": -1.0}, "max_seconds must be"),
         ({"span_convention": "thirds"}, "span_convention must be 'frame_centres' or 'pasad'"),
-        ({"targets": ["dialect"]}, "nothing in the corpus is called 'dialect'"),
-        ({"groups": ["dialect"]}, "no utterance has 'dialect'"),
+        ({"targets": ["dialect"]}, "targets: nothing in the corpus is called 'dialect'"),
+        ({"groups": ["phone"]}, "groups: nothing in the corpus is called 'phone'"),
+        ({"weights": {"dialect": 1.0}}, "weights: nothing in the corpus is called 'dialect'"),
+        ({"weights": {"phone": -1.0}}, "none negative"),
+        ({"weights": {"phone": "much"}}, "weights must be numbers"),
     ):
         with pytest.raises(ValueError, match=message):
             analyze(make_model(), manifest, n_utterances=20, **({"rows": 40} | arguments))

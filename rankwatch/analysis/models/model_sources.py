@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,13 @@ def find_model(source: nn.Module | str | Path) -> NamedModel:
 
 
 def _made(name: str, factory: Any) -> nn.Module:
+    if not isinstance(factory, nn.Module):
+        try:
+            inspect.signature(factory).bind()
+        except TypeError as error:
+            raise ValueError(f"{name!r} can't be called without arguments ({error}); name one that can") from error
+        except ValueError:  # of some built-in functions there is none
+            pass
     model = factory if isinstance(factory, nn.Module) else factory()
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name!r} gave a {type(model).__name__}, not a torch.nn.Module")

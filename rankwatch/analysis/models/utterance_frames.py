@@ -131,6 +131,8 @@ class UtteranceFrames:
             self._calls, self.call = [call], call.name
             return self._read(outputs, seconds, x)
         reason = f"{type(last).__name__}: {last}" if last else "no module that holds all layers takes waveforms alone"
+        if self.call:  # which has worked before: it is this utterance
+            raise UnreadableModel(f"the model fails on it, perhaps for its length ({reason})") from last
         raise UnreadableModel(
             f"{type(self._root).__name__} could not be run on {waveform.shape[0] / self.sample_rate:.1f} s of audio "
             f"({reason}); pass forward=f with f(model, (waveforms, lengths)), or feature_extractor= where it takes "

@@ -16,13 +16,17 @@ from rankwatch.analysis.models.frame_times import FrameTimes, frame_times
 from rankwatch.analysis.models.model_sources import NamedModel
 from rankwatch.analysis.models.utterance_frames import Forward, UnreadableModel, UtteranceFrames
 from rankwatch.analysis.rows.pieces import Piece, choose_pieces
-from rankwatch.analysis.rows.row_files import RowFiles, fingerprint_of
-from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, row_tables
+from rankwatch.analysis.rows.row_files import RowFiles, fingerprint_of, fingerprint_of_audio
+from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows, RowTable, row_tables
 from rankwatch.analysis.rows.utterance_rows import Draws, UtteranceRows, utterance_rows
 from rankwatch.corpora import Corpus
+from rankwatch.corpora.corpus import counted_in_words
 from rankwatch.extraction.execution.preserved_model import preserved_model
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
 from rankwatch.runtime.terminal.progress import progress
+
+_REASONS = 8
+"""Reasons for which utterances are left out that are told."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,15 @@ def collect_rows(
             reasons = "; ".join(failures.values()) or "no layer fired"
             raise UnreadableModel(f"no layer of {model.name} could be read: {reasons}")
         files = RowFiles(extraction.folder, model.name, _settings(model, reader, list(times), extraction))
-        parts = _run_all(reader, times, extraction, files, warn)
+        parts, left_out = _run_all(reader, times, extraction, files)
+    said = counted_in_words(left_out)
     if not parts:
-        raise UnreadableModel(f"{model.name}: not one of {len(extraction.pieces)} utterances could be run")
+        why = f" ({'; '.join(said[:_REASONS])})" if said else ""
+        raise UnreadableModel(f"{model.name}: not one of {len(extraction.pieces)} utterances could be run{why}")
+    for reason in said[:_REASONS]:
+        warn(f"{model.name}: left out: {reason}")
+    if len(said) > _REASONS:
+        warn(f"{model.name}: other utterances are left out for {len(said) - _REASONS} further reasons")
     by_id = {piece.utterance.id: piece for piece in extraction.pieces}
     names = [layer.name for layer in layers if layer.name in times]
     costs = depth_costs(parameters, [part.clock for part in parts])
@@ -131,6 +141,7 @@ def collect_rows(
         if layer.name in times
     )
     tables = row_tables(parts, list(extraction.draws.spans), names)
+    failures |= _not_numbers(tables[FRAME])
     acoustics = [part.acoustics for part in parts]
     return ModelRows(
         model.name,
@@ -142,6 +153,16 @@ def collect_rows(
         torch.cat(acoustics),
         failures,
     )
+
+
+def _not_numbers(frames: RowTable) -> dict[str, str]:
+    """Layers that give NaN or infinite numbers, with how often they do."""
+    shares = {name: 1.0 - float(torch.isfinite(rows).all(dim=1).double().mean()) for name, rows in frames.rows.items()}
+    return {
+        name: f"layer {name!r}: {share:.0%} of its frames hold NaN or infinite numbers and are not used"
+        for name, share in shares.items()
+        if share
+    }
 
 
 def _reader(
@@ -163,9 +184,12 @@ def _reader(
 
 
 def _settings(model: NamedModel, reader: UtteranceFrames, layers: list[str], extraction: Extraction) -> dict[str, Any]:
+    """What all rows hang on: weights, and what the model makes of a second of noise with them, however it is run."""
     draws = extraction.draws
+    noise = reader(0.1 * torch.randn(reader.sample_rate, generator=torch.Generator().manual_seed(0)))
     return {
         "weights": fingerprint_of(model.root),
+        "outputs": {name: f"{float(noise.frames[name].abs().mean()):.3g}" for name in layers if name in noise.frames},
         "call": reader.call,
         "layers": layers,
         "sample_rate": reader.sample_rate,
@@ -180,27 +204,27 @@ def _run_all(
     times: Mapping[str, FrameTimes],
     extraction: Extraction,
     files: RowFiles,
-    warn: Callable[[str], None],
-) -> list[UtteranceRows]:
+) -> tuple[list[UtteranceRows], dict[str, str]]:
+    """The rows of all utterances that could be run, and of the others why not."""
     done = files.load()
     seconds = extraction.max_seconds if reader.window is None else min(extraction.max_seconds, reader.window)
-    found = []
+    found, left_out = [], {}
     try:
         for piece in progress(extraction.pieces, "running the model"):
-            name = piece.utterance.id
-            if name not in done:
+            key = fingerprint_of_audio(piece.utterance)
+            if key not in done:
                 try:
-                    done[name] = _run_one(reader, times, piece, extraction, seconds)
+                    done[key] = _run_one(reader, times, piece, extraction, seconds)
                 except ImportError:
                     raise
                 except Exception as error:
-                    warn(f"{name} is left out: {error}")
+                    left_out[piece.utterance.id] = str(error)
                     continue
-                files.add(done[name])
-            found.append(done[name])
+                files.add(key, done[key])
+            found.append(done[key])
     finally:
         files.flush()  # whatever ends this, also Ctrl-C
-    return found
+    return found, left_out
 
 
 def _run_one(
@@ -210,6 +234,8 @@ def _run_one(
     waveform = extraction.corpus.read(utterance, reader.sample_rate, seconds)
     if not len(waveform):
         raise ValueError("it holds no samples")
+    if not torch.isfinite(waveform).all():
+        raise ValueError("samples that are no numbers (NaN or infinite)")
     given = reader(waveform)
     missing = [name for name in times if name not in given.frames or not len(given.frames[name])]
     if missing:

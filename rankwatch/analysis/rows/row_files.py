@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from rankwatch.analysis.rows.utterance_rows import SpanRows, UtteranceRows
+from rankwatch.corpora import Utterance
 from rankwatch.runtime.files.file_actions import write
 
 TOGETHER = 16
@@ -30,6 +31,25 @@ def fingerprint_of(root: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def fingerprint_of_audio(utterance: Utterance) -> str:
+    """What an utterance's rows are made of: which audio, and which spans in it.
+
+    Args:
+        utterance: It.
+
+    Returns:
+        A checksum; the file's length and the time of its last change stand for its samples.
+    """
+    try:
+        found = utterance.audio.stat()
+        file = [found.st_size, found.st_mtime_ns]
+    except OSError:  # reading it will say why
+        file = []
+    spans = [(tier, [(s.start, s.end, s.label) for s in all_]) for tier, all_ in sorted(utterance.spans.items())]
+    parts = (utterance.id, str(utterance.audio.absolute()), *file, utterance.start, utterance.end, spans)
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+
 class RowFiles:
     """A folder with the rows of some utterances of one model under one set of settings.
 
@@ -43,27 +63,27 @@ class RowFiles:
         digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
         slug = re.sub(r"[^A-Za-z0-9_-]+", "-", model).strip("-")[:40] or "model"
         self._folder = folder / f"{slug}-{digest}" if folder is not None else None
-        self._waiting: list[UtteranceRows] = []
+        self._waiting: list[tuple[str, UtteranceRows]] = []
         self._count = 0
 
     def load(self) -> dict[str, UtteranceRows]:
-        """What is there already, by utterance; a file that is damaged counts as not there."""
+        """What is there already, by `fingerprint_of_audio`; a file that is damaged counts as not there."""
         found: dict[str, UtteranceRows] = {}
         files = sorted(self._folder.glob("rows-*.pt")) if self._folder is not None and self._folder.is_dir() else []
         for file in files:
             self._count = max(self._count, int(file.stem.rpartition("-")[2]) + 1)
             try:
                 for one in torch.load(file, weights_only=True):
-                    rows = _unpacked(one)
-                    found[rows.id] = rows
+                    audio = one.pop("audio")
+                    found[audio] = _unpacked(one)
             except Exception:
                 continue
         return found
 
-    def add(self, rows: UtteranceRows) -> None:
-        """Rows of one utterance; they are written some utterances at a time."""
+    def add(self, audio: str, rows: UtteranceRows) -> None:
+        """Rows of one utterance, whose `fingerprint_of_audio` it is; they are written some utterances at a time."""
         if self._folder is not None:
-            self._waiting.append(rows)
+            self._waiting.append((audio, rows))
             if len(self._waiting) >= TOGETHER:
                 self.flush()
 
@@ -71,14 +91,10 @@ class RowFiles:
         """Write what waits to be written."""
         if self._folder is None or not self._waiting:
             return
-        content = [_packed(rows) for rows in self._waiting]
+        content = [{"audio": audio, **dataclasses.asdict(rows)} for audio, rows in self._waiting]
         write(self._folder / f"rows-{self._count:05d}.pt", lambda file: torch.save(content, file))
         self._count += 1
         self._waiting = []
-
-
-def _packed(rows: UtteranceRows) -> dict[str, Any]:
-    return dataclasses.asdict(rows)
 
 
 def _unpacked(content: dict[str, Any]) -> UtteranceRows:
