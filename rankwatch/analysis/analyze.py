@@ -13,12 +13,10 @@ from torch import nn
 from rankwatch._version import __version__
 from rankwatch.analysis.analysis_result import Analysis
 from rankwatch.analysis.decision.decide import decide
-from rankwatch.analysis.decision.layer_order import check_weights
 from rankwatch.analysis.measures.profile import measure_models
-from rankwatch.analysis.measures.targets import columns_of
 from rankwatch.analysis.models.model_sources import NamedModel, find_model
 from rankwatch.analysis.rows.collect_rows import Extraction, ModelOptions, collect_rows
-from rankwatch.analysis.rows.row_tables import ModelRows
+from rankwatch.analysis.rows.row_tables import ModelRows, columns_of
 from rankwatch.corpora import Corpus, read_corpus
 from rankwatch.numerics.spans.span_frames import PASAD_PHONES, PASAD_WORDS
 from rankwatch.runtime.argument_kinds import is_number, is_path, is_whole, refusal
@@ -204,7 +202,9 @@ def _check_names(
         unknown = [name for name in names or () if name not in there]
         if unknown:
             raise ValueError(f"analyze: {argument}: nothing in the corpus is called {unknown[0]!r}; there are {there}")
-    check_weights(weights)
+    numbers = list((weights or {}).values())
+    if weights is not None and not (all(is_number(one) and one >= 0.0 for one in numbers) and any(numbers)):
+        raise ValueError(f"analyze: weights must be numbers, none negative and not all of them zero: {dict(weights)}")
 
 
 def _protocol(collected: Sequence[ModelRows], extraction: Extraction) -> dict[str, Any]:

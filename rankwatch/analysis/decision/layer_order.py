@@ -12,7 +12,6 @@ from rankwatch.analysis.decision.property_layers import PropertyLayers
 from rankwatch.analysis.measures.measurement import RANK
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.rows.row_tables import FRAME
-from rankwatch.runtime.argument_kinds import is_number
 
 _FEWEST_LAYERS = 4
 """Layers from which on an order says something."""
@@ -49,21 +48,6 @@ class RankEvidence:
     largest: str
     correlations: Mapping[str, float]
     misses: Mapping[str, float]
-
-
-def check_weights(weights: Mapping[str, float] | None) -> None:
-    """Refuse weights that no mean can be made with.
-
-    Args:
-        weights: By property, or None.
-
-    Raises:
-        ValueError: If one is no number or negative, or all are zero.
-    """
-    if weights is None:
-        return
-    if not all(is_number(value) and value >= 0.0 for value in weights.values()) or not any(weights.values()):
-        raise ValueError(f"analyze: weights must be numbers, none negative and not all of them zero: {dict(weights)}")
 
 
 def layer_order(found: Sequence[PropertyLayers], weights: Mapping[str, float] | None = None) -> LayerOrder | None:

@@ -13,8 +13,8 @@ from rankwatch.analysis.measures.label_measures import of_target
 from rankwatch.analysis.measures.layer_measures import label_free, rank_of_groups
 from rankwatch.analysis.measures.layer_pairs import between_models, within_model
 from rankwatch.analysis.measures.measurement import Measurement
-from rankwatch.analysis.measures.targets import Target, columns_of, recordings_of, targets_of
-from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows
+from rankwatch.analysis.measures.targets import Target, recordings_of, targets_of
+from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, columns_of
 
 _MOST_GROUPS = 12
 """Different values up to which a column divides utterances into groups that are looked at apart."""

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, ModelRows
-from rankwatch.corpora import Utterance
+from rankwatch.analysis.rows.row_tables import FRAME, SPEAKER, UTTERANCE, ModelRows, columns_of
 from rankwatch.numerics.rows.usable_labels import FEWEST_GROUPS, FEWEST_ROWS, usable_labels
 
-SPEAKER = "speaker"
 FEWEST_UTTERANCES = 6
 """Utterances that a label needs to be asked about."""
 
@@ -55,20 +53,6 @@ def recordings_of(rows: ModelRows) -> NDArray[np.str_]:
     """What rows are grouped by, by utterance: its recording, or where there are few long ones, its piece of it."""
     names = np.asarray(rows.recordings)
     return names if len(np.unique(names)) >= _RECORDINGS else np.asarray([one.id for one in rows.utterances])
-
-
-def columns_of(utterances: Sequence[Utterance]) -> dict[str, list[str | frozenset[str] | None]]:
-    """What is known of each utterance as a whole: its speaker and all labels, by name.
-
-    Args:
-        utterances: All of them.
-
-    Returns:
-        (u,) labels by name, None where an utterance has none.
-    """
-    names = sorted({name for one in utterances for name in one.labels})
-    labels = {name: [one.labels.get(name) for one in utterances] for name in names}
-    return {SPEAKER: [one.speaker for one in utterances], **labels}
 
 
 def targets_of(rows: ModelRows, names: Sequence[str] | None = None) -> tuple[list[Target], dict[str, str]]:

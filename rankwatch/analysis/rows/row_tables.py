@@ -17,6 +17,9 @@ from rankwatch.corpora import Utterance
 FRAME, UTTERANCE = "frame", "utterance"
 """Names of the tables of frames and of utterance means; a tier of spans has its own name."""
 
+SPEAKER = "speaker"
+"""Name of the column of speakers."""
+
 
 @dataclass(frozen=True)
 class RowTable:
@@ -130,3 +133,17 @@ def row_tables(parts: Sequence[UtteranceRows], tiers: Sequence[str], layers: Seq
                 tuple((name, place) for _, name, spans in having for place in spans.places),
             )
     return tables
+
+
+def columns_of(utterances: Sequence[Utterance]) -> dict[str, list[str | frozenset[str] | None]]:
+    """What is known of each utterance as a whole: its speaker and all labels, by name.
+
+    Args:
+        utterances: All of them.
+
+    Returns:
+        (u,) labels by name, None where an utterance has none.
+    """
+    names = sorted({name for one in utterances for name in one.labels})
+    labels = {name: [one.labels.get(name) for one in utterances] for name in names}
+    return {SPEAKER: [one.speaker for one in utterances], **labels}
