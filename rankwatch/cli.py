@@ -77,6 +77,7 @@ def _add_analyze(ask: argparse.ArgumentParser) -> None:
     ask.add_argument("--rows", type=int, default=2048, help="rows of each kind, about (default: %(default)s)")
     ask.add_argument("--max-seconds", type=float, default=15.0, help="where utterances are cut (default: %(default)s)")
     ask.add_argument("--sample-rate", type=int, default=16_000, help="that the model expects (default: %(default)s)")
+    ask.add_argument("--preset", choices=["pasad"], help="figures of a published protocol as well")
     ask.add_argument("-o", "--out", type=Path, default=Path("analysis"), help="folder (default: %(default)s)")
 
 
@@ -100,6 +101,7 @@ def _analyze(options: argparse.Namespace) -> int:
             rows=options.rows,
             max_seconds=options.max_seconds,
             sample_rate=options.sample_rate,
+            preset=options.preset,
             out=options.out,
         )
     except (OSError, ValueError, ImportError) as error:

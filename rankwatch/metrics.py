@@ -12,7 +12,8 @@ Which one to use:
   same frames, in the population, with an interval; `procrustes` with bounds; `similarity_matrix`, `cka_matrix` of all
   pairs at once, `cca_squared_matrix` of layers to labels; `similarity_difference` of two that were measured on the
   same utterances.
-- `plain_cka`, `svcca`, `pwcca`, `plain_procrustes`: similarities of the sample, as published.
+- `plain_cka`, `svcca`, `pwcca`, `plain_procrustes`: similarities of the sample, as published; `published_pwcca` by a
+  paper's whole protocol.
 - `linear_probe` with a split of your own, `grouped_probe` leaving one speaker out at a time: the small labelled check
   that a rank never replaces.
 - `pool_frames`: one row per utterance from padded frames; `pool_spans`: one per phone or word, `span_frames` the frames
@@ -63,6 +64,7 @@ from rankwatch.numerics.similarity.matrices.similarity_matrix import similarity_
 from rankwatch.numerics.similarity.paired_difference import similarity_difference
 from rankwatch.numerics.similarity.plain_similarities import plain_cka, plain_procrustes, pwcca, svcca
 from rankwatch.numerics.similarity.procrustes import procrustes
+from rankwatch.numerics.similarity.published.published_pwcca import PublishedPwcca, published_pwcca
 from rankwatch.numerics.similarity.resolved_similarity import similarity
 from rankwatch.numerics.similarity.squared_correlations import cca_squared_matrix
 from rankwatch.numerics.spans.pool_spans import PooledSpans, frame_labels, pool_spans
@@ -73,6 +75,7 @@ __all__ = [
     "PairwiseSimilarity",
     "PooledSpans",
     "ProbeResult",
+    "PublishedPwcca",
     "RankEstimate",
     "Similarity",
     "SpanFrames",
@@ -99,6 +102,7 @@ __all__ = [
     "pool_spans",
     "probe_r2",
     "procrustes",
+    "published_pwcca",
     "pwcca",
     "rankme",
     "similarity",

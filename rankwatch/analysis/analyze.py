@@ -52,6 +52,7 @@ def analyze(
     max_seconds: float = 15.0,
     sample_rate: int = 16_000,
     span_convention: str = "frame_centres",
+    preset: str | None = None,
     seed: int = 0,
     out: str | Path | None = None,
 ) -> Analysis:
@@ -81,6 +82,8 @@ def analyze(
         sample_rate: Samples per second that the model expects, where its source doesn't say.
         span_convention: Which frames of a phone or word count: ``"frame_centres"`` (whose centre lies in it, as ABX has
             it) or ``"pasad"`` (the middle third of phones, the whole of words: Pasad et al. 2021).
+        preset: ``"pasad"`` adds the figures of Pasad et al.'s protocol (PWCCA of 200 spans of each phone and 15 of each
+            of the 500 most frequent words: `rankwatch.metrics.published_pwcca`), also with utterances left out.
         seed: Of the choice of utterances, times and spans.
         out: A folder for the results; what is done is kept there, so that an interrupted analysis goes on.
 
@@ -93,7 +96,8 @@ def analyze(
         >>> found = analyze("my_project:make_model", "clips/", labels="clips.csv")  # doctest: +SKIP
         >>> print(found.table())  # doctest: +SKIP
     """
-    _check(n_utterances=n_utterances, rows=rows, max_seconds=max_seconds, sample_rate=sample_rate, seed=seed)
+    numbers = {"n_utterances": n_utterances, "rows": rows, "sample_rate": sample_rate, "seed": seed}
+    _check(**numbers, max_seconds=max_seconds, preset=preset)
     conventions = _conventions(span_convention)
     models = _models(model, against)
     corpus = _corpus(audio, labels, alignments)
@@ -108,6 +112,7 @@ def analyze(
         seed=seed,
         conventions=conventions,
         folder=folder / "rows" if folder is not None else None,
+        published=preset == "pasad",
     )
     options = ModelOptions(layers, forward, feature_extractor)
     notes = corpus.left_out_in_words()
@@ -131,13 +136,15 @@ def _layers_in_progress(items: Sequence[T]) -> Iterator[T]:
     return progress(items, "measuring layers")
 
 
-def _check(**numbers: Any) -> None:
+def _check(**given: Any) -> None:
     for name in ("n_utterances", "rows", "sample_rate"):
-        if not is_whole(numbers[name], 1):
-            raise ValueError(refusal("analyze", name, numbers[name], "a whole number, at least 1"))
-    if not is_whole(numbers["seed"], 0):
-        raise ValueError(refusal("analyze", "seed", numbers["seed"], "a whole number, 0 or more"))
-    seconds = numbers["max_seconds"]
+        if not is_whole(given[name], 1):
+            raise ValueError(refusal("analyze", name, given[name], "a whole number, at least 1"))
+    if not is_whole(given["seed"], 0):
+        raise ValueError(refusal("analyze", "seed", given["seed"], "a whole number, 0 or more"))
+    if given["preset"] not in (None, "pasad"):
+        raise ValueError(refusal("analyze", "preset", given["preset"], "'pasad', or None"))
+    seconds = given["max_seconds"]
     if not is_number(seconds) or not seconds > 0.0:
         raise ValueError(refusal("analyze", "max_seconds", seconds, "a number of seconds above 0"))
 
@@ -217,6 +224,7 @@ def _protocol(collected: Sequence[ModelRows], extraction: Extraction) -> dict[st
         "frames_per_utterance": draws.frames,
         "spans_per_utterance": dict(draws.spans),
         "span_convention": dict(draws.conventions),
+        "spans_by_label": {tier: sum(map(len, places.values())) for tier, places in (draws.published or {}).items()},
         "max_seconds": extraction.max_seconds,
         "seed": draws.seed,
         "mode": "eval, each utterance by itself, unpadded",

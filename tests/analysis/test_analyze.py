@@ -124,6 +124,22 @@ def test_rows_of_another_way_to_run_the_model_are_not_taken_for_these(tmp_path):
     assert len(list((tmp_path / "out" / "rows").iterdir())) == 2
 
 
+def test_a_published_protocol_stands_beside_and_changes_nothing_else(found, manifest):
+    analysis = analyze(make_model(), manifest, rows=256, preset="pasad")
+    for measure in ("pwcca_published", "pwcca_utterances_apart"):
+        for target, n in (("acoustics", 288), ("phone", 96)):
+            values = analysis.profile.find(model="Encoder", measure=measure, target=target)
+            assert list(values) == ["L00", "L01", "L02", "L03"]
+            assert all((one.n, one.utterances) == (n, 48) and -1.0 <= one.value <= 1.0 for one in values.values())
+    header = analysis.table().splitlines()[0]
+    assert "phone PWCCA  phone PWCCA utt." in header
+    assert "word" not in header
+    assert analysis.protocol["spans_by_label"] == {"phone": 96, "word": 15}
+    assert any("pwcca_published of word: " in note for note in analysis.profile.notes)
+    others = [one.to_plain() for one in analysis.measurements if not one.measure.startswith("pwcca")]
+    assert others == [one.to_plain() for one in found.measurements]
+
+
 def test_two_models_are_compared_at_the_same_frames(manifest):
     analysis = analyze({"one": Encoder(0), "other": Encoder(1)}, manifest, rows=256)
     pairs = analysis.profile.find(model="one", measure="similarity", target="other/L00")
@@ -208,6 +224,7 @@ def test_wrong_arguments_are_refused_before_anything_is_run(manifest, monkeypatc
         ({"rows": 0}, "rows must be a whole number"),
         ({"max_seconds": -1.0}, "max_seconds must be"),
         ({"span_convention": "thirds"}, "span_convention must be 'frame_centres' or 'pasad'"),
+        ({"preset": "yang"}, "preset must be 'pasad', or None"),
         ({"targets": ["dialect"]}, "targets: nothing in the corpus is called 'dialect'"),
         ({"groups": ["phone"]}, "groups: nothing in the corpus is called 'phone'"),
         ({"weights": {"dialect": 1.0}}, "weights: nothing in the corpus is called 'dialect'"),

@@ -13,6 +13,7 @@ from rankwatch.analysis.measures.label_measures import of_target
 from rankwatch.analysis.measures.layer_measures import label_free, rank_of_groups
 from rankwatch.analysis.measures.layer_pairs import between_models, within_model
 from rankwatch.analysis.measures.measurement import Measurement
+from rankwatch.analysis.measures.published_measures import of_published
 from rankwatch.analysis.measures.targets import Target, recordings_of, targets_of
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, columns_of
 
@@ -104,6 +105,7 @@ def measure_models(
         take(rank_of_groups(rows, layer, recordings_of(rows), by))
         for target in own:
             take(of_target(rows, layer, target, by))
+        take(of_published(rows, layer, lambda reason: _once(profile.notes, reason)))
     for rows in models:
         take(within_model(rows, recordings_of(rows)))
     last = models[-1]
@@ -111,6 +113,11 @@ def measure_models(
         if rows is not last:
             take(between_models(rows, last, recordings_of(rows)))
     return profile
+
+
+def _once(notes: list[str], reason: str) -> None:
+    if reason not in notes:
+        notes.append(reason)
 
 
 def groups_of(rows: ModelRows, groupings: Sequence[str] | None) -> dict[str, NDArray[np.str_]]:

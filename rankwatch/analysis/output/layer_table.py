@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
 from rankwatch.analysis.measures.measurement import CCA, RANK, SCORES
 from rankwatch.analysis.measures.profile import Profile
+from rankwatch.analysis.measures.published_measures import APART, PUBLISHED
 from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, LayerInfo
 
 
@@ -42,11 +43,15 @@ def layer_cells(profile: Profile, model: str, layers: Sequence[LayerInfo]) -> li
         "rank (frame)": _column(profile, model, RANK, "", FRAME, digits=0),
         "rank (utt.)": _column(profile, model, RANK, "", UTTERANCE, digits=0),
         "acoustics": _column(profile, model, CCA, ACOUSTICS, None, digits=2),
+        **_published(profile, model, ACOUSTICS),
     }
     for target in profile.targets:
         columns[target.name] = _column(profile, model, CCA, target.name, None, digits=2)
         score = SCORES[2] if target.several else SCORES[0]
         columns[f"{target.name} probe"] = _column(profile, model, score, target.name, None, digits=2)
+        columns |= _published(profile, model, target.name)
+    for name in dict.fromkeys(one.target for one in profile.measurements if one.measure == PUBLISHED):
+        columns |= _published(profile, model, name)  # also of tiers that have too few rows of each label for the rest
     shown = {name: cells for name, cells in columns.items() if cells}
     header = ["layer", "path", "width", "params", "time", *shown]
     rows = [header]
@@ -63,6 +68,12 @@ def layer_cells(profile: Profile, model: str, layers: Sequence[LayerInfo]) -> li
             ]
         )
     return rows
+
+
+def _published(profile: Profile, model: str, target: str) -> dict[str, dict[str, str]]:
+    """The published protocol's columns: as printed, and with utterances left out; empty where it wasn't asked for."""
+    named = {f"{target} PWCCA": PUBLISHED, f"{target} PWCCA utt.": APART}
+    return {name: _column(profile, model, measure, target, None, digits=2) for name, measure in named.items()}
 
 
 def _set(row: Sequence[str], widths: Sequence[int]) -> list[str]:

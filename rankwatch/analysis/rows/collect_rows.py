@@ -16,8 +16,9 @@ from rankwatch.analysis.models.frame_times import FrameTimes, frame_times
 from rankwatch.analysis.models.model_sources import NamedModel
 from rankwatch.analysis.models.utterance_frames import Forward, UnreadableModel, UtteranceFrames
 from rankwatch.analysis.rows.pieces import Piece, choose_pieces
+from rankwatch.analysis.rows.published_draws import published_spans
 from rankwatch.analysis.rows.row_files import RowFiles, fingerprint_of, fingerprint_of_audio
-from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows, RowTable, row_tables
+from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows, RowTable, row_tables, tables_by_label
 from rankwatch.analysis.rows.utterance_rows import Draws, UtteranceRows, utterance_rows
 from rankwatch.corpora import Corpus
 from rankwatch.corpora.corpus import counted_in_words
@@ -61,12 +62,14 @@ class Extraction:
         seed: int,
         conventions: Mapping[str, str],
         folder: Path | None,
+        published: bool = False,
     ) -> Extraction:
         """Choose utterances, and so many times and spans of each that there are `rows` of every kind, or a few more."""
         pieces = tuple(choose_pieces(corpus, utterances, max_seconds, seed))
         tiers = {tier: sum(bool(p.utterance.spans.get(tier)) for p in pieces) for tier in corpus.tiers()}
         spans = {tier: -(-rows // having) for tier, having in tiers.items() if having}
-        draws = Draws(-(-rows // max(len(pieces), 1)), spans, dict(conventions), seed)
+        by_label = published_spans(pieces, spans, seed) if published else None
+        draws = Draws(-(-rows // max(len(pieces), 1)), spans, dict(conventions), seed, by_label)
         return cls(corpus, pieces, draws, max_seconds, sample_rate, folder)
 
 
@@ -142,7 +145,6 @@ def collect_rows(
     )
     tables = row_tables(parts, list(extraction.draws.spans), names)
     failures |= _not_numbers(tables[FRAME])
-    acoustics = [part.acoustics for part in parts]
     return ModelRows(
         model.name,
         reader.call,
@@ -150,8 +152,9 @@ def collect_rows(
         tuple(by_id[part.id].utterance for part in parts),
         tuple(by_id[part.id].recording for part in parts),
         tables,
-        torch.cat(acoustics),
+        torch.cat([part.acoustics for part in parts]),
         failures,
+        tables_by_label(parts, extraction.draws.published, names),
     )
 
 
@@ -196,6 +199,8 @@ def _settings(model: NamedModel, reader: UtteranceFrames, layers: list[str], ext
         "max_seconds": extraction.max_seconds,
         "corpus": extraction.corpus.name,
         "draws": [draws.frames, sorted(draws.spans.items()), sorted(draws.conventions.items()), draws.seed],
+        # Which spans of an utterance are drawn by label hangs on all others that are run.
+        **({"published": draws.published} if draws.published is not None else {}),
     }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rankwatch.analysis.models.depth_cost import DepthCost
-from rankwatch.analysis.rows.utterance_rows import UtteranceRows
+from rankwatch.analysis.rows.utterance_rows import UtteranceRows, by_label
 from rankwatch.corpora import Utterance
 
 FRAME, UTTERANCE = "frame", "utterance"
@@ -84,6 +84,7 @@ class ModelRows:
         tables: Rows by kind: `FRAME`, `UTTERANCE`, and the tiers.
         acoustics: (n, 80) log-mel spectra at the rows of `FRAME`.
         failures: Layers that could not be read, with the reason.
+        published: Spans that were drawn by label for a published protocol, by tier; None where none was asked for.
     """
 
     name: str
@@ -94,6 +95,7 @@ class ModelRows:
     tables: Mapping[str, RowTable]
     acoustics: Tensor
     failures: Mapping[str, str]
+    published: Mapping[str, RowTable] | None = None
 
 
 def row_tables(parts: Sequence[UtteranceRows], tiers: Sequence[str], layers: Sequence[str]) -> dict[str, RowTable]:
@@ -122,6 +124,30 @@ def row_tables(parts: Sequence[UtteranceRows], tiers: Sequence[str], layers: Seq
             tuple((p.id, 0) for p in parts),
         ),
     }
+    return tables | _span_tables(parts, tiers, layers)
+
+
+def tables_by_label(
+    parts: Sequence[UtteranceRows], published: Mapping[str, object] | None, layers: Sequence[str]
+) -> dict[str, RowTable] | None:
+    """Put the rows of spans together that were drawn by label.
+
+    Args:
+        parts: Of each utterance, in order.
+        published: Tiers that were drawn from by label; None where none was asked for.
+        layers: Layers that every utterance has.
+
+    Returns:
+        Tables by tier; a tier without rows has none. None where none was asked for.
+    """
+    if published is None:
+        return None
+    found = _span_tables(parts, [by_label(tier) for tier in published], layers)
+    return {tier: found[by_label(tier)] for tier in published if by_label(tier) in found}
+
+
+def _span_tables(parts: Sequence[UtteranceRows], tiers: Sequence[str], layers: Sequence[str]) -> dict[str, RowTable]:
+    tables = {}
     for tier in tiers:
         having = [(number, p.id, p.spans[tier]) for number, p in enumerate(parts) if tier in p.spans]
         labels = [label for _, _, spans in having for label in spans.labels]

@@ -12,6 +12,7 @@ from torch import Tensor
 from rankwatch.analysis.models.frame_times import FrameTimes
 from rankwatch.analysis.rows.log_mels import log_mels
 from rankwatch.analysis.rows.pieces import generator_of
+from rankwatch.analysis.rows.published_draws import PASAD
 from rankwatch.corpora import Span, Utterance
 from rankwatch.numerics.spans.pool_spans import pool_spans
 
@@ -28,12 +29,15 @@ class Draws:
         spans: Spans of each tier.
         conventions: Which frames a span covers, by tier, where it isn't those whose centre lies in it.
         seed: Seed of the choice.
+        published: Places of spans that are drawn by label, by tier and utterance; their rows are called as
+            `by_label` says. None where none was asked for.
     """
 
     frames: int
     spans: Mapping[str, int]
     conventions: Mapping[str, str]
     seed: int = 0
+    published: Mapping[str, Mapping[str, tuple[int, ...]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ class UtteranceRows:
     spans: dict[str, SpanRows]
     acoustics: Tensor
     clock: dict[str, float]
+
+
+def by_label(tier: str) -> str:
+    """What the rows of a tier's spans are called that were drawn by label."""
+    return f"{tier} by label"
 
 
 def drawn_times(utterance: str, seconds: float, count: int, seed: int) -> list[float]:
@@ -122,28 +131,36 @@ def utterance_rows(
         seconds,
         {name: rows[[times[name].at(s, len(rows)) for s in drawn]].clone() for name, rows in frames.items()},
         {name: rows.mean(dim=0) for name, rows in frames.items()},
-        {
-            tier: _span_rows(utterance, tier, count, frames, times, draws)
-            for tier, count in draws.spans.items()
-            if utterance.spans.get(tier)
-        },
+        _all_spans(utterance, frames, times, draws),
         log_mels(waveform, sample_rate, drawn),
         dict(clock),
     )
 
 
+def _all_spans(
+    utterance: Utterance, frames: Mapping[str, Tensor], times: Mapping[str, FrameTimes], draws: Draws
+) -> dict[str, SpanRows]:
+    found = {}
+    for tier, count in draws.spans.items():
+        if spans := utterance.spans.get(tier):
+            order = generator_of(f"{utterance.id} {tier}", draws.seed).permutation(len(spans))[:count]
+            convention = draws.conventions.get(tier, "frame_centres")
+            found[tier] = _span_rows(spans, np.sort(order).tolist(), convention, frames, times)
+    for tier, of_utterance in (draws.published or {}).items():
+        if places := of_utterance.get(utterance.id):
+            spans, convention = utterance.spans[tier], PASAD[tier].convention
+            found[by_label(tier)] = _span_rows(spans, places, convention, frames, times)
+    return found
+
+
 def _span_rows(
-    utterance: Utterance,
-    tier: str,
-    count: int,
+    spans: Sequence[Span],
+    at: Sequence[int],
+    convention: str,
     frames: Mapping[str, Tensor],
     times: Mapping[str, FrameTimes],
-    draws: Draws,
 ) -> SpanRows:
-    spans = utterance.spans[tier]
-    order = generator_of(f"{utterance.id} {tier}", draws.seed).permutation(len(spans))[:count]
-    chosen = [(int(k), spans[int(k)]) for k in np.sort(order)]
-    convention = draws.conventions.get(tier, "frame_centres")
+    chosen = [(k, spans[k]) for k in at]
     pooled = {name: _pooled(rows, [s for _, s in chosen], times[name], convention) for name, rows in frames.items()}
     kept = set(range(len(chosen)))
     for _, which in pooled.values():
