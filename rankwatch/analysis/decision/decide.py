@@ -61,7 +61,7 @@ def decide(
         about_rank = rank_evidence(profile, own)
         orders += [order] if order is not None else []
         evidence += [about_rank] if about_rank is not None else []
-    gaps = [gap for one in properties if one.found is not False for gap in group_gaps(profile, one)]
+    gaps = group_gaps(profile, [one for one in properties if one.found is not False])
     return Decision(
         tuple(properties),
         tuple(changes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy.stats import norm
@@ -24,7 +25,7 @@ class GroupGap:
         grouping: The column that divides utterances into groups.
         best: The best served group, and its share of rows that were given their label.
         worst: The worst served group, likewise.
-        gap: The difference, with its interval for all pairs of groups together; None where it isn't known.
+        gap: The difference, with its interval for all pairs of groups and all gaps together; None where it isn't known.
         sure: Whether the gap is more than chance.
     """
 
@@ -38,16 +39,23 @@ class GroupGap:
     sure: bool
 
 
-def group_gaps(profile: Profile, found: PropertyLayers) -> list[GroupGap]:
-    """How differently groups are served at the best layer for a property.
+def group_gaps(profile: Profile, properties: Sequence[PropertyLayers]) -> list[GroupGap]:
+    """How differently groups are served at the best layer for each property.
 
     Args:
         profile: All measurements.
-        found: The property's layers.
+        properties: Of every model and property.
 
     Returns:
-        One gap for each grouping of which at least two groups were measured.
+        One gap for each property and grouping of which at least two groups were measured.
     """
+    compared = [(one, grouping, members) for one in properties for grouping, members in _members(profile, one).items()]
+    enough = [(one, grouping, members) for one, grouping, members in compared if len(members) > 1]
+    return [_gap(*one, len(enough)) for one in enough]
+
+
+def _members(profile: Profile, found: PropertyLayers) -> dict[str, dict[str, Measurement]]:
+    """What each group reaches in the property's best layer, by grouping."""
     groups: dict[str, dict[str, Measurement]] = defaultdict(dict)
     for one in profile.measurements:
         here = (one.model, one.target, one.layer, one.measure) == (
@@ -59,15 +67,16 @@ def group_gaps(profile: Profile, found: PropertyLayers) -> list[GroupGap]:
         if here and one.group and math.isfinite(one.value):
             grouping, _, name = one.group.partition("=")
             groups[grouping][name] = one
-    return [_gap(found, grouping, members) for grouping, members in groups.items() if len(members) > 1]
+    return groups
 
 
-def _gap(found: PropertyLayers, grouping: str, members: dict[str, Measurement]) -> GroupGap:
+def _gap(found: PropertyLayers, grouping: str, members: dict[str, Measurement], compared: int) -> GroupGap:
+    """The largest gap of a grouping, one of so many that are looked at."""
     best = max(members, key=lambda name: members[name].value)
     worst = min(members, key=lambda name: members[name].value)
     value = members[best].value - members[worst].value
     errors = [members[name].error for name in (best, worst)]
-    pairs = len(members) * (len(members) - 1)  # the largest of so many differences, of either sign
+    pairs = len(members) * (len(members) - 1) * compared  # the largest of so many differences, of either sign
     low = high = None
     if all(error is not None for error in errors):
         half = float(norm.ppf(1.0 - WRONG / pairs)) * math.hypot(*(error or 0.0 for error in errors))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rankwatch.analysis.decision.property_layers import simultaneous
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
-from rankwatch.analysis.measures.measurement import CCA, SIMILARITY, Measurement, difference
+from rankwatch.analysis.measures.measurement import CCA, SCORES, SIMILARITY, Measurement, difference
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.measures.targets import Target
 from rankwatch.analysis.rows.row_tables import LayerInfo
@@ -27,7 +27,7 @@ LOST = 0.5
 """Share of what the layer before holds that has to go for a property to be lost."""
 
 _WORTH = 0.1
-"""What the layer before has to hold for something to be lost."""
+"""What the layer before has to hold for something to be lost, or for a layer without anything to be named."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def layer_changes(
     names = [target.name for target in targets] + [ACOUSTICS]
     held = {name: profile.find(model=model, measure=CCA, target=name) for name in names}
     labels = [layer.label for layer in layers]
-    empty = {label for label in labels if _holds_nothing(held, label)}
+    probed = [profile.find(model=model, measure=score, target=one.name) for one in targets for score in SCORES[::2]]
+    empty = {label for label in labels if _holds_nothing(held, label) and not _probed(probed, label)}
     found: list[LayerChange] = []
     quantile = simultaneous(len(labels) * max(len(targets), 1))
     for before, after in itertools.pairwise(labels):
@@ -79,7 +80,7 @@ def layer_changes(
         if alike is not None and alike.value >= COPY:
             found.append(LayerChange("copies", model, after, before, "", (alike.value,)))
         if after in empty:
-            if before not in empty:
+            if any(before in by_layer and by_layer[before].value >= _WORTH for by_layer in held.values()):
                 found.append(LayerChange("holds_nothing", model, after, before, "", ()))
             continue
         for target in targets:
@@ -91,6 +92,12 @@ def layer_changes(
                 values = (pair[0].value, pair[1].value)
                 found.append(LayerChange("loses", model, after, before, target.name, values))
     return found
+
+
+def _probed(probed: list[dict[str, Measurement]], label: str) -> bool:
+    """Whether a probe finds something in a layer."""
+    there = [by_layer[label] for by_layer in probed if label in by_layer]
+    return any((one.low if one.low is not None else one.value) > (one.chance or 0.0) for one in there)
 
 
 def _holds_nothing(held: dict[str, dict[str, Measurement]], label: str) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rankwatch.analysis.measures.measurement import CCA, FEWEST, Measurement, of_similarity, standard_error
 from rankwatch.analysis.measures.probe_scores import Counts, indicators, several_labels, single_labels
-from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, Target
+from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, Target, units_of_groups
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, RowTable
 from rankwatch.numerics import cca_squared
 from rankwatch.numerics.similarity.similarity_result import QUANTILE
@@ -67,7 +67,8 @@ def of_target(
     yield _measured(counts, "probe_macro_f1", len(x), None, **where)
     for grouping, of_utterance in by.items():
         if grouping != target.name:
-            yield from _by_group(right, of_utterance[at], target.groups[at], grouping, **where)
+            units = units_of_groups(rows, of_utterance, target.groups)
+            yield from _by_group(right, of_utterance[at], units[at], grouping, **where)
 
 
 def _labelled(table: RowTable, layer: LayerInfo, target: Target) -> Labelled:

@@ -98,6 +98,25 @@ def targets_of(rows: ModelRows, names: Sequence[str] | None = None) -> tuple[lis
     return found, passed_over
 
 
+def units_of_groups(rows: ModelRows, of_utterance: NDArray[np.str_], groups: NDArray[np.str_]) -> NDArray[np.str_]:
+    """What there is to count when groups of utterances are compared.
+
+    Args:
+        rows: A model's.
+        of_utterance: (u,) the group of each utterance, empty where it is in none.
+        groups: (u,) what a property's rows are grouped by.
+
+    Returns:
+        (u,) speakers, where each group has some of its own (sexes, ages): few speakers say little of such a group,
+        however much they say. Otherwise `groups`.
+    """
+    inside = [(one.speaker, name) for one, name in zip(rows.utterances, of_utterance.tolist(), strict=True) if name]
+    speakers, names = {speaker for speaker, _ in inside}, {name for _, name in inside}
+    if None in speakers or len(set(inside)) > len(speakers) or len(names) == len(speakers):
+        return groups
+    return np.asarray([one.speaker or "" for one in rows.utterances])
+
+
 def _unusable(values: Sequence[str | frozenset[str] | None]) -> str:
     """Why a column can't be asked about; empty where it can."""
     counts: dict[str, int] = defaultdict(int)

@@ -158,3 +158,19 @@ def test_with_few_utterances_nothing_is_claimed_of_a_layer_of_noise():
     decision, said, _ = concluded(made(FULL, {}, FULL, utterances=12))
     assert not changes(decision, "holds_nothing") | changes(decision, "loses")
     assert not any("no layer holds" in sentence for sentence in said)
+
+
+def test_groups_of_few_speakers_are_not_called_served_worse():
+    corpus = MadeUpCorpus()
+    layers = [corpus.layer(**FULL) for _ in range(2)]
+    bad = (corpus.speakers[corpus.at["phone"]] == 3) | (corpus.speakers[corpus.at["phone"]] == 5)
+    for layer in layers:
+        layer["phone"][bad] = torch.randn(int(bad.sum()), 48, generator=torch.Generator().manual_seed(1))
+    rows = corpus.model(layers)
+    sexes = ["m" if k % 2 else "f" for k in corpus.speakers.tolist()]
+    utterances = tuple(replace(one, labels={"sex": sex}) for one, sex in zip(rows.utterances, sexes, strict=True))
+    profile = measure_models([replace(rows, utterances=utterances)], names=["phone"], groupings=["sex"])
+    (gap,) = decide(profile, {"model": rows.layers}).gaps
+    assert (gap.grouping, gap.worst[0], gap.sure) == ("sex", "m", False)
+    one, _ = profile.find(model="model", measure="probe_accuracy", target="phone", group="sex=m").values()
+    assert one.utterances == 4
