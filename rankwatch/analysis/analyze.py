@@ -157,6 +157,8 @@ def _conventions(name: str) -> dict[str, str]:
 
 def _models(model: ModelSource | Mapping[str, ModelSource], against: ModelSource | None) -> list[NamedModel]:
     sources = dict(model) if isinstance(model, Mapping) else {"": model}
+    if not sources:
+        raise ValueError(refusal("analyze", "model", model, "at least one model by name"))
     found = []
     for name, source in [*sources.items(), *([("", against)] if against is not None else [])]:
         _check_source(source)

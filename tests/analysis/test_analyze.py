@@ -235,6 +235,8 @@ def test_wrong_arguments_are_refused_before_anything_is_run(manifest, monkeypatc
             analyze(make_model(), manifest, n_utterances=20, **({"rows": 40} | arguments))
     with pytest.raises(ValueError, match="model must be"):
         analyze(3, manifest)
+    with pytest.raises(ValueError, match="at least one model by name"):
+        analyze({}, manifest)
     with pytest.raises(ValueError, match="audio must be"):
         analyze(make_model(), 3)
 

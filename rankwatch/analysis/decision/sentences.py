@@ -139,10 +139,14 @@ def _without_labels(name: str, profile: Profile, layers: Sequence[LayerInfo]) ->
     first, last = both[0], both[-1]
     if not all(math.isfinite(found[layer].value) for found in (ranks, heard) for layer in (first, last)):
         return f"{name}: too few utterances or frames could be used to say anything about the layers."
+    doubts = sorted({flag for known in (ranks, heard) for layer in (first, last) for flag in known[layer].status})
+    words = ", ".join(flag.replace("_", " ") for flag in doubts if flag != "imprecise")
+    against = f" What stands against these numbers: {words}." if words else ""
     return (
-        f"{name}: without labels, which layer is best isn't known, and effective rank doesn't say it. What is known: "
+        f"{name}: without labels, which layer is best isn't known, and effective rank doesn't say it. Measured: "
         f"effective rank goes from {ranks[first].value:.0f} ({first}) to {ranks[last].value:.0f} ({last}), and the "
         f"share of the acoustics that a linear map reaches from {heard[first].value:.2f} to {heard[last].value:.2f}."
+        f"{against}"
     )
 
 

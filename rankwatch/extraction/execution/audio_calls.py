@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from rankwatch.extraction.execution.model_families import unmasked_call
 from rankwatch.extraction.hooks.replayable_calls import backbone_candidates
+from rankwatch.extraction.model.conventions import SPEECHBRAIN
 from rankwatch.extraction.model.layers import WatchedLayer
-from rankwatch.extraction.model.module_paths import can_fire
+from rankwatch.extraction.model.module_paths import can_fire, comes_from
 
 
 @dataclass(frozen=True)
@@ -62,4 +63,14 @@ def _call(path: str, module: nn.Module) -> AudioCall | None:
     name = f"{type(module).__name__} at {path}" if path else type(module).__name__
     if lengths is None:
         return AudioCall(name, lambda waveforms, counts: module(**{names[0]: waveforms}), takes_lengths=False)
-    return AudioCall(name, lambda waveforms, counts: module(**{names[0]: waveforms, lengths: counts}), True)
+    fractions = _takes_fractions(module, lengths)
+
+    def run(waveforms: Tensor, counts: Tensor) -> Any:
+        return module(**{names[0]: waveforms, lengths: counts / waveforms.shape[1] if fractions else counts})
+
+    return AudioCall(name, run, takes_lengths=True)
+
+
+def _takes_fractions(module: nn.Module, lengths: str) -> bool:
+    """Whether lengths are shares of the longest, as SpeechBrain has them throughout (``wav_lens``, ``wav_len``)."""
+    return lengths.startswith("wav_len") and any(comes_from(part, SPEECHBRAIN) for part in module.modules())

@@ -13,6 +13,7 @@ from rankwatch.extraction.model.module_paths import comes_from
 TORCHAUDIO = "torchaudio.models.wav2vec2"
 TRANSFORMERS = "transformers."
 NEMO = "nemo."
+SPEECHBRAIN = "speechbrain."
 
 _FRONT_END_LAYOUTS = {TRANSFORMERS: "(B, C, T)", TORCHAUDIO: "(B, T, C)"}
 """By package, whose layers all have the batch first: the layout of its convolutional front ends' output."""
