@@ -117,7 +117,7 @@ def check(folder, uncompiled, *, tolerance=0.0, more=(0, 0), **arguments):
         pytest.param("setup", "encoder", marks=pytest.mark.slow),
         pytest.param("configure_model", "encoder", marks=pytest.mark.slow),
         ("step 3", "encoder"),
-        ("init", "encoder in place"),
+        pytest.param("init", "encoder in place", marks=pytest.mark.slow),
         pytest.param("setup", "encoder in place", marks=pytest.mark.slow),
         pytest.param("step 1", "encoder in place"),  # while calls are being recorded
         pytest.param("step 3", "encoder in place", marks=pytest.mark.slow),

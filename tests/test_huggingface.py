@@ -173,7 +173,7 @@ class Weaken(TrainerCallback):
                     parameter.zero_()
 
 
-@pytest.mark.parametrize("broken", [True, False])
+@pytest.mark.parametrize("broken", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_without_a_readable_state_the_curves_start_again(tmp_path: Path, broken: bool) -> None:
     train(tmp_path, RankWatchCallback(**SETTINGS), max_steps=8, save_strategy="steps", save_steps=8)
     state = tmp_path / "checkpoint-8" / "RankWatch.pt"

@@ -85,7 +85,9 @@ def _beeps(path, count=16, rate=16_000):
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
-@pytest.mark.parametrize("name", ["beeps", "ood_music_cc0", "fsdd"])
+@pytest.mark.parametrize(
+    "name", ["beeps", *[pytest.param(name, marks=pytest.mark.slow) for name in ("ood_music_cc0", "fsdd")]]
+)
 def test_hard_audio_makes_no_crash_and_no_false_alarm(tmp_path, name):
     """Beeps that are mostly silence; music of some milliseconds; 8 kHz digits of 0.15 to 2 s."""
     if name != "beeps" and not (SHARED / name).is_dir():
