@@ -20,9 +20,10 @@ from rankwatch.reporting.page.html_page import shared_script, write_page
 _CAPTIONS = {
     "What each layer holds": (
         "Left: 0 is nothing and 1 everything that could be said about the property from a frame, a phone or a word; "
-        "corrected for the number of rows. Right: accuracy (F1 where there are several labels at once, R² for the "
-        "acoustics) of a linear probe on utterances or speakers that it was not trained on. Bands are 90 % intervals; "
-        "hollow marks have something standing against them, which the mouse shows."
+        "corrected for the number of rows. The acoustics' 80 bands hold fewer directions than 80, so their curve ends "
+        "below 1. Right: accuracy (F1 where there are several labels at once, R² for the acoustics) of "
+        "a linear probe on utterances or speakers that it was not trained on. Bands are 90 % intervals; hollow "
+        "marks have something standing against them, which the mouse shows."
     ),
     "Effective rank": (
         "How many directions a layer uses. It follows quality within a layer over training and does not say which "
