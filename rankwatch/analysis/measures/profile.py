@@ -73,7 +73,6 @@ def measure_models(
     *,
     names: Sequence[str] | None = None,
     groupings: Sequence[str] | None = None,
-    each: Callable[[Measurement], None] = lambda one: None,
     working: Callable[[Sequence[tuple[ModelRows, LayerInfo]]], Iterator[tuple[ModelRows, LayerInfo]]] = iter,
 ) -> Profile:
     """Measure every layer of every model.
@@ -82,7 +81,6 @@ def measure_models(
         models: Rows of each, of the same utterances; the layers of all others are compared with those of the last.
         names: Tiers and columns that are asked about; by default all that have enough labels.
         groupings: Columns whose values are looked at apart; by default speakers and all columns of a few values.
-        each: Is given every measurement as it is made.
         working: Goes through the layers, with a progress bar for example.
 
     Returns:
@@ -94,9 +92,7 @@ def measure_models(
     profile.notes += [f"{name} is not asked about: {reason}" for name, reason in passed_over.items()]
 
     def take(found: Iterator[Measurement]) -> None:
-        for one in found:
-            profile.measurements.append(one)
-            each(one)
+        profile.measurements.extend(found)
 
     for rows, layer in working([(one, layer) for one in models for layer in one.layers]):
         own, _ = targets_of(rows, names)
