@@ -71,7 +71,7 @@ ROOMS = {
 """What each room may import, from the ground up; a floor's name stands for all of its rooms, and a folder inside of a
 room belongs to it."""
 
-FACES = {""}
+FACES = {"", "commands"}
 """Folders that are no rooms: what users import and run. They may import everything, and no room imports them."""
 
 EVERYWHERE = {"rankwatch._version"}

@@ -1,0 +1,39 @@
+"""How a command ends that did not do what it was asked for."""
+
+from __future__ import annotations
+
+import sys
+
+_REFUSED = 2
+"""Exit status for bad arguments, as argparse has it."""
+
+_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def refuse(reason: object, command: str) -> int:
+    """Print the reason to the standard error stream.
+
+    Args:
+        reason: Why, as a sentence or as the error that says it.
+        command: Of which command.
+
+    Returns:
+        The exit status of bad arguments, 2.
+    """
+    print(f"rankwatch {command}: {reason}", file=sys.stderr)
+    return _REFUSED
+
+
+def interrupted(command: str, folder: object) -> int:
+    """Say that Ctrl-C has ended the command, and that what is done isn't lost.
+
+    Args:
+        command: Which command.
+        folder: Where its results are.
+
+    Returns:
+        The exit status of a command that was interrupted, 130.
+    """
+    print(f"rankwatch {command}: interrupted; what is done is kept in {folder}", file=sys.stderr)
+    return _INTERRUPTED
