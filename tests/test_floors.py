@@ -49,6 +49,7 @@ ROOMS = {
     "extraction.execution": (*_MODEL_ROOMS, "extraction.valid_frames", "extraction.hooks", "extraction.state"),
     "corpora": ("runtime", "extraction.inputs"),
     "extraction.eval_sets": ("runtime", "numerics", "extraction", "corpora"),
+    "checkpoints": ("runtime", "extraction.model"),
     # Floors 2 to 6
     "readings": ("runtime", "numerics", "extraction"),
     "alarms": ("runtime", "numerics", "readings"),
@@ -58,7 +59,7 @@ ROOMS = {
     "reporting.figures": ("runtime", "readings", "reporting.recorded"),
     "reporting.page": ("runtime", "readings", "reporting.pictures", "reporting.recorded", "reporting.figures"),
     "reporting.tensorboard_page": ("runtime", "readings", "reporting"),
-    "analysis.models": ("runtime", "extraction"),
+    "analysis.models": ("runtime", "extraction", "checkpoints"),
     "analysis.rows": ("runtime", "numerics", "extraction", "corpora", "analysis.models"),
     "analysis.measures": ("numerics", "analysis.models", "analysis.rows"),
     "analysis.decision": ("numerics", "analysis.rows", "analysis.measures"),

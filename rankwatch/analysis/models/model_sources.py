@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from rankwatch.checkpoints.load_weights import load_weights
+from rankwatch.checkpoints.stored_checkpoint import open_checkpoint
 from rankwatch.runtime.import_path import import_function
-
-_STATES = ("state_dict", "model", "module", "model_state_dict")
-"""Where checkpoints of frameworks hold the weights."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,8 @@ def find_model(source: nn.Module | str | Path) -> NamedModel:
 
     Args:
         source: A model; ``"module:factory"`` (a function or class without arguments, or a model);
-            ``"module:Class@file.ckpt"`` for a checkpoint of Lightning's or one of weights alone; a folder that Hugging
-            Face's ``save_pretrained`` has written, or a name on their hub; the name of a bundle of
+            ``"module:Class@file.ckpt"`` for any checkpoint that `open_checkpoint` reads; a folder that
+            Hugging Face's ``save_pretrained`` has written, or a name on their hub; the name of a bundle of
             ``torchaudio.pipelines``, such as ``"WAV2VEC2_BASE"``.
 
     Returns:
@@ -76,43 +73,15 @@ def _made(name: str, factory: Any) -> nn.Module:
 
 def _of_checkpoint(where: str, file: Path) -> nn.Module:
     """A class that reads its own checkpoints (Lightning's), or one that is made and given the weights."""
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(f"there is no checkpoint {file}")
     factory: Any = import_function(where)
     if hasattr(factory, "load_from_checkpoint"):
         model = factory.load_from_checkpoint(file, map_location="cpu")
         return _made(where, model)
     model = _made(where, factory)
-    weights = _weights(file)
-    own = set(model.state_dict())
-    prefixes = ["", *sorted({name.partition(".")[0] + "." for name in weights})]
-    matching = {p: sum(p + name in weights for name in own) for p in prefixes}
-    best = max(prefixes, key=lambda prefix: matching[prefix])
-    if matching[best] == 0:
-        few = ", ".join(sorted(weights)[:3])
-        raise ValueError(f"{file} holds no weights of {type(model).__name__} (it has {few}, ...)")
-    try:
-        missing = model.load_state_dict({k: weights[best + k] for k in own if best + k in weights}, strict=False)
-    except RuntimeError as error:
-        raise ValueError(f"{file} does not fit {type(model).__name__}: {error}") from error
-    if missing.missing_keys:
-        lacking = ", ".join(missing.missing_keys[:5])
-        raise ValueError(f"{file} lacks {len(missing.missing_keys)} weights of {type(model).__name__}: {lacking}")
+    load_weights(model, open_checkpoint(file).weights(), source=file)
     return model
-
-
-def _weights(file: Path) -> Mapping[str, torch.Tensor]:
-    if file.suffix == ".safetensors":
-        loaded: Any = importlib.import_module("safetensors.torch").load_file(file)
-    else:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    for name in _STATES:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
-            loaded = loaded[name]
-            break
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise ValueError(f"{file} holds no weights by name, neither at the top nor under {', '.join(_STATES)}")
-    return loaded
 
 
 def _of_bundle(name: str) -> NamedModel:

@@ -1,0 +1,1 @@
+"""Checkpoints that a run has written: which there are, from which step each is, and the weights in it."""
