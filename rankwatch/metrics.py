@@ -3,7 +3,8 @@
 Which one to use:
 
 - `estimate_rank`: the effective rank of the population that rows were drawn from, corrected for their number, with an
-  interval. For anything that is compared between layers, models or numbers of utterances.
+  interval. For anything that is compared between layers, models or numbers of utterances; `rank_ratio` of two that were
+  measured on the same utterances.
 - `rankme`: the paper's plain value of the rows at hand (Garrido et al. 2023, eq. 2). To compare with published numbers.
 - `RANK_DEFINITIONS`: other plain definitions that are in use, by name, to find out which one a logged number is.
 - `effective_rank` and the functions of eigenvalues (`participation_ratio`, `stable_rank`, `top1_explained_variance`,
@@ -57,6 +58,7 @@ from rankwatch.numerics import (
     stable_rank,
     top1_explained_variance,
 )
+from rankwatch.numerics.rank.paired_ratio import RankRatio, rank_ratio
 from rankwatch.numerics.rows.usable_labels import UsableLabels, label_groups, usable_labels
 from rankwatch.numerics.similarity.matrices.cka_matrix import cka_matrix
 from rankwatch.numerics.similarity.matrices.pairwise import PairwiseSimilarity
@@ -77,6 +79,7 @@ __all__ = [
     "ProbeResult",
     "PublishedPwcca",
     "RankEstimate",
+    "RankRatio",
     "Similarity",
     "SpanFrames",
     "Spectrum",
@@ -104,6 +107,7 @@ __all__ = [
     "procrustes",
     "published_pwcca",
     "pwcca",
+    "rank_ratio",
     "rankme",
     "similarity",
     "similarity_difference",

@@ -23,6 +23,7 @@ A fifth of what leaving utterances out has changed joins in quadrature.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,47 @@ where the correction is 2 to 4 %."""
 NORMAL = 1.6449
 """Half of a 90 % interval in standard deviations."""
 
+FLOOR = 0.0006
+"""What the smoothness of the fit may cost, in ln(effective rank); part of every interval."""
+
+SHARES = np.linspace(0.0, 1.0, 11)
+"""Correlations at which it is worked out what two estimates have in common."""
+
+
+@dataclass(frozen=True)
+class SamplingError:
+    """What the error of ln(effective rank) is made of, and how far each utterance moves the estimate.
+
+    Attributes:
+        influence: (g,) how far each utterance's rows move the estimate's linear part, in the order of the utterances'
+            keys; the errors of two estimates from the same utterances go together as these do.
+        gaussian: Variance that the choice of so many independent Gaussian rows would give.
+        scale: How much larger it is for these rows, as the influences say.
+        shared: (11,) share of it that two estimates have in common whose rows are correlated by 0, 0.1 ... 1: below
+            the correlation itself, since a part of the error is of pairs of rows.
+        sketch: Variance that a projection gives.
+        doubt: By how much the correction for dependent or unequal rows may be off, with its sign.
+        prior: By how much another fit that is as reasonable is off, with its sign.
+    """
+
+    influence: Array
+    gaussian: float
+    scale: float
+    shared: Array
+    sketch: float
+    doubt: float
+    prior: float = 0.0
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 90 % interval of ln(effective rank)."""
+        scale = self.scale * (stdtrit(degrees_of_freedom(self.influence), 0.95) / NORMAL) ** 2
+        return NORMAL * math.sqrt(self.gaussian * scale + self.sketch + self.doubt**2 + self.prior**2) + FLOOR
+
+    def with_prior(self, difference: float) -> SamplingError:
+        """The same where another fit gives a ln(effective rank) that is so much larger."""
+        return replace(self, prior=difference)
+
 
 def two_point(ridge: Array, df: Array) -> Array:
     """Sum of lambda^2 / ((lambda + a)(lambda + b)) for all pairs of ridges, from df alone.
@@ -59,7 +101,7 @@ def two_point(ridge: Array, df: Array) -> Array:
     return np.asarray(np.where(gap == 0.0, diagonal[:, None], ratio))
 
 
-def rank_variance(
+def sampling_error(
     curve: Curve,
     fit: Fit,
     n: float,
@@ -67,8 +109,8 @@ def rank_variance(
     k: int | None,
     energies: Array,
     parts: Parts,
-) -> float:
-    """Variance of ln(effective rank).
+) -> SamplingError:
+    """The error of ln(effective rank).
 
     Args:
         curve: As read from the sample, in units of the trace.
@@ -80,7 +122,7 @@ def rank_variance(
         parts: What was left out at a time.
 
     Returns:
-        A variance, larger by as much as its own uncertainty asks for; multiply its root by 1.645 for 90 %.
+        What it is made of.
     """
     model = (fit.weights * fit.support / (fit.support + curve.kappa[:, None])).sum(1)
     resolved = fit.support[:, None] / (fit.support[:, None] + curve.kappa)
@@ -93,6 +135,7 @@ def rank_variance(
     slope = np.asarray(np.gradient(-np.eye(curve.kappa.size), np.log(curve.kappa), axis=0))
     combine = np.append(slope.T @ fit.sensitivity[:-1], fit.sensitivity[-1])
     rows = _form(combine, -2.0 * np.log1p(-c), with_trace, trace)
+    shared = np.array([_form(combine, -2.0 * np.log1p(-s * c), s * with_trace, s * trace) for s in SHARES])
     # The jackknife listens where outside leverages are steady: each ridge damped by t / kappa.
     damped = np.append(slope.T @ (fit.sensitivity[:-1] * curve.t / curve.inner), fit.sensitivity[-1])
     expected = _form(damped, 2.0 * c / (1.0 - c), with_trace, trace)
@@ -100,13 +143,18 @@ def rank_variance(
     groups = influence.size
     found = float(influence @ influence) * groups / (groups - 1)
     scale = found / expected if expected > 0.0 else 1.0
-    scale *= (stdtrit(_degrees_of_freedom(influence), 0.95) / NORMAL) ** 2
     sketch = 0.0
     if k is not None:
         ratio = np.log1p(-np.clip(pair / k, 0.0, 0.999)) - np.log1p(-np.clip(pair / d, 0.0, 0.999))
         sketch = _form(combine, -2.0 * ratio, np.zeros(curve.kappa.size), 0.0)
-    doubt = DOUBT * _row_correction(curve, fit)
-    return float(max(rows, 0.0) * scale + max(sketch, 0.0) + doubt**2)
+    return SamplingError(
+        influence=influence,
+        gaussian=max(rows, 0.0),
+        scale=scale,
+        shared=np.clip(shared / rows, 0.0, 1.0) if rows > 0.0 else SHARES,
+        sketch=max(sketch, 0.0),
+        doubt=DOUBT * _row_correction(curve, fit),
+    )
 
 
 def _row_correction(curve: Curve, fit: Fit) -> float:
@@ -127,14 +175,9 @@ def _influence(curve: Curve, combine: Array, energies: Array, parts: Parts) -> A
     return np.asarray(np.add.reduceat(influence - parts.masses * (influence.sum() / n), parts.first)) / n
 
 
-def _degrees_of_freedom(influence: Array) -> float:
+def degrees_of_freedom(influence: Array) -> float:
     """Those of the sum of squares: g - 1 at most, which Gaussian influences of g groups come near to."""
     squares = influence**2
     total, groups = float(squares.sum()), influence.size
     spread = float(squares @ squares) - total**2 / groups
     return min(2.0 * total**2 / spread, groups - 1.0) if spread > 0.0 else groups - 1.0
-
-
-def half_width(variance: float, floor: float) -> float:
-    """Half of the 90 % interval of ln(effective rank)."""
-    return NORMAL * math.sqrt(variance) + floor

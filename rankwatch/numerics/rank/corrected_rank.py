@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rankwatch.numerics.metrics.rankme import rankme
 from rankwatch.numerics.rank import rank_estimate as flags
 from rankwatch.numerics.rank.centred_rows import Rows
-from rankwatch.numerics.rank.confidence_interval import half_width, rank_variance
-from rankwatch.numerics.rank.leave_utterances_out import Directions, Parts, directions, equal_masses
+from rankwatch.numerics.rank.confidence_interval import sampling_error
+from rankwatch.numerics.rank.leave_utterances_out import Directions, Parts, directions, equal_masses, keys_of
 from rankwatch.numerics.rank.rank_estimate import RankEstimate
 from rankwatch.numerics.rank.spectrum import Spectrum, plain_rank, typical_noise
 from rankwatch.numerics.rank.spectrum_correction import (
@@ -60,9 +60,6 @@ ALMOST = 0.9
 
 ROUNDED = 0.01
 """Rounding that would have added less than this share is taken out without a word."""
-
-FLOOR = 0.0006
-"""What the smoothness of the fit may cost, in ln(effective rank); part of every interval."""
 
 
 @dataclass(frozen=True)
@@ -143,14 +140,14 @@ def estimate_from_sample(sample: Sample, *, center: bool = True) -> RankEstimate
         reasons.add(flags.ROUNDED)
     if parts.sizes.max() > 1 and n_eff < DEPENDENT * n and parts.groups < ENOUGH_GROUPS:
         reasons.add(flags.DEPENDENT_ROWS)
-    half = math.nan
+    half, error = math.nan, None
     if flags.TOO_FEW_GROUPS not in reasons and _n_weighted_rows(sample) >= FEW_ROWS:
         energies = parts.sums(rows.energies().numpy() / trace)
-        spread = rank_variance(curve, fit, min(n_eff, independent), d, sample.k, energies, parts)
+        error = sampling_error(curve, fit, min(n_eff, independent), d, sample.k, energies, parts)
         if second is not None:
             other = to_spectrum(second, trace, d, extent.dimensions)
-            spread += math.log(other.effective_rank() / whole.effective_rank()) ** 2
-        half = half_width(spread, FLOOR)
+            error = error.with_prior(math.log(other.effective_rank() / whole.effective_rank()))
+        half = error.half_width
     return RankEstimate(
         value=value,
         low=None if math.isnan(half) else max(value * math.exp(-half), 1.0),
@@ -164,6 +161,8 @@ def estimate_from_sample(sample: Sample, *, center: bool = True) -> RankEstimate
         noise_floor=math.sqrt(typical_noise(noise) / float(found.eigenvalues[0])),
         status=frozenset(reasons),
         spectrum=spectrum,
+        error=error,
+        utterances=keys_of(sample.groups) if error is not None else (),
     )
 
 

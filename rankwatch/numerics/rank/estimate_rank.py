@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,12 @@ def estimate_rank(
         if projection != "auto":
             raise ValueError(f"projection must be a number, 'auto' or None, got {projection!r}")
         projection = choose_projection(rows.shape[1], rows.shape[0])
+    known: list[int | str] = []
     if groups is not None:
         names = groups.detach().cpu().numpy() if isinstance(groups, torch.Tensor) else np.asarray(groups)
-        groups = np.unique(names, return_inverse=True)[1].reshape(names.shape)
+        unique, inverse = np.unique(names, return_inverse=True)
+        groups, known = inverse.reshape(names.shape), unique.tolist()
     rounding = rounding_of(rows, number_format(rows))
     sample = Sample.from_rows(rows, groups, projection, seed, weights=weights, rounding=rounding)
-    return estimate_from_sample(sample, center=center)
+    estimate = estimate_from_sample(sample, center=center)
+    return replace(estimate, utterances=tuple(known[int(key)] for key in estimate.utterances)) if known else estimate

@@ -125,6 +125,12 @@ class Parts:
         return equal_masses(np.add.reduceat(self.masses, self.first))
 
 
+def keys_of(groups: torch.Tensor) -> tuple[int, ...]:
+    """Keys of sorted groups (n,), in the order of `Parts.first`; none where any row stands by itself."""
+    keys = torch.unique_consecutive(groups)
+    return () if bool((keys == NO_GROUP).any()) else tuple(keys.tolist())
+
+
 def equal_masses(masses: Array) -> float:
     """Number of equal masses that are spread as widely as these: (sum m)^2 / sum m^2 (Kish)."""
     return float(masses.sum() ** 2 / np.square(masses).sum())

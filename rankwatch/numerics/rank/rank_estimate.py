@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from rankwatch.numerics.rank.confidence_interval import SamplingError
 from rankwatch.numerics.rank.spectrum import Spectrum
 
 TOO_FEW_ROWS: Final = "too_few_rows"
@@ -53,6 +54,9 @@ class RankEstimate:
         status: What stands against the number, as the flags above; empty when nothing does. Rows and groups of unequal
             weight count as (sum w)^2 / sum w^2.
         spectrum: The corrected spectrum, in squared units of the rows.
+        error: What the interval is made of; None where there is none.
+        utterances: Key or name of each utterance that `error` speaks of, in its order; empty where rows had none.
+            With the same utterances two estimates can be compared: see `rank_ratio`.
     """
 
     value: float
@@ -67,3 +71,5 @@ class RankEstimate:
     noise_floor: float
     status: frozenset[str]
     spectrum: Spectrum = field(repr=False, compare=False)  # arrays have no one truth value
+    error: SamplingError | None = field(default=None, repr=False, compare=False)
+    utterances: tuple[int | str, ...] = field(default=(), repr=False, compare=False)

@@ -5,24 +5,24 @@ import pytest
 import torch
 
 from rankwatch import estimate_rank
-from rankwatch.numerics.rank.confidence_interval import _degrees_of_freedom
+from rankwatch.numerics.rank.confidence_interval import degrees_of_freedom
 
 
 def test_gaussian_influences_of_g_groups_have_nearly_g_degrees_of_freedom():
-    found = [_degrees_of_freedom(np.random.default_rng(seed).standard_normal(400)) for seed in range(20)]
+    found = [degrees_of_freedom(np.random.default_rng(seed).standard_normal(400)) for seed in range(20)]
     assert np.median(found) == pytest.approx(399, rel=0.1)
     assert max(found) <= 399.0
 
 
 def test_influences_of_one_size_have_as_many_as_there_can_be():
-    assert _degrees_of_freedom(np.array([1.0, -1.0] * 8)) == 15.0
+    assert degrees_of_freedom(np.array([1.0, -1.0] * 8)) == 15.0
 
 
 @pytest.mark.parametrize("few", [1, 4])
 def test_a_few_large_influences_count_alone(few):
     influence = np.full(1000, 1e-6)
     influence[:few] = 1.0
-    assert _degrees_of_freedom(influence) == pytest.approx(2 * few, rel=0.01)
+    assert degrees_of_freedom(influence) == pytest.approx(2 * few, rel=0.01)
 
 
 def test_where_two_utterances_decide_the_interval_is_that_of_few_degrees_of_freedom():
