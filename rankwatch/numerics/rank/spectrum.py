@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rankwatch.numerics.metrics.expected_rankme import plain_rank_at
 from rankwatch.numerics.metrics.rankme import effective_rank
-from rankwatch.numerics.rank.expected_rankme import plain_rank_at
 
 Array = NDArray[np.float64]
 
