@@ -29,7 +29,9 @@ _HOMES = {
     "Similarity": "rankwatch.numerics",
     "Analysis": "rankwatch.analysis.analysis_result",
     "analyze": "rankwatch.analysis.analyze",
+    "Correlation": "rankwatch.correlation.result",
     "cka": "rankwatch.numerics",
+    "correlate": "rankwatch.correlation.correlate",
     "estimate_rank": "rankwatch.numerics",
     "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
@@ -53,6 +55,7 @@ __all__ = [
     "CodebookReading",
     "CollapseError",
     "Corpus",
+    "Correlation",
     "FirstBatches",
     "LabelledSet",
     "Loader",
@@ -68,6 +71,7 @@ __all__ = [
     "__version__",
     "analyze",
     "cka",
+    "correlate",
     "estimate_rank",
     "inspect",
     "rankme",
@@ -83,6 +87,8 @@ if TYPE_CHECKING:
     from rankwatch.analysis.analyze import analyze
     from rankwatch.corpora.corpus import Corpus, Span, Utterance
     from rankwatch.corpora.read_corpus import read_corpus
+    from rankwatch.correlation.correlate import correlate
+    from rankwatch.correlation.result import Correlation
     from rankwatch.extraction.eval_sets.eval_set_sources import AudioFolder, FirstBatches, Loader
     from rankwatch.extraction.eval_sets.labelled_set import LabelledSet
     from rankwatch.extraction.execution.model_families import register_family

@@ -20,6 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MOST_LINES, FEWEST_LINES, MOST_FILES = 250, 25, 10
 _MODEL_ROOMS = ("runtime", "extraction.model", "extraction.inputs")
 _JUDGEMENTS = ("analysis.measures", "analysis.decision", "analysis.output")
+_CORRELATIONS = ("correlation.statistics", "correlation.inputs", "correlation.evidence")
 ROOMS = {
     # Floor 0: nothing of rankwatch's own outside of the room, but for numerics' own order.
     "runtime": (),
@@ -56,6 +57,7 @@ ROOMS = {
     "reporting": ("runtime", "readings"),
     "reporting.pictures": ("runtime", "readings"),
     "reporting.recorded": ("runtime", "readings"),
+    "reporting.search": ("runtime", "extraction.inputs", "reporting.recorded"),
     "reporting.figures": ("runtime", "readings", "reporting.recorded"),
     "reporting.page": ("runtime", "readings", "reporting.pictures", "reporting.recorded", "reporting.figures"),
     "reporting.tensorboard_page": ("runtime", "readings", "reporting"),
@@ -65,6 +67,11 @@ ROOMS = {
     "analysis.decision": ("numerics", "analysis.rows", "analysis.measures"),
     "analysis.output": ("runtime", "reporting", "analysis.rows", "analysis.measures", "analysis.decision"),
     "analysis": ("runtime", "corpora", "numerics", "extraction", "analysis.models", "analysis.rows", *_JUDGEMENTS),
+    "correlation.statistics": (),
+    "correlation.inputs": ("readings", "reporting", "runtime"),
+    "correlation.evidence": ("correlation.statistics", "correlation.inputs"),
+    "correlation.output": ("runtime", "reporting.figures", *_CORRELATIONS),
+    "correlation": ("runtime", "reporting.search", *_CORRELATIONS, "correlation.output"),
     "arguments": ("runtime", "numerics", "extraction", "readings", "alarms"),
     "monitor": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments"),
     "run": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments", "reporting", "monitor"),

@@ -68,11 +68,23 @@ class LogFolder:
             return run if loss is None else dataclasses.replace(run, loss=loss)
         problems: list[str] = []
         if loss is None:
-            files = _loss_files(folder)
-            loss, problems = self._cached("loss", files, lambda: _loss_curve(files))
+            loss, problems = self.loss()
         yaml = [file for file in (folder / name for name in _YAML) if _is_plain(file)]
         parameters = self._cached("hyperparameters", yaml, lambda: _hyperparameters(yaml))
         return dataclasses.replace(run, loss=loss, hyperparameters=parameters, problems=[*run.problems, *problems])
+
+    def loss(self, tag: str = "") -> tuple[LossCurve | None, list[str]]:
+        """The loss that a logger wrote.
+
+        Args:
+            tag: Its name; by default the one that looks like the training loss: see `training_loss_tag`.
+
+        Returns:
+            The loss, or None where there is none, and what couldn't be read, in sentences.
+        """
+        files = _loss_files(self._folder) if self._folder is not None and self._folder.is_dir() else []
+        found: tuple[LossCurve | None, list[str]] = self._cached(f"loss {tag}", files, lambda: _loss_curve(files, tag))
+        return found
 
     def _cached(self, what: str, files: Sequence[Path], read: Callable[[], Any]) -> Any:
         state = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
@@ -93,15 +105,19 @@ def _loss_files(folder: Path) -> list[Path]:
     return [file for file in found if _is_plain(file)]
 
 
-def _loss_curve(files: Sequence[Path]) -> tuple[LossCurve | None, list[str]]:
-    """The training loss, or None, and what couldn't be read, in sentences; see `training_loss_tag`."""
+def _loss_curve(files: Sequence[Path], only: str = "") -> tuple[LossCurve | None, list[str]]:
+    """The training loss, or what is called `only`, or None, and what couldn't be read, in sentences."""
+
+    def wanted(tag: str) -> bool:
+        return tag == only if only else "loss" in tag.lower()
+
     size = sum(file.stat().st_size for file in files)
     if size > _LARGEST:
         return None, [f"The logger's files are {size / 2**20:.0f} MiB: too large to look for the loss in them."]
     curves: dict[str, dict[int, float]] = {}
     counts: dict[str, tuple[int, int]] = {}  # values so far, and of how many each is kept
     try:
-        for step, tag, value in _table_losses(files[0]) if _is_table(files) else _event_losses(files):
+        for step, tag, value in _table_scalars(files[0], wanted) if _is_table(files) else _event_scalars(files, wanted):
             if tag not in curves and len(curves) == _MOST_TAGS:
                 continue
             count, stride = counts.get(tag, (0, 1))
@@ -113,7 +129,7 @@ def _loss_curve(files: Sequence[Path]) -> tuple[LossCurve | None, list[str]]:
             counts[tag] = (count + 1, stride)
     except Exception as error:  # whatever is wrong with another program's file
         return None, [f"The logger's files can't be read for the loss ({type(error).__name__})."]
-    tag = training_loss_tag({tag: len(points) for tag, points in curves.items()})
+    tag = next(iter(curves), "") if only else training_loss_tag({tag: len(points) for tag, points in curves.items()})
     return (loss_curve(tag, curves[tag]) if tag else None), []
 
 
@@ -162,21 +178,21 @@ def _pairs(name: str, node: Any) -> Iterator[tuple[str, Any]]:
         yield f"{name}.{word}"[:300] if name else word, inner
 
 
-def _table_losses(file: Path) -> Iterator[tuple[int, str, float]]:
+def _table_scalars(file: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[int, str, float]]:
     with file.open(encoding="utf-8", errors="replace", newline="") as lines:
         for row in csv.DictReader(lines):
             for tag, value in row.items():
-                if tag and value and "loss" in tag.lower() and row.get("step"):
+                if tag and value and wanted(tag) and row.get("step"):
                     yield int(float(row["step"])), tag, float(value)
 
 
-def _event_losses(files: Iterable[Path]) -> Iterator[tuple[int, str, float]]:
+def _event_scalars(files: Iterable[Path], wanted: Callable[[str], bool]) -> Iterator[tuple[int, str, float]]:
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
     for file in files:
         for event in LegacyEventFileLoader(str(file)).Load():
             for value in event.summary.value:
-                if "loss" in value.tag.lower() and value.HasField("simple_value"):
+                if wanted(value.tag) and value.HasField("simple_value"):
                     yield event.step, value.tag, value.simple_value
 
 

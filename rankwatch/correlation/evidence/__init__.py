@@ -1,0 +1,1 @@
+"""From series to what they say: correlations, what choosing would have lost, and how sure that is."""

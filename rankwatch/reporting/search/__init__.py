@@ -1,0 +1,1 @@
+"""Records of runs that are somewhere below a folder, and what to call them."""
