@@ -124,7 +124,7 @@ def is_foreign(path: str) -> bool:
 def as_candidate(leaf: Any, batch_size: int, place: str, path: str, asked: bool = False) -> Candidate | None:
     """`leaf` as lengths, if it has the form of such; `asked` for, it counts as named like some."""
     value = _as_tensor(leaf)
-    value = _mask_of_keys(value) if value is not None else None
+    value = _mask_of_keys(value, batch_size) if value is not None else None
     last = path.rpartition(".")[2].lower()
     named = asked or _LENGTH_NAMES.search(last) is not None
     if value is None or value.shape[:1] != (batch_size,) or batch_size == 0:
@@ -139,10 +139,11 @@ def as_candidate(leaf: Any, batch_size: int, place: str, path: str, asked: bool 
     return candidate if candidate is not None and (named or not candidate.problem) else None
 
 
-def _mask_of_keys(value: Tensor) -> Tensor:
+def _mask_of_keys(value: Tensor, batch_size: int) -> Tensor:
     """Of an attention mask which keys it lets through: (B, 1, 1, T), (B, heads, T, T), or added to scores as -inf.
 
-    A key is valid if any position may look at it, which holds under a causal mask as well.
+    Also (B * heads, T, T), as torch.nn.MultiheadAttention takes it. A key is valid if any position may look at it,
+    which holds under a causal mask as well.
 
     Returns:
         A boolean (B, T), or the value itself where it is no such mask.
@@ -157,13 +158,26 @@ def _mask_of_keys(value: Tensor) -> Tensor:
         allowed = value > _MASKED
         if not bool((value[allowed] == 0).all()):
             return value
-    elif value.dtype == torch.bool:
-        allowed = value
-    elif bool(((value == 0) | (value == 1)).all()):
-        allowed = value != 0
+    elif value.dtype == torch.bool or bool(((value == 0) | (value == 1)).all()):
+        allowed = _allowed(value != 0)
     else:
         return value
+    if allowed.ndim == 3 and batch_size > 0 and len(allowed) > batch_size and len(allowed) % batch_size == 0:
+        allowed = allowed.unflatten(0, (batch_size, -1))
     return allowed if allowed.ndim == 2 else allowed.flatten(1, -2).any(dim=1)
+
+
+def _allowed(mask: Tensor) -> Tensor:
+    """A boolean mask as True = may be looked at, whichever of torch's two conventions it follows.
+
+    The first frame is always valid and looks at itself: a square mask in which it doesn't, says what is hidden, as
+    torch.nn.MultiheadAttention has it, and not what is seen, as scaled_dot_product_attention has it.
+
+    Returns:
+        The mask, turned round where it says what is hidden.
+    """
+    hidden = mask.ndim > 2 and 1 < mask.shape[-1] == mask.shape[-2] and not bool(mask[..., 0, 0].any())
+    return ~mask if hidden else mask
 
 
 def _vector(value: Tensor, place: str, path: str, named: bool) -> Candidate:

@@ -22,6 +22,10 @@ def causal(valid):
     return valid[:, None, None] & torch.ones(9, 9).tril().bool()
 
 
+def folded(mask, heads=4):
+    return mask.expand(3, heads, 9, 9).flatten(0, 1)
+
+
 @pytest.mark.parametrize(
     "mask",
     [
@@ -33,6 +37,12 @@ def causal(valid):
         torch.zeros(3, 1, 1, 9).masked_fill(~VALID[:, None, None], -torch.inf),
         torch.zeros(3, 1, 9, 9).masked_fill(~causal(VALID), torch.finfo(torch.float16).min),
         torch.zeros(3, 9).masked_fill(~VALID, -torch.inf),
+        # As torch.nn.MultiheadAttention takes them: the heads of an utterance behind one another, True = hidden.
+        folded(~VALID[:, None, None].expand(3, 1, 9, 9)),
+        folded(~causal(VALID)),
+        folded(causal(VALID)),
+        folded(torch.zeros(3, 1, 9, 9).masked_fill(~causal(VALID), -torch.inf)),
+        ~causal(VALID),
     ],
 )
 @pytest.mark.parametrize("path", ["attention_mask", "src_key_padding_mask"])
