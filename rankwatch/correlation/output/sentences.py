@@ -17,6 +17,8 @@ _BY = {
     LOSS: "the one of lowest loss",
     CHANCE: "one at random",
 }
+_THAN = {-1: "is better than", 1: "is worse than", 0: ""}
+_SURE = ("is better than", "is worse than")
 _SMALL = 0.5  # a correlation over time below it needs no warning
 
 
@@ -65,7 +67,7 @@ def _lost(one: Finding, check: str) -> str:
             f"{these}, {check}: there are too few checkpoints with both the check and effective rank to choose among."
         )
     where = f" in layer {one.layer}" if one.layer else ""
-    unit = f"points of {check}" if one.check == PROBE else f"of {check}"
+    unit = f"points of {check}" if one.check == PROBE else f"in {check}"
     said = (
         f"{these}, taking {_BY[RANK]} ({one.level} level, {one.source!r}){where} would have lost "
         f"{_amount(rank, rank.lost)} {unit}{_interval(rank)} against the best one"
@@ -98,14 +100,13 @@ def _compared(one: Finding) -> list[str]:
     """Whether rank is better than other rules, as far as that is known."""
     if RANK not in one.lost:
         return []
-    words: dict[str, list[str]] = {"is better than": [], "is worse than": [], "": []}
+    words: dict[str, list[str]] = {"is better than": [], "is worse than": [], "": [], "same": []}
     for other, choice in one.rank_against.items():
-        words[{-1: "is better than", 1: "is worse than", 0: ""}[choice.surely]].append(_BY[other])
-    said = [
-        f"Choosing by rank {word} taking {_listed(names)}{_scope(one)}."
-        for word, names in words.items()
-        if word and names
-    ]
+        same = choice.lost == 0.0 and choice.no_worse == 1.0
+        words["same" if same else _THAN[choice.surely]].append(_BY[other])
+    said = [f"Choosing by rank {word} taking {_listed(words[word])}{_scope(one)}." for word in _SURE if words[word]]
+    if words["same"]:
+        said.append(f"Here it has come to the same as taking {_listed(words['same'])}.")
     if words[""]:
         few = " from so few runs" if one.runs < 3 else ""
         said.append(f"Whether choosing by rank is better or worse than taking {_listed(words[''])} isn't known{few}.")

@@ -121,8 +121,10 @@ def fisher_interval(value: npt.ArrayLike, error: npt.ArrayLike) -> tuple[Floats,
         >>> f"{float(low):.2f} {float(high):.2f}"
         '0.29 0.80'
     """
-    z, width = to_z(value), stats.norm.ppf(0.5 + LEVEL / 2.0) * np.asarray(error, dtype=np.float64)
-    return np.asarray(np.tanh(z - width)), np.asarray(np.tanh(z + width))
+    r = np.asarray(value, dtype=np.float64)
+    z, width = to_z(r), stats.norm.ppf(0.5 + LEVEL / 2.0) * np.asarray(error, dtype=np.float64)
+    # A coefficient of one lies beyond the largest z.
+    return np.asarray(np.minimum(np.tanh(z - width), r)), np.asarray(np.maximum(np.tanh(z + width), r))
 
 
 def _centred(rows: Floats) -> Floats:

@@ -74,7 +74,8 @@ def mean_over_runs(values: npt.ArrayLike, groups: Sequence[Hashable], lowest: fl
         lowest: What the number can't be below.
 
     Returns:
-        The mean; without an interval where there are fewer than three groups.
+        The mean; without an interval where there are fewer than three groups, or where all are alike: that a few runs
+        lose nothing doesn't say that none does.
     """
     found = np.asarray(values, np.float64)
     known = np.isfinite(found)
@@ -83,7 +84,7 @@ def mean_over_runs(values: npt.ArrayLike, groups: Sequence[Hashable], lowest: fl
         return Interval(np.nan, np.nan, np.nan, 0, False)
     means = _within_groups(found[known], names)
     value = float(means.mean())
-    if len(means) < FEWEST_UNITS:
+    if len(means) < FEWEST_UNITS or np.ptp(means) <= 1e-12 * np.abs(means).max():
         return Interval(value, np.nan, np.nan, len(means), False)
     width = _student(means)
     return Interval(value, max(value - width, lowest), value + width, len(means), True)
