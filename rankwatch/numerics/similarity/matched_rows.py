@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,9 @@ class Utterances:
 
     def stacks(self, rows: torch.Tensor) -> list[torch.Tensor]:
         """(count, size, ...) the rows of all utterances of one size, for each size."""
-        return [rows[at].reshape(-1, size, *rows.shape[1:]) for at, size in self.blocks()]
+        return [rows[at].reshape(-1, size, *rows.shape[1:]) for at, size in self.blocks]
 
+    @cached_property
     def blocks(self) -> list[tuple[slice, int]]:
         """Rows of the utterances of one size, and that size."""
         found, start = [], 0

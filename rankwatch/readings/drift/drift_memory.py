@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from rankwatch.extraction.rows.row_buffer import Rows
+from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened
 from rankwatch.numerics.similarity.resolvents.stored_representation import StoredRepresentation
 from rankwatch.readings.drift.drift_rows import DriftRows
 from rankwatch.readings.drift.layer_drift import FIRST, PREVIOUS, LayerDrift
@@ -32,6 +33,14 @@ class EarlierReading:
     keys: torch.Tensor
     rows: StoredRepresentation
 
+    def is_outdated(self, now: EarlierReading) -> bool:
+        """Whether no later reading can be compared with it: another protocol, or other columns for the same rows.
+
+        With fewer utterances there are fewer columns, too, but only as long as a process is missing.
+        """
+        same_utterances = torch.equal(self.keys, now.keys)
+        return self.protocol != now.protocol or (same_utterances and self.rows.rows.shape[1] != now.rows.rows.shape[1])
+
     def is_comparable(self, other: EarlierReading) -> bool:
         """Whether both are of the same utterances and frames under the same protocol."""
         return (
@@ -45,7 +54,7 @@ class EarlierReading:
 class DriftMemory:
     """Compares each full reading of a curve with the one before and with the first one after the warm-up.
 
-    Of each curve two readings are remembered, at most (rows) x 65 numbers of two bytes each: 0.27 MB for 2,048 rows.
+    Of each curve two readings are remembered, at most (rows) x 49 numbers of two bytes each: 0.2 MB for 2,048 rows.
     They go into the checkpoint, so that a restarted run goes on exactly.
     """
 
@@ -72,16 +81,16 @@ class DriftMemory:
         now = EarlierReading(reading.step, reading.protocol.id, chosen.keys, stored)
         earlier = self._earlier.setdefault(reading.key, {})
         first = earlier.get(FIRST)
-        if first is not None and first.protocol != now.protocol:
+        if first is not None and first.is_outdated(now):
             del earlier[FIRST]
-        found: dict[int, LayerDrift] = {}
+        white, found = stored.whitened(), dict[int, LayerDrift]()
         drift = []
         for since in (PREVIOUS, FIRST):
             before = earlier.get(since)
             if before is None or not before.is_comparable(now):
                 continue
             if before.step not in found:  # the first reading may be the previous one
-                found[before.step] = _drift(before, now)
+                found[before.step] = _drift(before, now, white)
             drift.append(replace(found[before.step], since=since))
         earlier[PREVIOUS] = now
         if settled:
@@ -104,8 +113,8 @@ class DriftMemory:
         }
 
 
-def _drift(before: EarlierReading, now: EarlierReading) -> LayerDrift:
-    found = before.rows.similarity_to(now.rows)
+def _drift(before: EarlierReading, now: EarlierReading, white: Whitened) -> LayerDrift:
+    found = before.rows.similarity_to(now.rows, white)
     low = None if found.high is None else 1.0 - found.high
     high = None if found.low is None else 1.0 - found.low
     return LayerDrift(PREVIOUS, before.step, 1.0 - found.value, low, high, found.status)

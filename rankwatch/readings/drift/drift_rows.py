@@ -11,9 +11,9 @@ from rankwatch.extraction.rows.row_buffer import Rows
 from rankwatch.numerics.rows.projection import project
 from rankwatch.numerics.similarity.resolvents.stored_representation import StoredRepresentation
 
-MOST_COLUMNS = 64
-"""Random columns that stand for a layer: bounded memory, a quarter of the time that 192 take, and an estimate that
-needs fewer utterances."""
+MOST_COLUMNS = 48
+"""Random columns that stand for a layer: bounded memory, a quarter more of a reading's time at most, and an estimate
+that needs fewer utterances."""
 
 UTTERANCES_A_COLUMN, FEWEST_COLUMNS = 4, 8
 """As many utterances as degrees of freedom are the least that a similarity needs; four times as many leave no doubt."""
@@ -51,16 +51,19 @@ class DriftRows:
             The rows; None where there are none, or one is not finite: the others alone aren't the same rows.
         """
         n, d = rows.rows.shape
-        if not n or not d or not bool(torch.isfinite(rows.rows).all()):
+        if not n or not d:
             return None
         keys, index, counts = np.unique(rows.groups.numpy(), return_inverse=True, return_counts=True)
         index = index.reshape(-1)
         order = torch.from_numpy(np.lexsort([index, counts[index]]))  # stable: within an utterance as they came
         by_size = np.lexsort([np.arange(len(keys)), counts])
         columns = min(MOST_COLUMNS, max(FEWEST_COLUMNS, len(keys) // UTTERANCES_A_COLUMN))
-        chosen = rows.rows[order]
+        # Each column of a projection is of all columns of the layer, so that it shows every NaN and Inf among them.
+        chosen = (rows.rows if columns >= d else project(rows.rows, columns, seed))[order]
+        if not bool(torch.isfinite(chosen).all()):
+            return None
         return DriftRows(
-            chosen if columns >= d else project(chosen, columns, seed),
+            chosen,
             torch.from_numpy(keys[by_size].astype(np.int64)),
             torch.from_numpy(counts[by_size].astype(np.int64)),
             float(rows.rounding.mean()),

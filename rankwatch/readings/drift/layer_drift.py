@@ -27,7 +27,7 @@ class LayerDrift:
 
     .. math:: \text{drift} = 1 - \frac{R_{xy}}{\sqrt{R_{xx} R_{yy}}}
 
-    with the similarity of `rankwatch.similarity` at kappa = 0.1 of at most 64 random columns of the layer: 0 where it
+    with the similarity of `rankwatch.similarity` at kappa = 0.1 of at most 48 random columns of the layer: 0 where it
     hasn't moved, 1 where nothing of what it said is left. The same utterances, frames and columns stand on both sides.
 
     Attributes:

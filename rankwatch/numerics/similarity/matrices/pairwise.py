@@ -77,7 +77,7 @@ def status_of_each(matched: Matched) -> list[set[str]]:
 def parts(utterances: Utterances) -> Iterator[tuple[int, slice, slice, slice]]:
     """Some utterances of one size at a time: which size, which of its block, which utterances, which rows."""
     before = 0
-    for which, (at, size) in enumerate(utterances.blocks()):
+    for which, (at, size) in enumerate(utterances.blocks):
         count, step = (at.stop - at.start) // size, max(1, AT_ONCE // size)
         for start in range(0, count, step):
             stop = min(start + step, count)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened
+from rankwatch.numerics.similarity.resolvents.hat_products import HatProducts, hat_products
 
 TRUSTED = 0.8
 """Share of the interactions that is taken off: they are overestimated where what is shared lies within utterances."""
@@ -53,7 +54,9 @@ class Contributions:
         return math.sqrt(max(variance - TRUSTED * interactions, (1.0 - TRUSTED / 2.0) * variance))
 
 
-def contributions(x: Whitened, y: Whitened, value: float, *, pairs: bool = True) -> Contributions:
+def contributions(
+    x: Whitened, y: Whitened, value: float, *, pairs: bool = True, products: HatProducts | None = None
+) -> Contributions:
     """How R changes with utterances.
 
     With H and K the blocks of both hat matrices, C = (U_y U_y^T U_x U_x^T)_g and Q = I - H - K + C^T, Woodbury's
@@ -64,18 +67,18 @@ def contributions(x: Whitened, y: Whitened, value: float, *, pairs: bool = True)
         y: Of the other.
         value: R.
         pairs: Whether to look at interactions.
+        products: Of both, where they are there already.
 
     Returns:
         Contributions to R, to first order in what it depends on besides V. O(n p q).
     """
     utterances = x.utterances
-    cross = y.rows.T @ x.rows
-    to_y, to_x = y.rows @ cross, x.rows @ cross.T
+    products = hat_products(x, y) if products is None else products
     found = []
     sums = torch.zeros(6, dtype=torch.float64, device="cpu")
-    stacks = (utterances.stacks(rows) for rows in (x.rows, to_y, to_x))
-    for one, two, ux, py, px in zip(x.blocks, y.blocks, *stacks, strict=True):
-        h, k, c = one.hat, two.hat, py @ ux.mT
+    stacks = (utterances.stacks(rows) for rows in (products.to_y, products.to_x))
+    for one, two, c, py, px in zip(x.blocks, y.blocks, products.whole, *stacks, strict=True):
+        h, k = one.hat, two.hat
         eye = torch.eye(h.shape[1], dtype=torch.float64, device="cpu")
         q = eye - h - k + c.mT
         change = two.inverse * (h - c - c.mT + py @ py.mT) + one.inverse * (k - c - c.mT + px @ px.mT)

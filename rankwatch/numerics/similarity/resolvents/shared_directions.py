@@ -23,31 +23,24 @@ import math
 import torch
 
 from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened
+from rankwatch.numerics.similarity.resolvents.hat_products import HatProducts, hat_products
 from rankwatch.numerics.similarity.resolvents.row_populations import NO_LEVERAGE
 from rankwatch.numerics.similarity.resolvents.utterance_blocks import Block
 
 
-def shared(x: Whitened, y: Whitened) -> float:
+def shared(x: Whitened, y: Whitened, products: HatProducts | None = None) -> float:
     """R of two representations of the same rows.
 
     Args:
         x: Whitened rows of one.
         y: Of the other.
+        products: Of both, where they are there already.
 
     Returns:
         R without the constant direction; NaN where it can't be solved for. O(n p q).
     """
-    utterances, unit = x.utterances, x.unit_rows[:, None]
-    mean_x, mean_y = utterances.sums(unit * x.rows), utterances.sums(unit * y.rows)
-    within = (x.within * y.within).sqrt()
-    whole = y.rows.T @ (utterances.spread(within)[:, None] * x.rows)
-    means = mean_y.T @ ((x.between * y.between).sqrt()[:, None] * mean_x)
-    rest = whole - mean_y.T @ (within[:, None] * mean_x)
-    from_means, from_rest = (
-        [c @ u.mT for c, u in zip(utterances.stacks(y.rows @ m), utterances.stacks(x.rows), strict=True)]
-        for m in (means, rest)
-    )
-    return from_products(x, y, from_means, from_rest)
+    products = hat_products(x, y) if products is None else products
+    return from_products(x, y, products.means, products.rest)
 
 
 def from_products(x: Whitened, y: Whitened, means: list[torch.Tensor], rest: list[torch.Tensor]) -> float:

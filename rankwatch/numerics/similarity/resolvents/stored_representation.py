@@ -11,6 +11,7 @@ from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.matched_rows import VARIES, Utterances, centred
 from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened, out_of_reach, whiten
 from rankwatch.numerics.similarity.resolvents.delete_utterances import contributions
+from rankwatch.numerics.similarity.resolvents.hat_products import hat_products
 from rankwatch.numerics.similarity.resolvents.shared_directions import shared
 from rankwatch.numerics.similarity.resolvents.utterance_blocks import blocks_of, own_leverages
 from rankwatch.numerics.similarity.similarity_result import interval, precision
@@ -97,8 +98,10 @@ class StoredRepresentation:
         half = white.rows.half()
         blank = StoredRepresentation(sizes, half, white.within, white.between, *numbers, frozenset(), math.nan, ones)
         stored = blank.whitened()
-        own = shared(stored, stored)
-        changes = contributions(stored, stored, own, pairs=False).single if own > 0.0 else ones[: len(sizes)]
+        products = hat_products(stored, stored)
+        own, changes = shared(stored, stored, products), ones[: len(sizes)]
+        if own > 0.0:
+            changes = contributions(stored, stored, own, pairs=False, products=products).single
         return StoredRepresentation(sizes, half, white.within, white.between, *numbers, frozenset(status), own, changes)
 
     def whitened(self) -> Whitened:
@@ -112,7 +115,7 @@ class StoredRepresentation:
         about = (self.level, self.df, self.spare, self.between_binds, self.kappa)
         return Whitened(utterances, rows, unit_rows, self.within, self.between, blocks, *about)
 
-    def similarity_to(self, other: StoredRepresentation) -> PairedSimilarity:
+    def similarity_to(self, other: StoredRepresentation, whitened: Whitened | None = None) -> PairedSimilarity:
         """Similarity to another representation of the same rows, in the same order.
 
         The interval is the plain jackknife over utterances: interactions of pairs, which `rankwatch.similarity` takes
@@ -121,16 +124,18 @@ class StoredRepresentation:
 
         Args:
             other: The other one.
+            whitened: What `other.whitened()` gives, where several are compared with it.
 
         Returns:
             The similarity. O(n k^2).
         """
-        x, y = self.whitened(), other.whitened()
-        r, status = shared(x, y), set(self.status | other.status)
+        x, y = self.whitened(), other.whitened() if whitened is None else whitened
+        products = hat_products(x, y)
+        r, status = shared(x, y, products), set(self.status | other.status)
         if not (math.isfinite(r) and self.own > 0.0 and other.own > 0.0):
             return PairedSimilarity(math.nan, None, None, frozenset(status | {flags.TOO_FEW_ROWS}))
         norm = self.own if self.own == other.own else math.sqrt(self.own * other.own)
-        change = contributions(x, y, r, pairs=False) * (1.0 / norm)
+        change = contributions(x, y, r, pairs=False, products=products) * (1.0 / norm)
         single = change.single
         for one in (self, other):
             single = single - (r / (2.0 * norm * one.own)) * one.own_changes
