@@ -35,6 +35,8 @@ _HOMES = {
     "estimate_rank": "rankwatch.numerics",
     "inspect": "rankwatch.inspection",
     "rankme": "rankwatch.numerics",
+    "replay": "rankwatch.replays.replay",
+    "ReplayResult": "rankwatch.replays.replay",
     "similarity": "rankwatch.numerics.similarity.resolved_similarity",
     "register_family": "rankwatch.extraction.execution.model_families",
     "Alarm": "rankwatch.readings.alarm",
@@ -63,6 +65,7 @@ __all__ = [
     "RankEstimate",
     "RankWatch",
     "Reading",
+    "ReplayResult",
     "RowSampling",
     "Similarity",
     "Span",
@@ -77,6 +80,7 @@ __all__ = [
     "rankme",
     "read_corpus",
     "register_family",
+    "replay",
     "similarity",
     "trackio_alert",
     "wandb_alert",
@@ -102,6 +106,7 @@ if TYPE_CHECKING:
     from rankwatch.readings.codebook_reading import CodebookReading
     from rankwatch.readings.protocol import Protocol
     from rankwatch.readings.reading import Reading
+    from rankwatch.replays.replay import ReplayResult, replay
     from rankwatch.run.alarm_actions import AlarmEvent, CollapseError
     from rankwatch.run.alerts.alarm_alerts import trackio_alert, wandb_alert
 

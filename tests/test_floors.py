@@ -75,6 +75,17 @@ ROOMS = {
     "arguments": ("runtime", "numerics", "extraction", "readings", "alarms"),
     "monitor": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments"),
     "run": ("runtime", "numerics", "extraction", "readings", "alarms", "arguments", "reporting", "monitor"),
+    "replays": (
+        "runtime",
+        "extraction",
+        "checkpoints",
+        "readings",
+        "reporting",
+        "analysis.models",
+        "arguments",
+        "monitor",
+        "run",
+    ),
 }
 """What each room may import, from the ground up; a floor's name stands for all of its rooms, and a folder inside of a
 room belongs to it."""

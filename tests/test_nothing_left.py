@@ -201,7 +201,7 @@ def test_memory_does_not_grow(tmp_path, count, warm, most):
 def test_readings_and_alarms_are_kept_to_a_bound(tmp_path):
     """Days of readings: the newest 20,000 stay in memory, the file has them all."""
     watch = Watch(Encoder(), tmp_path, writer=NoWriter())
-    outcomes = watch._session._outcomes
+    outcomes = watch._session.outcomes
     assert outcomes.readings.maxlen == outcomes.alarms.maxlen == 20_000
     outcomes.readings.extend(range(30_000))
     assert watch.readings[:2] == [10_000, 10_001]

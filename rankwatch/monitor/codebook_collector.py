@@ -51,6 +51,8 @@ class CodebookCollector:
         self._step = -1
         self._in_step = 0  # utterances of the running optimiser step
         self._per_step = 1
+        self.conditions: dict[str, Any] = {"input": "masked", "mode": "train"}
+        """What the protocol says of how codes are counted; another where nothing is trained."""
 
     def attach(self, root: nn.Module) -> list[str]:
         """Find the model's quantizers.
@@ -68,9 +70,10 @@ class CodebookCollector:
         known = [one for one in self._hooks.quantizers if one.table is None]
         called = [one for one in self._hooks.quantizers if one.table is not None and one.table.named]
         named = [f"{one.name} ({one.codes or 'unknown number of'} codes)" for one in known]
-        notes = [f"codes are counted in the training pass, in {', '.join(named)}"] if named else []
+        where = "training pass" if self.conditions["mode"] == "train" else "evaluation sets"
+        notes = [f"codes are counted in the {where}, in {', '.join(named)}"] if named else []
         names = ", ".join(one.name for one in called[:MOST])
-        return notes + ([f"codes are counted in the training pass where these assign some: {names}"] if names else [])
+        return notes + ([f"codes are counted in the {where} where these assign some: {names}"] if names else [])
 
     @property
     def names(self) -> list[str]:
@@ -160,8 +163,7 @@ class CodebookCollector:
             d=0,
             k=None,
             centred=False,
-            input="masked",
-            mode="train",
+            **self.conditions,
             precision=self._precision,
             seed=self._settings.rows.seed,
         )

@@ -14,6 +14,7 @@ from rankwatch.extraction.eval_sets.eval_runner import EvalRunner
 from rankwatch.extraction.eval_sets.eval_set import EvalSet
 from rankwatch.extraction.eval_sets.eval_set_sources import FirstBatches
 from rankwatch.extraction.eval_sets.first_batches import FirstBatchCollector
+from rankwatch.extraction.eval_sets.recorded_caller import recorded_call
 from rankwatch.extraction.execution.preserved_model import preserved_random_state
 from rankwatch.extraction.hooks.replayable_calls import recorder_for, replay_advice
 from rankwatch.extraction.model.layers import WatchedLayer
@@ -69,6 +70,8 @@ class EvalSetCollection:
         self.notes: list[str] = [one.describe() for one in self.sets.values()]
         self.runner: EvalRunner | None = None
         """How the sets are run; None as long as training calls are being recorded."""
+        self.recorded: EvalSet | None = None
+        """The one call that other sets' audio is put into, where no set holds it."""
         self._no_new_utterances = False
         self._epoch_is_whole = True
         self._collector = self._new_collector()
@@ -167,6 +170,9 @@ class EvalSetCollection:
         backbone = collector.recorder.backbone if collector.recorder is not None else None
         self.runner = EvalRunner(self._root, backbone, collector.template, self._outermost)
         eval_set = collector.eval_set
+        self.recorded = recorded_call(
+            self._root, backbone, collector.template, eval_set, needed=self.runner.puts_audio_into_calls
+        )
         in_all = sum(self._all_gather_int(eval_set.utterances, "utterances collected"))
         batches = self._all_gather_int(len(eval_set.batches), "batches collected")
         if eval_set.name:

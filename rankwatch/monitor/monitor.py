@@ -58,7 +58,7 @@ class Monitor:
         self.last_step: int | None = None
         self.readings_taken = self.longest_interval = 0  # the latter in optimiser steps between two readings
         self.world = world or World()
-        self._codebooks = CodebookCollector(settings, self.world, precision, self.diagnostics)
+        self.codebooks = CodebookCollector(settings, self.world, precision, self.diagnostics)
         self._precision, self._autocast, self._outermost = precision, autocast, outermost
         self._group, self._rate, self._mute = group, rate, mute
         self._row_collector: RowCollector | None = None
@@ -66,7 +66,7 @@ class Monitor:
         self.background = BackgroundReading(settings.lag, self.stopwatch)
         self._next_step: int | None = None
         self._repeats = RepeatedBatches()
-        self._next_full, self._shares_cpu = True, False
+        self.next_full, self._shares_cpu = True, False
         self._agreed_at: int | None = None
 
     @on_the_cpu
@@ -87,13 +87,13 @@ class Monitor:
             autocast=self._as_in_training,
             outermost=self._outermost,
         )
-        self._row_collector.notes += self._codebooks.attach(root)
+        self._row_collector.notes += self.codebooks.attach(root)
         self._evaluator = Evaluator(
             self.settings,
             [layer.name for layer in self._row_collector.layers],
             self._group,
             first=self.world.rank == 0,
-            quantizers=self._codebooks.names,
+            quantizers=self.codebooks.names,
             mute=self._mute,
         )
 
@@ -120,7 +120,7 @@ class Monitor:
         self._evaluation.schedule.begin(step)
         with self.stopwatch.part("watching"), self.diagnostics.guarded("reading a training batch"):
             self.row_collector.batch_starts(batch, 0 if self._next_step is None else self._next_step - step)
-            self._codebooks.batch_starts(step, self._next_step)
+            self.codebooks.batch_starts(step, self._next_step)
             self._repeats.see(batch, before_reading=self._next_step == step + 1)
 
     @on_the_cpu
@@ -133,7 +133,7 @@ class Monitor:
     def batch_ends(self, batch: Any, failed: bool = False) -> None:
         """After a training batch, or after an exception in one, of which nothing counts then."""
         with self.stopwatch.part("watching"), self.diagnostics.guarded("reading a training batch"):
-            self._codebooks.batch_ends(batch, failed)
+            self.codebooks.batch_ends(batch, failed)
             self.row_collector.batch_ends(batch, failed)
 
     def epoch_ends(self) -> None:
@@ -173,8 +173,8 @@ class Monitor:
         self.last_step, self._next_step = step, self._evaluation.schedule.regular(step)
         # Asked for now: a trainer may move the model after `attach`.
         self._shares_cpu = next((p.device.type for p in self.row_collector.root.parameters()), "cpu") == "cpu"
-        full, stopwatch = self._next_full, self.stopwatch
-        rows = collect_rows(step, self.settings, self.row_collector, self._codebooks, stopwatch, full=full)
+        full, stopwatch = self.next_full, self.stopwatch
+        rows = collect_rows(step, self.settings, self.row_collector, self.codebooks, stopwatch, full=full)
         repeated = self._repeats.take()
         rows = replace(rows, shares_cpu_with_training=self._shares_cpu, rate=self._rate(), repeated_batches=repeated)
         work = functools.partial(self._evaluation.evaluate, rows)
@@ -200,7 +200,7 @@ class Monitor:
     def _take_in(self, evaluated: EvaluationResult, waited: float) -> Outcome:
         """Follow what the outcome says about the next reading, failures and costs."""
         outcome = evaluated.outcome
-        self._next_step, self._next_full = outcome.next_step, outcome.next_full
+        self._next_step, self.next_full = outcome.next_step, outcome.next_full
         self.longest_interval = max(self.longest_interval, outcome.report.cost.interval)
         self.readings_taken += 1
         for subject, note in outcome.notes.items():
@@ -221,7 +221,7 @@ class Monitor:
             "pending": self.background.state_dict(),  # first: what follows is as after it
             "last_step": self.last_step,
             "next_step": self._next_step,
-            "next_full": self._next_full,
+            "next_full": self.next_full,
             "readings_taken": self.readings_taken,
             "evaluation": self._evaluation.state_dict(),
         }
@@ -233,7 +233,7 @@ class Monitor:
         if changed:
             self.diagnostics.warn_once("layers", changed)
         self.last_step, self._next_step = state["last_step"], state["next_step"]
-        self._next_full = state.get("next_full", True)
+        self.next_full = state.get("next_full", True)
         self.readings_taken = state["readings_taken"]
         self.background.load_state_dict(state["pending"])
 
@@ -241,7 +241,7 @@ class Monitor:
         """Remove every hook, and destroy the process group."""
         self.background.wait_briefly()
         self.background.drop()
-        self._codebooks.close()
+        self.codebooks.close()
         if self._row_collector is not None:
             self._row_collector.close()
             self._row_collector = None

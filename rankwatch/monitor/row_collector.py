@@ -61,7 +61,7 @@ class RowCollector:
         self._settings = settings
         self._group = group
         self._diagnostics = diagnostics
-        self._precision = precision
+        self.precision = precision
         self.layers: list[WatchedLayer] = find_layers(root, settings.layers)
         self.row_extractor = RowExtractor(
             self.layers,
@@ -216,7 +216,7 @@ class RowCollector:
             if train and self._train is not None
             else self.eval_pass.frames.get(source, "all"),
             mode="train" if train else "eval",
-            precision=self._precision,
+            precision=self.precision,
             seed=self._settings.rows.seed,
             eval_set=self.eval_pass.ids.get(source, ""),
         )

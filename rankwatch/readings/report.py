@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -108,6 +108,9 @@ class RunHeader:
         notes: Sentences for the user about this run.
         run: The run in which its curves began: this one or, after a restart, the one that it goes on from. Runs that
             wrote into one folder are told apart by it.
+        settings: Its arguments as plain data, its precision, device and number of processes: what a replay of its
+            checkpoints has to know to read the same numbers.
+        replayed: Whether these are readings of stored checkpoints, and nothing was trained.
     """
 
     name: str
@@ -118,6 +121,8 @@ class RunHeader:
     every_n_steps: int
     notes: Sequence[str] = ()
     run: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    replayed: bool = False
 
 
 @dataclass(frozen=True)

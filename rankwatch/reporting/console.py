@@ -56,10 +56,11 @@ def alarm_line(alarm: Alarm) -> str:
     return f"{alarm.severity.upper()} step {alarm.step}: {alarm.kind}, {where}: {one_line(alarm.message)}"
 
 
-def end_summary(end: RunEnd, name: str, width: int = WIDTH) -> str:
-    """How the run went, what watching it took, and where everything is."""
+def end_summary(end: RunEnd, name: str, width: int = WIDTH, *, replayed: bool = False) -> str:
+    """How the run went, what watching it took, and where everything is; of a replay how long that was."""
     took = f"{100 * end.share:.2f} % of the run's time ({end.seconds:.1f} s)"
-    lines = [f"{name}: {_count(end.readings, 'reading')} up to step {end.step}, taking {took}."]
+    took = f"in {end.seconds:.1f} s" if replayed else f"taking {took}"
+    lines = [f"{name}: {_count(end.readings, 'reading')} up to step {end.step}, {took}."]
     if not end.measured:
         lines = [
             f"{name}: nothing could be read up to step {end.step}, so this run was not watched: no number, no alarm."

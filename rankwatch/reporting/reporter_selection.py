@@ -30,7 +30,7 @@ class ConsoleReporter:
 
     def start(self, header: RunHeader) -> None:
         """Print the table."""
-        self._name = header.name
+        self._header = header
         self._log(start_table(header))
 
     def report(self, report: Report) -> None:
@@ -41,7 +41,7 @@ class ConsoleReporter:
 
     def end(self, end: RunEnd) -> None:
         """Print the summary."""
-        self._log(end_summary(end, self._name))
+        self._log(end_summary(end, self._header.name, replayed=self._header.replayed))
 
 
 class UploadReporter:

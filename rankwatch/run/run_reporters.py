@@ -44,7 +44,7 @@ class RunReporters:
         self._identity = identity
         self._reporters: ReporterGroup | None = None
         self._measured = False
-        self._closed = False
+        self._closed = self.replayed = False  # the latter where nothing is trained
         self._loggers: Sequence[Any] = ()
         self._uploads: UploadedFolder | None = None
         folder = records.parent if records is not None else None
@@ -96,8 +96,14 @@ class RunReporters:
             lambda sentence: diagnostics.warn_once(sentence, sentence),
             strict=self._settings.strict,
         )
-        header = run_header(self._settings, self._monitor.row_collector, __version__, report.cost)
-        reporters.start(dataclasses.replace(header, run=self._identity.curves))
+        header = run_header(
+            self._settings,
+            self._monitor.row_collector,
+            __version__,
+            None if self.replayed else report.cost,
+            processes=self._monitor.world.size,
+        )
+        reporters.start(dataclasses.replace(header, run=self._identity.curves, replayed=self.replayed))
         return reporters
 
     def _all_reporters(self) -> list[Reporter]:

@@ -20,6 +20,16 @@ FORMAT = 5
 _RESTORING = "restoring the state from before the restart"
 
 
+def eval_set_file(name: str, rank: int) -> str:
+    """Name of the file in which a process's part of the first batches is stored, in the run's folder."""
+    return f"{name}.eval_set.rank{rank}.pt"
+
+
+def call_file(name: str, rank: int) -> str:
+    """Name of the file in which a recorded call is stored that other sets' audio is put into, likewise."""
+    return f"{name}.eval_set.call.rank{rank}.pt"
+
+
 @dataclass
 class RunIdentity:
     """Which run this is, and from which one it has what: so nothing of another run's is taken for its own.
@@ -68,9 +78,11 @@ class RunState:
         self._healthy = healthy
         self._published = published
         self._identity = identity
-        self._eval_set_file = f"{settings.name}.eval_set.rank{monitor.world.rank}.pt"
+        self._eval_set_file = eval_set_file(settings.name, monitor.world.rank)
         self._eval_set_saved = False
         self._complete = False  # remembered, since a state may be asked for after the end
+        self.sets_are_given = False
+        """Whether evaluation sets come from elsewhere, so that none is stored and none restored."""
 
     def agree_on_identity(self) -> None:
         """A new name for this run, the same on all processes, which all call this."""
@@ -133,7 +145,7 @@ class RunState:
             self._actions.load_state_dict(state["actions"])
             if self._healthy is not None and state["healthy"] is not None:
                 self._healthy.load_state_dict(state["healthy"])
-        if self._settings.first_batches_set is not None:
+        if self._settings.first_batches_set is not None and not self.sets_are_given:
             self._restore_eval_set(state)
 
     def _restore_eval_set(self, state: dict[str, Any]) -> None:
@@ -171,13 +183,22 @@ class RunState:
         return found, ""
 
     def save_eval_set(self) -> None:
-        """Write the default evaluation set to its file once it is complete, for a run that is restarted."""
+        """Write the default evaluation set to its file once it is complete, for a run that is restarted.
+
+        Where another set's audio is put into a recorded call, that call too, for a replay.
+        """
         complete = self._monitor.eval_sets.first_batches
         self._complete = complete is not None
-        if complete is None or self._folder is None or self._eval_set_saved:
+        if self._folder is None or self._eval_set_saved or not self._monitor.row_collector.complete:
             return
         self._eval_set_saved = True
+        if self.sets_are_given:
+            return
         guarded = self._monitor.diagnostics.guarded("writing the evaluation set")
         with self._monitor.stopwatch.part("reporting"), guarded:
-            complete.origin = self._identity.eval_set
-            complete.save(self._folder / self._eval_set_file)
+            if complete is not None:
+                complete.origin = self._identity.eval_set
+                complete.save(self._folder / self._eval_set_file)
+            if self._monitor.eval_sets.recorded is not None:
+                call = call_file(self._settings.name, self._monitor.world.rank)
+                self._monitor.eval_sets.recorded.save(self._folder / call)

@@ -32,6 +32,7 @@ class Session:
         folder: Where files go, or None for none at all.
         world: This process among the others; the first one reports.
         group: The other processes, where there are several.
+        preserved: Preserves the last healthy checkpoint.
         surroundings: What else `Monitor` takes: precision, autocast, outermost, learning_rate.
 
     Attributes:
@@ -45,25 +46,26 @@ class Session:
         folder: RunPath | None = None,
         world: World | None = None,
         group: Group | None = None,
+        preserved: type[HealthyCheckpoint] = HealthyCheckpoint,
         **surroundings: Any,
     ) -> None:
         self.settings = settings
         self._group = group
         self._records = folder / f"{settings.name}.jsonl" if folder is not None else None
-        self._monitor = Monitor(
+        self.monitor = Monitor(
             settings,
             world=world,
             group=group,
             mute=folder / f"{settings.name}.mute" if folder is not None else None,
             **surroundings,
         )
-        self._rank = self._monitor.world.rank
+        self._rank = self.monitor.world.rank
         identity = RunIdentity()
-        self._reporters = RunReporters(settings, self._monitor, self._records, identity)
-        self._actions = AlarmActions(settings, self._records, self._monitor.diagnostics)
-        healthy = HealthyCheckpoint(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
-        self._outcomes = OutcomeReports(settings, self._monitor, self._reporters, self._actions, healthy)
-        self._state = RunState(settings, folder, self._monitor, self._actions, healthy, self.published, identity)
+        self.reporters = RunReporters(settings, self.monitor, self._records, identity)
+        self._actions = AlarmActions(settings, self._records, self.monitor.diagnostics)
+        healthy = preserved(folder / f"{settings.name}.last_healthy.ckpt") if folder is not None else None
+        self.outcomes = OutcomeReports(settings, self.monitor, self.reporters, self._actions, healthy)
+        self.state = RunState(settings, folder, self.monitor, self._actions, healthy, self.published, identity)
         self._stopped_at: int | None = None
         self.attached = False
         self._unbuilt: nn.Module | None = None
@@ -72,26 +74,26 @@ class Session:
     @property
     def readings(self) -> list[Reading]:
         """The newest readings; the JSONL file has all of them."""
-        return list(self._outcomes.readings)
+        return list(self.outcomes.readings)
 
     @property
     def codebook_readings(self) -> list[CodebookReading]:
         """The newest readings of quantizers, likewise."""
-        return list(self._outcomes.codebook_readings)
+        return list(self.outcomes.codebook_readings)
 
     @property
     def alarms(self) -> list[Alarm]:
         """The newest alarms, likewise."""
-        return list(self._outcomes.alarms)
+        return list(self.outcomes.alarms)
 
     @property
     def published(self) -> dict[str, float]:
         """The newest scalars by tag, which a trainer's own callbacks may monitor."""
-        return self._outcomes.published
+        return self.outcomes.published
 
     def own_writer(self) -> Any:
         """See `RunReporters.own_writer`."""
-        return self._reporters.own_writer()
+        return self.reporters.own_writer()
 
     def attach(self, root: nn.Module) -> None:
         """Find the layers, read the evaluation sets, register the hooks; see `Monitor.attach`.
@@ -105,11 +107,11 @@ class Session:
 
     def _attach(self, root: nn.Module) -> None:
         self._unbuilt = None
-        self._monitor.attach(root)
-        self._state.agree_on_identity()
+        self.monitor.attach(root)
+        self.state.agree_on_identity()
         self.attached = True
         if self._restored is not None:
-            self._state.load_state_dict(self._restored)
+            self.state.load_state_dict(self._restored)
 
     def begin(self, *, loggers: Sequence[Any] = (), earliest_stop: str = "") -> None:
         """Training begins.
@@ -120,8 +122,8 @@ class Session:
         """
         if self._unbuilt is not None:
             self.attach(self._unbuilt)
-        self._monitor.stopwatch.begin()
-        self._reporters.begin(loggers)
+        self.monitor.stopwatch.begin()
+        self.reporters.begin(loggers)
         if self.settings.on_collapse == "stop" and earliest_stop:
             late = f"on_collapse='stop' can't end the run before {earliest_stop} is reached"
             self.diagnostics.warn_once("earliest stop", late)
@@ -129,17 +131,17 @@ class Session:
     def batch_starts(self, batch: Any, step: int) -> None:
         """Before a training batch's forward pass, after `step` optimiser steps."""
         if self.attached:
-            self._monitor.batch_starts(batch, step)
+            self.monitor.batch_starts(batch, step)
 
     def before_backward(self) -> None:
         """After the forward pass, before backward."""
         if self.attached:
-            self._monitor.before_backward()
+            self.monitor.before_backward()
 
     def batch_ends(self, batch: Any, failed: bool = False) -> None:
         """After a training batch, or after an exception in one."""
         if self.attached:
-            self._monitor.batch_ends(batch, failed)
+            self.monitor.batch_ends(batch, failed)
         elif self._unbuilt is not None and not failed:
             with self.diagnostics.guarded("finding the layers to watch"):
                 self._attach(self._unbuilt)
@@ -147,12 +149,12 @@ class Session:
     def epoch_ends(self) -> None:
         """After one pass over the data: no utterance will be new from here on."""
         if self.attached:
-            self._monitor.epoch_ends()
+            self.monitor.epoch_ends()
 
     @property
     def diagnostics(self) -> Diagnostics:
         """How failures are reported: one warning each, and the training goes on."""
-        return self._monitor.diagnostics
+        return self.monitor.diagnostics
 
     def read_if_due(self, step: int, checkpoints: Checkpoints) -> bool:
         """Report what has arrived, and begin a reading where one is due after `step` optimiser steps.
@@ -166,10 +168,10 @@ class Session:
         """
         if not self.attached:
             return False
-        stop = self._outcomes.report_pending(stopped=self.stopped) if self._monitor.background.is_due(step) else False
+        stop = self.outcomes.report_pending(stopped=self.stopped) if self.monitor.background.is_due(step) else False
         if stop:
             self._stopped_at = step
-        elif self._monitor.agree_whether_due(step):
+        elif self.monitor.agree_whether_due(step):
             self._start_reading(step, checkpoints)
         return stop
 
@@ -179,11 +181,11 @@ class Session:
         Returns:
             Whether it, or the one before, has confirmed a collapse that is to stop the run.
         """
-        stop = self._outcomes.report_pending(stopped=self.stopped)
-        done = step in (self._monitor.last_step, self._stopped_at) or not self.attached
-        if not done and self._monitor.complete_eval_sets():
+        stop = self.outcomes.report_pending(stopped=self.stopped)
+        done = step in (self.monitor.last_step, self._stopped_at) or not self.attached
+        if not done and self.monitor.complete_eval_sets():
             self._start_reading(step, checkpoints)
-            stop = self._outcomes.report_pending(stopped=self.stopped) or stop
+            stop = self.outcomes.report_pending(stopped=self.stopped) or stop
         return stop
 
     def end(self, step: int, checkpoints: Checkpoints | None = None, *, interrupted_by: str = "") -> None:
@@ -197,12 +199,12 @@ class Session:
             interrupted_by: The exception's name, where one has ended the run.
         """
         stop = self.last_reading(step, checkpoints) if checkpoints is not None else False
-        if checkpoints is None and self._monitor.background.wait_briefly():
-            self._outcomes.report_pending(stopped=self.stopped)
-        self._reporters.close(step, self.alarms, self.stopped, self._outcomes.checkpoint, interrupted_by)
+        if checkpoints is None and self.monitor.background.wait_briefly():
+            self.outcomes.report_pending(stopped=self.stopped)
+        self.reporters.close(step, self.alarms, self.stopped, self.outcomes.checkpoint, interrupted_by)
         self._actions.settle()
         if stop and self.settings.on_collapse == "raise":
-            self._outcomes.raise_collapse(step, self._group)
+            self.outcomes.raise_collapse(step, self._group)
 
     def raise_if_asked(self, step: int) -> None:
         """With ``on_collapse="raise"``, after `read_if_due` has returned True: end the run with an error.
@@ -214,7 +216,7 @@ class Session:
             return
         with contextlib.suppress(Exception):  # the error that matters is raised below
             self.end(step)
-        self._outcomes.raise_collapse(step, self._group)
+        self.outcomes.raise_collapse(step, self._group)
 
     @property
     def stopped(self) -> bool:
@@ -223,25 +225,25 @@ class Session:
 
     def close(self) -> None:
         """Remove all hooks, threads and groups, and a checkpoint set aside in vain; writers are closed before."""
-        self._outcomes.close()
-        self._reporters.finish()
-        self._monitor.close()
+        self.outcomes.close()
+        self.reporters.finish()
+        self.monitor.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, small; loads with ``weights_only=True``. Waits for a reading that is being worked on."""
-        return self._state.state_dict() if self.attached else self._restored or {"attached": False}
+        return self.state.state_dict() if self.attached else self._restored or {"attached": False}
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
         """Go on where another session was, after `attach`; see `RunState.load_state_dict`."""
         self._restored = state
         if self.attached:
-            self._state.load_state_dict(state)
+            self.state.load_state_dict(state)
 
     # -- a reading -------------------------------------------------------------------------------------------
 
     def _start_reading(self, step: int, checkpoints: Checkpoints) -> None:
         """Draw the rows, and set the newest checkpoint aside until it is known whether they are healthy."""
         with self.diagnostics.guarded("a reading"):
-            self._monitor.start(step)
-        self._state.save_eval_set()
-        self._outcomes.set_aside(step, checkpoints)
+            self.monitor.start(step)
+        self.state.save_eval_set()
+        self.outcomes.set_aside(step, checkpoints)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rankwatch.arguments.plain_settings import plain_settings
 from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.model.layers import unwatched_teachers
 from rankwatch.monitor.row_collector import RowCollector
@@ -12,7 +13,9 @@ from rankwatch.readings.report import Cost, LayerRow, RunHeader
 _MOST_CHANGES = 4  # sentences about layers that differ from batch to batch
 
 
-def run_header(settings: Settings, row_collector: RowCollector, version: str, cost: Cost | None = None) -> RunHeader:
+def run_header(
+    settings: Settings, row_collector: RowCollector, version: str, cost: Cost | None = None, *, processes: int = 1
+) -> RunHeader:
     """What is known about a run, complete after its first reading.
 
     Args:
@@ -20,6 +23,7 @@ def run_header(settings: Settings, row_collector: RowCollector, version: str, co
         row_collector: Knows the layers and evaluation sets that were found.
         version: rankwatch's own.
         cost: What the first reading took.
+        processes: How many there are.
 
     Returns:
         The header, with one row for each layer.
@@ -33,7 +37,10 @@ def run_header(settings: Settings, row_collector: RowCollector, version: str, co
             f"{settings.lag} optimiser {'step' if settings.lag == 1 else 'steps'} after its rows were drawn"
         )
     rows = [_row(settings, row_collector, index) for index in range(len(row_collector.layers))]
-    return RunHeader(settings.name, version, rows, settings.levels, settings.sources, settings.every_n_steps, notes)
+    header = RunHeader(settings.name, version, rows, settings.levels, settings.sources, settings.every_n_steps, notes)
+    device = next((parameter.device.type for parameter in row_collector.root.parameters()), "cpu")
+    about = {"precision": row_collector.precision, "device": device, "processes": processes}
+    return replace(header, settings={**plain_settings(settings), **about})
 
 
 def _row(settings: Settings, row_collector: RowCollector, index: int) -> LayerRow:

@@ -154,7 +154,7 @@ class Twin:
     def read_next(self) -> None:
         """The next step ends with a reading."""
         assert self.watch is not None
-        self.watch._session._monitor._next_step = self.steps + 1
+        self.watch._session.monitor._next_step = self.steps + 1
 
 
 def segment(twin: Twin) -> tuple[list[float], float]:
@@ -184,8 +184,8 @@ def ordinary_step(row: Row) -> float:
             twin.step()
         twin.watch.epoch()
         twin.step()
-        twin.watch._session._monitor.outcome()
-        twin.watch._session._monitor._next_step = 1 << 60
+        twin.watch._session.monitor.outcome()
+        twin.watch._session.monitor._next_step = 1 << 60
         start = time.perf_counter()
         for _ in range(10_000):
             for _ in range(row.accumulate):

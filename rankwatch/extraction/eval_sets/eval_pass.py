@@ -69,6 +69,8 @@ class EvalPass:
         self._proven: set[str] = set()  # evaluation sets that were run without a change to a parameter
         self.fired: set[str] = set()
         """Layers that have fired in some pass."""
+        self.left_out: set[str] = set()
+        """Layers that aren't read for now."""
         self.runner: EvalRunner | None = None
         self.ids: dict[str, str] = {}
         """Fingerprints of the evaluation sets over all processes, by name, once they were run."""
@@ -171,7 +173,8 @@ class EvalPass:
         """What the layers gave in one forward pass, and what went wrong."""
         assert self.runner is not None
         device = next((p.device for p in self._root.parameters()), torch.device("cpu"))
-        hooked = [*self._layers, *self._row_extractor.reader.convolutions]
+        watched = [layer for layer in self._layers if layer.name not in self.left_out]
+        hooked = [*watched, *self._row_extractor.reader.convolutions]
         try:
             with LayerHooks(hooked, written=self._written) as layer_hooks:
                 with self._autocast():
@@ -219,6 +222,6 @@ class EvalPass:
     def warn_of_silent_layers(self) -> None:
         """After the first window: warn about layers whose forward pass was never called, by name."""
         for layer in self._layers if self.fired else []:
-            if layer.name not in self.fired:
+            if layer.name not in self.fired | self.left_out:
                 reason = f"layer {layer.name} did not fire in the first window (is it bypassed?); it is not watched"
                 self._diagnostics.fail(f"silent {layer.name}", reason)

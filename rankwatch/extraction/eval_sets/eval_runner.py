@@ -70,6 +70,11 @@ class EvalRunner:
         self._routes = _routes(root, backbone)
         self._replayed: set[str] = set()
 
+    @property
+    def puts_audio_into_calls(self) -> bool:
+        """Whether audio can only be run through the model by putting it into a recorded call."""
+        return any(route.adapter is None for route in self._routes)
+
     def input(self, batch: EvalBatch, forward: EvalForward | None = None) -> str:
         """What the model's input is, as the protocol records it.
 

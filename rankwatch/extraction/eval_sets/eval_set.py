@@ -79,6 +79,7 @@ class EvalSet:
         origin: The run that collected it from its first batches, or empty.
         origins: Files that its utterances come from, by their keys, where it is made from files.
         left_out: Utterances that don't count, since their recording is broken, with file and reason by their keys.
+        caller: Whose call was recorded, where its batches are calls; see `recorded_caller`.
     """
 
     name: str
@@ -91,6 +92,7 @@ class EvalSet:
     origin: str = ""
     origins: dict[int, str] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
+    caller: dict[str, Any] = field(default_factory=dict)
 
     @property
     def utterances(self) -> int:
@@ -141,7 +143,7 @@ class EvalSet:
             path: The file; a folder that isn't there is made.
         """
         batches = [{f.name: pack(getattr(batch, f.name)) for f in dataclasses.fields(batch)} for batch in self.batches]
-        content = {"name": self.name, "batches": batches, "origin": self.origin}
+        content = {"name": self.name, "batches": batches, "origin": self.origin, "caller": self.caller}
         write(path, lambda file: torch.save(content, file))
 
     @classmethod
@@ -163,7 +165,7 @@ class EvalSet:
             recorded = bool(fields["args"] or fields["kwargs"])  # then of the loader's batch only lengths are wanted
             batch = unpack(fields.pop("batch"), lenient=recorded)
             batches.append(EvalBatch(batch=batch, **{name: unpack(value) for name, value in fields.items()}))
-        return cls(content["name"], batches, origin=content.get("origin", ""))
+        return cls(content["name"], batches, origin=content.get("origin", ""), caller=content.get("caller", {}))
 
 
 def audio_eval_set(name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> EvalSet:

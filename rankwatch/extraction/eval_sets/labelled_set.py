@@ -77,6 +77,19 @@ class LabelledSet:
         encoding: str = "utf-8",
     ) -> None:
         owner = type(self).__name__
+        self.arguments = {
+            "manifest": Path(manifest) if is_path(manifest) else manifest,
+            "label": label,
+            "speaker": speaker,
+            "alignment": alignment,
+            "alignments": None if alignments is None else Path(alignments),
+            "tier": tier,
+            "path": path,
+            "sample_rate": sample_rate,
+            "max_seconds": max_seconds,
+            "forward": forward,
+            "encoding": encoding,
+        }
         columns = {"label": label, "speaker": speaker, "alignment": alignment, "path": path}
         _check_names(owner, manifest, alignments, columns, {"tier": tier, "encoding": encoding})
         self.sample_rate, self.max_seconds = checked_audio(owner, sample_rate, max_seconds)

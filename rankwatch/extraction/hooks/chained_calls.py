@@ -19,18 +19,18 @@ class ChainedCalls(nn.Module):
     Args:
         front_end: Is called first.
         blocks: Is given its output as it is.
-        links: Argument of the blocks -> position in the front end's output.
+        links: Argument of the blocks -> position in the front end's output; also an attribute.
     """
 
     def __init__(self, front_end: nn.Module, blocks: nn.Module, links: Mapping[str, int]) -> None:
         super().__init__()
         self.front_end, self.blocks = front_end, blocks
-        self._links = dict(links)
+        self.links = dict(links)
 
     def forward(self, front_end: Named, blocks: Named) -> Any:
         """Both calls, given the arguments of each by name."""
         given = _parts(self.front_end(**front_end))
-        return self.blocks(**blocks, **{name: given[position] for name, position in self._links.items()})
+        return self.blocks(**blocks, **{name: given[position] for name, position in self.links.items()})
 
 
 class ParallelCalls(nn.Module):

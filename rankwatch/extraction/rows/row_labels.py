@@ -41,8 +41,8 @@ class Labels:
     """
 
     def __init__(self, utterances: Mapping[int, Labelled], *, whole: bool, frames: bool, words: str) -> None:
-        self.words = words
-        self._whole, self._frames = whole, frames
+        self.words, self.known = words, dict(utterances)
+        self.whole, self.frames = whole, frames
         self._keys = np.array(sorted(utterances), dtype=np.int64)
         known = [utterances[key] for key in self._keys.tolist()]
         self._label = np.array([one.label for one in known], dtype=np.int64)
@@ -59,7 +59,7 @@ class Labels:
 
     def of_utterances(self, keys: Tensor) -> Tensor:
         """(n, 2) int64: label and speaker of each key; (n, 0) where utterances as a whole have none."""
-        if not self._whole:
+        if not self.whole:
             return unlabelled(len(keys))
         at = self._at(keys)
         return torch.from_numpy(np.stack([self._label[at], self._speaker[at]], axis=1))
@@ -74,7 +74,7 @@ class Labels:
         Returns:
             Label -1 where none is spoken; (n, 0) where the set has no alignments.
         """
-        if not self._frames:
+        if not self.frames:
             return unlabelled(len(keys))
         at = self._at(keys)
         time = at * self._stretch + places.numpy() * self._seconds[at]

@@ -46,7 +46,7 @@ def train(folder, model, batches, fails=()):
                         raise MemoryError
                     loss.backward()
             except MemoryError:
-                assert not watch._session._monitor.row_collector._train._layer_hooks._outputs  # nothing stays alive
+                assert not watch._session.monitor.row_collector._train._layer_hooks._outputs  # nothing stays alive
                 continue
             optimizer.step()
             optimizer.zero_grad()
