@@ -117,7 +117,7 @@ def _plain(value: Any) -> Any:
 def _import_path(function: Any) -> str:
     """``module:name`` where importing that gives the very same function; else empty."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    if not module or module == "__main__" or not name.isidentifier():
+    if not module or module in ("__main__", "__mp_main__") or not name.isidentifier():
         return ""
     try:
         return f"{module}:{name}" if import_function(f"{module}:{name}") is function else ""

@@ -85,10 +85,8 @@ def plain_load(file: Path) -> tuple[Any, tuple[str, ...]]:
                 raise BrokenCheckpointError(_refusal(file, [*foreign, *new], error)) from error
             foreign += new
         except Exception as error:  # torch raises many kinds for files that are cut off or something else
-            kind = type(error).__name__
-            raise BrokenCheckpointError(
-                f"{file} can't be read as a checkpoint ({kind}: {_first_line(error)})"
-            ) from error
+            reason = f"{type(error).__name__}: {_first_line(error)}"
+            raise BrokenCheckpointError(f"{file} is cut off, or no checkpoint ({reason})") from error
     raise BrokenCheckpointError(_refusal(file, foreign, ValueError("too many classes")))
 
 
@@ -116,7 +114,7 @@ def _refusal(file: Path, foreign: list[str], error: Exception) -> str:
     if blocked:
         return f"{file} would run {blocked[1]} when it is read: it is no checkpoint, and nothing of it was run"
     if not foreign:
-        return f"{file} can't be read as a checkpoint ({reason or 'it is cut off, or something else'})"
+        return f"{file} is cut off, or no checkpoint{f' ({reason})' if reason else ''}"
     few = ", ".join(foreign[:8]) + (f" and {len(foreign) - 8} more" if len(foreign) > 8 else "")
     newer = "" if hasattr(torch.serialization, "safe_globals") else " (torch 2.6 and later leaves them out)"
     return (

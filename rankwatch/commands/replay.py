@@ -46,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     from rankwatch.replays.replay import replay
-    from rankwatch.runtime.diagnostics import log_info
 
     warnings.showwarning = _show
     warnings.simplefilter("always", RuntimeWarning)
@@ -66,15 +65,13 @@ def run(options: argparse.Namespace) -> int:
             follow=options.follow,
             until_step=options.until_step,
             idle_seconds=options.idle_seconds,
-            say=log_info,
+            say=_say,
             **_further(options),
         )
     except (OSError, ValueError, ImportError) as error:
         return refuse(error, "replay")
     except KeyboardInterrupt:
         return interrupted("replay", options.out)
-    for reason in found.failed.values():
-        print(f"rankwatch replay: not read: {reason}", file=sys.stderr)
     return _SOME_FAILED if found.failed else 0
 
 
@@ -108,6 +105,11 @@ def _join_processes() -> None:
 
         if not dist.is_initialized():
             dist.init_process_group("gloo")
+
+
+def _say(line: str) -> None:
+    """At once, also where the output goes into a file."""
+    print(line, flush=True)
 
 
 def _show(message: Warning | str, *_: Any, **__: Any) -> None:

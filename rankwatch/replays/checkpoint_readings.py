@@ -108,6 +108,8 @@ class CheckpointReadings:
         like = self._like
         rate = rate if like is None else like.rates.get(step, rate)
         full = like is None or not like.brief.get(step, False)
+        if self._group is not None:  # the run may be writing its records still
+            full = bool(self._group.all_gather_int(int(full), "how much is read")[0])
         if not session.read(step, str(checkpoint.path), rate, full=full, left_out=left_out):
             return f"{checkpoint.path}: no reading came of it; warnings above say why"
         self._say(reading_line(step, session.readings, self._settings.sources[0], session.health))

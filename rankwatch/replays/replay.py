@@ -142,6 +142,8 @@ def replay(
         reader.close(type(error).__name__)
         raise
     reader.close("")
+    if queue is not None and not reader.readings:
+        say(f"nothing new: {len(state.done)} checkpoints were read before, up to step {state.last_step}")
     return ReplayResult(folder, reader.readings, reader.alarms, sorted(state.done), dict(state.failed), reader.healthy)
 
 

@@ -163,7 +163,7 @@ def _mask_of_keys(value: Tensor, batch_size: int) -> Tensor:
     else:
         return value
     if allowed.ndim == 3 and batch_size > 0 and len(allowed) > batch_size and len(allowed) % batch_size == 0:
-        allowed = allowed.unflatten(0, (batch_size, -1))
+        allowed = allowed.reshape(batch_size, -1, *allowed.shape[1:])
     return allowed if allowed.ndim == 2 else allowed.flatten(1, -2).any(dim=1)
 
 
