@@ -1,0 +1,1 @@
+"""Runs and checkpoints side by side, layer by layer: what differs, by how much, and what that is evidence of."""

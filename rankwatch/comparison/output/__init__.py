@@ -1,0 +1,1 @@
+"""A comparison for people and programs: table, files, figure and one page."""

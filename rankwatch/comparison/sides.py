@@ -1,0 +1,105 @@
+"""What is compared: single runs or checkpoints, or groups of them that differ in their seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rankwatch.comparison.difference import Difference, Place, ends
+from rankwatch.comparison.seeds import group_interval
+from rankwatch.comparison.verdicts import AtLeast, confidence_of_each, smallest, verdict, widened
+
+
+@dataclass(frozen=True)
+class Side:
+    """A run or checkpoint, or a group of them.
+
+    Attributes:
+        name: What it is called.
+        members: Numbers of its runs.
+    """
+
+    name: str
+    members: tuple[int, ...]
+
+
+def make_sides(names: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None) -> list[Side]:
+    """Each run by itself, or the groups that were asked for.
+
+    Args:
+        names: Of all runs, in order.
+        groups: Names of the runs of each group by its own name; None for none.
+
+    Returns:
+        The sides.
+
+    Raises:
+        ValueError: If a group names a run that isn't there, or there are fewer than two sides.
+    """
+    if groups is None:
+        sides = [Side(name, (k,)) for k, name in enumerate(names)]
+    else:
+        sides = []
+        for title, members in groups.items():
+            unknown = [name for name in members if name not in names]
+            if unknown or not members:
+                raise ValueError(f"group {title!r} names {unknown or 'nothing'}; there are {list(names)}")
+            sides.append(Side(title, tuple(names.index(name) for name in members)))
+    if len(sides) < 2:
+        raise ValueError(f"a comparison needs at least two runs, checkpoints or groups; there is {len(sides)}")
+    return sides
+
+
+def difference_of_sides(
+    place: Place,
+    sides: tuple[Side, Side],
+    logs: Sequence[float],
+    halves: Sequence[float],
+    at_least: AtLeast | None,
+    comparisons: int,
+    *,
+    simultaneous: Sequence[float] | None = None,
+    **facts: Any,
+) -> Difference:
+    """The difference of two sides in one place.
+
+    Args:
+        place: Evaluation set, level and layer.
+        sides: Both.
+        logs: ln(effective rank) of each run.
+        halves: Half of the 90 % interval of the difference of each pair of runs of the two sides.
+        at_least: The smallest relative difference that matters, or None for `SEEDS`.
+        comparisons: How many there are, which shall hold together.
+        simultaneous: The same halves at the confidence of each of so many; by default those of a normal error.
+        facts: Further fields of `Difference`.
+
+    Returns:
+        The difference. With several runs on either side it holds for runs of other seeds, too: their variation is in
+        the interval, so that any difference counts unless `at_least` is given.
+    """
+    one, other = ([logs[k] for k in side.members] for side in sides)
+    own = float(np.mean(halves))
+    wide = float(np.mean(simultaneous)) if simultaneous is not None else own * widened(comparisons)
+    middle, seeds = float(np.mean(one) - np.mean(other)), len(one) + len(other) > 2
+    if seeds:
+        own = group_interval(one, other, own, place.level, 0.9)[1]
+        wide = group_interval(one, other, wide, place.level, confidence_of_each(comparisons))[1]
+    margin = smallest(at_least, place.level)
+    ranks = float(np.exp(np.mean(one))), float(np.exp(np.mean(other)))
+    return Difference(
+        place,
+        sides[0].name,
+        sides[1].name,
+        ranks,
+        math.exp(middle) if math.isfinite(middle) else math.nan,
+        *ends(middle, wide),
+        *ends(middle, own),
+        at_least=math.expm1(margin),
+        verdict=verdict(middle, wide, margin, 0.0 if seeds and at_least is None else None),
+        seeds=seeds,
+        **facts,
+    )
