@@ -29,6 +29,8 @@ _HOMES = {
     "Similarity": "rankwatch.numerics",
     "Analysis": "rankwatch.analysis.analysis_result",
     "analyze": "rankwatch.analysis.analyze",
+    "Comparison": "rankwatch.comparison.comparison_result",
+    "compare": "rankwatch.comparison.compare",
     "Correlation": "rankwatch.correlation.result",
     "cka": "rankwatch.numerics",
     "correlate": "rankwatch.correlation.correlate",
@@ -56,6 +58,7 @@ __all__ = [
     "AudioFolder",
     "CodebookReading",
     "CollapseError",
+    "Comparison",
     "Corpus",
     "Correlation",
     "FirstBatches",
@@ -74,6 +77,7 @@ __all__ = [
     "__version__",
     "analyze",
     "cka",
+    "compare",
     "correlate",
     "estimate_rank",
     "inspect",
@@ -89,6 +93,8 @@ __all__ = [
 if TYPE_CHECKING:
     from rankwatch.analysis.analysis_result import Analysis
     from rankwatch.analysis.analyze import analyze
+    from rankwatch.comparison.compare import compare
+    from rankwatch.comparison.comparison_result import Comparison
     from rankwatch.corpora.corpus import Corpus, Span, Utterance
     from rankwatch.corpora.read_corpus import read_corpus
     from rankwatch.correlation.correlate import correlate

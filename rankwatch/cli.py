@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from rankwatch.commands import analyze, calibrate, correlate, inspect, replay, report
+from rankwatch.commands import analyze, calibrate, compare, correlate, inspect, replay, report
 
 _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "inspect": (inspect, "show what would be watched in a model, without training it"),
     "calibrate": (calibrate, "choose thresholds from your own healthy runs"),
     "analyze": (analyze, "say what a trained model knows, layer by layer"),
+    "compare": (compare, "runs or checkpoints side by side, layer by layer"),
     "correlate": (correlate, "say what rank is worth on your own labels: a pilot"),
     "replay": (replay, "what would have been said of a run, from its checkpoints"),
     "report": (report, "a page of a run's curves and alarms that opens anywhere"),

@@ -20,6 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MOST_LINES, FEWEST_LINES, MOST_FILES = 250, 25, 10
 _MODEL_ROOMS = ("runtime", "extraction.model", "extraction.inputs")
 _JUDGEMENTS = ("analysis.measures", "analysis.decision", "analysis.output")
+_COMPARISONS = ("comparison.differences", "comparison.runs", "comparison.checkpoints")
 _CORRELATIONS = ("correlation.statistics", "correlation.inputs", "correlation.evidence")
 ROOMS = {
     # Floor 0: nothing of rankwatch's own outside of the room, but for numerics' own order.
@@ -67,6 +68,20 @@ ROOMS = {
     "analysis.decision": ("numerics", "analysis.rows", "analysis.measures"),
     "analysis.output": ("runtime", "reporting", "analysis.rows", "analysis.measures", "analysis.decision"),
     "analysis": ("runtime", "corpora", "numerics", "extraction", "analysis.models", "analysis.rows", *_JUDGEMENTS),
+    "comparison.differences": (),
+    "comparison.runs": ("readings", "reporting", "comparison.differences"),
+    "comparison.checkpoints": ("numerics", "analysis.rows", "analysis.measures", "comparison.differences"),
+    "comparison.output": ("runtime", "reporting", "analysis.output", "comparison.differences", "comparison.runs"),
+    "comparison": (
+        "runtime",
+        "corpora",
+        "reporting",
+        "analysis.models",
+        "analysis.rows",
+        "analysis.measures",
+        *_COMPARISONS,
+        "comparison.output",
+    ),
     "correlation.statistics": (),
     "correlation.inputs": ("readings", "reporting", "runtime"),
     "correlation.evidence": ("correlation.statistics", "correlation.inputs"),

@@ -77,8 +77,12 @@ def write_analysis_page(
             {"title": "How it was measured", "head": ["what", "how"], "rows": _flat(protocol)},
         ],
     }
-    script = shared_script() + "\n" + _script()
-    write_page(file, data, script=script)
+    write_page(file, data, script=analysis_script())
+
+
+def analysis_script() -> str:
+    """What shows sentences, figures and tables on a page."""
+    return shared_script() + "\n" + _script()
 
 
 def _script() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from rankwatch.analysis.measures.targets import recordings_of
 from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, ModelRows
-from rankwatch.comparison.difference import ALL_LAYERS, Difference, Place
-from rankwatch.comparison.layer_matching import MatchedLayer
-from rankwatch.comparison.sides import Side, difference_of_sides
-from rankwatch.comparison.verdicts import AtLeast, confidence_of_each
+from rankwatch.comparison.checkpoints.layer_matching import MatchedLayer
+from rankwatch.comparison.differences.difference import ALL_LAYERS, Difference, Place
+from rankwatch.comparison.differences.sides import Side, difference_of_sides
+from rankwatch.comparison.differences.verdicts import AtLeast, confidence_of_each
 from rankwatch.numerics import RankEstimate, Similarity, estimate_rank
 from rankwatch.numerics.rank.paired_ratio import rank_ratio
 from rankwatch.numerics.similarity.resolved_similarity import similarity
@@ -50,7 +50,7 @@ def common_utterances(models: Sequence[ModelRows]) -> tuple[NDArray[np.bool_], .
 
 
 def measure_layers(
-    models: Sequence[ModelRows], matched: Sequence[MatchedLayer], sides: Sequence[Side], corpus: str
+    models: Sequence[ModelRows], matched: Iterable[MatchedLayer], sides: Sequence[Side], corpus: str
 ) -> Iterator[Measured]:
     """Estimate all ranks on the rows that all models have, and similarities between models of different sides.
 
@@ -98,16 +98,16 @@ def checkpoint_differences(
     pairs = list(itertools.combinations(sides, 2))
     levels = dict.fromkeys(one.place.level for one in measured)
     comparable = sum(one.comparable for one in measured)
-    comparisons = len(pairs) * (comparable + len(levels))
+    comparisons, of_means = len(pairs) * comparable, len(pairs) * len(levels)
     found, means = [], []
     for pair in pairs:
-        ratios = {one.place: _ratios(one, pair, comparisons) for one in measured}
         for one in measured:
-            found.append(_difference(one, pair, ratios[one.place], at_least, comparisons))
+            found.append(_difference(one, pair, _ratios(one, pair, comparisons), at_least, comparisons))
         for level in levels:
             layers = [one for one in measured if one.place.level == level and one.comparable]
             if len(layers) > 1:
-                means.append(_mean(layers, pair, [ratios[one.place] for one in layers], at_least, comparisons))
+                ratios = [_ratios(one, pair, of_means) for one in layers]
+                means.append(_mean(layers, pair, ratios, at_least, of_means))
     return found + means
 
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from rankwatch.comparison.verdicts import UNKNOWN
+from rankwatch.comparison.differences.verdicts import UNKNOWN
 
 ALL_LAYERS = "all layers"
 """Name of the geometric mean over layers, which stands among the layers."""
@@ -39,8 +39,8 @@ class Difference:
         step: Optimiser step of a run; None for checkpoints.
         ranks: Both effective ranks; of a group the geometric mean.
         ratio: The first divided by the second; NaN where either is.
-        low: Lower end of the interval that holds together with those of all other differences of the comparison (95 %);
-            None where it isn't known.
+        low: Lower end of the interval that holds together with those of all other layers and levels of the comparison,
+            or of all other means over layers (95 %); None where it isn't known.
         high: Upper end, likewise.
         low_90: Lower end of its own 90 % interval, likewise.
         high_90: Upper end, likewise.

@@ -9,9 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from rankwatch.comparison.difference import Difference, Place, ends
-from rankwatch.comparison.seeds import group_interval
-from rankwatch.comparison.verdicts import AtLeast, confidence_of_each, smallest, verdict, widened
+from rankwatch.comparison.differences.difference import Difference, Place, ends
+from rankwatch.comparison.differences.seeds import group_interval
+from rankwatch.comparison.differences.verdicts import (
+    HIGHER,
+    LOWER,
+    AtLeast,
+    confidence_of_each,
+    smallest,
+    verdict,
+    widened,
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,10 @@ def difference_of_sides(
     if seeds:
         own = group_interval(one, other, own, place.level, 0.9)[1]
         wide = group_interval(one, other, wide, place.level, confidence_of_each(comparisons))[1]
-    margin = smallest(at_least, place.level)
+    margin, given = smallest(at_least, place.level), at_least is not None
+    found = verdict(middle, own, wide, margin, given)
+    if seeds and not given and abs(middle) > wide:
+        found = HIGHER if middle > 0.0 else LOWER
     ranks = float(np.exp(np.mean(one))), float(np.exp(np.mean(other)))
     return Difference(
         place,
@@ -99,7 +110,7 @@ def difference_of_sides(
         *ends(middle, wide),
         *ends(middle, own),
         at_least=math.expm1(margin),
-        verdict=verdict(middle, wide, margin, 0.0 if seeds and at_least is None else None),
+        verdict=found,
         seeds=seeds,
         **facts,
     )

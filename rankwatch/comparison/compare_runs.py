@@ -1,0 +1,55 @@
+"""From recorded runs to a `Comparison`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rankwatch._version import __version__
+from rankwatch.comparison.comparison_result import Comparison
+from rankwatch.comparison.differences.sides import make_sides
+from rankwatch.comparison.differences.verdicts import AtLeast
+from rankwatch.comparison.output.sentences import RUNS
+from rankwatch.comparison.runs.run_curves import common_curves
+from rankwatch.comparison.runs.run_differences import all_partings, run_differences, values_at
+from rankwatch.reporting.recorded.recorded_run import RecordedRun
+
+
+def compare_runs(
+    runs: Sequence[RecordedRun],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    at_least: AtLeast | None = None,
+    step: int | None = None,
+) -> Comparison:
+    """Compare runs by their records.
+
+    Args:
+        runs: Two or more, under one protocol.
+        groups: Names of runs that differ in their seed alone, by the name of the group.
+        at_least: The smallest relative difference that matters, or None for what seeds alone do (`SEEDS`).
+        step: Optimiser step at which they are compared; the last that all have reached by default.
+
+    Returns:
+        Differences at that step, and where single runs part.
+
+    Raises:
+        ValueError: If they can't be compared, with the reason and what to do, or `step` is before the first reading.
+    """
+    names = [run.name for run in runs]
+    sides = make_sides(names, groups)
+    common = common_curves(runs)
+    at = common.last_step if step is None else step
+    values = values_at(common, at)
+    if not any(log == log for of_runs in values.values() for log, _ in of_runs):
+        first = min(int(run.steps[0]) for run in runs if run.steps.size)
+        raise ValueError(f"no run has a reading at step {at} or before; the first is at step {first}")
+    differences = run_differences(values, sides, at_least, at)
+    partings = [] if groups is not None else all_partings(common, names, at_least)
+    protocol = {
+        "version": __version__,
+        "runs": {run.name: run.path for run in runs},
+        "groups": None if groups is None else {name: list(members) for name, members in groups.items()},
+        "step": at,
+        "at_least": at_least,
+        "sets": sorted({place.source for place in common.curves}),
+    }
+    return Comparison(RUNS, tuple(differences), tuple(partings), common.notes, protocol)
