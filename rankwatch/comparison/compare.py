@@ -123,7 +123,9 @@ def _of_runs(
     paths = [str(source) for source in sources]
     files = find_records(paths)
     if names is not None and len(files) != len(names):
-        raise ValueError(f"compare: {len(names)} names for {len(files)} runs; name files, or folders of one run each")
+        raise ValueError(
+            f"compare: {len(names)} names for {len(files)} runs: name each run once, by its file or a folder of its own"
+        )
     called = list(names) if names is not None else run_names(files)
     runs = [_read(file, name) for file, name in zip(files, called, strict=True)]
     found = compare_runs(runs, groups, at_least, step)

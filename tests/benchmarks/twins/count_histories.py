@@ -92,9 +92,8 @@ def groups_counted(one: Mapping[str, RecordedRun], other: Mapping[str, RecordedR
 def main() -> None:
     """Print the tables."""
     runs, parts = newer(_BENCHMARKS / "zoo_of_encoders" / "histories")
-    print(
-        "| runs | layers and levels claimed | pairs with any | pairs that part | layers that differ at all |\n|---|---|---|---|---|"
-    )
+    head = ["runs", "layers and levels claimed", "pairs with any", "pairs that part", "layers that differ at all"]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     twins = [(n, n[:-1] + "1") for n in runs if n.endswith("plain-healthy-0") and n[:-1] + "1" in runs]
     for title, chosen in (("twins, chosen on", True), ("twins, held out", False)):
         pairs = [(runs[a], runs[b]) for a, b in twins if (parts[a] == CHOSEN) == chosen]

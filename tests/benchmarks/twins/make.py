@@ -26,7 +26,7 @@ from zoo_of_encoders.train import Training  # noqa: E402
 
 STEPS = 150
 CHOSEN = (("mel_transformer", "hubert"), ("conformer", "data2vec"), ("cnn", "byol"))
-HELD_OUT = (("raw_waveform", "jepa"), ("gru", "data2vec"), ("patches", "mae"), ("gru", "cpc"))
+HELD_OUT = (("raw_waveform", "jepa"), ("gru", "data2vec"), ("cnn", "jepa"), ("gru", "cpc"))
 HALF_RATE = 5e-4
 BROKEN = (
     (("raw_waveform", "jepa"), "no_stop_gradient", "start"),
