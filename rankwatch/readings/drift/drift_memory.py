@@ -37,6 +37,9 @@ class EarlierReading:
         """Whether no later reading can be compared with it: another protocol, or other columns for the same rows.
 
         With fewer utterances there are fewer columns, too, but only as long as a process is missing.
+
+        Returns:
+            True where both are of the same utterances, or under different protocols, and can't be compared.
         """
         same_utterances = torch.equal(self.keys, now.keys)
         return self.protocol != now.protocol or (same_utterances and self.rows.rows.shape[1] != now.rows.rows.shape[1])
