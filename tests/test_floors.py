@@ -20,7 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MOST_LINES, FEWEST_LINES, MOST_FILES = 250, 25, 10
 _MODEL_ROOMS = ("runtime", "extraction.model", "extraction.inputs")
 _JUDGEMENTS = ("analysis.measures", "analysis.decision", "analysis.output")
-_COMPARISONS = ("comparison.differences", "comparison.runs", "comparison.checkpoints")
+_COMPARISONS = ("comparison.differences", "comparison.records", "comparison.checkpoints")
 _CORRELATIONS = ("correlation.statistics", "correlation.inputs", "correlation.evidence")
 ROOMS = {
     # Floor 0: nothing of rankwatch's own outside of the room, but for numerics' own order.
@@ -69,9 +69,9 @@ ROOMS = {
     "analysis.output": ("runtime", "reporting", "analysis.rows", "analysis.measures", "analysis.decision"),
     "analysis": ("runtime", "corpora", "numerics", "extraction", "analysis.models", "analysis.rows", *_JUDGEMENTS),
     "comparison.differences": (),
-    "comparison.runs": ("readings", "reporting", "comparison.differences"),
+    "comparison.records": ("readings", "reporting", "comparison.differences"),
     "comparison.checkpoints": ("numerics", "analysis.rows", "analysis.measures", "comparison.differences"),
-    "comparison.output": ("runtime", "reporting", "analysis.output", "comparison.differences", "comparison.runs"),
+    "comparison.output": ("runtime", "reporting", "analysis.output", "comparison.differences", "comparison.records"),
     "comparison": (
         "runtime",
         "corpora",

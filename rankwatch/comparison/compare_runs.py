@@ -9,8 +9,8 @@ from rankwatch.comparison.comparison_result import Comparison
 from rankwatch.comparison.differences.sides import make_sides
 from rankwatch.comparison.differences.verdicts import AtLeast
 from rankwatch.comparison.output.sentences import RUNS
-from rankwatch.comparison.runs.run_curves import common_curves
-from rankwatch.comparison.runs.run_differences import all_partings, run_differences, values_at
+from rankwatch.comparison.records.run_curves import common_curves
+from rankwatch.comparison.records.run_differences import all_partings, run_differences, values_at
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
 
 

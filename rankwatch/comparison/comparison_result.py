@@ -14,7 +14,7 @@ from rankwatch.comparison.differences.orders import Order, orders
 from rankwatch.comparison.output.difference_files import write_comparison
 from rankwatch.comparison.output.difference_table import difference_table
 from rankwatch.comparison.output.sentences import sentences
-from rankwatch.comparison.runs.parting import Parting
+from rankwatch.comparison.records.parting import Parting
 from rankwatch.runtime.files.file_actions import write
 
 

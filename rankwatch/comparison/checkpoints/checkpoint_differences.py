@@ -93,22 +93,22 @@ def checkpoint_differences(
         at_least: The smallest relative difference that matters, or None for `SEEDS`.
 
     Returns:
-        The differences, layer by layer, then the mean over layers.
+        The differences, level by level, the mean over layers after the layers.
     """
     pairs = list(itertools.combinations(sides, 2))
     levels = dict.fromkeys(one.place.level for one in measured)
     comparable = sum(one.comparable for one in measured)
     comparisons, of_means = len(pairs) * comparable, len(pairs) * len(levels)
-    found, means = [], []
-    for pair in pairs:
-        for one in measured:
+    found = []
+    for level, pair in itertools.product(levels, pairs):
+        layers = [one for one in measured if one.place.level == level]
+        for one in layers:
             found.append(_difference(one, pair, _ratios(one, pair, comparisons), at_least, comparisons))
-        for level in levels:
-            layers = [one for one in measured if one.place.level == level and one.comparable]
-            if len(layers) > 1:
-                ratios = [_ratios(one, pair, of_means) for one in layers]
-                means.append(_mean(layers, pair, ratios, at_least, of_means))
-    return found + means
+        layers = [one for one in layers if one.comparable]
+        if len(layers) > 1:
+            ratios = [_ratios(one, pair, of_means) for one in layers]
+            found.append(_mean(layers, pair, ratios, at_least, of_means))
+    return found
 
 
 def _ratios(one: Measured, pair: tuple[Side, Side], comparisons: int) -> list[tuple[Halves, str]]:

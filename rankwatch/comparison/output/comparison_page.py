@@ -11,7 +11,7 @@ from rankwatch.analysis.output.analysis_page import analysis_script
 from rankwatch.comparison.differences.difference import Difference
 from rankwatch.comparison.output.difference_table import difference_cells
 from rankwatch.comparison.output.ratio_figure import ratio_figure
-from rankwatch.comparison.runs.parting import Parting
+from rankwatch.comparison.records.parting import Parting
 from rankwatch.reporting.page.html_page import write_page
 
 _CAPTION = (

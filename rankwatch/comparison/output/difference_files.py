@@ -11,7 +11,7 @@ from typing import Any
 
 from rankwatch.comparison.differences.difference import Difference
 from rankwatch.comparison.differences.orders import Order
-from rankwatch.comparison.runs.parting import Parting
+from rankwatch.comparison.records.parting import Parting
 from rankwatch.runtime.files.file_actions import write
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from rankwatch.comparison.differences.difference import Difference
 from rankwatch.comparison.differences.orders import orders
 
+_STAR = "* these two differ, though by so little that it doesn't matter, or by how much isn't known well enough"
+
 
 def difference_cells(differences: Sequence[Difference]) -> list[list[str]]:
     """What was compared, as cells.
@@ -38,10 +40,11 @@ def difference_cells(differences: Sequence[Difference]) -> list[list[str]]:
 
 
 def difference_table(differences: Sequence[Difference]) -> list[str]:
-    """What was compared, as lines of equal columns, the first of them the header."""
+    """What was compared, as lines of equal columns, the first of them the header, and what a star means."""
     rows = difference_cells(differences)
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, *([_STAR] if any("*" in cell for row in rows for cell in row) else [])]
 
 
 def _number(value: float, digits: int = 1) -> str:

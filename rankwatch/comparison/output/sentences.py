@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rankwatch.comparison.differences.difference import ALL_LAYERS, Difference
 from rankwatch.comparison.differences.verdicts import ALIKE, HIGHER, LOWER, SEEDS
-from rankwatch.comparison.runs.parting import Parting
+from rankwatch.comparison.records.parting import Parting
 
 RUNS, CHECKPOINTS = "runs", "checkpoints"
 

@@ -1,0 +1,1 @@
+"""Runs by their records: the curves that they have in common, their differences, and where they part."""
