@@ -102,19 +102,24 @@ class Anisotropy:
 
 @dataclass(frozen=True)
 class GrowingAnisotropy:
-    """Frames have come closer and closer to one shared vector, whatever rank is left around it.
+    """Frames have come closer and closer to one shared vector, and utterances span fewer dimensions than they did.
 
-    A high share by itself says nothing: trained transformers are anisotropic by nature. Never more than a warning.
+    A high share by itself says nothing: trained transformers are anisotropic by nature, and some methods' healthy runs
+    grow so while they learn how often each target comes. Without an utterance level the share alone counts. Never more
+    than a warning.
 
     Attributes:
         mean_energy_fraction: Share of the second moment that the mean vector may take.
         below: What isn't shared, relative to the upper quartile of the newest 64 clean readings, those of the
             learning rate's warm-up too, that counts as shrunk.
+        utterance_below: Below which share of its beginning the effective rank of the layer's utterances must be for an
+            alarm to begin; it ends where the share of the mean vector is low again.
         patience: Readings in a row before it is an alarm.
     """
 
     mean_energy_fraction: float = 0.97
     below: float = 0.2
+    utterance_below: float = 0.75
     kind: str = "growing_anisotropy"
     patience: int = 3
 
@@ -125,6 +130,8 @@ class GrowingAnisotropy:
             return None
         before = past.clean_quantile("mean_energy_fraction", 0.25)
         shrunk = before is not None and 1.0 - share < self.below * (1.0 - before)
+        utterances = context.latest_ratio_to_initial((reading.source, "utterance", reading.layer), IGNORED_READINGS)
+        shrunk = shrunk and not utterances >= self.utterance_below
         # What holds ends where the share is low again, not when the past is full of it.
         if not shrunk and not context.holds(self.kind, reading):
             return None

@@ -77,6 +77,14 @@ class StepContext:
         start = past.initial_level(ignored_readings) if past is not None else None
         return math.nan if reading is None or start is None or not reading.ok else reading.effective_rank / start
 
+    def latest_ratio_to_initial(self, key: Key, ignored_readings: int) -> float:
+        """The same of the curve's newest reading, where this step has none (a brief reading has no utterance level)."""
+        past = self.series.get(key)
+        if key in self.readings or past is None:
+            return self.ratio_to_initial(key, ignored_readings)
+        start = past.initial_level(ignored_readings)
+        return math.nan if start is None or not past.values else past.values[-1] / start
+
     def others(self, reading: Reading) -> Iterable[Key]:
         """Curves of the other layers at the reading's level and source."""
         return [k for k in self.readings if k[:2] == (reading.source, reading.level) and k[2] != reading.layer]

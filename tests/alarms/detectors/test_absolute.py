@@ -99,6 +99,24 @@ def test_converging_ends_where_the_share_is_low_again_and_not_when_the_past_is_f
     assert GrowingAnisotropy().check(reading(80, 60.0, mean_energy_fraction=0.96), past, held) is None
 
 
+@pytest.mark.parametrize(("utterances", "found"), [(70.0, False), (46.0, False), (44.0, True), (math.nan, True)])
+@pytest.mark.parametrize("brief", [False, True])
+def test_converging_begins_only_where_utterances_span_fewer_dimensions_than_at_first(utterances, found, brief):
+    past, before = Series(""), Series("")
+    for step in range(8):
+        past.add(reading(step, 60.0, mean_energy_fraction=0.5), clean=True)
+        before.add(reading(step, 60.0, level="utterance"), clean=True)
+    here, means = reading(8, 60.0, mean_energy_fraction=0.99), reading(8, utterances, level="utterance")
+    if brief:  # of the frame level alone: the last full reading counts
+        before.add(means, clean=False)
+        context = StepContext("first_batches", {here.key: here}, {here.key: past, means.key: before})
+    else:
+        context = StepContext("first_batches", {here.key: here, means.key: means}, {means.key: before})
+    assert (GrowingAnisotropy().check(here, past, context) is not None) == found
+    held = replace(context, open={("growing_anisotropy", here.key)})
+    assert GrowingAnisotropy().check(here, past, held) is not None
+
+
 def test_converging_needs_a_past():
     assert check(GrowingAnisotropy(), mean_energy_fraction=0.995) is None
 
