@@ -33,7 +33,7 @@ FEWEST_PAIRS = 4.5
 """Independent pairs below which an interval says nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Association:
     """How one measure goes with one check.
 

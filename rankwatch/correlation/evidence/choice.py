@@ -16,7 +16,7 @@ CHANCE: Final = "chance"
 """Rules that look at no measure: the best by the check itself, the last one (of layers the deepest), one at random."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Choice:
     """What a rule has lost against another one.
 
