@@ -69,9 +69,9 @@ def test_the_whole_pilot_from_audio_to_the_sentence(beside_the_project):
     shutil.copytree(ROOT / "configs", configs)
     text = (configs / "pilot.yaml").read_text()
     for found, smaller in (
-        ("max_steps: 600", "max_steps: 60"),
-        ("train_steps: 30", "train_steps: 3"),
-        ("n_steps: 30", "n_steps: 3"),
+        ("max_steps: 400", "max_steps: 40"),
+        ("train_steps: 20", "train_steps: 2"),
+        ("n_steps: 20", "n_steps: 2"),
     ):
         assert found in text
         text = text.replace(found, smaller)

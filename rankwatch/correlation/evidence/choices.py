@@ -106,7 +106,7 @@ def chosen_checkpoints(run: RunSeries, *, from_step: int = 0, seed: int = 0) -> 
                 run.name,
                 None if check.rows is None else check.direction * check.rows[known],
             )
-            rules = [_by(one, at[there]) for one, at in values.values() if np.isfinite(at[there]).all()]
+            rules = [_by(one, at[there]) for one, at in values.values() if _chooses(at[there])]
             yield from candidates.choices([*rules, *_blind(len(quality))], seed)
 
 
@@ -133,7 +133,7 @@ def chosen_layers(run: RunSeries) -> Iterator[Choice]:
         rules = []
         for ours in measures.values():
             values = np.array([float(ours[layer].at([last], near)[0]) if layer in ours else np.nan for layer in layers])
-            if np.isfinite(values).all():
+            if _chooses(values):
                 rules.append(_by(next(iter(ours.values())), values))
         candidates = _Candidates(LAYER, first, "", layers, quality, np.nan, run.name)
         yield from candidates.choices([*rules, *_blind(len(layers))], 0)
@@ -167,7 +167,7 @@ def chosen_runs(runs: Sequence[RunSeries]) -> Iterator[Choice]:
                 for one, ours in zip(checks, known, strict=True)
                 if measure.key in ours
             ]
-            if len(values) == len(runs) and np.isfinite(values).all():
+            if len(values) == len(runs) and _chooses(np.array(values)):
                 layer = check.layer or measure.layer
                 candidates = _Candidates(RUN, check, layer, [run.name for run in runs], quality, np.nan, "")
                 rules = [_by(measure, np.array(values)), _Rule(CHANCE, "", "", None)]
@@ -205,6 +205,11 @@ def choices_together(found: Iterable[Choice], groups: Mapping[str, str]) -> Iter
             no_worse=float(np.mean([one.no_worse for one in ours])),
             beyond_these_runs=mean.beyond_these,
         )
+
+
+def _chooses(values: Floats) -> bool:
+    """Whether a measure is there for every candidate and differs between them."""
+    return bool(np.isfinite(values).all() and np.ptp(values) > 0.0)
 
 
 def _by(measure: Series, values: Floats) -> _Rule:

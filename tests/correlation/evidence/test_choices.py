@@ -49,6 +49,11 @@ def test_all_rules_choose_among_the_same_checkpoints():
     assert not list(chosen_checkpoints(run, from_step=4000))
 
 
+def test_a_measure_that_does_not_vary_chooses_nothing():
+    run = made_up_series("a", [2.0, 2.0, 2.0, 2.0], CHECK, loss=[4.0, 3.0, 2.0, 1.0])
+    assert {one.rule for one in chosen_checkpoints(run)} == {"loss", "last", "chance"}
+
+
 def test_utterances_give_one_run_an_interval():
     rows = np.clip(CHECK[:, None] + np.linspace(-0.1, 0.1, 40) * np.array([[1], [1], [-1], [1]]), 0, 1)
     run = made_up_series("a", [1.0, 2.0, 4.0, 3.0], rows.mean(axis=1))
