@@ -76,9 +76,12 @@ def test_the_whole_pilot_from_audio_to_the_sentence(beside_the_project):
         assert found in text
         text = text.replace(found, smaller)
     (configs / "pilot.yaml").write_text(text)
-    correlate = commands("correlate").replace("rankwatch ", f"{sys.executable} -m rankwatch.cli ", 1)
-    script = "set -e\n" + (commands("audio") + commands("train")).replace("python ", f"{sys.executable} ") + correlate
+    read = (commands("correlate") + commands("replay")).replace(" --utterances 256", " --utterances 32 --until-step 6")
+    read = re.sub(r"\brankwatch (?=correlate|replay)", f"{sys.executable} -m rankwatch.cli ", read)
+    read = read.replace("PYTHONPATH=examples", f"PYTHONPATH={ROOT}:examples")
+    script = "set -e\n" + (commands("audio") + commands("train")).replace("python ", f"{sys.executable} ") + read
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "On these 3 runs, taking the checkpoint of highest effective rank" in done.stdout
     assert "beyond the mere passage of training" in done.stdout
+    assert (beside_the_project / "pilot/correlation_of_replayed/sentences.txt").exists()
