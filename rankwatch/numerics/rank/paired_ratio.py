@@ -88,7 +88,7 @@ def rank_ratio(one: RankEstimate, other: RankEstimate, *, confidence: float = 0.
         >>> z = torch.randn(800, 32, generator=torch.Generator().manual_seed(0))
         >>> groups = torch.arange(800) // 4
         >>> wide = estimate_rank(z * torch.arange(1, 33) ** -0.5, groups=groups)
-        >>> narrow = estimate_rank(z * torch.arange(1, 33) ** -0.6, groups=groups)
+        >>> narrow = estimate_rank(z * torch.arange(1, 33) ** -0.52, groups=groups)
         >>> found = rank_ratio(wide, narrow)
         >>> wide.low < narrow.high and found.low > 1.0
         True
