@@ -36,7 +36,7 @@ class Encoder(nn.Module):
     """Front end, mask, positions and blocks.
 
     Args:
-        architecture: One of `split.ARCHITECTURES`.
+        architecture: One of `split.ARCHITECTURES`, or ``"deep_mel_transformer"`` with six blocks for the study.
         width: Of the blocks.
         dropout: Everywhere in the blocks.
         causal: Whether no block sees later times than its own.
@@ -66,7 +66,7 @@ class Encoder(nn.Module):
         self.per_token = 2 if architecture == "patches" else 1  # frames of 20 ms
         self.input = Contents(self.bands, self.per_token)
         self.projection = nn.Linear(channels, width)
-        self.positions = Positions(width, self.bands, convolution=architecture in ("mel_transformer", "raw_waveform"))
+        self.positions = Positions(width, self.bands, convolution="mel_transformer" in architecture or self.raw)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(_block(architecture, i, width, dropout) for i in range(_DEPTH[architecture]))
@@ -144,7 +144,7 @@ class Contents(nn.Module):
         return patches.permute(0, 3, 1, 2, 4).reshape(len(mel), tokens, -1)
 
 
-_DEPTH = {"mel_transformer": 3, "raw_waveform": 3, "conformer": 3, "cnn": 4, "gru": 3, "patches": 3}
+_DEPTH = {"mel_transformer": 3, "deep_mel_transformer": 6, "raw_waveform": 3, "conformer": 3, "cnn": 4, "gru": 3, "patches": 3}
 
 
 def _block(architecture: str, index: int, width: int, dropout: float) -> nn.Module:

@@ -1,0 +1,43 @@
+"""Which models the study trains, and at which steps their checkpoints are taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+METHODS = ("hubert", "data2vec", "bestrq", "wav2vec2", "vicreg", "jepa", "hubert2")
+"""In the order in which they are trained; the second iteration of HuBERT needs the first one."""
+
+SEEDS = (0, 1, 2)
+STEPS = 2500
+CHECKPOINTS = (0, 25, 50, 100, 150, 200, 300, 400, 500, 650, 800, 950, 1100, 1300, 1500, 1700, 1900, 2100, 2300, STEPS)
+"""Optimiser steps of the twenty checkpoints: dense at first, where representations change most."""
+
+BATCH, CROP_SECONDS, WIDTH = 8, 1.2, 96
+RATE, WARM_UP = 1e-3, 0.1
+UNITS_OF_SECOND = 100
+"""Clusters of the second iteration's targets; the first has 64 of MFCCs."""
+TARGET_BLOCK = 3
+"""The block of the first iteration whose outputs are clustered, counted from 0: the fourth of six."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model.
+
+    Attributes:
+        method: One of `METHODS`.
+        seed: Of everything: weights, batches, masks.
+    """
+
+    method: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.method}-{self.seed}"
+
+
+def catalogue() -> list[Run]:
+    """All runs, one seed of every method before the next seed: whatever has been made so far is balanced."""
+    return [Run(method, seed) for seed in SEEDS for method in METHODS]
