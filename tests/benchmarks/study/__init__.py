@@ -1,4 +1,4 @@
-"""A study: what effective rank is worth on small models of seven methods, over training, against labelled checks.
+"""A study: what effective rank is worth on small models of six methods, over training, against labelled checks.
 
 `make.py` trains the models and measures their checkpoints, `table.py` makes the tables of the documentation from the
 stored measurements. The encoders and methods are those of `zoo_of_encoders`.

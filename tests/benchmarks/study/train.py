@@ -12,7 +12,6 @@ from scipy.cluster.vq import kmeans2, vq
 from torch import Tensor
 from zoo_of_encoders.chosen_methods import BestRQ, Data2Vec, Hubert, VICReg, Wav2Vec2
 from zoo_of_encoders.encoders import Encoder
-from zoo_of_encoders.held_out_methods import Jepa
 from zoo_of_encoders.method import Method
 from zoo_of_encoders.probes import objective
 
@@ -29,14 +28,13 @@ from study.catalogue import (
 )
 from study.speech import crops, training_files, unseen_files, waveforms
 
-ARCHITECTURE = "deep_mel_transformer"
+ARCHITECTURE = "deep_raw_waveform"
 _CLASSES: dict[str, type[Method]] = {
     "hubert": Hubert,
     "data2vec": Data2Vec,
     "bestrq": BestRQ,
     "wav2vec2": Wav2Vec2,
     "vicreg": VICReg,
-    "jepa": Jepa,
 }
 
 

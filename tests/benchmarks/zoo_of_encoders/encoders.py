@@ -36,7 +36,7 @@ class Encoder(nn.Module):
     """Front end, mask, positions and blocks.
 
     Args:
-        architecture: One of `split.ARCHITECTURES`, or ``"deep_mel_transformer"`` with six blocks for the study.
+        architecture: One of `split.ARCHITECTURES`, or ``"deep_raw_waveform"`` with five blocks for the study.
         width: Of the blocks.
         dropout: Everywhere in the blocks.
         causal: Whether no block sees later times than its own.
@@ -55,18 +55,19 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.mel = MelSpectrogram(16_000, n_fft=400, hop_length=160, n_mels=BANDS)
-        channels = {"raw_waveform": 32, "patches": width}.get(architecture, 64)
+        kind = architecture.removeprefix("deep_")
+        channels = {"raw_waveform": 32, "patches": width}.get(kind, 64)
         self.feature_extractor: nn.Module = {
             "raw_waveform": RawWaveform,
             "patches": MelPatches,
             "conformer": MelImage,
-        }.get(architecture, MelFrames)(channels)
-        self.raw = architecture == "raw_waveform"
+        }.get(kind, MelFrames)(channels)
+        self.raw = kind == "raw_waveform"
         self.bands = 5 if architecture == "patches" else 1
         self.per_token = 2 if architecture == "patches" else 1  # frames of 20 ms
         self.input = Contents(self.bands, self.per_token)
         self.projection = nn.Linear(channels, width)
-        self.positions = Positions(width, self.bands, convolution="mel_transformer" in architecture or self.raw)
+        self.positions = Positions(width, self.bands, convolution=architecture == "mel_transformer" or self.raw)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(_block(architecture, i, width, dropout) for i in range(_DEPTH[architecture]))
@@ -144,7 +145,15 @@ class Contents(nn.Module):
         return patches.permute(0, 3, 1, 2, 4).reshape(len(mel), tokens, -1)
 
 
-_DEPTH = {"mel_transformer": 3, "deep_mel_transformer": 6, "raw_waveform": 3, "conformer": 3, "cnn": 4, "gru": 3, "patches": 3}
+_DEPTH = {
+    "mel_transformer": 3,
+    "deep_raw_waveform": 5,
+    "raw_waveform": 3,
+    "conformer": 3,
+    "cnn": 4,
+    "gru": 3,
+    "patches": 3,
+}
 
 
 def _block(architecture: str, index: int, width: int, dropout: float) -> nn.Module:
@@ -154,4 +163,4 @@ def _block(architecture: str, index: int, width: int, dropout: float) -> nn.Modu
         return GruBlock(width, dropout)
     if architecture == "conformer":
         return ConformerBlock(width, dropout)
-    return TransformerBlock(width, dropout, norm_first=architecture != "raw_waveform")
+    return TransformerBlock(width, dropout, norm_first=not architecture.endswith("raw_waveform"))
