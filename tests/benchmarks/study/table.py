@@ -16,6 +16,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from scipy.stats import spearmanr
+
+import study
 from rankwatch.correlation.correlate_series import correlate_series
 from rankwatch.correlation.evidence.association import BEYOND_STEP, Association
 from rankwatch.correlation.evidence.choice import CHANCE, LAST, Choice
@@ -24,9 +27,6 @@ from rankwatch.correlation.inputs.read_run import read_run
 from rankwatch.correlation.inputs.run_series import LOSS, RunSeries, Series
 from rankwatch.correlation.result import Correlation
 from rankwatch.correlation.statistics.coefficients import SPEARMAN
-from scipy.stats import spearmanr
-
-import study
 from study.catalogue import catalogue
 from study.read import RESULTS
 from study.sets import OUT_OF_DOMAIN
@@ -70,13 +70,19 @@ def checks_of(runs: Sequence[RunSeries]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((one.source, one.level) for run in runs for one in run.checks))
 
 
-def correlated(runs: Sequence[RunSeries], check: tuple[str, str], rank_on: str, from_step: int) -> Correlation:
+def correlated(
+    runs: Sequence[RunSeries],
+    check: tuple[str, str],
+    rank_on: str,
+    from_step: int,
+    measures: Sequence[str] = (RANK, LOSS),
+) -> Correlation:
     """One check with the measures of one set, methods being the independent units."""
     chosen = [
         dataclasses.replace(
             run,
             checks=[one for one in run.checks if (one.source, one.level) == check],
-            measures=[one for one in run.measures if one.source in (rank_on, "") and one.name in MEASURES],
+            measures=[one for one in run.measures if one.source in (rank_on, "") and one.name in measures],
             primary=rank_on,
         )
         for run in runs
@@ -115,7 +121,8 @@ def main() -> None:
     own = {}
     for from_step in (0, SETTLED):
         print(f"\n## Rank on the check's own recordings, checkpoints from step {from_step} on\n")
-        own[from_step] = {check: correlated(runs, check, check[0], from_step) for check in checks_of(runs)}
+        measures = MEASURES if from_step else (RANK, LOSS)
+        own[from_step] = {check: correlated(runs, check, check[0], from_step, measures) for check in checks_of(runs)}
         _print(
             ["check", "layer", "over time", "beyond the step", "follows", "layers: yes/against/no/not known"],
             (_follows_row(check, found) for check, found in own[from_step].items()),
