@@ -110,8 +110,18 @@ def _gap(one: GroupGap, several: bool) -> str:
     (best, high), (worst, low) = one.best, one.worst
     return (
         f"{_of(one.model, several)}{one.target}: {one.grouping} {worst!r} is served worse than {best!r} in {one.layer} "
-        f"({low:.2f} against {high:.2f})."
+        f"({low:.2f} against {high:.2f}{_mix(one)})."
     )
+
+
+def _mix(one: GroupGap) -> str:
+    """What the groups' mix of labels has to do with it."""
+    if one.same_mix is None:
+        return "; they have too few labels in common to say whether that is their different mix of labels"
+    value, low, _ = one.same_mix
+    if low is not None and low > 0.0:
+        return f"; a gap of {value:.2f} with the same mix of labels"
+    return f"; with the same mix of labels the gap is {value:.2f}, which may be chance: it may be their mix of labels"
 
 
 def _order(one: LayerOrder, several: bool) -> str:

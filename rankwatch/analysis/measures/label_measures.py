@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rankwatch.analysis.measures.measurement import CCA, FEWEST, Measurement, of_similarity, standard_error
-from rankwatch.analysis.measures.probe_scores import Counts, indicators, several_labels, single_labels
+from rankwatch.analysis.measures.measurement import CCA, FEWEST, Measurement, of_similarity
+from rankwatch.analysis.measures.probes.group_scores import group_scores
+from rankwatch.analysis.measures.probes.probe_scores import Counts, indicators, several_labels, single_labels
+from rankwatch.analysis.measures.probes.share_intervals import effective_answers, equal_units, least_error, wilson
 from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, Target, units_of_groups
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, RowTable
 from rankwatch.numerics import cca_squared
-from rankwatch.numerics.similarity.similarity_result import QUANTILE
+from rankwatch.numerics.similarity.similarity_result import jackknife_error
 
 _EACH = 2
 """Rows that a label of spans needs to be predicted: with fewer it can't be in training and test."""
@@ -68,7 +70,7 @@ def of_target(
     for grouping, of_utterance in by.items():
         if grouping != target.name:
             units = units_of_groups(rows, of_utterance, target.groups)
-            yield from _by_group(right, of_utterance[at], units[at], grouping, **where)
+            yield from group_scores(right, names, of_utterance[at], units[at], grouping, **where)
 
 
 def _labelled(table: RowTable, layer: LayerInfo, target: Target) -> Labelled:
@@ -96,46 +98,19 @@ def _usual(names: NDArray[np.str_], at: NDArray[np.int64], target: Target) -> ND
 
 def _measured(counts: Counts, measure: str, n: int, chance: float | None, **where: Any) -> Measurement:
     value, without = counts.score(measure)
-    g = len(without)
-    error = standard_error(list(without.values()))
-    known = g >= FEWEST
+    units, known = equal_units(counts.rows), len(without) >= FEWEST
+    answers = effective_answers(value, jackknife_error(list(without.values())), units, n)
+    low, high = wilson(value, answers) if known else (None, None)
     return Measurement(
         measure=measure,
         value=value,
-        low=max(0.0, value - QUANTILE * error) if known else None,
-        high=min(1.0, value + QUANTILE * error) if known else None,
+        low=low,
+        high=high,
         n=n,
-        utterances=g,
+        utterances=len(without),
         chance=chance,
         without=without,
+        least_error=least_error(units),
         status=() if known else ("too_few_groups",),
         **where,
     )
-
-
-def _by_group(
-    right: NDArray[np.bool_], names: NDArray[np.str_], groups: NDArray[np.str_], grouping: str, **where: Any
-) -> Iterator[Measurement]:
-    """The share of rows of each group that were given their label."""
-    for name in sorted(set(names.tolist()) - {""}):
-        inside = names == name
-        units, index = np.unique(groups[inside], return_inverse=True)
-        hits = np.bincount(index, right[inside])
-        counts = np.bincount(index)
-        share = float(hits.sum() / counts.sum())
-        without = (hits.sum() - hits) / np.maximum(counts.sum() - counts, 1) - share
-        g = len(units)
-        error = standard_error(without)
-        known = g >= FEWEST
-        yield Measurement(
-            measure="probe_accuracy",
-            value=share,
-            low=max(0.0, share - QUANTILE * error) if known else None,
-            high=min(1.0, share + QUANTILE * error) if known else None,
-            n=int(counts.sum()),
-            utterances=g,
-            group=f"{grouping}={name}",
-            without=dict(zip(units.tolist(), without.tolist(), strict=True)),
-            status=() if known else ("too_few_groups",),
-            **where,
-        )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rankwatch.numerics import RankEstimate, Similarity
+from rankwatch.numerics.similarity.similarity_result import jackknife_error
 
 RANK = "effective_rank"
 CCA = "cca_squared"
@@ -45,6 +43,8 @@ class Measurement:
         utterances: Utterances (or speakers, recordings: whatever rows are grouped by) that they come from.
         status: What stands against it.
         without: By how much the value changes without each group, by its name: what differences are made of.
+        least_error: Standard error that it has at least, and each difference to another layer: above 0 for shares of
+            right answers, which aren't exact where all are right.
     """
 
     model: str
@@ -62,33 +62,21 @@ class Measurement:
     group: str = ""
     status: tuple[str, ...] = ()
     without: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
+    least_error: float = field(default=0.0, repr=False, compare=False)
 
     @property
     def error(self) -> float | None:
-        """The jackknife's standard error, or None where there are too few groups for one."""
-        return standard_error(list(self.without.values())) if len(self.without) >= FEWEST else None
+        """Its standard error, or None where there are too few groups for one."""
+        known = len(self.without) >= FEWEST
+        return max(jackknife_error(list(self.without.values())), self.least_error) if known else None
 
     def to_plain(self) -> dict[str, Any]:
-        """Its fields as JSON can have them, without `without`; NaN is None."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "without"}
+        """Its fields as JSON can have them, without what differences are made of; NaN is None."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.repr}
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in (fields | {"status": list(self.status)}).items()
         }
-
-
-def standard_error(changes: Sequence[float] | NDArray[np.float64]) -> float:
-    """The jackknife's standard error of a value that changes by so much without each of g groups.
-
-    Args:
-        changes: Of each group.
-
-    Returns:
-        The root of (g - 1) / g times the sum of squares of the changes about their mean (Efron and Stein, Ann. Statist.
-        1981).
-    """
-    g, parts = len(changes), np.asarray(changes)
-    return math.sqrt((g - 1) / g * float(np.square(parts - parts.mean()).sum()))
 
 
 def of_rank(found: RankEstimate, **where: Any) -> Measurement:
@@ -147,5 +135,6 @@ def difference(
     common = len(names) >= max(FEWEST, 0.9 * max(len(one.without), len(other.without)))
     if not common or not math.isfinite(value):
         return value, None, None
-    error = standard_error([one.without[name] - factor * other.without[name] for name in names])
+    error = jackknife_error([one.without[name] - factor * other.without[name] for name in names])
+    error = max(error, one.least_error, factor * other.least_error)
     return value, value - quantile * error, value + quantile * error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch.analysis.decision.decide import Decision
-from rankwatch.analysis.decision.group_gaps import GroupGap
+from rankwatch.analysis.decision.group_gaps import Gap, GroupGap
 from rankwatch.analysis.decision.property_layers import ENOUGH, PropertyLayers
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.output.figures import holdings, likeness, ranks
@@ -113,13 +113,18 @@ def _layers(profile: Profile, model: str, layers: Sequence[LayerInfo]) -> dict[s
 def _groups(gaps: Sequence[GroupGap]) -> dict[str, Any]:
     rows = []
     for one in gaps:
-        value, low, high = one.gap
-        interval = f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else ""
         sure = "yes" if one.sure else "not known"
         best, worst = (f"{name} ({score:.2f})" for name, score in (one.best, one.worst))
-        rows.append([one.target, one.model, one.layer, one.grouping, best, worst, f"{value:.2f}{interval}", sure])
+        mix = "too few labels in common" if one.same_mix is None else _interval(one.same_mix)
+        rows.append([one.target, one.model, one.layer, one.grouping, best, worst, _interval(one.gap), sure, mix])
     head = ["property", "model", "layer", "groups by", "served best", "served worst", "gap", "more than chance"]
+    head.append("gap with the same mix of labels")
     return {"title": "Groups", "head": head, "rows": rows}
+
+
+def _interval(gap: Gap) -> str:
+    value, low, high = gap
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]" if low is not None and high is not None else f"{value:.2f}"
 
 
 def _flat(protocol: Mapping[str, Any], prefix: str = "") -> list[list[str]]:

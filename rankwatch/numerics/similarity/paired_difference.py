@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-
-from rankwatch.numerics.similarity.similarity_result import FEW_GROUPS, QUANTILE, Similarity
+from rankwatch.numerics.similarity.similarity_result import FEW_GROUPS, QUANTILE, Similarity, jackknife_error
 
 
 def similarity_difference(one: Similarity, other: Similarity) -> tuple[float, float | None, float | None]:
@@ -48,6 +46,5 @@ def similarity_difference(one: Similarity, other: Similarity) -> tuple[float, fl
     count = len(one.without)
     if count < FEW_GROUPS or not math.isfinite(value):
         return value, None, None
-    changes = torch.tensor([one.without[name] - other.without[name] for name in one.without], dtype=torch.float64)
-    error = math.sqrt((count - 1) / count * float((changes - changes.mean()).square().sum()))
+    error = jackknife_error([one.without[name] - other.without[name] for name in one.without])
     return value, value - QUANTILE * error, value + QUANTILE * error

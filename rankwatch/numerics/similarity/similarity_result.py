@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rankwatch.numerics.similarity.matched_rows import Matched, Utterances
 
@@ -95,6 +97,21 @@ def interval(value: float, error: float, utterances: int) -> tuple[float | None,
     if utterances < FEW_GROUPS or not math.isfinite(error) or math.isnan(value):
         return None, None
     return value - QUANTILE * error, value + QUANTILE * error
+
+
+def jackknife_error(changes: Sequence[float] | NDArray[np.float64]) -> float:
+    r"""The jackknife's standard error of a value that changes by so much without each of g utterances.
+
+    .. math:: \sqrt{\tfrac{g - 1}{g} \sum_i (c_i - \bar c)^2}
+
+    Args:
+        changes: (g,) the value without each utterance minus the value.
+
+    Returns:
+        The error (Efron and Stein, Ann. Statist. 1981); it errs to the wide side.
+    """
+    g, parts = len(changes), np.asarray(changes, dtype=np.float64)
+    return math.sqrt((g - 1) / g * float(np.square(parts - parts.mean()).sum()))
 
 
 def precision(low: float | None, high: float | None) -> set[str]:

@@ -14,7 +14,7 @@ from rankwatch.numerics.similarity.resolvents.delete_utterances import contribut
 from rankwatch.numerics.similarity.resolvents.hat_products import hat_products
 from rankwatch.numerics.similarity.resolvents.shared_directions import shared
 from rankwatch.numerics.similarity.resolvents.utterance_blocks import blocks_of, own_leverages
-from rankwatch.numerics.similarity.similarity_result import interval, precision
+from rankwatch.numerics.similarity.similarity_result import interval, jackknife_error, precision
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,5 @@ class StoredRepresentation:
         single = change.single
         for one in (self, other):
             single = single - (r / (2.0 * norm * one.own)) * one.own_changes
-        g = len(single)
-        error = math.sqrt((g - 1) / g * float((single - single.mean()).square().sum()))
-        low, high = interval(r / norm, error, g)
+        low, high = interval(r / norm, jackknife_error(single.numpy()), len(single))
         return PairedSimilarity(r / norm, low, high, frozenset(status | precision(low, high)))

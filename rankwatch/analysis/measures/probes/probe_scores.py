@@ -30,6 +30,11 @@ class Counts:
     missed: Array
     false: Array
 
+    @property
+    def rows(self) -> Array:
+        """(g,) pairs of a row and a label that it has, of each group."""
+        return np.asarray((self.hits + self.missed).sum(axis=1))
+
     def score(self, measure: str) -> tuple[float, dict[str, float]]:
         """A score, and by how much it changes without each group.
 
