@@ -29,6 +29,7 @@ def similarity_difference(one: Similarity, other: Similarity) -> tuple[float, fl
         ValueError: If the two were measured on different utterances.
 
     Example:
+        >>> import torch
         >>> from rankwatch.metrics import cca_squared
         >>> z = torch.randn(600, 12, generator=torch.Generator().manual_seed(0))
         >>> groups = torch.arange(600) // 4
