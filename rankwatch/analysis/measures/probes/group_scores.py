@@ -89,7 +89,8 @@ def _scored(
     value = float((weights @ (hits.sum(axis=0) / rows.sum(axis=0)))[0])
     left = rows.sum(axis=0) - rows
     shares = (hits.sum(axis=0) - hits) / np.maximum(left, 1.0)
-    without = (shares * (left > 0.0) * weights).sum(axis=1) / ((left > 0.0) * weights).sum(axis=1) - value
+    known_weights = ((left > 0.0) * weights).sum(axis=1)  # of a group of one unit nothing is left without it
+    without = (shares * (left > 0.0) * weights).sum(axis=1) / np.where(known_weights > 0.0, known_weights, 1.0) - value
     there = rows.sum(axis=1) > 0.0
     units, known = equal_units(rows.sum(axis=1)), there.sum() >= FEWEST
     changes = dict(zip(words[there].tolist(), without[there].tolist(), strict=True))
