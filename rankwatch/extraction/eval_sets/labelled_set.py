@@ -82,7 +82,7 @@ class LabelledSet:
             "label": label,
             "speaker": speaker,
             "alignment": alignment,
-            "alignments": None if alignments is None else Path(alignments),
+            "alignments": Path(alignments) if is_path(alignments) else alignments,
             "tier": tier,
             "path": path,
             "sample_rate": sample_rate,
