@@ -82,7 +82,7 @@ class LabelledSet:
             "label": label,
             "speaker": speaker,
             "alignment": alignment,
-            "alignments": Path(alignments) if is_path(alignments) else alignments,
+            "alignments": Path(alignments) if alignments is not None and is_path(alignments) else alignments,
             "tier": tier,
             "path": path,
             "sample_rate": sample_rate,
