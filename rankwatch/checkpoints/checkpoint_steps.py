@@ -26,7 +26,10 @@ _OPTIMIZERS = (
     "opt",
     "last_optimizer_state",
 )
-_NAMED = re.compile(r"(?:step|steps|iter|iteration|updates?|checkpoint|ckpt)[=_\-]?(\d+)", re.IGNORECASE)
+_NAMED = re.compile(
+    r"(?:(?:step|steps|iter|iteration|updates?)[=_\-]?|(?:checkpoint|ckpt)[=_\-]?(?:\d+_(?=\d))?)(\d+)", re.IGNORECASE
+)
+"""A number after such a word; of fairseq's ``checkpoint_3_4000`` the second one, since the first is the epoch."""
 _NUMBER = re.compile(r"\d+")
 
 
@@ -90,8 +93,10 @@ def step_in_name(name: str, folder: str = "") -> int | None:
         The step, or None where there is no number.
 
     Example:
-        >>> [step_in_name(name) for name in ("epoch=3-step=500.ckpt", "checkpoint-1000", "b_2_400.pt", "last.ckpt")]
-        [500, 1000, 400, None]
+        >>> [step_in_name(name) for name in ("epoch=3-step=500.ckpt", "checkpoint-1000", "last.ckpt")]
+        [500, 1000, None]
+        >>> step_in_name("checkpoint_2_400.pt")
+        400
         >>> step_in_name("model.safetensors", "step-500")
         500
     """

@@ -86,7 +86,7 @@ class CheckpointListing:
         except OSError as error:  # removed since it was listed
             return f"{path}: {error}"
         before, known = self._known.get(str(path), (None, ""))
-        if before != changed:
+        if before != changed or (isinstance(known, str) and path.is_dir()):  # files in it may have grown
             known = _read_step(path)
             self._known[str(path)] = (changed, known)
         return known
@@ -131,8 +131,8 @@ def _in_order(found: Iterable[Checkpoint], broken: dict[str, str]) -> Listed:
     named = [one for one in chosen if one.step_from == "name"]
     if named:
         notes.append(
-            f"{len(named)} checkpoints don't say from which step they are, so the number in the name counts "
-            f"({named[0].path.name} is from step {named[0].step})"
+            f"{len(named)} of {len(chosen)} checkpoints don't say from which step they are, so the number in the name "
+            f"counts ({named[0].path.name} is from step {named[0].step})"
         )
     return Listed(tuple(chosen), broken, tuple(notes))
 
@@ -140,7 +140,7 @@ def _in_order(found: Iterable[Checkpoint], broken: dict[str, str]) -> Listed:
 def _paths(place: RunPath) -> list[RunPath]:
     """All checkpoints that a file, a folder or a glob stands for, in the order of their names."""
     if not _GLOB.isdisjoint(str(place)) and not place.exists():
-        return [path for match in _matches(place) for path in _below(match, asked=True)]
+        return [path for match in _matches(place) for path in _below(match)]
     return _below(place, asked=True)
 
 
@@ -163,8 +163,8 @@ def _below(path: RunPath, *, asked: bool = False) -> list[RunPath]:
 
 
 def _may_be_one(name: str) -> bool:
-    """Whether a file isn't one of those that lie beside checkpoints; rankwatch's own evaluation sets are such."""
-    return not name.startswith((".", *_NO_CHECKPOINTS)) and ".eval_set." not in name
+    """Whether a file isn't one of those that lie beside checkpoints; rankwatch's own sets and replays are such."""
+    return not name.startswith((".", *_NO_CHECKPOINTS)) and ".eval_set." not in name and ".replay." not in name
 
 
 def _children(folder: RunPath) -> list[RunPath]:

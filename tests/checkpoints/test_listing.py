@@ -49,7 +49,7 @@ def test_else_from_its_name_which_is_said(tmp_path):
     save(tmp_path / "checkpoint-700" / "optimizer.pt")
     listed = list_checkpoints(tmp_path)
     assert [step for _, step in names(listed)] == [500, 700, 1000, 20000]
-    assert "4 checkpoints don't say" in listed.notes[0]
+    assert "4 of 4 checkpoints don't say" in listed.notes[0]
     (tmp_path / "checkpoint-700" / "trainer_state.json").write_text(json.dumps({"global_step": 600}))
     assert ("checkpoint-700", 600) in names(list_checkpoints(tmp_path / "checkpoint-700"))
 
@@ -65,7 +65,7 @@ def test_two_of_one_step_are_read_once_and_named(tmp_path):
 
 def test_files_that_are_none_are_left_out_and_broken_ones_named(tmp_path):
     save(tmp_path / "a" / "b" / "step=1.pt")
-    for name in ("RankWatch.eval_set.rank0.pt", "training_args.bin", ".hidden.pt", "a/readme.txt"):
+    for name in ("RankWatch.eval_set.rank0.pt", "RankWatch.replay.pt", "training_args.bin", ".hidden.pt", "readme.txt"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "step=2.pt").write_bytes(b"half")
     save(tmp_path / "last.pt")
@@ -74,6 +74,26 @@ def test_files_that_are_none_are_left_out_and_broken_ones_named(tmp_path):
     broken = {path.rpartition("/")[2]: reason for path, reason in listed.broken.items()}
     assert broken.keys() == {"step=2.pt", "last.pt"}
     assert "neither by its contents nor by its name" in broken["last.pt"]
+    for place in ("*.pt", "**/*"):  # a glob means checkpoints as well
+        listed = list_checkpoints(str(tmp_path / place))
+        assert {path.rpartition("/")[2] for path in listed.broken} == {"step=2.pt", "last.pt"}
+    assert list_checkpoints(tmp_path / "training_args.bin").broken  # whoever names a file means it
+
+
+def test_of_fairseqs_names_the_updates_count_and_not_the_epoch(tmp_path):
+    for name in ("checkpoint_3_4000.pt", "checkpoint_12_20000.pt", "checkpoint_4_5000.pt"):
+        save(tmp_path / name)
+    assert [step for _, step in names(list_checkpoints(tmp_path))] == [4000, 5000, 20000]
+
+
+def test_a_folder_that_was_half_written_is_looked_at_again(tmp_path):
+    save(tmp_path / "checkpoint-5" / "pytorch_model.bin")
+    state = tmp_path / "checkpoint-5" / "trainer_state.json"
+    state.write_text('{"global')
+    found = CheckpointListing(tmp_path)
+    assert "trainer_state.json can't be read" in next(iter(found.update().broken.values()))
+    state.write_text('{"global_step": 7}')  # the folder itself doesn't change by that
+    assert names(found.update()) == [("checkpoint-5", 7)]
 
 
 def test_only_new_and_changed_files_are_opened_again(tmp_path, monkeypatch):
