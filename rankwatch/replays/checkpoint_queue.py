@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from rankwatch.checkpoints.listing import Checkpoint, CheckpointListing
+from rankwatch.checkpoints.checkpoint_steps import step_in_name
+from rankwatch.checkpoints.listing import Checkpoint, CheckpointListing, Listed
 from rankwatch.replays.replay_state import ReplayState
+from rankwatch.runtime.files.file_actions import modified
+from rankwatch.runtime.files.run_paths import run_path
 
 HALF_WRITTEN = 60.0
-"""Seconds in which a file that can't be read is taken to be still written, where it may be."""
+"""Seconds without any change after which a file that can't be read isn't taken to be still written any more."""
 
 POLL = 5.0
 """Seconds between two looks at the folder."""
@@ -49,8 +54,9 @@ class CheckpointQueue:
         self._follow, self._until_step, self._idle = follow, until_step, idle_seconds
         self._say_any, self._poll, self._clock, self._sleep = say, poll, clock, sleep
         self._said: set[str] = set()
-        self._broken_since: dict[str, float] = {}
-        self._tried: dict[str, float] = {}  # that could be listed, but not read
+        self._unfinished: dict[str, str] = {}  # why what may be still written can't be read yet, by path
+        self._looks: dict[str, tuple[tuple[int, int] | None, float]] = {}  # signature, and since when it is that
+        self._newest_listed = -1
 
     def __iter__(self) -> Iterator[Checkpoint]:
         """The checkpoints, each once, as long as there are any or any are waited for."""
@@ -59,12 +65,11 @@ class CheckpointQueue:
             found = self._next()
             if found is not None:
                 yield found
-                newest = self._clock()
-                if self._until_step is not None and found.step >= self._until_step:
-                    return
-                continue
+                if str(found.path) not in self._unfinished:
+                    newest = self._clock()
+                    continue
             idle = self._idle is not None and self._clock() - newest >= self._idle
-            if not self._follow or idle:
+            if not self._follow or idle or self._is_past_the_last():
                 self._give_up()
                 return
             self._sleep(self._poll)
@@ -76,25 +81,22 @@ class CheckpointQueue:
             checkpoint: That was given.
             reason: Why.
         """
-        path = str(checkpoint.path)
-        since = self._tried.setdefault(path, self._clock())
-        if not self._follow or self._clock() - since >= HALF_WRITTEN:
-            self._fail(path, reason)
+        self._fail_if_finished(str(checkpoint.path), reason)
 
     def _next(self) -> Checkpoint | None:
         listed = self._listing.update()
         for note in listed.notes:
             self._say(note)
-        now = self._clock()
-        for path in list(self._broken_since):
-            if path not in listed.broken:  # it is complete now, or gone
-                del self._broken_since[path]
-        for path in set(self._state.failed) - set(listed.broken) - set(self._tried):
-            del self._state.failed[path]  # it was still being written for longer than that
+        self._say_which_are_others(listed)
+        self._newest_listed = max((one.step for one in listed.checkpoints), default=-1)
+        if self._follow:
+            changed = [path for path in self._state.failed if self._looks.get(path, (None,))[0] != _signature(path)]
+            for path in changed:  # it was still being written after all, or is gone
+                del self._state.failed[path]
+        self._unfinished = {}
         for path, reason in listed.broken.items():
-            since = self._broken_since.setdefault(path, now)
-            if not self._follow or now - since >= HALF_WRITTEN:
-                self._fail(path, reason)
+            self._fail_if_finished(path, reason)
+        earliest_unfinished = min((_named_step(path) for path in self._unfinished), default=math.inf)
         for one in listed.checkpoints:
             path = str(one.path)
             if one.step in self._state.done or path in self._state.failed:
@@ -107,13 +109,51 @@ class CheckpointQueue:
                     "alarms go forward alone. A replay into another folder reads all of them in order"
                 )
                 continue
-            return one
+            return one if one.step < earliest_unfinished else None
         return None
 
+    def _say_which_are_others(self, listed: Listed) -> None:
+        """Of steps that were read already, those whose checkpoint is another file now: they may be of another run."""
+        there = {_absolute(str(one.path)) for one in listed.checkpoints}
+        done = self._state.done
+        others = [one for one in listed.checkpoints if one.step in done and _absolute(done[one.step]) not in there]
+        if others:
+            first = others[0]
+            self._say(
+                f"{len(others)} steps were read before from other files than are there now and aren't read again (step "
+                f"{first.step} from {done[first.step]}, now {first.path}): if these are of another run, "
+                "replay them into another folder"
+            )
+
+    def _is_past_the_last(self) -> bool:
+        """Whether `until_step` was reached, and nothing up to it may still become readable."""
+        if self._until_step is None or self._unfinished:
+            return False
+        steps = [self._newest_listed, self._state.last_step, *map(_named_step, self._state.failed)]
+        return any(self._until_step <= step < math.inf for step in steps)
+
     def _give_up(self) -> None:
-        """What is still broken at the end stays so."""
-        for path, reason in self._listing.update().broken.items():
+        """What is still not readable at the end stays so."""
+        for path, reason in {**self._unfinished, **self._listing.update().broken}.items():
             self._fail(path, reason)
+
+    def _fail_if_finished(self, path: str, reason: str) -> None:
+        """What can't be read failed, unless it may be still written."""
+        if not self._follow or self._unchanged_for(path) >= HALF_WRITTEN:
+            self._fail(path, reason)
+        else:
+            self._unfinished[path] = reason
+
+    def _unchanged_for(self, path: str) -> float:
+        """Seconds for which it has been as it is now: at the first look by its own time, later by what was seen."""
+        now, state = self._clock(), _signature(path)
+        before, since = self._looks.get(path, (None, now))
+        if path not in self._looks and state is not None:
+            since = now - max(time.time() - state[0] / 1e9, 0.0)
+        elif before != state:
+            since = now
+        self._looks[path] = (state, since)
+        return now - since
 
     def _fail(self, path: str, reason: str) -> None:
         if path not in self._state.failed:
@@ -126,11 +166,29 @@ class CheckpointQueue:
             self._say_any(sentence)
 
     @property
-    def first(self) -> Checkpoint | None:
-        """The first of those that can be read now, done or not; None where there is none."""
-        return next(iter(self._listing.update().checkpoints), None)
-
-    @property
     def steps(self) -> list[int]:
         """Steps of all that can be read now."""
         return [one.step for one in self._listing.update().checkpoints]
+
+
+def _signature(path: str) -> tuple[int, int] | None:
+    """When it or a file in its folder was last written, in ns since 1970, and its bytes; None where it is gone."""
+    place = run_path(path)
+    with contextlib.suppress(OSError):
+        if not isinstance(place, Path):
+            return modified(place), 0
+        about = [one.stat() for one in ([place, *place.rglob("*")] if place.is_dir() else [place])]
+        return max(one.st_mtime_ns for one in about), sum(one.st_size for one in about)
+    return None
+
+
+def _absolute(path: str) -> str:
+    place = run_path(path)
+    return str(place.absolute()) if isinstance(place, Path) else path
+
+
+def _named_step(path: str) -> float:
+    """The step in a file's name; infinite where there is none, so that nothing waits for it."""
+    place = run_path(path)
+    step = step_in_name(place.name, place.parent.name)
+    return math.inf if step is None else step

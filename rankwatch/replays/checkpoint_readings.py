@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from rankwatch.runtime.byte_payload import pack, unpack
 from rankwatch.runtime.distributed import Group, World
 from rankwatch.runtime.files.run_paths import RunPath, run_path
 
+_WAIT = {"wait": True}
+"""What the first process tells the others while there is no checkpoint to read."""
+
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -33,14 +37,14 @@ class ModelOptions:
         weights: Which weights, where checkpoints hold several.
         prefix: What their names begin with, or None to find it.
         precision: The trainer's.
-        device: Where the model runs, or None for the first GPU or the CPU.
+        device: Where the model runs.
     """
 
     source: nn.Module | str | Path
     weights: str = ""
     prefix: str | None = None
     precision: str = "32-true"
-    device: str | None = None
+    device: str = "cpu"
 
 
 class CheckpointReadings:
@@ -151,6 +155,23 @@ class CheckpointReadings:
         session.end(max(self._state.last_step, 0), interrupted_by)
 
 
+def waiting_with(group: Group) -> Callable[[float], None]:
+    """How the first process waits for further checkpoints, so that the others don't take it for dead.
+
+    Args:
+        group: The other processes, which wait in `on_all`, each time for no longer than a collective may take.
+
+    Returns:
+        Takes seconds, and sleeps for so long.
+    """
+
+    def wait(seconds: float) -> None:
+        time.sleep(seconds)
+        group.broadcast_from_rank0(pack(_WAIT))
+
+    return wait
+
+
 def on_all(queue: CheckpointQueue | None, group: Group | None) -> Iterator[Checkpoint]:
     """The first process's checkpoints, on all processes.
 
@@ -169,6 +190,8 @@ def on_all(queue: CheckpointQueue | None, group: Group | None) -> Iterator[Check
         one = next(waiting, None) if waiting is not None else None
         mine: Any = {} if one is None else {"path": str(one.path), "step": one.step, "step_from": one.step_from}
         said, _ = unpack(group.broadcast_from_rank0(pack(mine)))
+        if said == _WAIT:
+            continue
         if not said:
             return
         yield Checkpoint(run_path(said["path"]), said["step"], said["step_from"])

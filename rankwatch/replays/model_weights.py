@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,15 @@ from torch import nn
 from rankwatch.analysis.models.model_sources import find_model
 from rankwatch.checkpoints.checkpoint_steps import learning_rate_in
 from rankwatch.checkpoints.load_weights import LoadedWeights, load_weights
-from rankwatch.checkpoints.plain_load import BrokenCheckpointError, plain_load
+from rankwatch.checkpoints.plain_load import BrokenCheckpointError, is_left_out, plain_load
 from rankwatch.checkpoints.stored_checkpoint import on_this_machine, open_checkpoint
+from rankwatch.replays.run_settings.trainer_precision import WEIGHT_DTYPES
 from rankwatch.runtime.files.run_paths import RunPath
 from rankwatch.runtime.import_path import import_function
 
-_DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
-"""Of Lightning's words for the precision those in which the weights themselves are of another type."""
+_ARGUMENTS = "hyper_parameters"
+_LIGHTNING_ABOUT = (_ARGUMENTS, "pytorch-lightning_version", "epoch", "global_step")
+"""What Lightning needs of a checkpoint to make a module without its weights, with all that begins with hparams."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,29 @@ def _rate_of(file: Path) -> float | None:
         return None
 
 
-def make_model(source: nn.Module | str | Path, checkpoint: RunPath, precision: str, device: str | None) -> nn.Module:
+def usable_device(device: str | None) -> str:
+    """Where the model is to run.
+
+    Args:
+        device: The user's word, or None for the first GPU, or where there is none the CPU.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: If there is no such device, or it can't be used.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device {device!r} can't be used here ({reason}): name another, for example cpu") from error
+    return device
+
+
+def make_model(source: nn.Module | str | Path, checkpoint: RunPath, precision: str, device: str) -> nn.Module:
     """The model that checkpoints are put into.
 
     Args:
@@ -87,25 +113,60 @@ def make_model(source: nn.Module | str | Path, checkpoint: RunPath, precision: s
             Lightning's that needs arguments is made from the hyperparameters in the first checkpoint.
         checkpoint: The first one.
         precision: The trainer's, which may be one of the weights themselves.
-        device: Where it is to run; on the first GPU by default, or where there is none on the CPU.
+        device: Where it is to run.
 
     Returns:
         The model there. Where there is none, a ValueError says what was tried.
     """
-    text = source if isinstance(source, nn.Module) else str(source)
-    if isinstance(text, str) and ":" in text and "@" not in text and isinstance(checkpoint, Path):
-        text = _with_hyperparameters(text, checkpoint)
-    root = find_model(text).root
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return root.to(device=place, dtype=_DTYPES.get(precision))
+    root = None
+    if not isinstance(source, nn.Module) and ":" in str(source) and "@" not in str(source):
+        root = _of_hyperparameters(str(source), checkpoint)
+    if root is None:
+        root = find_model(source).root
+    return root.to(device=device, dtype=WEIGHT_DTYPES.get(precision))
 
 
-def _with_hyperparameters(text: str, checkpoint: Path) -> str:
+def _of_hyperparameters(text: str, checkpoint: RunPath) -> nn.Module | None:
+    """An object of a class of Lightning's that needs arguments.
+
+    Lightning makes it, from a copy of the checkpoint without weights and with plain values alone: the checkpoint itself
+    it would read with its own settings, which before its version 2.6 run whatever is in the file.
+
+    Returns:
+        The object; None where the text names something else.
+
+    Raises:
+        ValueError: If the checkpoint doesn't hold the arguments as plain values, or they aren't those of the class.
+    """
     try:
         factory: Any = import_function(text)
         inspect.signature(factory).bind()
-    except TypeError:
-        return f"{text}@{checkpoint}" if hasattr(factory, "load_from_checkpoint") and checkpoint.is_file() else text
+        return None
     except ValueError:
-        return text
-    return text
+        return None
+    except TypeError:
+        if not hasattr(factory, "load_from_checkpoint"):
+            return None
+    with on_this_machine(checkpoint) as here:
+        values = open_checkpoint(here).values
+    about = {name: value for name, value in values.items() if name in _LIGHTNING_ABOUT or name.startswith("hparams")}
+    foreign = [str(name) for name, value in dict(about.get(_ARGUMENTS) or {}).items() if is_left_out(value)]
+    factory_advice = "name a function without arguments that makes it, MODULE:FACTORY"
+    if foreign:
+        raise ValueError(
+            f"{text} needs arguments, and of those in {checkpoint} these aren't plain, so they aren't read: "
+            f"{', '.join(foreign)}; {factory_advice}"
+        )
+    try:
+        with tempfile.TemporaryDirectory(prefix="rankwatch-") as folder, warnings.catch_warnings():
+            for expected in ("Found keys that are in the model", ".*contains no parameters"):
+                warnings.filterwarnings("ignore", expected)
+            file = Path(folder) / "hyperparameters.ckpt"
+            torch.save({**about, "state_dict": {}}, file)
+            model: nn.Module = factory.load_from_checkpoint(file, map_location="cpu", strict=False)
+    except Exception as error:  # of the user's class
+        raise ValueError(
+            f"{text} needs arguments, and could not be made from the hyperparameters in {checkpoint} "
+            f"({type(error).__name__}: {error}); {factory_advice}"
+        ) from error
+    return model

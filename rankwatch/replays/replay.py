@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,12 @@ from rankwatch.arguments.settings import RankWatchArguments, Settings
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.replays.checkpoint_queue import CheckpointQueue
-from rankwatch.replays.checkpoint_readings import CheckpointReadings, ModelOptions, on_all
+from rankwatch.replays.checkpoint_readings import CheckpointReadings, ModelOptions, on_all, waiting_with
+from rankwatch.replays.model_weights import usable_device
 from rankwatch.replays.replay_state import open_state
 from rankwatch.replays.run_settings.earlier_run import EarlierRun, read_earlier_run
 from rankwatch.replays.run_settings.replay_settings import Forward, replay_settings
+from rankwatch.replays.run_settings.trainer_precision import checked_precision
 from rankwatch.runtime.diagnostics import log_info
 from rankwatch.runtime.distributed import processes
 from rankwatch.runtime.files.run_paths import RunPath, run_path
@@ -75,8 +78,9 @@ def replay(
     weights are in memory at a time. A replay that was interrupted goes on where it was when it is called again.
 
     Args:
-        model: A model, or ``"module:factory"`` (a function or class without arguments), a folder of Hugging Face's, a
-            torchaudio bundle. A class of Lightning's is made from the hyperparameters in the first checkpoint.
+        model: A model, whose weights are replaced and stay those of the last checkpoint, or ``"module:factory"`` (a
+            function or class without arguments), a folder of Hugging Face's, a torchaudio bundle. A class of
+            Lightning's that needs arguments is made from the hyperparameters in the first checkpoint.
         checkpoints: Files, folders and globs (``"run/*.ckpt"``), also URLs: of Lightning, plain ``state_dict``,
             safetensors, Hugging Face's folders, torch's sharded folders (DCP, FSDP), fairseq.
         audio: What `eval_sets` is of `rankwatch.RankWatch`: a folder or manifest of audio, `AudioFolder`,
@@ -119,15 +123,18 @@ def replay(
     """
     run = read_earlier_run(like) if like is not None else None
     settings, notes = replay_settings(audio, run, forward, arguments)
-    options = ModelOptions(model, weights, prefix, precision or (run.precision if run else "32-true"), device)
+    precision, of_precision = checked_precision(precision, run.precision if run is not None else None)
+    notes += of_precision
+    options = ModelOptions(model, weights, prefix, precision, usable_device(device))
     world, group = processes()
     say = say if world.rank == 0 else (lambda _: None)
     folder = run_path(out)
     state = open_state(folder, settings.name, _asked(options, run, settings))
     queue = None
     if world.rank == 0:
+        wait = time.sleep if group is None else waiting_with(group)
         queue = CheckpointQueue(
-            checkpoints, state, follow=follow, until_step=until_step, idle_seconds=idle_seconds, say=say
+            checkpoints, state, follow=follow, until_step=until_step, idle_seconds=idle_seconds, say=say, sleep=wait
         )
         settings = _with_interval(settings, queue.steps, follow=follow, places=checkpoints)
     for note in notes:
@@ -142,7 +149,7 @@ def replay(
         reader.close(type(error).__name__)
         raise
     reader.close("")
-    if queue is not None and not reader.readings:
+    if queue is not None and not reader.readings and state.done:
         say(f"nothing new: {len(state.done)} checkpoints were read before, up to step {state.last_step}")
     return ReplayResult(folder, reader.readings, reader.alarms, sorted(state.done), dict(state.failed), reader.healthy)
 

@@ -19,8 +19,8 @@ from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.replays.named_checkpoint import NamedCheckpoint
 from rankwatch.replays.run_settings.earlier_run import EarlierRun
-from rankwatch.replays.run_settings.replay_settings import autocast_of
 from rankwatch.replays.run_settings.shared_sets import joined, stored_call, stored_parts
+from rankwatch.replays.run_settings.trainer_precision import autocast_of
 from rankwatch.replays.untrained_calls import CountingRunner, backbone_of, forward_for_audio
 from rankwatch.run.session import Session
 from rankwatch.runtime.distributed import Group, World

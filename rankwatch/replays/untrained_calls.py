@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rankwatch.extraction.eval_sets.eval_runner import EvalRunner
 from rankwatch.extraction.eval_sets.eval_set import EvalBatch, EvalForward, EvalSet
 from rankwatch.extraction.eval_sets.recorded_caller import Backbone, find_caller
-from rankwatch.extraction.execution.audio_calls import audio_calls
+from rankwatch.extraction.execution.audio_calls import AudioCall, audio_calls
 from rankwatch.extraction.execution.model_families import unmasked_call
 from rankwatch.extraction.execution.preserved_model import preserved_model
 from rankwatch.extraction.hooks.call_recorder import RecordedCall
@@ -112,6 +112,23 @@ def _that_takes(root: nn.Module, layers: Sequence[WatchedLayer], batch: EvalBatc
     return None
 
 
+class FoundCall:
+    """Runs a set's batches by a call that was found.
+
+    Args:
+        call: It.
+    """
+
+    def __init__(self, call: AudioCall) -> None:
+        self._run = call.run
+        with_lengths = "waveforms and lengths" if call.takes_lengths else "waveforms"
+        self.in_words = f"a call of {call.name} with {with_lengths} (eval mode)"
+
+    def __call__(self, _: nn.Module, batch: tuple[Tensor, Tensor]) -> Any:
+        """Run the model on (waveforms, lengths)."""
+        return self._run(*batch)
+
+
 def forward_for_audio(
     root: nn.Module, layers: Sequence[WatchedLayer], eval_set: EvalSet, autocast: Autocast
 ) -> EvalForward | None:
@@ -144,8 +161,7 @@ def forward_for_audio(
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             continue
-        run = call.run
-        return lambda _, batch: run(*batch)
+        return FoundCall(call)
     raise ValueError(
         f"{type(root).__name__} could not be run on files of audio ({reason}): pass forward=f with "
         "f(model, (waveforms, lengths)), on the command line --forward MODULE:FUNCTION"

@@ -131,7 +131,9 @@ class RunReporters:
             if monitor.world.rank == 0:
                 why = "; ".join(self._closing_notes(interrupted_by, step))
                 name = self._settings.name
-                log_info(f"{name}: nothing was read up to step {step}, so this run was not watched: {why}.")
+                what = "no checkpoint could be read: lines above say why" if self.replayed else ""
+                watched = f"nothing was read up to step {step}, so this run was not watched: {why}"
+                log_info(f"{name}: {what or watched}.")
             return
         with monitor.stopwatch.part("reporting"), monitor.diagnostics.guarded("the last pictures"):
             reporters.settle()
@@ -174,7 +176,7 @@ class RunReporters:
             notes.append("warnings above, if there are any, say what stood against it")
         longest, every = self._monitor.longest_interval, self._settings.every_n_steps
         share = self._settings.max_overhead
-        if self._measured and every > step:
+        if self._measured and every > step and not self.replayed:
             notes.append(
                 f"every_n_steps={every} is more than the run's {step} optimiser steps: there was no regular reading, "
                 "and hardly any collapse would have been seen"

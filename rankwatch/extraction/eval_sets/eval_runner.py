@@ -102,16 +102,17 @@ class EvalRunner:
             One sentence without a full stop.
         """
         sets = list(eval_sets)
-        own = [one.name for one in sets if one.forward is not None]
+        forwards = {one.name: one.forward for one in sets if one.forward is not None}
+        own = {name: str(getattr(forward, "in_words", "your forward")) for name, forward in forwards.items()}
         if len(own) == len(sets):
-            return "evaluation sets are run by your forward"
+            return f"evaluation sets are run by {', '.join(dict.fromkeys(own.values()))}"
         calls = "; ".join(
             f"{route.adapter.name} (unmasked, eval mode)"
             if route.adapter is not None and route.path not in self._replayed
             else f"replay of the call of {route.path or 'the module itself'} (eval mode)"
             for route in self._routes
         )
-        return f"evaluation sets are run by {calls}" + (f"; {', '.join(own)} by your forward" if own else "")
+        return f"evaluation sets are run by {calls}" + "".join(f"; {name} by {words}" for name, words in own.items())
 
     def signature(self, batch: EvalBatch, forward: EvalForward | None = None) -> Callable[..., Any] | None:
         """What gives the names of the batch's arguments.

@@ -9,6 +9,7 @@ from typing import Any
 
 from rankwatch.readings.protocol import CODEBOOK
 from rankwatch.reporting.jsonl_records import newest_run
+from rankwatch.reporting.search.record_search import find_records
 from rankwatch.runtime.files.run_paths import RemotePath, RunPath, run_path
 
 
@@ -112,12 +113,8 @@ def _records(place: RunPath) -> RunPath:
         if not place.exists():
             raise FileNotFoundError(f"there is no file {place}")
         return place
-    found = sorted(place.rglob("*.jsonl"))
-    if len(found) != 1:
-        named = ", ".join(str(file) for file in found[:4])
-        raise ValueError(
-            f"{place} holds {len(found)} files of records ({named}): name the one whose settings count"
-            if found
-            else f"{place} holds no file of records (.jsonl)"
-        )
-    return found[0]
+    found = find_records([place])
+    if len(found) > 1:
+        named = ", ".join(found[:4])
+        raise ValueError(f"{place} holds records of {len(found)} runs ({named}): name the one whose settings count")
+    return Path(found[0])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import torch
 
 from rankwatch.arguments.plain_settings import arguments_from, set_from
 from rankwatch.arguments.settings import Settings
@@ -17,9 +15,6 @@ from rankwatch.replays.run_settings.earlier_run import EarlierRun
 from rankwatch.runtime.argument_kinds import function_of
 
 Forward = str | Callable[..., Any] | None
-
-_MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "bf16": torch.bfloat16, "16": torch.float16}
-_TRUE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 
 NO_TRAINING = {
     "eval_sets": "the audio is its third argument, audio",
@@ -89,35 +84,9 @@ def _with_forward(eval_sets: Any, forward: Forward) -> Any:
         return {name: _with_forward(one, forward) for name, one in eval_sets.items()}
     if isinstance(eval_sets, (AudioFolder, LabelledSet, FirstBatches, Loader)):
         if forward is not None and eval_sets.forward is None:
+            eval_sets = copy.copy(eval_sets)  # the user's own stays as it is
             eval_sets.forward = function_of("replay", "forward", forward, 2, "a function f(module, batch)")
         return eval_sets
     if isinstance(eval_sets, str) and eval_sets == "first_batches":
         return FirstBatches(forward)
     return AudioFolder(eval_sets, forward=forward)
-
-
-def autocast_of(precision: str, device: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
-    """The context in which a trainer of that precision runs a forward pass.
-
-    Args:
-        precision: As Lightning and Hugging Face's Trainer call it; any other word stands for no context.
-        device: Where the model is.
-
-    Returns:
-        A function that gives the context.
-    """
-    if precision in _MIXED:
-        return lambda: torch.autocast(device, _MIXED[precision])
-    if precision in _TRUE:
-        return lambda: _default_dtype(_TRUE[precision])
-    return contextlib.nullcontext
-
-
-@contextlib.contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
