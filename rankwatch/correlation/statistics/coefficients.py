@@ -16,6 +16,9 @@ PEARSON, SPEARMAN, KENDALL = "pearson", "spearman", "kendall"
 LEVEL = 0.9
 """Of all intervals."""
 
+QUANTILE = float(stats.norm.ppf(0.5 + LEVEL / 2.0))
+"""Standard errors from the middle to the end of an interval, 1.645; looked up once, since scipy takes 0.1 ms for it."""
+
 _LARGEST = 0.999999  # nearer to one, Fisher's z has no use
 
 
@@ -122,7 +125,7 @@ def fisher_interval(value: npt.ArrayLike, error: npt.ArrayLike) -> tuple[Floats,
         '0.29 0.80'
     """
     r = np.asarray(value, dtype=np.float64)
-    z, width = to_z(r), stats.norm.ppf(0.5 + LEVEL / 2.0) * np.asarray(error, dtype=np.float64)
+    z, width = to_z(r), QUANTILE * np.asarray(error, dtype=np.float64)
     # A coefficient of one lies beyond the largest z.
     return np.asarray(np.minimum(np.tanh(z - width), r)), np.asarray(np.maximum(np.tanh(z + width), r))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -100,5 +101,9 @@ def _within_groups(values: Floats, groups: Sequence[Hashable], *, of_means: bool
 
 
 def _student(values: Floats) -> float:
-    quantile = stats.t.ppf(0.5 + LEVEL / 2.0, len(values) - 1)
-    return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
+    return float(_quantile(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+@cache
+def _quantile(degrees: int) -> float:
+    return float(stats.t.ppf(0.5 + LEVEL / 2.0, degrees))
