@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rankwatch.analysis.measures.measurement import CCA, FEWEST, Measurement, of_similarity
+from rankwatch.analysis.measures.measurement import CCA, Measurement, of_similarity
 from rankwatch.analysis.measures.probes.group_scores import group_scores
 from rankwatch.analysis.measures.probes.probe_scores import Counts, indicators, several_labels, single_labels
-from rankwatch.analysis.measures.probes.share_intervals import effective_answers, equal_units, least_error, wilson
+from rankwatch.analysis.measures.probes.share_intervals import equal_units, least_error, share_interval
 from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, Target, units_of_groups
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, RowTable
 from rankwatch.numerics import cca_squared
-from rankwatch.numerics.similarity.similarity_result import jackknife_error
 
 _EACH = 2
 """Rows that a label of spans needs to be predicted: with fewer it can't be in training and test."""
@@ -98,9 +97,8 @@ def _usual(names: NDArray[np.str_], at: NDArray[np.int64], target: Target) -> ND
 
 def _measured(counts: Counts, measure: str, n: int, chance: float | None, **where: Any) -> Measurement:
     value, without = counts.score(measure)
-    units, known = equal_units(counts.rows), len(without) >= FEWEST
-    answers = effective_answers(value, jackknife_error(list(without.values())), units, n)
-    low, high = wilson(value, answers) if known else (None, None)
+    units = equal_units(counts.rows)
+    low, high = share_interval(value, list(without.values()), units, n)
     return Measurement(
         measure=measure,
         value=value,
@@ -111,6 +109,6 @@ def _measured(counts: Counts, measure: str, n: int, chance: float | None, **wher
         chance=chance,
         without=without,
         least_error=least_error(units),
-        status=() if known else ("too_few_groups",),
+        status=() if low is not None else ("too_few_groups",),
         **where,
     )

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankwatch.analysis.measures.measurement import FEWEST, Measurement
-from rankwatch.analysis.measures.probes.share_intervals import effective_answers, equal_units, least_error, wilson
-from rankwatch.numerics.similarity.similarity_result import jackknife_error
+from rankwatch.analysis.measures.measurement import Measurement
+from rankwatch.analysis.measures.probes.share_intervals import equal_units, least_error, share_interval
 
 ACCURACY, SAME_MIX = "probe_accuracy", "probe_accuracy_same_mix"
 """The share of a group's rows that were given their label; and that share with all groups' mix of labels."""
@@ -92,10 +91,9 @@ def _scored(
     known_weights = ((left > 0.0) * weights).sum(axis=1)  # of a group of one unit nothing is left without it
     without = (shares * (left > 0.0) * weights).sum(axis=1) / np.where(known_weights > 0.0, known_weights, 1.0) - value
     there = rows.sum(axis=1) > 0.0
-    units, known = equal_units(rows.sum(axis=1)), there.sum() >= FEWEST
+    units = equal_units(rows.sum(axis=1))
     changes = dict(zip(words[there].tolist(), without[there].tolist(), strict=True))
-    answers = effective_answers(value, jackknife_error(list(changes.values())), units, len(right))
-    low, high = wilson(value, answers) if known else (None, None)
+    low, high = share_interval(value, list(changes.values()), units, len(right))
     return Measurement(
         measure=measure,
         value=value,
@@ -105,6 +103,6 @@ def _scored(
         utterances=len(changes),
         without=changes,
         least_error=least_error(units),
-        status=() if known else ("too_few_groups",),
+        status=() if low is not None else ("too_few_groups",),
         **where,
     )

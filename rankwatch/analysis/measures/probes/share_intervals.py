@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rankwatch.numerics.similarity.similarity_result import QUANTILE
+from rankwatch.analysis.measures.measurement import FEWEST
+from rankwatch.numerics.similarity.similarity_result import QUANTILE, jackknife_error
 
 
 def effective_answers(value: float, error: float, units: float, rows: float) -> float:
@@ -73,6 +74,25 @@ def wilson(value: float, answers: float) -> tuple[float, float]:
     middle = value + z2 / 2.0
     half = QUANTILE * math.sqrt(value * (1.0 - value) / answers + z2 / (4.0 * answers))
     return max(0.0, (middle - half) / (1.0 + z2)), min(1.0, (middle + half) / (1.0 + z2))
+
+
+def share_interval(
+    value: float, changes: Sequence[float], units: float, rows: float
+) -> tuple[float | None, float | None]:
+    """90 % interval of a share, for as many independent answers as what each unit changes implies.
+
+    Args:
+        value: The share of right ones, in [0, 1].
+        changes: How the share changes without each unit.
+        units: Units of equal size that these are worth, of `equal_units`.
+        rows: All answers.
+
+    Returns:
+        Its ends; None where fewer than `FEWEST` units have rows.
+    """
+    if len(changes) < FEWEST:
+        return None, None
+    return wilson(value, effective_answers(value, jackknife_error(changes), units, rows))
 
 
 def least_error(units: float) -> float:

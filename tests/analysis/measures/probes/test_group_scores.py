@@ -73,3 +73,17 @@ def test_groups_that_are_always_right_may_still_differ_by_chance():
 def test_the_conclusion_says_what_the_mix_of_labels_has_to_do_with_a_gap(same_mix, words):
     gap = GroupGap("m", "phone", "L00", "sex", ("f", 0.8), ("m", 0.5), (0.3, 0.2, 0.4), True, same_mix)
     assert words in _gap(gap, several=False)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_group_of_one_speaker_has_its_score_and_no_interval():
+    right, labels = np.array([True, False] * 20), np.array(["a", "a", "b", "b"] * 10)
+    names = np.array(["g0"] * 20 + ["g1"] * 20)
+    units = np.array(["only one"] * 20 + [f"speaker {k}" for k in range(20)])
+    found = [f for f in group_scores(right, labels, names, units, "accent", **WHERE) if f.group == "accent=g0"]
+    assert {f.measure for f in found} == {ACCURACY, SAME_MIX}
+    for one in found:
+        assert one.value == pytest.approx(0.5)
+        assert (one.low, one.high, one.utterances) == (None, None, 1)
+        assert "too_few_groups" in one.status
+        assert np.isfinite(list(one.without.values())).all()
