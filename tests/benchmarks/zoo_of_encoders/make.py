@@ -78,7 +78,7 @@ def make_all(runs: Iterable[Run], out: Path, make: Callable[[Run], None]) -> Ite
     out.mkdir(parents=True, exist_ok=True)
     for run in runs:
         path, claim = out / f"{run.name}.jsonl.gz", out / f"{run.name}.claim"
-        if path.exists() or not _claimed(claim):
+        if path.exists() or not claimed(claim):
             continue
         try:
             if path.exists():  # finished between the two questions
@@ -93,7 +93,7 @@ def make_all(runs: Iterable[Run], out: Path, make: Callable[[Run], None]) -> Ite
             claim.unlink(missing_ok=True)
 
 
-def _claimed(claim: Path) -> bool:
+def claimed(claim: Path) -> bool:
     """Claim a run for this process; a claim of a process that is gone doesn't count."""
     with contextlib.suppress(FileExistsError, OSError, ValueError):
         if claim.exists():
