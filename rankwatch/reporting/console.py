@@ -149,7 +149,12 @@ def _paragraphs(texts: Sequence[str], width: int) -> list[str]:
     lines = []
     for text in texts:
         lines += textwrap.wrap(
-            one_line(text), width, initial_indent="  ", subsequent_indent="    ", break_long_words=False
+            one_line(text),
+            width,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,  # a path is to be copied as a whole
         )
     return lines
 

@@ -35,6 +35,13 @@ def test_long_paths_lose_their_middle_and_no_line_is_too_long(width: int) -> Non
     assert text.count("stays unprojected") == 4, "the note, said once for all layers, has the words four times"
 
 
+@pytest.mark.parametrize("directories", range(1, 12))
+def test_a_path_stands_in_one_piece_wherever_the_line_ends(directories: int) -> None:
+    path = "/my-data/" + "long-run-" * directories + "1/step-30.ckpt"
+    text = start_table(dataclasses.replace(fake_header(), notes=(f"the last healthy checkpoint is {path}",)), 90)
+    assert path in text
+
+
 def test_columns_without_content_are_left_out() -> None:
     assert "costs" not in start_table(fake_header(3))
     assert " note" not in start_table(fake_header(3))
