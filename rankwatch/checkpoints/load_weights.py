@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rankwatch.checkpoints.weight_names import canonical, match_names
+from rankwatch.checkpoints.weight_names import canonical, few_names, match_names
 
 MOST_MISSING = 0.5
 """Share of the model's weights from which on a checkpoint is one of another model, whatever the caller allows."""
@@ -71,7 +71,7 @@ def load_weights(
     match = match_names(own, weights, prefix)
     if not match.names:
         under = f" under {prefix!r}" if prefix else ""
-        raise UnfittingWeightsError(f"{source} holds no weights of {kind}{under} (it has {_few(weights)})")
+        raise UnfittingWeightsError(f"{source} holds no weights of {kind}{under} (it has {few_names(weights)})")
     if match.equally:
         several = ", ".join(repr(one.rstrip(".")) for one in (match.prefix, *match.equally))
         raise UnfittingWeightsError(f"{source} holds {kind} more than once: say which with weights, one of {several}")
@@ -109,17 +109,12 @@ def _refuse_unfitting(
         return
     said = []
     if loaded.missing:
-        said.append(f"lacks {len(loaded.missing)} weights of {kind}: {_few(loaded.missing)}")
+        said.append(f"lacks {len(loaded.missing)} weights of {kind}: {few_names(loaded.missing)}")
     if loaded.misshapen:
-        said.append(f"does not fit {kind}: {_few(loaded.misshapen)}")
+        said.append(f"does not fit {kind}: {few_names(loaded.misshapen)}")
     if said:
         raise UnfittingWeightsError(f"{source} {'; it '.join(said)}{_other_model(loaded)}")
 
 
 def _other_model(loaded: LoadedWeights) -> str:
-    return f"; it has others instead: {_few(loaded.unexpected)}" if loaded.unexpected else ""
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
+    return f"; it has others instead: {few_names(loaded.unexpected)}" if loaded.unexpected else ""

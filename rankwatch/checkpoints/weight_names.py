@@ -15,6 +15,9 @@ _RENAMED = ((".weight_g", ".parametrizations.weight.original0"), (".weight_v", "
 _DEEPEST = 4
 """Components that a prefix may have."""
 
+_SHOWN = 4
+"""Names that a sentence lists."""
+
 
 @dataclass(frozen=True)
 class NameMatch:
@@ -48,6 +51,23 @@ def canonical(name: str) -> str:
         if name.endswith(old):
             name = name.removesuffix(old) + new
     return clean_name(name)
+
+
+def few_names(names: Iterable[str]) -> str:
+    """Some of many names, for a sentence.
+
+    Args:
+        names: In any order.
+
+    Returns:
+        The first four in order, and how many more there are.
+
+    Example:
+        >>> few_names("fedcba")
+        'a, b, c, d and 2 more'
+    """
+    listed = sorted(names)
+    return ", ".join(listed[:_SHOWN]) + (f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")
 
 
 def match_names(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], prefix: str | None = None) -> NameMatch:

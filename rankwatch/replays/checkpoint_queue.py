@@ -68,11 +68,11 @@ class CheckpointQueue:
                 if str(found.path) not in self._unfinished:
                     newest = self._clock()
                     continue
-            idle = self._idle is not None and self._clock() - newest >= self._idle
-            if not self._follow or idle or self._is_past_the_last():
+            left = math.inf if self._idle is None else newest + self._idle - self._clock()
+            if not self._follow or left <= 0.0 or self._is_past_the_last():
                 self._give_up()
                 return
-            self._sleep(self._poll)
+            self._sleep(min(self._poll, left))
 
     def put_back(self, checkpoint: Checkpoint, reason: str) -> None:
         """A checkpoint could not be read: where new ones are waited for it is tried again, if it isn't complete yet.

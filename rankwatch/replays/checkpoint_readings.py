@@ -116,10 +116,10 @@ class CheckpointReadings:
             full = bool(self._group.all_gather_int(int(full), "how much is read")[0])
         if not session.read(step, str(checkpoint.path), rate, full=full, left_out=left_out):
             return f"{checkpoint.path}: no reading came of it; warnings above say why"
-        self._say(reading_line(step, session.readings, self._settings.sources[0], session.health))
         self._state.take(checkpoint, session.session.state_dict())
         if self._world.rank == 0:
             self._state.save()
+        self._say(reading_line(step, session.readings, self._settings.sources[0], session.health))
         return ""
 
     def _ready(self, checkpoint: Checkpoint) -> tuple[ReplaySession, ModelWeights]:
@@ -152,7 +152,8 @@ class CheckpointReadings:
             return
         self.readings, self.alarms = session.readings, session.alarms
         self.healthy = session.healthy
-        session.end(max(self._state.last_step, 0), interrupted_by)
+        newest = max((one.step for one in session.readings), default=0)  # its state may not have been saved any more
+        session.end(max(self._state.last_step, newest), interrupted_by)
 
 
 def waiting_with(group: Group) -> Callable[[float], None]:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from rankwatch.checkpoints.load_weights import LoadedWeights
+from rankwatch.checkpoints.weight_names import few_names
 from rankwatch.readings.reading import Reading
-
-_SHOWN = 4
 
 
 def reading_line(step: int, readings: Sequence[Reading], primary: str, health: float) -> str:
@@ -46,17 +45,13 @@ def named_weights(path: object, loaded: LoadedWeights, left_out: Iterable[str]) 
     """
     said = []
     if loaded.missing:
-        said.append(f"lacks {len(loaded.missing)} weights of the model ({_few(loaded.missing)})")
+        said.append(f"lacks {len(loaded.missing)} weights of the model ({few_names(loaded.missing)})")
     if loaded.misshapen:
-        said.append(f"has {len(loaded.misshapen)} of another shape ({_few(loaded.misshapen)})")
+        said.append(f"has {len(loaded.misshapen)} of another shape ({few_names(loaded.misshapen)})")
     if not said:
         return ""
     if loaded.unexpected:
-        said.append(f"has others instead ({_few(loaded.unexpected)})")
-    layers = sorted(left_out)
-    result = f"not read, since they depend on these: {_few(layers)}" if layers else "no watched layer depends on these"
+        said.append(f"has others instead ({few_names(loaded.unexpected)})")
+    layers = few_names(left_out)
+    result = f"not read, since they depend on these: {layers}" if layers else "no watched layer depends on these"
     return f"{path} {', '.join(said)}; {result}"
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -47,8 +47,10 @@ def _row(settings: Settings, row_collector: RowCollector, index: int) -> LayerRo
     layer = row_collector.layers[index]
     facts = row_collector.row_extractor.facts.get(layer.name)
     if facts is None:
-        fired = row_collector.eval_pass.fired
+        fired, left_out = row_collector.eval_pass.fired, row_collector.eval_pass.left_out
         why = "not read" if layer.name in fired else "did not fire" if fired else "not read yet"
+        if layer.name in left_out:
+            why = "left out: it depends on weights that the checkpoint lacks"
         return LayerRow(layer.name, layer.label, 0, "-", "-", None, why)
     columns, asked = settings.rows.columns(facts.width), settings.rows.projection
     note = (

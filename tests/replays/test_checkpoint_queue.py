@@ -117,6 +117,11 @@ def test_what_is_unfinished_at_the_end_is_named(tmp_path):
         (tmp_path / name).unlink()
 
 
+def test_it_waits_no_longer_than_it_was_asked_to(tmp_path):
+    plain(tmp_path / "step=10.pt")
+    assert Following(tmp_path, idle_seconds=7.0).run().now == 7.0  # between two looks, which are 5 s apart
+
+
 def test_steps_that_were_read_from_other_files_are_named(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -3,7 +3,6 @@
 import gc
 import json
 import threading
-import time
 import warnings
 import weakref
 
@@ -16,6 +15,7 @@ from toys import Encoder, Module
 
 from rankwatch import AudioFolder, Loader, RowSampling, replay
 from rankwatch.cli import main
+from rankwatch.replays.replay_state import ReplayState
 from rankwatch.reporting import read_jsonl
 from rankwatch.reporting.jsonl_records import read_records
 
@@ -83,10 +83,31 @@ def test_it_goes_on_where_it_was_interrupted_with_the_same_numbers(tmp_path):
     assert steps_in(tmp_path / "cut") == [10, 20]
     opened = []
     later = read(folder, tmp_path / "cut", opened)
-    assert [int(line.split()[1]) for line in opened if line.startswith("step ")] == [20, 30, 40]
+    assert [int(line.split()[1]) for line in opened if line.startswith("step ")] == [30, 40]
     assert later.steps == whole.steps == [10, 20, 30, 40]
     assert numbers(tmp_path / "cut" / "RankWatch.jsonl") == numbers(tmp_path / "whole" / "RankWatch.jsonl")
     assert read(folder, tmp_path / "cut").readings == []  # nothing is read twice
+
+
+def test_interrupted_before_its_state_is_saved_it_counts_what_is_in_the_records(tmp_path, monkeypatch, caplog):
+    folder = write(tmp_path / "run", [10, 20, 30])
+    real = ReplayState.save
+
+    def save(state):
+        if state.last_step == 20:
+            raise KeyboardInterrupt
+        real(state)
+
+    with monkeypatch.context() as patched, caplog.at_level("INFO", "rankwatch"):
+        patched.setattr(ReplayState, "save", save)
+        with pytest.raises(KeyboardInterrupt):
+            read(folder, tmp_path / "cut")
+    assert steps_in(tmp_path / "cut") == [10, 20]
+    assert "2 readings up to step 20" in caplog.text
+    lines = []
+    assert read(folder, tmp_path / "cut", lines).steps == [10, 20, 30]
+    read(folder, tmp_path / "whole")
+    assert numbers(tmp_path / "cut" / "RankWatch.jsonl") == numbers(tmp_path / "whole" / "RankWatch.jsonl")
 
 
 def test_another_replay_or_a_run_in_the_folder_is_left_alone(tmp_path):
@@ -170,10 +191,8 @@ def test_new_checkpoints_are_read_as_a_run_writes_them(tmp_path, monkeypatch):
 
 
 def test_nothing_more_is_waited_for_after_so_long(tmp_path):
-    start = time.monotonic()
     found = read(write(tmp_path / "run", [10]), tmp_path / "out", follow=True, idle_seconds=0.2)
     assert found.steps == [10]
-    assert time.monotonic() - start < 60
 
 
 def test_a_checkpoint_that_comes_too_late_is_named(tmp_path):
@@ -195,8 +214,11 @@ def test_of_an_older_version_of_the_model_those_layers_are_read_that_are_there(t
     assert layers[30] == layers[10] | {"layers.2"}
     said = [line for line in lines if "lacks" in line]
     assert len(said) == 1
-    assert "step=10.pt lacks 13 weights of the model (layers.2.inner" in said[0]
+    assert "step=10.pt lacks 13 weights of the model (layers.2." in said[0]
     assert said[0].endswith("not read, since they depend on these: layers.2")
+    notes = {row["layer"]: row["note"] for row in next(read_records(tmp_path / "out" / "RankWatch.jsonl"))["layers"]}
+    assert notes["layers.2"] == "left out: it depends on weights that the checkpoint lacks"
+    assert "did not fire" not in "".join(notes.values())
     assert not found.failed
     assert not found.alarms
 
