@@ -12,10 +12,11 @@ from typing import Any
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting.pictures import images
+from rankwatch.reporting.pictures.canvas import Image
 from rankwatch.reporting.pictures.picture_schedule import PictureSchedule
 from rankwatch.reporting.tags import Tags
 
-Put = Callable[[str, images.Image, int], Any]
+Put = Callable[[str, Image, int], Any]
 """Takes a picture's name, its pixels of shape (height, width, 3), and the optimiser step."""
 
 
@@ -47,15 +48,15 @@ def _parameters(owner: Any) -> set[str]:
         return set()
 
 
-def _to_wandb(logger: Any, tag: str, pixels: images.Image, step: int) -> None:
+def _to_wandb(logger: Any, tag: str, pixels: Image, step: int) -> None:
     logger.log_image(key=tag, images=[pixels], step=step)
 
 
-def _to_comet(experiment: Any, tag: str, pixels: images.Image, step: int) -> None:
+def _to_comet(experiment: Any, tag: str, pixels: Image, step: int) -> None:
     experiment.log_image(pixels, name=tag, step=step)
 
 
-def _to_mlflow(client: Any, run_id: str, tag: str, pixels: images.Image, step: int) -> None:
+def _to_mlflow(client: Any, run_id: str, tag: str, pixels: Image, step: int) -> None:
     name = re.sub(r"[^\w\-./ ]", "_", tag)  # all that MLflow takes in a key
     if "key" in _parameters(client):
         client.log_image(run_id, pixels, key=name, step=step)

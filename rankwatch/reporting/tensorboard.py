@@ -14,6 +14,7 @@ from rankwatch.readings.report import Report, RunEnd, RunHeader
 from rankwatch.reporting import markdown_text as text
 from rankwatch.reporting.chart_plan import CHART_LIMIT, ChartPlan, custom_scalars, plan_charts
 from rankwatch.reporting.pictures import images as pictures
+from rankwatch.reporting.pictures.canvas import Image
 from rankwatch.reporting.pictures.picture_schedule import PictureSchedule
 from rankwatch.reporting.tags import Tags, scalars
 
@@ -133,6 +134,6 @@ class TensorBoardReporter:
                 self._image("heatmap", level, report.step, pictures.heatmap(report, self._header, level, self._alarms))
                 self._image("spectra", level, report.step, pictures.spectra(report, self._header, level))
 
-    def _image(self, what: str, level: str, step: int, pixels: pictures.Image | None) -> None:
+    def _image(self, what: str, level: str, step: int, pixels: Image | None) -> None:
         if pixels is not None:
             self._writer.add_image(self._tags.picture(what, level), pixels, step, dataformats="HWC")

@@ -1,17 +1,12 @@
 """Two kinds of picture: effective rank over layer and step, and the latest spectra.
 
-Drawn with matplotlib's objects on the Agg canvas: the user's pyplot state and backend are not touched.
 Colour maps are viridis for depth and magma for rank, which people with colour blindness and grey-scale prints can read.
-matplotlib is imported when the first picture is drawn (about 0.5 s); a picture takes some 0.1 s.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,19 +15,8 @@ import numpy.typing as npt
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.readings.report import Report, RunHeader
+from rankwatch.reporting.pictures.canvas import Image, canvas, pixels
 
-Image = npt.NDArray[np.uint8]
-
-_DPI = 110
-_WIDTH, _HEIGHT = 4.6, 2.7  # inches
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8,
-    "axes.linewidth": 0.6,
-    "text.usetex": False,
-    "axes.grid": False,
-}
 _MISSING = "0.88"
 _RANK_COLOURS = "magma"
 
@@ -55,13 +39,13 @@ def heatmap(report: Report, header: RunHeader, level: str, alarms: Iterable[Alar
     steps, rows = report.history.get((source, level), ((), ()))
     if not steps:
         return None
-    with _figure(f"effective rank, {level} level, {source}") as (figure, ax):
+    with canvas(f"effective rank, {level} level, {source}") as (figure, ax):
         top = _mesh(ax, steps, np.asarray(rows, dtype=float))
         _colour_bar(figure, ax, top)
         _mark(ax, header, [a for a in alarms if (a.source, a.level) == (source, level)], steps)
         ax.set(xlabel="optimiser step")
         _layer_ticks(ax, header)
-        return _pixels(figure)
+        return pixels(figure)
 
 
 def spectra(report: Report, header: RunHeader, level: str) -> Image | None:
@@ -83,7 +67,7 @@ def spectra(report: Report, header: RunHeader, level: str) -> Image | None:
     curves = [(depth[r.layer], r) for r in here if any(value > 0.0 for value in r.spectrum)]
     if not curves:
         return None
-    with _figure(f"spectra at step {report.step}, {level} level, {source}") as (figure, ax):
+    with canvas(f"spectra at step {report.step}, {level} level, {source}") as (figure, ax):
         colours = _depth_colours(len(header.layers))
         for i, reading in curves:
             values = np.asarray(reading.spectrum, dtype=float)
@@ -92,67 +76,7 @@ def spectra(report: Report, header: RunHeader, level: str) -> Image | None:
         ax.set(xlabel="singular value number", ylabel="relative to the largest")
         _decades(ax)
         _depth_key(ax, header, colours)
-        return _pixels(figure)
-
-
-class _OtherThreads(logging.Filter):
-    """Lets through what other threads log, and whatever is a warning or worse."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ours = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.thread != self._ours or record.levelno >= logging.WARNING
-
-
-@contextmanager
-def _quiet_logs() -> Iterator[None]:
-    """Drop what matplotlib logs below a warning (220 lines at DEBUG level) while this thread draws.
-
-    No level and no handler is changed: what the user draws in other threads, or afterwards, is logged as before.
-    Loggers that an import inside makes are not covered: enter once more after it.
-    """
-    known = [name for name in list(logging.root.manager.loggerDict) if name.partition(".")[0] == "matplotlib"]
-    loggers = [logging.getLogger(name) for name in {"matplotlib", "matplotlib.font_manager", *known}]
-    others = _OtherThreads()
-    for logger in loggers:
-        logger.addFilter(others)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(others)
-
-
-@contextmanager
-def _figure(title: str) -> Iterator[tuple[Any, Any]]:
-    """A figure with one panel, in our style whatever the user's is.
-
-    As large as TensorBoard shows it. The margins are given, in inches: letting matplotlib find them takes
-    three times as long as the drawing.
-
-    Yields:
-        The figure and its axes.
-    """
-    with _quiet_logs():
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-    left, right, bottom, top = 0.48, 0.52, 0.4, 0.25
-    with _quiet_logs(), matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor="white")
-        FigureCanvasAgg(figure)
-        size = ((_WIDTH - left - right) / _WIDTH, (_HEIGHT - bottom - top) / _HEIGHT)
-        ax = figure.add_axes((left / _WIDTH, bottom / _HEIGHT, *size))
-        ax.set_title(title)
-        yield figure, ax
-
-
-def _pixels(figure: Any) -> Image:
-    figure.canvas.draw()
-    return np.array(figure.canvas.buffer_rgba())[..., :3]
+        return pixels(figure)
 
 
 def _mesh(ax: Any, steps: Sequence[int], values: npt.NDArray[np.float64]) -> float:

@@ -14,6 +14,7 @@ import pytest
 from reporting_fakes import fake_run
 
 from rankwatch.reporting.pictures import images as pictures
+from rankwatch.reporting.pictures.canvas import Image, canvas
 
 
 def test_both_are_small_colour_pictures() -> None:
@@ -28,7 +29,7 @@ def test_both_are_small_colour_pictures() -> None:
         assert max(pixels.shape) < 600
 
 
-def plain(pixels: pictures.Image | None) -> pictures.Image:
+def plain(pixels: Image | None) -> Image:
     assert pixels is not None
     return pixels
 
@@ -68,7 +69,7 @@ def test_drawing_logs_nothing_and_other_threads_log_as_before(caplog: pytest.Log
         matplotlib.font_manager.fontManager._findfont_cached.cache_clear()  # as when it has drawn nothing yet
         assert pictures.heatmap(reports[-1], header, "frame") is not None
         assert not [one for one in caplog.records if one.name.startswith("matplotlib")]
-        with pictures._figure("one"):
+        with canvas("one"):
             log.debug("ours")
             log.warning("ours, and it matters")
             thread = threading.Thread(target=log.debug, args=("the user's, meanwhile",))
