@@ -13,6 +13,7 @@ from rankwatch.analysis.decision.decide import Decision
 from rankwatch.analysis.decision.sentences import sentences
 from rankwatch.analysis.measures.measurement import Measurement
 from rankwatch.analysis.measures.profile import Profile
+from rankwatch.analysis.output.event_files import write_event_files
 from rankwatch.analysis.output.layer_table import layer_table
 from rankwatch.analysis.output.profile_files import write_profile, write_text
 from rankwatch.analysis.rows.row_tables import LayerInfo
@@ -61,11 +62,12 @@ class Analysis:
         pandas: Any = importlib.import_module("pandas")  # no dependency: who calls this has it
         return pandas.DataFrame([one.to_plain() for one in self.measurements])
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, tensorboard: bool = False) -> None:
         """Write ``profile.jsonl``, ``profile.csv``, ``conclusions.txt`` and, where plotly is, ``index.html``.
 
         Args:
             folder: Is made.
+            tensorboard: Whether event files are written into ``tensorboard/`` as well; needs TensorBoard.
         """
         there = Path(folder)
         write_profile(there, self.protocol, self.measurements)
@@ -76,3 +78,5 @@ class Analysis:
             title = f"{' and '.join(self.layers)} on {self.protocol['corpus']}"
             parts = (self.profile, self.decision, self.layers, self.conclusions, self.protocol)
             page.write_analysis_page(there / "index.html", title, *parts)
+        if tensorboard:
+            write_event_files(there / "tensorboard", self.profile, self.layers, self.conclusions)

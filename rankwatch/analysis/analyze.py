@@ -12,26 +12,23 @@ from torch import nn
 
 from rankwatch._version import __version__
 from rankwatch.analysis.analysis_result import Analysis
+from rankwatch.analysis.checked_arguments import (
+    ModelSource,
+    check_names,
+    check_numbers,
+    corpus_of,
+    folder_of,
+    named_models,
+    span_conventions,
+)
 from rankwatch.analysis.decision.decide import decide
 from rankwatch.analysis.measures.profile import measure_models
-from rankwatch.analysis.models.model_sources import NamedModel, find_model
 from rankwatch.analysis.rows.collect_rows import Extraction, ModelOptions, collect_rows
-from rankwatch.analysis.rows.row_tables import ModelRows, columns_of
-from rankwatch.corpora import Corpus, read_corpus
-from rankwatch.numerics.spans.span_frames import PASAD_PHONES, PASAD_WORDS
-from rankwatch.runtime.argument_kinds import is_number, is_path, is_whole, refusal
+from rankwatch.analysis.rows.row_tables import ModelRows
+from rankwatch.corpora import Corpus
 from rankwatch.runtime.terminal.progress import progress
 
-ModelSource = nn.Module | str | Path
-"""A model, or how it is found: see `find_model`."""
-
 T = TypeVar("T")
-
-_CONVENTIONS: dict[str, dict[str, str]] = {
-    "frame_centres": {},
-    "pasad": {"phone": PASAD_PHONES, "phones": PASAD_PHONES, "word": PASAD_WORDS, "words": PASAD_WORDS},
-}
-"""Which frames the spans of a tier cover, where it isn't those whose centre lies in them."""
 
 
 def analyze(
@@ -55,6 +52,7 @@ def analyze(
     preset: str | None = None,
     seed: int = 0,
     out: str | Path | None = None,
+    tensorboard: bool = False,
 ) -> Analysis:
     """Say what each layer of a trained model holds, and which layers and how much of the model are needed.
 
@@ -86,10 +84,12 @@ def analyze(
             of the 500 most frequent words: `rankwatch.metrics.published_pwcca`), also with utterances left out.
         seed: Of the choice of utterances, times and spans.
         out: A folder for the results; what is done is kept there, so that an interrupted analysis goes on.
+        tensorboard: Whether event files for TensorBoard are written into ``out/tensorboard`` as well, a run for each
+            model: the measures over the layers, whose number is the step, and pictures.
 
     Returns:
         Measurements and what follows from them. A ValueError says which argument is not what it may be, which model
-        can't be found or run, or why nothing in `audio` can be used, and what to do.
+        can't be found or run, or why nothing in `audio` can be used, and what to do; an ImportError, what to install.
 
     Example:
         >>> from rankwatch import analyze
@@ -97,12 +97,12 @@ def analyze(
         >>> print(found.table())  # doctest: +SKIP
     """
     numbers = {"n_utterances": n_utterances, "rows": rows, "sample_rate": sample_rate, "seed": seed}
-    _check(**numbers, max_seconds=max_seconds, preset=preset)
-    conventions = _conventions(span_convention)
-    models = _models(model, against)
-    corpus = _corpus(audio, labels, alignments)
-    _check_names(corpus, targets, groups, weights)
-    folder = _folder(out)
+    check_numbers(**numbers, max_seconds=max_seconds, preset=preset)
+    conventions = span_conventions(span_convention)
+    folder = folder_of(out, tensorboard)
+    models = named_models(model, against)
+    corpus = corpus_of(audio, labels, alignments)
+    check_names(corpus, targets, groups, weights)
     extraction = Extraction.planned(
         corpus,
         utterances=n_utterances,
@@ -128,92 +128,12 @@ def analyze(
     infos = {one.name: one.layers for one in collected}
     analysis = Analysis(infos, profile, decide(profile, infos, weights), _protocol(collected, extraction))
     if folder is not None:
-        analysis.save(folder)
+        analysis.save(folder, tensorboard=tensorboard)
     return analysis
 
 
 def _layers_in_progress(items: Sequence[T]) -> Iterator[T]:
     return progress(items, "measuring layers")
-
-
-def _check(**given: Any) -> None:
-    for name in ("n_utterances", "rows", "sample_rate"):
-        if not is_whole(given[name], 1):
-            raise ValueError(refusal("analyze", name, given[name], "a whole number, at least 1"))
-    if not is_whole(given["seed"], 0):
-        raise ValueError(refusal("analyze", "seed", given["seed"], "a whole number, 0 or more"))
-    if given["preset"] not in (None, "pasad"):
-        raise ValueError(refusal("analyze", "preset", given["preset"], "'pasad', or None"))
-    seconds = given["max_seconds"]
-    if not is_number(seconds) or not seconds > 0.0:
-        raise ValueError(refusal("analyze", "max_seconds", seconds, "a number of seconds above 0"))
-
-
-def _conventions(name: str) -> dict[str, str]:
-    if name not in _CONVENTIONS:
-        raise ValueError(refusal("analyze", "span_convention", name, " or ".join(map(repr, _CONVENTIONS))))
-    return _CONVENTIONS[name]
-
-
-def _models(model: ModelSource | Mapping[str, ModelSource], against: ModelSource | None) -> list[NamedModel]:
-    sources = dict(model) if isinstance(model, Mapping) else {"": model}
-    if not sources:
-        raise ValueError(refusal("analyze", "model", model, "at least one model by name"))
-    found = []
-    for name, source in [*sources.items(), *([("", against)] if against is not None else [])]:
-        _check_source(source)
-        one = find_model(source)
-        found.append(dataclasses.replace(one, name=name) if name else one)
-    names = [one.name for one in found]
-    return [
-        dataclasses.replace(one, name=f"{one.name} ({k + 1})") if names.count(one.name) > 1 else one
-        for k, one in enumerate(found)
-    ]
-
-
-def _folder(out: str | Path | None) -> Path | None:
-    if out is None:
-        return None
-    if not is_path(out) or (Path(out).exists() and not Path(out).is_dir()):
-        raise ValueError(refusal("analyze", "out", out, "a folder, which is made where there is none, or None"))
-    return Path(out)
-
-
-def _check_source(source: object) -> None:
-    if not isinstance(source, (nn.Module, str, Path)):
-        wanted = "a torch.nn.Module, module:factory, a folder, or the name of a model"
-        raise ValueError(refusal("analyze", "model", source, wanted))
-
-
-def _corpus(audio: str | Path | Corpus, labels: str | Path | None, alignments: str | Path | None) -> Corpus:
-    if isinstance(audio, Corpus):
-        if labels is not None or alignments is not None:
-            raise ValueError("analyze: labels and alignments belong to a corpus that was read already; pass them to it")
-        return audio
-    if not is_path(audio):
-        raise ValueError(refusal("analyze", "audio", audio, "a folder, a manifest, or a Corpus"))
-    return read_corpus(audio, labels=labels, alignments=alignments)
-
-
-def _check_names(
-    corpus: Corpus,
-    targets: Sequence[str] | None,
-    groups: Sequence[str] | None,
-    weights: Mapping[str, float] | None,
-) -> None:
-    """Refuse what the corpus doesn't know, before a model is run."""
-    tiers, columns = list(corpus.tiers()), columns_of(corpus.utterances)
-    for argument, names, there in (
-        ("targets", targets, [*tiers, *columns]),
-        ("groups", groups, [*columns]),
-        ("weights", weights, [*tiers, *columns]),
-    ):
-        unknown = [name for name in names or () if name not in there]
-        if unknown:
-            raise ValueError(f"analyze: {argument}: nothing in the corpus is called {unknown[0]!r}; there are {there}")
-    numbers = list((weights or {}).values())
-    if weights is not None and not (all(is_number(one) and one >= 0.0 for one in numbers) and any(numbers)):
-        raise ValueError(f"analyze: weights must be numbers, none negative and not all of them zero: {dict(weights)}")
 
 
 def _protocol(collected: Sequence[ModelRows], extraction: Extraction) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sample-rate", type=int, default=16_000, help="that the model expects (default: %(default)s)")
     parser.add_argument("--preset", choices=["pasad"], help="figures of a published protocol as well")
+    parser.add_argument("--tensorboard", action="store_true", help="event files for TensorBoard as well")
     parser.add_argument("-o", "--out", type=Path, default=Path("analysis"), help="folder (default: %(default)s)")
 
 
@@ -64,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
             sample_rate=options.sample_rate,
             preset=options.preset,
             out=options.out,
+            tensorboard=options.tensorboard,
         )
     except (OSError, ValueError, ImportError) as error:
         return refuse(error, "analyze")

@@ -15,6 +15,8 @@
 ``..._detail/probe_accuracy_frame_median``     a linear probe's accuracy on a labelled set, over layers
 ``RankWatch/heatmap_frame``, ``spectra_...``   pictures; those of the second level are
                                                ``RankWatch_utterance/heatmap`` and ``.../spectra``
+``RankWatch_layers/probe_accuracy_phone``      of `rankwatch analyze`: a measure over the layers of a trained model,
+                                               whose number is the step; ``..._low`` and ``..._high``: its interval
 ``RankWatch/alarms``, ``layers``, ...          texts
 =============================================  =====================================================
 
@@ -81,6 +83,10 @@ class Tags:
     def picture(self, what: str, level: str) -> str:
         """A picture of one level."""
         return self.top(f"{what}_{level}") if level == self.first_level else f"{self.name}_{level}/{what}"
+
+    def profile(self, what: str, end: str = "") -> str:
+        """A measure over the layers of a trained model; with `end` ``"_low"`` or ``"_high"`` of its interval."""
+        return f"{self.name}_layers/{what}{end}"
 
     def extra(self, what: str) -> str:
         """Anything that a report carries in `Report.extra`."""

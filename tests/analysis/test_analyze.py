@@ -192,7 +192,9 @@ def test_the_command_writes_what_it_says(manifest, tmp_path, capsys, monkeypatch
         "        def forward(self, x):\n            return self.blocks(self.front(x[:, None]).transpose(1, 2))\n"
         "    return Model()\n"
     )
-    status = main(["analyze", "its_model:make", "--audio", str(manifest), "--rows", "100", "-o", str(tmp_path)])
+    status = main(
+        ["analyze", "its_model:make", "--audio", str(manifest), "--rows", "100", "--tensorboard", "-o", str(tmp_path)]
+    )
     out = capsys.readouterr()
     assert status == 0
     assert "label probe" in out.out
@@ -202,6 +204,7 @@ def test_the_command_writes_what_it_says(manifest, tmp_path, capsys, monkeypatch
     with (tmp_path / "profile.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(lines) - 1
     assert (tmp_path / "conclusions.txt").read_text().count("label:") >= 1
+    assert len(list((tmp_path / "tensorboard" / "its_model-make").glob("events.*"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def canvas(title: str, *, right: float = 0.52) -> Iterator[tuple[Any, Any]]:
         FigureCanvasAgg(figure)
         size = ((_WIDTH - left - right) / _WIDTH, (_HEIGHT - bottom - top) / _HEIGHT)
         ax = figure.add_axes((left / _WIDTH, bottom / _HEIGHT, *size))
-        ax.set_title(title)
+        ax.set_title(title, parse_math=False)  # names of models and sets are text
         yield figure, ax
 
 
