@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from rankwatch.checkpoints import sharded_folder
+from rankwatch.checkpoints.deepspeed_folder import is_deepspeed, model_states
 from rankwatch.checkpoints.plain_load import BrokenCheckpointError, plain_load
 from rankwatch.checkpoints.weights_by_name import pick_weights
 from rankwatch.runtime.files.file_actions import copy
@@ -25,7 +26,6 @@ SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _SHARDED = ("", "pytorch_model_fsdp_0")  # of DCP's own, and below one of Hugging Face's Trainer with FSDP
-_DEEPSPEED = "zero_to_fp32.py"
 _LIGHTNING_META = "meta.pt"
 _TRAINER_STATE = "trainer_state.json"
 
@@ -65,7 +65,8 @@ def is_checkpoint(path: RunPath) -> bool:
     """Whether a file has the ending of one, or a folder holds weights as Hugging Face, DCP or DeepSpeed write them."""
     if not path.is_dir():
         return Path(path.name).suffix in SUFFIXES and path.exists()
-    return any((path / name).exists() for name in (*_WHOLE, *_INDICES, _DEEPSPEED)) or _dcp(path) is not None
+    whole = any((path / name).exists() for name in (*_WHOLE, *_INDICES))
+    return whole or _dcp(path) is not None or is_deepspeed(path)
 
 
 def _dcp(folder: Any) -> Any:
@@ -131,11 +132,10 @@ def _open_folder(folder: Path) -> StoredCheckpoint:
     inner = _dcp(folder)
     if inner is not None:
         return StoredCheckpoint(folder, values, tensors=lambda: sharded_folder.read_tensors(inner))
-    if (folder / _DEEPSPEED).exists():
-        raise BrokenCheckpointError(
-            f"{folder} is sharded by DeepSpeed; make one file of it with its own script: "
-            f"python {folder / _DEEPSPEED} {folder} weights"
-        )
+    states = model_states(folder)
+    if states is not None:
+        loaded, left_out = plain_load(states)
+        return StoredCheckpoint(folder, loaded if isinstance(loaded, Mapping) else {}, left_out)
     raise BrokenCheckpointError(f"{folder} holds no weights, neither {', '.join(_WHOLE)} nor shards of them")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 
 from rankwatch.analysis.models.model_sources import find_model
 from rankwatch.checkpoints.checkpoint_steps import learning_rate_in
+from rankwatch.checkpoints.deepspeed_folder import optimizer_states
 from rankwatch.checkpoints.load_weights import LoadedWeights, load_weights
 from rankwatch.checkpoints.plain_load import BrokenCheckpointError, is_left_out, plain_load
 from rankwatch.checkpoints.stored_checkpoint import on_this_machine, open_checkpoint
@@ -68,19 +70,25 @@ class ModelWeights:
                 self.model, stored.weights(self._part), prefix=self._prefix, partly=True, source=path
             )
             rate = learning_rate_in(stored.values)
-            if rate is None and here.is_dir() and (here / "optimizer.pt").exists():
-                rate = _rate_of(here / "optimizer.pt")
+            if rate is None and here.is_dir():
+                rate = _rate_beside(here)
         if self._prefix is None and weights.prefix and not weights.untouched:
             self._prefix = weights.prefix  # of the next ones it needn't be looked for
         return LoadedCheckpoint(weights, rate)
 
 
-def _rate_of(file: Path) -> float | None:
-    """Of Hugging Face's Trainer, which stores its optimiser apart."""
+def _rate_beside(folder: Path) -> float | None:
+    """Of what stores its optimiser in a file apart: Hugging Face's Trainer, and DeepSpeed with ZeRO."""
+    apart = folder / "optimizer.pt"
+    file = apart if apart.exists() else optimizer_states(folder)
     try:
-        return learning_rate_in({"optimizer": plain_load(file)[0]})
+        return None if file is None else learning_rate_in({"optimizer": _optimizer(plain_load(file)[0])})
     except BrokenCheckpointError:
         return None
+
+
+def _optimizer(held: Any) -> Any:
+    return held.get("optimizer_state_dict", held) if isinstance(held, Mapping) else held
 
 
 def usable_device(device: str | None) -> str:

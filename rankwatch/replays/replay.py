@@ -82,7 +82,7 @@ def replay(
             function or class without arguments), a folder of Hugging Face's, a torchaudio bundle. A class of
             Lightning's that needs arguments is made from the hyperparameters in the first checkpoint.
         checkpoints: Files, folders and globs (``"run/*.ckpt"``), also URLs: of Lightning, plain ``state_dict``,
-            safetensors, Hugging Face's folders, torch's sharded folders (DCP, FSDP), fairseq.
+            safetensors, Hugging Face's folders, torch's sharded folders (DCP, FSDP), DeepSpeed (ZeRO 1 and 2), fairseq.
         audio: What `eval_sets` is of `rankwatch.RankWatch`: a folder or manifest of audio, `AudioFolder`,
             `LabelledSet`, `Loader`, or several by name. By default those of the run that `like` names.
         like: JSONL file or folder of a run whose settings are taken over: rows, layers, levels, seed, sensitivity,
