@@ -2,7 +2,8 @@ r"""When the frames of a layer are: the distance of two frames, and the time of 
 
 A front end with windows of r samples every h samples makes of n samples :math:`T = \lfloor (n - r) / h \rfloor + 1`
 frames, and frame i is centred at :math:`r/2 + h i`. Both numbers follow from the lengths at which a model makes one
-frame more, so that no architecture has to be known. Padding moves r: where frames begin at sample 0, r is 1.
+frame more, so that no architecture has to be known. Padding moves r: where frames begin at sample 0, r is 1. Where
+everything is padded to one window, other things are asked: see `window_times`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from rankwatch.analysis.models.utterance_frames import UtteranceFrames
+from rankwatch.analysis.models.window_times import window_times
 
 _SHORTEST = 1.0
 """Seconds of the shortest input that is tried."""
@@ -52,16 +54,17 @@ class FrameTimes:
 
 
 def frame_times(model: UtteranceFrames) -> tuple[dict[str, FrameTimes], dict[str, str]]:
-    """When the frames of each layer are, found by running noise of several lengths.
+    """When the frames of each layer are, found by running noise of several lengths, or in a window noise that changes.
 
     Args:
         model: Runs utterances.
 
     Returns:
-        The times by layer, and for layers without any the reason.
+        The times by layer; for layers without any, or whose times are a guess, the reason.
     """
     if model.window is not None:
-        return _of_window(model)
+        lines, failures = window_times(model)
+        return {name: FrameTimes(step, first) for name, (step, first) in lines.items()}, failures
     counts = _Counts(model)
     times, failures = {}, {}
     shortest = round(_SHORTEST * model.sample_rate)
@@ -90,18 +93,6 @@ class _Counts:
             self.failures.update({name: str(error) for name, error in found.failures.items()})
             self._known[length] = {name: len(frames) for name, frames in found.frames.items()}
         return self._known[length]
-
-
-def _of_window(model: UtteranceFrames) -> tuple[dict[str, FrameTimes], dict[str, str]]:
-    """A window of one length is divided evenly among its frames."""
-    assert model.window is not None
-    samples = round(model.window * model.sample_rate)
-    found = model(0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(0)))
-    times = {}
-    for name, frames in found.frames.items():
-        step = model.window / len(frames)
-        times[name] = FrameTimes(step, step / 2)
-    return times, {name: str(error) for name, error in found.failures.items()}
 
 
 def _fitted(count: Callable[[int], int], shortest: int) -> tuple[float, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import math
 import time
@@ -17,7 +18,7 @@ from rankwatch.analysis.models.feature_inputs import FeatureInput
 from rankwatch.extraction.execution.audio_calls import AudioCall, audio_calls
 from rankwatch.extraction.hooks.layer_hooks import LayerHooks
 from rankwatch.extraction.hooks.safe_hooks import eager
-from rankwatch.extraction.model.layers import WatchedLayer
+from rankwatch.extraction.model.layers import WatchedLayer, find_layers
 from rankwatch.extraction.taps.operations import UNKNOWN
 from rankwatch.extraction.taps.tap_finder import TapFinder
 from rankwatch.extraction.valid_frames.length_matching import Pass, inputs_of
@@ -75,7 +76,8 @@ class UtteranceFrames:
         self._root = root
         self._layers = list(layers)
         self._features = features
-        self._reader = OutputReader(layers, root, layouts or {})
+        self._layouts = layouts or {}
+        self._reader = OutputReader(layers, root, self._layouts)
         self._written: set[str] = set()
         self.sample_rate = sample_rate
         self._encoder = _encoder(root)
@@ -102,9 +104,29 @@ class UtteranceFrames:
         return self._encoder(**given)
 
     @property
+    def features(self) -> FeatureInput | None:
+        """How audio becomes features, where the model takes features."""
+        return self._features
+
+    @property
     def window(self) -> float | None:
         """Seconds of the window that every input is padded to, or None."""
         return self._features.window if self._features is not None else None
+
+    def with_features(self, run: Callable[[Tensor], dict[str, Tensor]]) -> UtteranceFrames:
+        """The same with other features of a waveform, which reads the front ends that can be found as well."""
+        assert self._features is not None
+        fronts: list[WatchedLayer] = []
+        with contextlib.suppress(ValueError):  # where none can be found
+            fronts = [one for one in find_layers(self._root) if _is_front(one)]
+        names = {layer.name for layer in self._layers}
+        return UtteranceFrames(
+            self._root,
+            [*(one for one in fronts if one.name not in names), *self._layers],
+            sample_rate=self.sample_rate,
+            features=dataclasses.replace(self._features, run=run),
+            layouts=self._layouts,
+        )
 
     def __call__(self, waveform: Tensor) -> FramesOfUtterance:
         """Run one utterance.

@@ -118,7 +118,7 @@ def collect_rows(
         if not times:
             reasons = "; ".join(failures.values()) or "no layer fired"
             raise UnreadableModel(f"no layer of {model.name} could be read: {reasons}")
-        files = RowFiles(extraction.folder, model.name, _settings(model, reader, list(times), extraction))
+        files = RowFiles(extraction.folder, model.name, _settings(model, reader, times, extraction))
         parts, left_out = _run_all(reader, times, extraction, files)
     said = counted_in_words(left_out)
     if not parts:
@@ -186,15 +186,17 @@ def _reader(
     )
 
 
-def _settings(model: NamedModel, reader: UtteranceFrames, layers: list[str], extraction: Extraction) -> dict[str, Any]:
+def _settings(
+    model: NamedModel, reader: UtteranceFrames, times: Mapping[str, FrameTimes], extraction: Extraction
+) -> dict[str, Any]:
     """What all rows hang on: weights, and what the model makes of a second of noise with them, however it is run."""
     draws = extraction.draws
     noise = reader(0.1 * torch.randn(reader.sample_rate, generator=torch.Generator().manual_seed(0)))
     return {
         "weights": fingerprint_of(model.root),
-        "outputs": {name: f"{float(noise.frames[name].abs().mean()):.3g}" for name in layers if name in noise.frames},
+        "outputs": {name: f"{float(noise.frames[name].abs().mean()):.3g}" for name in times if name in noise.frames},
         "call": reader.call,
-        "layers": layers,
+        "times": {name: [round(one.step, 9), round(one.first, 9)] for name, one in times.items()},
         "sample_rate": reader.sample_rate,
         "max_seconds": extraction.max_seconds,
         "corpus": extraction.corpus.name,

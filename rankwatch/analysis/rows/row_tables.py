@@ -83,7 +83,7 @@ class ModelRows:
         recordings: The recording that each of them is a piece of.
         tables: Rows by kind: `FRAME`, `UTTERANCE`, and the tiers.
         acoustics: (n, 80) log-mel spectra at the rows of `FRAME`.
-        failures: Layers that could not be read, with the reason.
+        failures: What stands against a layer: why it could not be read, or which of its frames are not used.
         published: Spans that were drawn by label for a published protocol, by tier; None where none was asked for.
     """
 
