@@ -26,7 +26,13 @@ import torch
 from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.matched_rows import Matched, Utterances, match_rows
 from rankwatch.numerics.similarity.permutation_null import permutation_p_value
-from rankwatch.numerics.similarity.similarity_result import Similarity, interval, precision, undefined
+from rankwatch.numerics.similarity.similarity_result import (
+    Similarity,
+    interval,
+    jackknife_error,
+    precision,
+    undefined,
+)
 
 
 @dataclass(frozen=True)
@@ -137,9 +143,7 @@ def ratio(
         return math.nan, math.nan
     value = crossed[0] / math.sqrt(own_x[0] * own_y[0])
     below = (own_x[1] * own_y[1]).clamp(min=0.0).sqrt()
-    without = crossed[1] / below
-    g = len(without)
-    return value, math.sqrt((g - 1) * float((without - without.mean()).square().mean()))
+    return value, jackknife_error((crossed[1] / below).numpy())
 
 
 def scaled(rows: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ import torch
 
 from rankwatch.numerics.similarity.resolvents.balanced_whitening import Whitened
 from rankwatch.numerics.similarity.resolvents.hat_products import HatProducts, hat_products
+from rankwatch.numerics.similarity.similarity_result import jackknife_error
 
 TRUSTED = 0.8
 """Share of the interactions that is taken off: they are overestimated where what is shared lies within utterances."""
@@ -44,10 +45,10 @@ class Contributions:
 
     def error(self) -> float:
         """Standard error: the jackknife's without the second count of interactions."""
-        g = len(self.single)
-        variance = (g - 1) / g * float((self.single - self.single.mean()).square().sum())
+        jackknife = jackknife_error(self.single.numpy())
         if self.pairs is None:
-            return math.sqrt(variance)
+            return jackknife
+        g, variance = len(self.single), jackknife**2
         pairs = self.pairs - self.pairs.mean(dim=1, keepdim=True) - self.pairs.mean(dim=0) + self.pairs.mean()
         pairs[torch.arange(len(self.chosen), device="cpu"), self.chosen] = 0.0
         interactions = 2.0 * float(pairs.square().sum()) * g / len(self.chosen)
