@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +14,13 @@ from torch import nn
 from rankwatch.analysis.models.model_sources import find_model
 from rankwatch.checkpoints.checkpoint_steps import learning_rate_in
 from rankwatch.checkpoints.deepspeed_folder import optimizer_states
+from rankwatch.checkpoints.lightning_modules import from_hyperparameters, is_lightning_class
 from rankwatch.checkpoints.load_weights import LoadedWeights, load_weights
-from rankwatch.checkpoints.plain_load import BrokenCheckpointError, is_left_out, plain_load
+from rankwatch.checkpoints.plain_load import BrokenCheckpointError, plain_load
 from rankwatch.checkpoints.stored_checkpoint import on_this_machine, open_checkpoint
 from rankwatch.replays.run_settings.trainer_precision import WEIGHT_DTYPES
 from rankwatch.runtime.files.run_paths import RunPath
 from rankwatch.runtime.import_path import import_function
-
-_ARGUMENTS = "hyper_parameters"
-_LIGHTNING_ABOUT = (_ARGUMENTS, "pytorch-lightning_version", "epoch", "global_step")
-"""What Lightning needs of a checkpoint to make a module without its weights, with all that begins with hparams."""
 
 
 @dataclass(frozen=True)
@@ -135,17 +130,7 @@ def make_model(source: nn.Module | str | Path, checkpoint: RunPath, precision: s
 
 
 def _of_hyperparameters(text: str, checkpoint: RunPath) -> nn.Module | None:
-    """An object of a class of Lightning's that needs arguments.
-
-    Lightning makes it, from a copy of the checkpoint without weights and with plain values alone: the checkpoint itself
-    it would read with its own settings, which before its version 2.6 run whatever is in the file.
-
-    Returns:
-        The object; None where the text names something else.
-
-    Raises:
-        ValueError: If the checkpoint doesn't hold the arguments as plain values, or they aren't those of the class.
-    """
+    """An object of a class of Lightning's that needs arguments; None where the text names something else."""
     try:
         factory: Any = import_function(text)
         inspect.signature(factory).bind()
@@ -153,28 +138,7 @@ def _of_hyperparameters(text: str, checkpoint: RunPath) -> nn.Module | None:
     except ValueError:
         return None
     except TypeError:
-        if not hasattr(factory, "load_from_checkpoint"):
+        if not is_lightning_class(factory):
             return None
     with on_this_machine(checkpoint) as here:
-        values = open_checkpoint(here).values
-    about = {name: value for name, value in values.items() if name in _LIGHTNING_ABOUT or name.startswith("hparams")}
-    foreign = [str(name) for name, value in dict(about.get(_ARGUMENTS) or {}).items() if is_left_out(value)]
-    factory_advice = "name a function without arguments that makes it, MODULE:FACTORY"
-    if foreign:
-        raise ValueError(
-            f"{text} needs arguments, and of those in {checkpoint} these aren't plain, so they aren't read: "
-            f"{', '.join(foreign)}; {factory_advice}"
-        )
-    try:
-        with tempfile.TemporaryDirectory(prefix="rankwatch-") as folder, warnings.catch_warnings():
-            for expected in ("Found keys that are in the model", ".*contains no parameters"):
-                warnings.filterwarnings("ignore", expected)
-            file = Path(folder) / "hyperparameters.ckpt"
-            torch.save({**about, "state_dict": {}}, file)
-            model: nn.Module = factory.load_from_checkpoint(file, map_location="cpu", strict=False)
-    except Exception as error:  # of the user's class
-        raise ValueError(
-            f"{text} needs arguments, and could not be made from the hyperparameters in {checkpoint} "
-            f"({type(error).__name__}: {error}); {factory_advice}"
-        ) from error
-    return model
+        return from_hyperparameters(factory, text, open_checkpoint(here), checkpoint)

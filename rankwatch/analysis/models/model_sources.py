@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.checkpoints.lightning_modules import from_hyperparameters, is_lightning_class
 from rankwatch.checkpoints.load_weights import load_weights
 from rankwatch.checkpoints.stored_checkpoint import open_checkpoint
 from rankwatch.runtime.import_path import import_function
@@ -37,7 +38,8 @@ def find_model(source: nn.Module | str | Path) -> NamedModel:
 
     Args:
         source: A model; ``"module:factory"`` (a function or class without arguments, or a model);
-            ``"module:Class@file.ckpt"`` for any checkpoint that `open_checkpoint` reads; a folder that
+            ``"module:Class@file.ckpt"`` for any checkpoint that `open_checkpoint` reads, a class of Lightning's with
+            the hyperparameters in it; a folder that
             Hugging Face's ``save_pretrained`` has written, or a name on their hub; the name of a bundle of
             ``torchaudio.pipelines``, such as ``"WAV2VEC2_BASE"``.
 
@@ -72,15 +74,16 @@ def _made(name: str, factory: Any) -> nn.Module:
 
 
 def _of_checkpoint(where: str, file: Path) -> nn.Module:
-    """A class that reads its own checkpoints (Lightning's), or one that is made and given the weights."""
+    """A class that is made, a Lightning one from the checkpoint's hyperparameters, and given its weights."""
     if not file.exists():
         raise ValueError(f"there is no checkpoint {file}")
     factory: Any = import_function(where)
-    if hasattr(factory, "load_from_checkpoint"):
-        model = factory.load_from_checkpoint(file, map_location="cpu")
-        return _made(where, model)
-    model = _made(where, factory)
-    load_weights(model, open_checkpoint(file).weights(), source=file)
+    stored = open_checkpoint(file)
+    if is_lightning_class(factory):
+        model = _made(where, from_hyperparameters(factory, where, stored, file))
+    else:
+        model = _made(where, factory)
+    load_weights(model, stored.weights(), source=file)
     return model
 
 

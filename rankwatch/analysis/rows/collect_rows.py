@@ -18,7 +18,7 @@ from rankwatch.analysis.models.utterance_frames import Forward, UnreadableModel,
 from rankwatch.analysis.rows.pieces import Piece, choose_pieces
 from rankwatch.analysis.rows.published_draws import published_spans
 from rankwatch.analysis.rows.row_files import RowFiles, fingerprint_of, fingerprint_of_audio
-from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows, RowTable, row_tables, tables_by_label
+from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows, not_numbers, row_tables, tables_by_label
 from rankwatch.analysis.rows.utterance_rows import Draws, UtteranceRows, utterance_rows
 from rankwatch.corpora import Corpus
 from rankwatch.corpora.corpus import counted_in_words
@@ -144,7 +144,7 @@ def collect_rows(
         if layer.name in times
     )
     tables = row_tables(parts, list(extraction.draws.spans), names)
-    failures |= _not_numbers(tables[FRAME])
+    failures |= not_numbers(tables[FRAME])
     return ModelRows(
         model.name,
         reader.call,
@@ -156,16 +156,6 @@ def collect_rows(
         failures,
         tables_by_label(parts, extraction.draws.published, names),
     )
-
-
-def _not_numbers(frames: RowTable) -> dict[str, str]:
-    """Layers that give NaN or infinite numbers, with how often they do."""
-    shares = {name: 1.0 - float(torch.isfinite(rows).all(dim=1).double().mean()) for name, rows in frames.rows.items()}
-    return {
-        name: f"layer {name!r}: {share:.0%} of its frames hold NaN or infinite numbers and are not used"
-        for name, share in shares.items()
-        if share
-    }
 
 
 def _reader(

@@ -161,6 +161,23 @@ def _span_tables(parts: Sequence[UtteranceRows], tiers: Sequence[str], layers: S
     return tables
 
 
+def not_numbers(frames: RowTable) -> dict[str, str]:
+    """Layers that give NaN or infinite numbers, with how often they do.
+
+    Args:
+        frames: All frames.
+
+    Returns:
+        A sentence by layer.
+    """
+    shares = {name: 1.0 - float(torch.isfinite(rows).all(dim=1).double().mean()) for name, rows in frames.rows.items()}
+    return {
+        name: f"layer {name!r}: {share:.0%} of its frames hold NaN or infinite numbers and are not used"
+        for name, share in shares.items()
+        if share
+    }
+
+
 def columns_of(utterances: Sequence[Utterance]) -> dict[str, list[str | frozenset[str] | None]]:
     """What is known of each utterance as a whole: its speaker and all labels, by name.
 
