@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,13 +73,14 @@ class Matched:
     """Rows of several representations at the same frames.
 
     Attributes:
-        views: (n, d_k) each, float32 or float64 as they came, on the CPU.
+        views: (n, d_k) each, float32 or float64 as they came, on the CPU; looked up when they are asked for, where the
+            caller wants one in memory at a time.
         utterances: Which rows belong together.
         rounding: Of each view, the mean variance of a row's rounding, summed over its columns; 0 for wide formats.
         n_nonfinite: Rows that were left out because of a NaN or Inf in any view.
     """
 
-    views: tuple[torch.Tensor, ...]
+    views: Sequence[torch.Tensor]
     utterances: Utterances
     rounding: tuple[float, ...]
     n_nonfinite: int
@@ -100,8 +101,28 @@ class Matched:
         return variance > VARIES * float(self.views[view].double().square().sum()) and variance > 0.0
 
 
+class _Views(Sequence[torch.Tensor]):
+    """Rows as they are calculated with, one view at a time."""
+
+    def __init__(self, given: Sequence[Any], at: torch.Tensor | None = None) -> None:
+        self._given, self._at = given, at
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __getitem__(self, k: Any) -> Any:
+        rows = _tensor(self._given[k])
+        rows = (rows if rows.dtype == torch.float64 else rows.float()).cpu() + 0.0  # -0.0 becomes 0.0
+        return rows if self._at is None else rows[self._at]
+
+
 def match_rows(
-    views: Sequence[Any], groups: Any | None = None, weights: Any | None = None, labels: Sequence[Any] = ()
+    views: Sequence[Any],
+    groups: Any | None = None,
+    weights: Any | None = None,
+    labels: Sequence[Any] = (),
+    *,
+    one_at_a_time: bool = False,
 ) -> tuple[Matched, tuple[torch.Tensor, ...]]:
     """Take rows of several representations together.
 
@@ -110,6 +131,7 @@ def match_rows(
         groups: (n,) utterance of each row, numbers or names; None where rows are independent of one another.
         weights: (n,) how much each row counts, in any unit; None where all count the same.
         labels: (n,) each, integers that are carried along.
+        one_at_a_time: Whether `views` are looked up anew whenever rows are needed, so that no two are in memory.
 
     Returns:
         The rows in one order, whatever order they and their utterances came in, and the labels in the same order.
@@ -118,33 +140,44 @@ def match_rows(
     Raises:
         ValueError: If shapes don't fit, or a weight is negative or not finite, or none is positive.
     """
-    given = [torch.as_tensor(np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v).detach() for v in views]
-    for rows in given:
-        if rows.ndim != 2 or rows.shape[0] != given[0].shape[0]:
-            shapes = ", ".join(str(tuple(v.shape)) for v in given)
-            raise ValueError(f"expected rows of shape (n, d) with the same n, got {shapes}")
-    n = int(given[0].shape[0])
-    rounding = [rounding_of(rows, number_format(rows)).cpu() for rows in given]
-    rows_of = [(v if v.dtype == torch.float64 else v.float()).cpu() + 0.0 for v in given]  # -0.0 becomes 0.0
+    given = views if one_at_a_time else [_tensor(v) for v in views]
+    n, finite, rounding = _looked_through(given)
+    rows_of = _Views(given) if one_at_a_time else list(_Views(given))
     names = np.arange(n) if groups is None else _names(groups)
     if names.shape != (n,):
         raise ValueError(f"expected one group for each of {n} rows, got {tuple(names.shape)}")
     counting = _weights(weights, n)
-    finite = torch.ones(n, dtype=torch.bool, device="cpu")
-    for rows in rows_of:
-        finite &= torch.isfinite(rows).all(dim=1)
     keep = np.flatnonzero((finite & (counting > 1e-12 * counting.mean())).numpy())
     ids = np.unique(names[keep], return_inverse=True)[1].reshape(-1)
-    order, sizes = _order([v.numpy() for v in rows_of], keep, ids)
+    order, sizes = _order((v.numpy() for v in rows_of), keep, ids)
     at = torch.from_numpy(keep[order])
     counting = counting[at]
     counting = counting * (len(counting) / counting.sum()) if weights is not None and len(counting) else counting
-    kept = tuple(v[at] for v in rows_of)
+    kept = _Views(given, at) if one_at_a_time else tuple(v[at] for v in rows_of)
     called = None if groups is None else names[keep[order[np.cumsum(sizes) - sizes]]]
     utterances = Utterances(torch.from_numpy(sizes), counting, counting.sqrt(), called)
     means = tuple(float(r[at].mean()) if len(at) else 0.0 for r in rounding)
     carried = tuple(torch.as_tensor(one, device="cpu").detach()[at] for one in labels)
     return Matched(kept, utterances, means, n - int(finite.sum())), carried
+
+
+def _tensor(rows: Any) -> torch.Tensor:
+    return torch.as_tensor(np.ascontiguousarray(rows) if isinstance(rows, np.ndarray) else rows).detach()
+
+
+def _looked_through(given: Sequence[Any]) -> tuple[int, torch.Tensor, list[torch.Tensor]]:
+    """How many rows there are, (n,) which of them are finite in all views, and (n,) of each view their rounding."""
+    shapes: list[tuple[int, ...]] = []
+    finite, rounding = torch.ones(0, dtype=torch.bool, device="cpu"), []
+    for view in given:
+        rows = _tensor(view)
+        shapes.append(tuple(rows.shape))
+        if rows.ndim != 2 or rows.shape[0] != shapes[0][0]:
+            raise ValueError(f"expected rows of shape (n, d) with the same n, got {', '.join(map(str, shapes))}")
+        own = torch.isfinite(rows).all(dim=1).cpu()
+        finite = own if len(shapes) == 1 else finite & own
+        rounding.append(rounding_of(rows, number_format(rows)).cpu())
+    return shapes[0][0], finite, rounding
 
 
 def centred(rows: torch.Tensor, utterances: Utterances) -> torch.Tensor:
@@ -164,7 +197,7 @@ def _weights(weights: Any | None, n: int) -> torch.Tensor:
 
 
 def _order(
-    views: list[NDArray[Any]], keep: NDArray[np.int64], ids: NDArray[np.int64]
+    views: Iterable[NDArray[Any]], keep: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Places among the kept rows, by the utterance's size, its first row, then the rows' bytes; sizes in that order."""
     if not ids.size:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rankwatch.numerics.rows.rows_on_disk import RowsOnDisk
 from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.cka import masses, ratio, terms
 from rankwatch.numerics.similarity.matched_rows import Utterances
@@ -17,6 +18,7 @@ from rankwatch.numerics.similarity.matrices.pairwise import (
     PairwiseSimilarity,
     as_matrix,
     matched_pairs,
+    one_at_a_time,
     parts,
     status_of_each,
 )
@@ -34,14 +36,15 @@ def cka_matrix(
     """`cka` of all pairs: the same values, to the rounding of float32 products.
 
     Args:
-        layers: (n, d) rows of each layer, all at the same frames.
+        layers: (n, d) rows of each layer, all at the same frames; a sequence that reads them as in `similarity_matrix`
+            may be given as well.
         others: (n, d) rows of each layer of another model or checkpoint, or of targets; None for all pairs of `layers`.
         groups: (n,) utterance of each row, numbers or names; None where rows are independent.
         weights: (n,) how much each row counts; None where all count the same.
         intervals: Whether to give the 90 % intervals as well: another O(n d^2) for each pair.
 
     Returns:
-        See `PairwiseSimilarity`. O(L n^2 d + L^2 n^2) for L layers.
+        See `PairwiseSimilarity`. O(L n^2 d + L^2 n^2) for L layers; in memory 256 L n numbers besides rows.
 
     Example:
         >>> z = torch.randn(600, 12, generator=torch.Generator().manual_seed(0))
@@ -52,9 +55,14 @@ def cka_matrix(
     matched, count, pairs = matched_pairs(layers, others, groups, weights)
     utterances, status = matched.utterances, status_of_each(matched)
     total = len(matched.views)
-    rows = [(one / one.square().mean().sqrt().clamp(min=1e-300)) for one in map(matched.centred, range(total))]
     known = len(utterances.sizes) >= 5
-    hsic = _hsics([one.float() for one in rows], utterances) if known else np.full((total, total), math.nan)
+    narrow: MutableMapping[Hashable, torch.Tensor] = RowsOnDisk() if one_at_a_time(layers, others) else {}
+    rows = []
+    for one in map(matched.centred, range(total)):
+        scaled = one / one.square().mean().sqrt().clamp(min=1e-300)
+        narrow[len(narrow)] = scaled.float()
+        rows += [scaled] if intervals else []
+    hsic = _hsics(narrow, utterances) if known else np.full((total, total), math.nan)
     own = np.sqrt(np.where(hsic.diagonal() > 0.0, hsic.diagonal(), math.nan))
     own[[flags.CONSTANT in one for one in status]] = math.nan
     value = hsic / own[:, None] / own
@@ -91,25 +99,29 @@ def _intervals(
     return found
 
 
-def _hsics(rows: list[torch.Tensor], utterances: Utterances) -> NDArray[np.float64]:
+def _hsics(rows: Mapping[Hashable, torch.Tensor], utterances: Utterances) -> NDArray[np.float64]:
     """(layers, layers) HSIC of every pair, from kernels of some rows with all; see `cka` for the three sums."""
-    total, w = len(rows), utterances.weights.float()
-    sums = [utterances.sums(w[:, None] * r) for r in rows]
+    total, w, n, g = len(rows), utterances.weights.float(), utterances.n, len(utterances.sizes)
     pairs, ends, squares = (torch.zeros(total, total, dtype=torch.float64, device="cpu") for _ in range(3))
-    of_row = torch.arange(len(utterances.sizes), device="cpu").repeat_interleave(utterances.sizes)
+    of_row = torch.arange(g, device="cpu").repeat_interleave(utterances.sizes)
     for _, _, chosen, at in parts(utterances):
         other = (of_row[at, None] != of_row).float()
-        root = (w[at, None] * w).sqrt()
-        kernels = torch.stack([(r[at] @ r.T * other * root).flatten() for r in rows])
-        pairs += (kernels @ kernels.T).double()
-        kernels = torch.stack([(r[at] @ s.T * w[at, None].sqrt()).flatten() for r, s in zip(rows, sums, strict=True)])
-        ends += (kernels @ kernels.T).double()
-        kernels = torch.stack([(s[chosen] @ s.T).flatten() for s in sums])
-        squares += (kernels @ kernels.T).double()
-    own = torch.stack(
-        [utterances.weights.sqrt() * (r * utterances.spread(s)).sum(dim=1) for r, s in zip(rows, sums, strict=True)]
-    ).double()
-    sizes = torch.stack([s.double().square().sum(dim=1) for s in sums])
+        root, some = (w[at, None] * w).sqrt(), (at.stop - at.start, chosen.stop - chosen.start)
+        kernels = [torch.empty(total, a * b, device="cpu") for a, b in ((some[0], n), (some[0], g), (some[1], g))]
+        for k in range(total):  # one layer's rows at a time
+            r = rows[k]
+            s = utterances.sums(w[:, None] * r)
+            kernels[0][k] = (r[at] @ r.T * other * root).flatten()
+            kernels[1][k] = (r[at] @ s.T * w[at, None].sqrt()).flatten()
+            kernels[2][k] = (s[chosen] @ s.T).flatten()
+        for found, of_layers in zip((pairs, ends, squares), kernels, strict=True):
+            found += (of_layers @ of_layers.T).double()
+    own, sizes = (torch.empty(total, count, dtype=torch.float64, device="cpu") for count in (n, g))
+    for k in range(total):
+        r = rows[k]
+        s = utterances.sums(w[:, None] * r)
+        own[k] = (utterances.weights.sqrt() * (r * utterances.spread(s)).sum(dim=1)).double()
+        sizes[k] = s.double().square().sum(dim=1)
     triples = 2.0 * own @ own.T - ends
     quadruples = torch.outer(sizes.sum(dim=1), sizes.sum(dim=1)) - 6.0 * sizes @ sizes.T + 2.0 * squares
     two, three, four = masses(utterances).all.tolist()

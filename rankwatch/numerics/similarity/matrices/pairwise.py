@@ -42,6 +42,26 @@ class PairwiseSimilarity:
     high: NDArray[np.float64] | None = None
 
 
+class _Both(Sequence[Any]):
+    """Layers and others behind each other, looked up when they are asked for."""
+
+    def __init__(self, layers: Sequence[Any], others: Sequence[Any]) -> None:
+        self._layers, self._others = layers, others
+
+    def __len__(self) -> int:
+        return len(self._layers) + len(self._others)
+
+    def __getitem__(self, k: Any) -> Any:
+        if k >= len(self):
+            raise IndexError(k)
+        return self._layers[k] if k < len(self._layers) else self._others[k - len(self._layers)]
+
+
+def one_at_a_time(layers: Sequence[Any], others: Sequence[Any] | None) -> bool:
+    """Whether rows are looked up when they are needed: where they don't come in lists, which hold them all anyway."""
+    return not isinstance(layers, (list, tuple)) or not isinstance(others or (), (list, tuple))
+
+
 def matched_pairs(
     layers: Sequence[Any], others: Sequence[Any] | None, groups: Any, weights: Any
 ) -> tuple[Matched, int, list[tuple[int, int]]]:
@@ -57,7 +77,8 @@ def matched_pairs(
         The rows, the number of layers, and pairs of places among them, the first one not after the second.
     """
     count, total = len(layers), len(layers) + len(others or ())
-    matched, _ = match_rows([*layers, *(others or ())], groups, weights)
+    alone = one_at_a_time(layers, others)
+    matched, _ = match_rows(_Both(layers, others or ()), groups, weights, one_at_a_time=alone)
     if others is None:
         return matched, count, [(i, j) for i in range(count) for j in range(i, count)]
     return matched, count, [(i, j) for i in range(count) for j in range(count, total)]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from rankwatch.numerics.rows.rows_on_disk import RowsOnDisk
 from rankwatch.numerics.similarity import similarity_result as flags
 from rankwatch.numerics.similarity.matched_rows import Matched
 from rankwatch.numerics.similarity.matrices.pairwise import (
     PairwiseSimilarity,
     as_matrix,
     matched_pairs,
+    one_at_a_time,
     parts,
     status_of_each,
 )
@@ -38,7 +41,8 @@ def similarity_matrix(
     """`similarity` of all pairs: the same values, to the rounding of float32 products.
 
     Args:
-        layers: (n, d) rows of each layer, all at the same frames.
+        layers: (n, d) rows of each layer, all at the same frames. Of a sequence that is neither a list nor a tuple, and
+            reads rows when it is asked for them, one layer is in memory at a time (without intervals).
         others: (n, d) rows of each layer of another model or checkpoint, or of targets; None for all pairs of `layers`.
         groups: (n,) utterance of each row, numbers or names; None where rows are independent.
         kappa: Resolution in units of each one's mean eigenvalue.
@@ -47,7 +51,7 @@ def similarity_matrix(
 
     Returns:
         See `PairwiseSimilarity`. O(L n^2 d + L^2 n^2 m) for L layers and m rows an utterance, besides O(L n d^2); in
-        memory besides the rows L (n d + 256 n) numbers.
+        memory besides the rows 3 L n d numbers, or of one layer at a time about 8 n d, and 512 L n.
 
     Example:
         >>> z = torch.randn(600, 12, generator=torch.Generator().manual_seed(0))
@@ -62,13 +66,20 @@ def similarity_matrix(
     total = len(matched.views)
     status = status_of_each(matched)
     usable = [not one & {flags.CONSTANT, flags.TOO_FEW_ROWS} for one in status]
-    whitened = [whiten(matched.centred(k), matched.utterances, kappa) if usable[k] else None for k in range(total)]
-    for k, one in enumerate(whitened):
+    on_disk = one_at_a_time(layers, others) and not intervals
+    white: MutableMapping[Hashable, torch.Tensor] = RowsOnDisk() if on_disk else {}
+    whitened: list[Whitened | None] = []
+    for k in range(total):
+        one = whiten(matched.centred(k), matched.utterances, kappa) if usable[k] else None
         if one is not None:
             view = Matched((matched.views[k],), matched.utterances, (matched.rounding[k],), 0)
             status[k] |= reasons(view, (one,), (kappa,))
+            white[k] = one.rows.float()
+            if on_disk:  # of the rows only their number and width are asked for from here on
+                one = dataclasses.replace(one, rows=one.rows.new_zeros(()).expand(one.rows.shape))
+        whitened.append(one)
     wanted = [(i, j) for i, j in sorted({*pairs, *((k, k) for k in range(total))}) if usable[i] and usable[j]]
-    r = _r_of_pairs(whitened, wanted)
+    r = _r_of_pairs(whitened, white, wanted)
     own = {k: r.get((k, k), math.nan) for k in range(total)}
     found = {(i, j): _ratio(r[i, j], own[i], own[j]) for i, j in wanted}
     low = high = None
@@ -111,19 +122,22 @@ def _intervals(
     return found
 
 
-def _r_of_pairs(whitened: Sequence[Whitened | None], wanted: list[tuple[int, int]]) -> dict[tuple[int, int], float]:
-    """R of the pairs of layers that are wanted."""
+def _r_of_pairs(
+    whitened: Sequence[Whitened | None], white: Mapping[Hashable, torch.Tensor], wanted: list[tuple[int, int]]
+) -> dict[tuple[int, int], float]:
+    """R of the pairs of layers that are wanted; `white` holds the whitened rows in float32."""
     layers = {k: w for k, w in enumerate(whitened) if w is not None}
     if not wanted:
         return {}
     first = next(iter(layers.values()))
     utterances = first.utterances
-    unit, white = first.unit_rows.float()[:, None], {k: w.rows.float() for k, w in layers.items()}
+    unit = first.unit_rows.float()[:, None]
     roots = {k: (w.between.sqrt().float(), w.within.sqrt().float()) for k, w in layers.items()}
     sums = {pair: torch.zeros(5, 2, dtype=torch.float64, device="cpu") for pair in wanted}
     for which, inside, chosen, rows in parts(utterances):
         means, rest = {}, {}
-        for k, u in white.items():
+        for k in layers:
+            u = white[k]
             hat = u @ u[rows].T  # (n, rows)
             along = utterances.sums(unit * hat)
             scale = utterances.spread(roots[k][1])[:, None]
