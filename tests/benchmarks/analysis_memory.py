@@ -5,7 +5,7 @@
 
 A made-up model of narrow residual blocks, whose own weights are small, on short files of noise with speakers and
 alignments. Prints the largest resident memory of the process after a tiny analysis and after this one, and CPU
-seconds. With `--values` all measurements are written to a file, so that those of two versions can be compared to the last digit.
+seconds. With `--values` all measurements are written to a file, to be compared with another version's.
 """
 
 from __future__ import annotations

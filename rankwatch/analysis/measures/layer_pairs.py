@@ -30,7 +30,7 @@ def within_model(rows: ModelRows, groups: NDArray[np.str_]) -> Iterator[Measurem
     """
     table = rows.tables[FRAME]
     labels = [layer.label for layer in rows.layers]
-    views = [table.rows[layer.path] for layer in rows.layers]
+    views = table.layers([layer.path for layer in rows.layers])
     names = groups[table.utterances]
     for measure, found in (
         (SIMILARITY, similarity_matrix(views, groups=names)),
@@ -53,8 +53,8 @@ def between_models(rows: ModelRows, others: ModelRows, groups: NDArray[np.str_])
         Two measurements for each pair; the target is the other model's name and the other layer's, with a slash.
     """
     one, other = common_rows(rows.tables[FRAME], others.tables[FRAME])
-    first = [one.rows[layer.path] for layer in rows.layers]
-    second = [other.rows[layer.path] for layer in others.layers]
+    first = one.layers([layer.path for layer in rows.layers])
+    second = other.layers([layer.path for layer in others.layers])
     names = groups[one.utterances]
     for measure, found in (
         (SIMILARITY, similarity_matrix(first, second, groups=names)),

@@ -18,7 +18,8 @@ from rankwatch.analysis.models.utterance_frames import Forward, UnreadableModel,
 from rankwatch.analysis.rows.pieces import Piece, choose_pieces
 from rankwatch.analysis.rows.published_draws import published_spans
 from rankwatch.analysis.rows.row_files import RowFiles, fingerprint_of, fingerprint_of_audio
-from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows, not_numbers, row_tables, tables_by_label
+from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows, not_numbers
+from rankwatch.analysis.rows.table_writer import TableWriter
 from rankwatch.analysis.rows.utterance_rows import Draws, UtteranceRows, utterance_rows
 from rankwatch.corpora import Corpus
 from rankwatch.corpora.corpus import counted_in_words
@@ -105,7 +106,7 @@ def collect_rows(
         warn: Is told what was left out.
 
     Returns:
-        Its rows.
+        Its rows, which lie in files of a temporary folder until they are no longer used.
 
     Raises:
         UnreadableModel: If the model can't be run, no layer can be read, or no utterance was left.
@@ -118,10 +119,11 @@ def collect_rows(
         if not times:
             reasons = "; ".join(failures.values()) or "no layer fired"
             raise UnreadableModel(f"no layer of {model.name} could be read: {reasons}")
-        files = RowFiles(extraction.folder, model.name, _settings(model, reader, times, extraction))
-        parts, left_out = _run_all(reader, times, extraction, files)
+        files = RowFiles(extraction.folder, model.name, _settings(model, reader, times, extraction), warn)
+        writer = TableWriter([layer.name for layer in layers if layer.name in times])
+        left_out = _run_all(reader, times, extraction, files, writer)
     said = counted_in_words(left_out)
-    if not parts:
+    if not writer.ids:
         why = f" ({'; '.join(said[:_REASONS])})" if said else ""
         raise UnreadableModel(f"{model.name}: not one of {len(extraction.pieces)} utterances could be run{why}")
     for reason in said[:_REASONS]:
@@ -129,32 +131,31 @@ def collect_rows(
     if len(said) > _REASONS:
         warn(f"{model.name}: other utterances are left out for {len(said) - _REASONS} further reasons")
     by_id = {piece.utterance.id: piece for piece in extraction.pieces}
-    names = [layer.name for layer in layers if layer.name in times]
-    costs = depth_costs(parameters, [part.clock for part in parts])
+    costs = depth_costs(parameters, writer.clocks)
     infos = tuple(
         LayerInfo(
             layer.label,
             layer.name,
             layer.kind,
-            int(parts[0].mean[layer.name].shape[0]),
+            writer.width(layer.name),
             costs.get(layer.name),
             reader.taps.get(layer.name, ""),
         )
         for layer in layers
         if layer.name in times
     )
-    tables = row_tables(parts, list(extraction.draws.spans), names)
+    tables = writer.tables(list(extraction.draws.spans))
     failures |= not_numbers(tables[FRAME])
     return ModelRows(
         model.name,
         reader.call,
         infos,
-        tuple(by_id[part.id].utterance for part in parts),
-        tuple(by_id[part.id].recording for part in parts),
+        tuple(by_id[name].utterance for name in writer.ids),
+        tuple(by_id[name].recording for name in writer.ids),
         tables,
-        torch.cat([part.acoustics for part in parts]),
+        writer.acoustics,
         failures,
-        tables_by_label(parts, extraction.draws.published, names),
+        writer.tables_by_label(extraction.draws.published),
     )
 
 
@@ -201,27 +202,28 @@ def _run_all(
     times: Mapping[str, FrameTimes],
     extraction: Extraction,
     files: RowFiles,
-) -> tuple[list[UtteranceRows], dict[str, str]]:
-    """The rows of all utterances that could be run, and of the others why not."""
-    done = files.load()
+    writer: TableWriter,
+) -> dict[str, str]:
+    """Write the rows of all utterances that could be run; of the others why not."""
     seconds = extraction.max_seconds if reader.window is None else min(extraction.max_seconds, reader.window)
-    found, left_out = [], {}
+    left_out = {}
     try:
         for piece in progress(extraction.pieces, "running the model"):
             key = fingerprint_of_audio(piece.utterance)
-            if key not in done:
+            rows = files.get(key)
+            if rows is None:
                 try:
-                    done[key] = _run_one(reader, times, piece, extraction, seconds)
+                    rows = _run_one(reader, times, piece, extraction, seconds)
                 except ImportError:
                     raise
                 except Exception as error:
                     left_out[piece.utterance.id] = str(error)
                     continue
-                files.add(key, done[key])
-            found.append(done[key])
+                files.add(key, rows)
+            writer.add(rows)
     finally:
         files.flush()  # whatever ends this, also Ctrl-C
-    return found, left_out
+    return left_out
 
 
 def _run_one(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from rankwatch.runtime.files.file_actions import write
 
 TOGETHER = 16
 """Utterances in one file."""
+
+FORMAT = 2
+"""Of what is in the files; those of another one are left alone."""
 
 
 def fingerprint_of(root: nn.Module) -> str:
@@ -57,28 +61,70 @@ class RowFiles:
         folder: Where analyses keep their rows, or None to keep nothing.
         model: The model's name.
         settings: Everything that rows hang on; other settings have another folder.
+        warn: Is told which files are damaged.
     """
 
-    def __init__(self, folder: Path | None, model: str, settings: Mapping[str, Any]) -> None:
-        digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
+    def __init__(
+        self, folder: Path | None, model: str, settings: Mapping[str, Any], warn: Callable[[str], None]
+    ) -> None:
+        hung_on = {**settings, "format": FORMAT}
+        digest = hashlib.blake2b(json.dumps(hung_on, sort_keys=True).encode(), digest_size=6).hexdigest()
         slug = re.sub(r"[^A-Za-z0-9_-]+", "-", model).strip("-")[:40] or "model"
         self._folder = folder / f"{slug}-{digest}" if folder is not None else None
+        self._warn = warn
         self._waiting: list[tuple[str, UtteranceRows]] = []
         self._count = 0
+        self._where: dict[str, Path] = {}
+        self._last: tuple[Path | None, dict[str, UtteranceRows]] = (None, {})
+        self._look_through()
 
-    def load(self) -> dict[str, UtteranceRows]:
-        """What is there already, by `fingerprint_of_audio`; a file that is damaged counts as not there."""
-        found: dict[str, UtteranceRows] = {}
-        files = sorted(self._folder.glob("rows-*.pt")) if self._folder is not None and self._folder.is_dir() else []
+    def _look_through(self) -> None:
+        """Find out which utterances are there; the rows of one file are in memory at a time."""
+        files = sorted(self._folder.glob("rows-[0-9]*.pt")) if self._folder is not None else []
         for file in files:
-            self._count = max(self._count, int(file.stem.rpartition("-")[2]) + 1)
-            try:
-                for one in torch.load(file, weights_only=True):
-                    audio = one.pop("audio")
-                    found[audio] = _unpacked(one)
-            except Exception:
-                continue
-        return found
+            self._count = max(self._count, int(re.sub(r"\D", "", file.stem)) + 1)
+            self._where |= dict.fromkeys(self._read(file), file)
+
+    def get(self, audio: str) -> UtteranceRows | None:
+        """The rows of the utterance with this `fingerprint_of_audio`; None where there are none.
+
+        Args:
+            audio: The fingerprint. Files are read once where utterances are asked for in the order of `add`.
+
+        Returns:
+            The rows. An OSError names their file where it can't be read.
+        """
+        file = self._where.get(audio)
+        if file is None:
+            return None
+        if self._last[0] != file:
+            self._last = (file, self._read(file))
+        return self._last[1].get(audio)
+
+    def _read(self, file: Path) -> dict[str, UtteranceRows]:
+        """What a file holds; nothing where it is damaged, which is said."""
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise OSError(
+                f"{file} holds rows of an earlier analysis and can't be read ({error.strerror or error}); make it "
+                "readable, delete it, or choose another folder for the results"
+            ) from error
+        try:
+            stored = torch.load(io.BytesIO(content), weights_only=True)
+        except Exception as error:  # of many kinds, but of the content alone: the disk has been read
+            if _out_of_memory(error):
+                raise MemoryError(f"{file} can't be read into memory ({error})") from error
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".rstrip(": ")
+            self._warn(f"{file} is damaged or half-written, and its utterances are run again ({reason})")
+            return {}
+        try:
+            return {one.pop("audio"): _unpacked(one) for one in stored}
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{file} holds something else than rows of utterances ({type(error).__name__}: {error}); move it away, "
+                "or choose another folder for the results"
+            ) from error
 
     def add(self, audio: str, rows: UtteranceRows) -> None:
         """Rows of one utterance, whose `fingerprint_of_audio` it is; they are written some utterances at a time."""
@@ -88,13 +134,26 @@ class RowFiles:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what waits to be written."""
+        """Write what waits to be written.
+
+        Raises:
+            OSError: If it can't be written, with the file's name.
+        """
         if self._folder is None or not self._waiting:
             return
         content = [{"audio": audio, **dataclasses.asdict(rows)} for audio, rows in self._waiting]
-        write(self._folder / f"rows-{self._count:05d}.pt", lambda file: torch.save(content, file))
+        file = self._folder / f"rows-{self._count:05d}.pt"
+        try:
+            write(file, lambda there: torch.save(content, there))
+        except (OSError, RuntimeError) as error:  # the latter of torch's writer, where the disk is full
+            raise OSError(f"rows could not be written to {file} ({error}); is there place on the disk?") from error
+        self._where |= {audio: file for audio, _ in self._waiting}
         self._count += 1
         self._waiting = []
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _unpacked(content: dict[str, Any]) -> UtteranceRows:

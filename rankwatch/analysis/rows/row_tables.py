@@ -1,9 +1,10 @@
-"""All rows of a model, put together over utterances."""
+"""All rows of a model: tables of frames, utterance means and spans, with which utterance each row is of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rankwatch.analysis.models.depth_cost import DepthCost
-from rankwatch.analysis.rows.utterance_rows import UtteranceRows, by_label
 from rankwatch.corpora import Utterance
 
 FRAME, UTTERANCE = "frame", "utterance"
@@ -26,7 +26,7 @@ class RowTable:
     """Rows of one kind in all layers.
 
     Attributes:
-        rows: (n, d) by layer.
+        rows: (n, d) by layer, in memory or read when they are asked for.
         utterances: (n,) which utterance each row is of.
         labels: (n,) label of each row, where rows are spans.
         keys: What each row is, the same for all models: the utterance's id and the row's place in it.
@@ -40,14 +40,47 @@ class RowTable:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def layers(self, paths: Sequence[str]) -> Sequence[Tensor]:
+        """(n, d) rows of some layers, each looked up when it is asked for."""
+        return _Layers(self.rows, paths)
+
     def at(self, index: NDArray[np.int64]) -> RowTable:
-        """Some of its rows."""
+        """Some of its rows, looked up when they are asked for."""
         return RowTable(
-            {name: rows[torch.from_numpy(index)] for name, rows in self.rows.items()},
+            _Chosen(self.rows, torch.from_numpy(index)),
             self.utterances[index],
             None if self.labels is None else self.labels[index],
             tuple(self.keys[k] for k in index.tolist()),
         )
+
+
+class _Chosen(Mapping[str, Tensor]):
+    """Some of the rows of every layer."""
+
+    def __init__(self, rows: Mapping[str, Tensor], index: Tensor) -> None:
+        self._rows, self._index = rows, index
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._rows[name][self._index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class _Layers(Sequence[Tensor]):
+    """The rows of some layers in order."""
+
+    def __init__(self, rows: Mapping[str, Tensor], paths: Sequence[str]) -> None:
+        self._rows, self._paths = rows, paths
+
+    def __getitem__(self, k: Any) -> Any:
+        return self._rows[self._paths[k]]
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
 @dataclass(frozen=True)
@@ -98,69 +131,6 @@ class ModelRows:
     published: Mapping[str, RowTable] | None = None
 
 
-def row_tables(parts: Sequence[UtteranceRows], tiers: Sequence[str], layers: Sequence[str]) -> dict[str, RowTable]:
-    """Put the rows of all utterances together.
-
-    Args:
-        parts: Of each utterance, in order.
-        tiers: Tiers of spans.
-        layers: Layers that every utterance has.
-
-    Returns:
-        Tables by kind; a tier without rows has none.
-    """
-    numbers = np.arange(len(parts))
-    tables = {
-        FRAME: RowTable(
-            {name: torch.cat([p.frames[name] for p in parts]) for name in layers},
-            np.repeat(numbers, [len(p.acoustics) for p in parts]),
-            None,
-            tuple((p.id, k) for p in parts for k in range(len(p.acoustics))),
-        ),
-        UTTERANCE: RowTable(
-            {name: torch.stack([p.mean[name] for p in parts]) for name in layers},
-            numbers,
-            None,
-            tuple((p.id, 0) for p in parts),
-        ),
-    }
-    return tables | _span_tables(parts, tiers, layers)
-
-
-def tables_by_label(
-    parts: Sequence[UtteranceRows], published: Mapping[str, object] | None, layers: Sequence[str]
-) -> dict[str, RowTable] | None:
-    """Put the rows of spans together that were drawn by label.
-
-    Args:
-        parts: Of each utterance, in order.
-        published: Tiers that were drawn from by label; None where none was asked for.
-        layers: Layers that every utterance has.
-
-    Returns:
-        Tables by tier; a tier without rows has none. None where none was asked for.
-    """
-    if published is None:
-        return None
-    found = _span_tables(parts, [by_label(tier) for tier in published], layers)
-    return {tier: found[by_label(tier)] for tier in published if by_label(tier) in found}
-
-
-def _span_tables(parts: Sequence[UtteranceRows], tiers: Sequence[str], layers: Sequence[str]) -> dict[str, RowTable]:
-    tables = {}
-    for tier in tiers:
-        having = [(number, p.id, p.spans[tier]) for number, p in enumerate(parts) if tier in p.spans]
-        labels = [label for _, _, spans in having for label in spans.labels]
-        if labels:
-            tables[tier] = RowTable(
-                {name: torch.cat([spans.rows[name] for _, _, spans in having]) for name in layers},
-                np.repeat([n for n, _, _ in having], [len(spans.labels) for _, _, spans in having]),
-                np.asarray(labels),
-                tuple((name, place) for _, name, spans in having for place in spans.places),
-            )
-    return tables
-
-
 def not_numbers(frames: RowTable) -> dict[str, str]:
     """Layers that give NaN or infinite numbers, with how often they do.
 
@@ -170,7 +140,7 @@ def not_numbers(frames: RowTable) -> dict[str, str]:
     Returns:
         A sentence by layer.
     """
-    shares = {name: 1.0 - float(torch.isfinite(rows).all(dim=1).double().mean()) for name, rows in frames.rows.items()}
+    shares = {name: 1.0 - float(torch.isfinite(frames.rows[name]).all(dim=1).double().mean()) for name in frames.rows}
     return {
         name: f"layer {name!r}: {share:.0%} of its frames hold NaN or infinite numbers and are not used"
         for name, share in shares.items()

@@ -1,6 +1,7 @@
 """All pairs at once: the values of single pairs, of one set of layers and of two, and layers that say nothing."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -83,3 +84,33 @@ def test_intervals_are_those_of_single_pairs_on_request():
             assert (plain.low[i, j], plain.high[i, j]) == pytest.approx((other.low, other.high), abs=1e-4)
     few = [v[groups < 12] for v in layers]
     assert np.isnan(similarity_matrix(few, groups=groups[groups < 12], intervals=True).low).all()
+
+
+class LookedUp(Sequence):
+    """Rows that are made anew whenever they are asked for."""
+
+    def __init__(self, layers):
+        self.layers = layers
+
+    def __getitem__(self, k):
+        return self.layers[k].copy()
+
+    def __len__(self):
+        return len(self.layers)
+
+
+def test_layers_that_are_looked_up_one_at_a_time_have_the_same_values_to_the_last_bit():
+    layers, groups, weights = _layers(6)
+    layers[1][7] = np.nan
+    common = {"groups": groups, "weights": weights}
+    for matrix in (similarity_matrix, cka_matrix):
+        for others in (None, layers[1:]):
+            one = matrix(layers, others, **common)
+            other = matrix(LookedUp(layers), others if others is None else LookedUp(others), **common)
+            assert np.array_equal(one.value, other.value, equal_nan=True)
+            assert np.array_equal(one.df, other.df, equal_nan=True)
+            assert one.status == other.status
+    with_intervals = similarity_matrix(LookedUp(layers), **common, intervals=True)
+    assert np.array_equal(with_intervals.low, similarity_matrix(layers, **common, intervals=True).low)
+    with pytest.raises(ValueError, match=r"the same n, got \(\d+, 16\), \(5, 20\)$"):
+        similarity_matrix(LookedUp([layers[0], layers[1][:5]]))
