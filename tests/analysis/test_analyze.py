@@ -178,7 +178,8 @@ def test_a_long_recording_is_taken_in_pieces(tmp_path):
     soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).normal(size=16_000 * 40), 16_000)
     analysis = analyze(make_model(), tmp_path, rows=200, max_seconds=2.0)
     assert analysis.protocol["utterances"] == 20
-    assert analysis.profile.find(model="Encoder", measure="effective_rank", level="frame")["L00"].utterances == 20
+    rank = analysis.profile.find(model="Encoder", measure="effective_rank", level="frame")["L00"]
+    assert (rank.utterances, rank.grouped_by, rank.speakers) == (20, "utterances", None)
 
 
 def test_the_command_writes_what_it_says(manifest, tmp_path, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from rankwatch.analysis.measures.measurement import CCA, Measurement, of_similar
 from rankwatch.analysis.measures.probes.group_scores import group_scores
 from rankwatch.analysis.measures.probes.probe_scores import Counts, indicators, several_labels, single_labels
 from rankwatch.analysis.measures.probes.share_intervals import equal_units, least_error, share_interval
-from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, Target, units_of_groups
+from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, Target, rests_on, units_of_groups
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, RowTable
 from rankwatch.numerics import cca_squared
 
@@ -45,14 +46,15 @@ def of_target(
     x, labels, at = _labelled(table, layer, target)
     y = indicators(labels, FEWEST_UTTERANCES) if target.several else np.asarray(labels)  # type: ignore[arg-type]
     level = "span" if not target.of_utterance else "frame"
-    yield of_similarity(cca_squared(x, y, groups=target.groups[at]), measure=CCA, level=level, **where)
+    found = cca_squared(x, y, groups=target.groups[at])
+    yield of_similarity(found, measure=CCA, level=level, **where, **rests_on(rows, target.groups, at))
     x, labels, at = _labelled(rows.tables[target.probe_table], layer, target)
     finite = torch.isfinite(x).all(dim=1).numpy()
     level = "span" if not target.of_utterance else "utterance"
     x, at, labels = x[finite], at[finite], [one for one, good in zip(labels, finite, strict=True) if good]  # type: ignore[assignment]
     if len(np.unique(target.probe_groups[at])) < 2:
         return
-    where |= {"level": level}
+    where |= {"level": level, **rests_on(rows, target.groups, at)}
     if target.several:
         counts = several_labels(x, labels, target.probe_groups[at], target.groups[at], FEWEST_UTTERANCES)  # type: ignore[arg-type]
         yield _measured(counts, "probe_f1", len(x), counts.chance_f1(len(x)), **where)
@@ -60,6 +62,7 @@ def of_target(
     names = np.asarray(labels)
     usual = _usual(names, at, target)
     x, names, at = x[torch.from_numpy(usual)], names[usual], at[usual]
+    where |= rests_on(rows, target.groups, at)
     if len(np.unique(names)) < 2:
         return
     counts, right = single_labels(x, names, target.probe_groups[at], target.groups[at])
@@ -69,7 +72,9 @@ def of_target(
     for grouping, of_utterance in by.items():
         if grouping != target.name:
             units = units_of_groups(rows, of_utterance, target.groups)
-            yield from group_scores(right, names, of_utterance[at], units[at], grouping, **where)
+            for one in group_scores(right, names, of_utterance[at], units[at], grouping, **where):
+                inside = at[of_utterance[at] == one.group.partition("=")[2]]
+                yield dataclasses.replace(one, **rests_on(rows, units, inside))
 
 
 def _labelled(table: RowTable, layer: LayerInfo, target: Target) -> Labelled:

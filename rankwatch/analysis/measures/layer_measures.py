@@ -17,6 +17,7 @@ from rankwatch.analysis.measures.measurement import (
     of_rank,
     of_similarity,
 )
+from rankwatch.analysis.measures.targets import rests_on
 from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, LayerInfo, ModelRows
 from rankwatch.numerics import (
     Sample,
@@ -48,11 +49,11 @@ def label_free(rows: ModelRows, layer: LayerInfo, groups: NDArray[np.str_]) -> I
         The measurements.
     """
     for level in (FRAME, UTTERANCE):
-        table = rows.tables[level]
-        yield from _rank(rows, layer, level, groups[table.utterances] if level == FRAME else None)
+        yield from _rank(rows, layer, level, groups)
     frames = rows.tables[FRAME]
     x, names = frames.rows[layer.path], groups[frames.utterances]
     where: dict[str, Any] = {"model": rows.name, "layer": layer.label, "target": ACOUSTICS, "level": FRAME}
+    where |= rests_on(rows, groups, frames.utterances)
     yield of_similarity(cca_squared(x, rows.acoustics, groups=names), measure=CCA, **where)
     yield of_similarity(explained(x, rows.acoustics, groups=names), measure=EXPLAINED, **where)
     yield of_similarity(probe_r2(x, rows.acoustics, groups=names), measure=PROBE_R2, **where)
@@ -87,16 +88,20 @@ def rank_of_groups(
                 level=FRAME,
                 utterances=count,
                 group=f"{grouping}={name}",
+                **rests_on(rows, groups, table.utterances[chosen]),
             )
 
 
-def _rank(rows: ModelRows, layer: LayerInfo, level: str, groups: NDArray[np.str_] | None) -> Iterator[Measurement]:
-    x = rows.tables[level].rows[layer.path]
-    numbers = None if groups is None else np.unique(groups, return_inverse=True)[1]
+def _rank(rows: ModelRows, layer: LayerInfo, level: str, groups: NDArray[np.str_]) -> Iterator[Measurement]:
+    table = rows.tables[level]
+    x = table.rows[layer.path]
+    numbers = np.unique(groups[table.utterances], return_inverse=True)[1] if level == FRAME else None
     sample = Sample.from_rows(x, numbers, None, 0, rounding=rounding_of(x, number_format(x)))
     estimate = estimate_from_sample(sample)
     count = len(x) if numbers is None else int(numbers.max()) + 1
     where: dict[str, Any] = {"model": rows.name, "layer": layer.label, "level": level, "utterances": count}
+    each = groups if level == FRAME else np.asarray([one.id for one in rows.utterances])
+    where |= rests_on(rows, each, table.utterances)
     yield of_rank(estimate, **where)
     found = collapse_indicators(sample, estimate)
     for name in INDICATORS:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankwatch.analysis.measures.measurement import CKA, SIMILARITY, Measurement
+from rankwatch.analysis.measures.targets import rests_on
 from rankwatch.analysis.rows.row_tables import FRAME, ModelRows, RowTable
 from rankwatch.numerics.similarity.matrices.cka_matrix import cka_matrix
 from rankwatch.numerics.similarity.matrices.pairwise import PairwiseSimilarity
@@ -31,14 +33,14 @@ def within_model(rows: ModelRows, groups: NDArray[np.str_]) -> Iterator[Measurem
     table = rows.tables[FRAME]
     labels = [layer.label for layer in rows.layers]
     views = table.layers([layer.path for layer in rows.layers])
-    names = groups[table.utterances]
+    names, whose = groups[table.utterances], rests_on(rows, groups, table.utterances)
     for measure, found in (
         (SIMILARITY, similarity_matrix(views, groups=names)),
         (CKA, cka_matrix(views, groups=names)),
     ):
         for i, one in enumerate(labels):
             for j, other in enumerate(labels):
-                yield _measured(rows.name, one, other, measure, found, (i, j, j))
+                yield _measured(rows.name, one, other, measure, found, (i, j, j), whose)
 
 
 def between_models(rows: ModelRows, others: ModelRows, groups: NDArray[np.str_]) -> Iterator[Measurement]:
@@ -55,7 +57,7 @@ def between_models(rows: ModelRows, others: ModelRows, groups: NDArray[np.str_])
     one, other = common_rows(rows.tables[FRAME], others.tables[FRAME])
     first = one.layers([layer.path for layer in rows.layers])
     second = other.layers([layer.path for layer in others.layers])
-    names = groups[one.utterances]
+    names, whose = groups[one.utterances], rests_on(rows, groups, one.utterances)
     for measure, found in (
         (SIMILARITY, similarity_matrix(first, second, groups=names)),
         (CKA, cka_matrix(first, second, groups=names)),
@@ -63,7 +65,7 @@ def between_models(rows: ModelRows, others: ModelRows, groups: NDArray[np.str_])
         for i, mine in enumerate(rows.layers):
             for j, theirs in enumerate(others.layers):
                 target = f"{others.name}{SEPARATOR}{theirs.label}"
-                yield _measured(rows.name, mine.label, target, measure, found, (i, j, len(rows.layers) + j))
+                yield _measured(rows.name, mine.label, target, measure, found, (i, j, len(rows.layers) + j), whose)
 
 
 def common_rows(one: RowTable, other: RowTable) -> tuple[RowTable, RowTable]:
@@ -75,7 +77,13 @@ def common_rows(one: RowTable, other: RowTable) -> tuple[RowTable, RowTable]:
 
 
 def _measured(
-    model: str, layer: str, target: str, measure: str, found: PairwiseSimilarity, at: tuple[int, int, int]
+    model: str,
+    layer: str,
+    target: str,
+    measure: str,
+    found: PairwiseSimilarity,
+    at: tuple[int, int, int],
+    whose: dict[str, Any],
 ) -> Measurement:
     i, j, other = at
     value = float(found.value[i, j])
@@ -92,4 +100,5 @@ def _measured(
         n=found.n,
         utterances=found.utterances,
         status=status,
+        **whose,
     )

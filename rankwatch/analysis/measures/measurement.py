@@ -19,6 +19,8 @@ SIMILARITY, CKA = "similarity", "cka"
 SCORES = ("probe_accuracy", "probe_macro_f1", "probe_f1")
 """What probes reach: the share of rows, the mean over labels of F1, and F1 over all pairs of row and label."""
 
+SPEAKERS = "speakers"
+
 FEWEST = 16
 """Utterances that an interval needs."""
 
@@ -41,6 +43,8 @@ class Measurement:
         chance: What a layer that knows nothing would reach, or None.
         n: Rows.
         utterances: Utterances (or speakers, recordings: whatever rows are grouped by) that they come from.
+        grouped_by: What these are: ``"utterances"``, ``"speakers"`` or ``"recordings"``.
+        speakers: Speakers that they come from, or None where that isn't known of all.
         status: What stands against it.
         without: By how much the value changes without each group, by its name: what differences are made of.
         least_error: Standard error that it has at least, and each difference to another layer: above 0 for shares of
@@ -61,6 +65,8 @@ class Measurement:
     chance: float | None = None
     group: str = ""
     status: tuple[str, ...] = ()
+    grouped_by: str = "utterances"
+    speakers: int | None = None
     without: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
     least_error: float = field(default=0.0, repr=False, compare=False)
 
@@ -69,6 +75,14 @@ class Measurement:
         """Its standard error, or None where there are too few groups for one."""
         known = len(self.without) >= FEWEST
         return max(jackknife_error(list(self.without.values())), self.least_error) if known else None
+
+    @property
+    def rests_on(self) -> str:
+        """How many rows, utterances and speakers it rests on, in words."""
+        words = f"{self.n:,} rows of {self.utterances:,} {self.grouped_by}"
+        return (
+            words if self.speakers is None or self.grouped_by == SPEAKERS else f"{words} by {self.speakers} {SPEAKERS}"
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """Its fields as JSON can have them, without what differences are made of; NaN is None."""

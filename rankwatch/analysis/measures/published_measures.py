@@ -9,7 +9,7 @@ import torch
 
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
 from rankwatch.analysis.measures.measurement import Measurement
-from rankwatch.analysis.measures.targets import recordings_of
+from rankwatch.analysis.measures.targets import recordings_of, rests_on
 from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows, RowTable
 from rankwatch.numerics.similarity.published.published_pwcca import published_pwcca
 
@@ -38,6 +38,7 @@ def of_published(rows: ModelRows, layer: LayerInfo, note: Callable[[str], None])
         x, y, groups = x[finite], y[finite], recordings[table.utterances[finite]]
         where: dict[str, Any] = {"model": rows.name, "layer": layer.label, "target": target}
         where["level"] = FRAME if table.labels is None else "span"
+        where |= rests_on(rows, recordings, table.utterances[finite])
         for measure, given in ((PUBLISHED, None), (APART, groups)):
             try:
                 found = published_pwcca(x, y, groups=given)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rankwatch.analysis.measures.measurement import SPEAKERS
 from rankwatch.analysis.rows.row_tables import FRAME, SPEAKER, UTTERANCE, ModelRows, columns_of
 from rankwatch.numerics.rows.usable_labels import FEWEST_GROUPS, FEWEST_ROWS, usable_labels
 
@@ -53,6 +55,27 @@ def recordings_of(rows: ModelRows) -> NDArray[np.str_]:
     """What rows are grouped by, by utterance: its recording, or where there are few long ones, its piece of it."""
     names = np.asarray(rows.recordings)
     return names if len(np.unique(names)) >= _RECORDINGS else np.asarray([one.id for one in rows.utterances])
+
+
+def rests_on(rows: ModelRows, groups: NDArray[np.str_], of_rows: NDArray[np.int64]) -> dict[str, Any]:
+    """What the rows of a measurement come from, besides how many they are.
+
+    Args:
+        rows: A model's.
+        groups: (u,) what its utterances are grouped by.
+        of_rows: (n,) which utterance each row is of.
+
+    Returns:
+        The two fields of a `Measurement`, ``grouped_by`` and ``speakers``.
+    """
+    there = [rows.utterances[k] for k in np.unique(of_rows).tolist()]
+    speakers = {one.speaker for one in there}
+    names = groups.tolist()
+    if names == [one.speaker for one in rows.utterances]:
+        word = SPEAKERS
+    else:
+        word = "utterances" if names == [one.id for one in rows.utterances] else "recordings"
+    return {"grouped_by": word, "speakers": None if None in speakers else len(speakers)}
 
 
 def targets_of(rows: ModelRows, names: Sequence[str] | None = None) -> tuple[list[Target], dict[str, str]]:

@@ -14,6 +14,7 @@ from rankwatch.analysis.decision.property_layers import ENOUGH, PropertyLayers
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.output.figures import holdings, likeness, ranks
 from rankwatch.analysis.output.layer_table import layer_cells
+from rankwatch.analysis.output.sample_sizes import sample_sizes
 from rankwatch.analysis.rows.row_tables import LayerInfo
 from rankwatch.reporting.page.html_page import shared_script, write_page
 
@@ -23,7 +24,7 @@ _CAPTIONS = {
         "corrected for the number of rows. The acoustics' 80 bands hold fewer directions than 80, so their curve ends "
         "below 1. Right: accuracy (F1 where there are several labels at once, R² for the acoustics) of "
         "a linear probe on utterances or speakers that it was not trained on. Bands are 90 % intervals; hollow "
-        "marks have something standing against them, which the mouse shows."
+        "marks have something standing against them. The mouse shows it, and what each value rests on."
     ),
     "Effective rank": (
         "How many directions a layer uses. It follows quality within a layer over training and does not say which "
@@ -74,6 +75,7 @@ def write_analysis_page(
         "tables": [
             *({"title": f"All layers of {name}", **_layers(profile, name, layers)} for name, layers in models.items()),
             _groups(decision.gaps),
+            sample_sizes(profile.measurements),
             {"title": "How it was measured", "head": ["what", "how"], "rows": _flat(protocol)},
         ],
     }

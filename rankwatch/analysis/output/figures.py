@@ -110,12 +110,17 @@ def _heatmap(profile: Profile, models: Models, model: str, other: str, measure: 
         x=list(columns),
         y=rows,
         coloraxis="coloraxis",
-        hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
+        customdata=[[_rests_on(columns[column].get(row)) for column in columns] for row in rows],
+        hovertemplate="%{y} and %{x}: %{z:.3f}<br>%{customdata}<extra></extra>",
     )
 
 
 def _value(one: Measurement | None) -> float:
     return math.nan if one is None else one.value
+
+
+def _rests_on(one: Measurement | None) -> str:
+    return "" if one is None else one.rests_on
 
 
 def _curve(
@@ -152,11 +157,12 @@ def _curve(
             col=column,
         )
     doubts = [plain(", ".join(sorted(set(found[k].status) - {"imprecise"}))) for k in labels]
+    rest = [found[k].rests_on for k in labels]
     figure.add_trace(
         go.Scatter(
             x=labels,
             y=[found[k].value for k in labels],
-            customdata=doubts,
+            customdata=list(zip(rest, doubts, strict=True)),
             name=name,
             legendgroup=name,
             showlegend=legend,
@@ -166,7 +172,7 @@ def _curve(
                 "size": 7,
                 "symbol": [_MODEL_MARKS[model % 4] + ("-open" if doubt else "") for doubt in doubts],
             },
-            hovertemplate=f"{name}, %{{x}}: %{{y:.3g}} %{{customdata}}<extra></extra>",
+            hovertemplate=f"{name}, %{{x}}: %{{y:.3g}}<br>%{{customdata[0]}}<br>%{{customdata[1]}}<extra></extra>",
         ),
         row=row,
         col=column,

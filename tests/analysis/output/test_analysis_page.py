@@ -51,6 +51,24 @@ def test_figures_have_a_curve_for_each_model_and_property(analysis):
     assert shapes == [(3, 3), (3, 3), (2, 2), (2, 2), (3, 2), (3, 2)]
 
 
+def test_the_page_says_what_every_value_rests_on(analysis, tmp_path):
+    """96 utterances by 8 speakers, each of 6 frames and 8 phones."""
+    analysis.save(tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+    (table,) = (one for one in data["tables"] if one["title"] == "What the numbers rest on")
+    lines = {tuple(row[1:5]): row[5:] for row in table["rows"] if row[0] == "other"}
+    assert lines["acoustics", "cca_squared", "frame", "all"] == ["576", "96 utterances", "8"]
+    assert lines["the layer itself", "effective_rank", "utterance", "all"] == ["96", "96 utterances", "8"]
+    assert lines["phone", "probe_accuracy", "span", "all"] == ["768", "96 utterances", "8"]
+    assert lines["the layer itself", "effective_rank", "frame", "speaker=s3"] == ["72", "12 utterances", "1"]
+    assert lines["emotion", "probe_accuracy", "utterance", "speaker=s3"] == ["12", "12 utterances", "1"]
+    assert lines["layers of the same model", "cka", "frame", "all"] == ["576", "96 utterances", "8"]
+    hovers = json.dumps([figure["themes"]["light"] for figure in data["figures"]])
+    for words in ("768 rows of 96 utterances by 8 speakers", "576 rows of 96 utterances by 8 speakers"):
+        assert words in hovers
+
+
 def test_without_plotly_the_other_files_are_written(analysis, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     analysis.save(tmp_path)
