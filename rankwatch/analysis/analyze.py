@@ -14,6 +14,7 @@ from rankwatch._version import __version__
 from rankwatch.analysis.analysis_result import Analysis
 from rankwatch.analysis.checked_arguments import (
     ModelSource,
+    check_abx,
     check_names,
     check_numbers,
     corpus_of,
@@ -22,8 +23,10 @@ from rankwatch.analysis.checked_arguments import (
     span_conventions,
 )
 from rankwatch.analysis.decision.decide import decide
+from rankwatch.analysis.measures.abx.fastabx_scores import abx_protocol
 from rankwatch.analysis.measures.profile import measure_models
-from rankwatch.analysis.rows.collect_rows import Extraction, ModelOptions, collect_rows
+from rankwatch.analysis.rows.collect_rows import collect_rows
+from rankwatch.analysis.rows.extraction_plan import Extraction, ModelOptions
 from rankwatch.analysis.rows.row_tables import ModelRows
 from rankwatch.corpora import Corpus
 from rankwatch.runtime.terminal.progress import progress
@@ -50,6 +53,8 @@ def analyze(
     sample_rate: int = 16_000,
     span_convention: str = "frame_centres",
     preset: str | None = None,
+    abx: str | Sequence[str] = (),
+    abx_context: str = "auto",
     seed: int = 0,
     out: str | Path | None = None,
     tensorboard: bool = False,
@@ -82,6 +87,10 @@ def analyze(
             it) or ``"pasad"`` (the middle third of phones, the whole of words: Pasad et al. 2021).
         preset: ``"pasad"`` adds the figures of Pasad et al.'s protocol (PWCCA of 200 spans of each phone and 15 of each
             of the 500 most frequent words: `rankwatch.metrics.published_pwcca`), also with utterances left out.
+        abx: Tiers whose spans are compared by ABX, such as ``"phone"``: how often a span is nearer to one of another
+            label than to one of its own, within and across speakers. Needs fastabx.
+        abx_context: Whether ABX compares only spans between the same two neighbours (``"within"``) or any (``"any"``);
+            ``"auto"``: within, where at least half of the labels can then be compared.
         seed: Of the choice of utterances, times and spans.
         out: A folder for the results; what is done is kept there, so that an interrupted analysis goes on.
         tensorboard: Whether event files for TensorBoard are written into ``out/tensorboard`` as well, a run for each
@@ -99,10 +108,10 @@ def analyze(
     numbers = {"n_utterances": n_utterances, "rows": rows, "sample_rate": sample_rate, "seed": seed}
     check_numbers(**numbers, max_seconds=max_seconds, preset=preset)
     conventions = span_conventions(span_convention)
-    folder = folder_of(out, tensorboard)
+    folder, compared = folder_of(out, tensorboard), check_abx(abx, abx_context)
     models = named_models(model, against)
     corpus = corpus_of(audio, labels, alignments)
-    check_names(corpus, targets, groups, weights)
+    check_names(corpus, targets, groups, weights, compared)
     extraction = Extraction.planned(
         corpus,
         utterances=n_utterances,
@@ -113,6 +122,8 @@ def analyze(
         conventions=conventions,
         folder=folder / "rows" if folder is not None else None,
         published=preset == "pasad",
+        abx=compared,
+        abx_context=abx_context,
     )
     options = ModelOptions(layers, forward, feature_extractor)
     notes = corpus.left_out_in_words()
@@ -147,6 +158,7 @@ def _protocol(collected: Sequence[ModelRows], extraction: Extraction) -> dict[st
         "spans_per_utterance": dict(draws.spans),
         "span_convention": dict(draws.conventions),
         "spans_by_label": {tier: sum(map(len, places.values())) for tier, places in (draws.published or {}).items()},
+        **({"abx": abx_protocol(draws.abx)} if draws.abx else {}),
         "max_seconds": extraction.max_seconds,
         "seed": draws.seed,
         "mode": "eval, each utterance by itself, unpadded",

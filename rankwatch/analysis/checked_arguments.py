@@ -10,11 +10,13 @@ from typing import Any
 
 from torch import nn
 
+from rankwatch.analysis.measures.abx.fastabx_scores import missing_fastabx
 from rankwatch.analysis.models.model_sources import NamedModel, find_model
+from rankwatch.analysis.rows.abx_draws import ANY, AUTO, WITHIN
 from rankwatch.analysis.rows.row_tables import columns_of
 from rankwatch.corpora import Corpus, read_corpus
 from rankwatch.numerics.spans.span_frames import PASAD_PHONES, PASAD_WORDS
-from rankwatch.runtime.argument_kinds import is_flag, is_number, is_path, is_whole, refusal
+from rankwatch.runtime.argument_kinds import is_flag, is_number, is_path, is_whole, refusal, words
 
 ModelSource = nn.Module | str | Path
 """A model, or how it is found: see `find_model`."""
@@ -148,11 +150,37 @@ def corpus_of(audio: str | Path | Corpus, labels: str | Path | None, alignments:
     return read_corpus(audio, labels=labels, alignments=alignments)
 
 
+def check_abx(abx: str | Sequence[str], context: str) -> tuple[str, ...]:
+    """The tiers for ABX.
+
+    Args:
+        abx: `analyze`'s: a tier, or several.
+        context: `analyze`'s `abx_context`.
+
+    Returns:
+        The tiers.
+
+    Raises:
+        ValueError: If these are no names, or there is no such context.
+        ImportError: If there are some, and fastabx isn't there.
+    """
+    none = isinstance(abx, Sequence) and not isinstance(abx, str) and not len(abx)
+    tiers = () if none else words([abx] if isinstance(abx, str) else abx)
+    if tiers is None:
+        raise ValueError(refusal("analyze", "abx", abx, "a tier of the alignments, or several, such as 'phone'"))
+    if context not in (AUTO, WITHIN, ANY):
+        raise ValueError(refusal("analyze", "abx_context", context, "'auto', 'within' or 'any'"))
+    if tiers and (missing := missing_fastabx()):
+        raise ImportError(f"analyze: {missing}")
+    return tuple(dict.fromkeys(tiers))
+
+
 def check_names(
     corpus: Corpus,
     targets: Sequence[str] | None,
     groups: Sequence[str] | None,
     weights: Mapping[str, float] | None,
+    abx: Sequence[str],
 ) -> None:
     """Refuse what the corpus doesn't know, before a model is run.
 
@@ -161,6 +189,7 @@ def check_names(
         targets: `analyze`'s.
         groups: Likewise.
         weights: Likewise.
+        abx: The tiers for ABX.
 
     Raises:
         ValueError: If nothing in the corpus has such a name, or a weight is none.
@@ -170,10 +199,12 @@ def check_names(
         ("targets", targets, [*tiers, *columns]),
         ("groups", groups, [*columns]),
         ("weights", weights, [*tiers, *columns]),
+        ("abx", abx, tiers),
     ):
         unknown = [name for name in names or () if name not in there]
         if unknown:
-            raise ValueError(f"analyze: {argument}: nothing in the corpus is called {unknown[0]!r}; there are {there}")
+            known = f"there are {there}" if there else "it has no alignments: alignments= says where they are"
+            raise ValueError(f"analyze: {argument}: nothing in the corpus is called {unknown[0]!r}; {known}")
     numbers = list((weights or {}).values())
     if weights is not None and not (all(is_number(one) and one >= 0.0 for one in numbers) and any(numbers)):
         raise ValueError(f"analyze: weights must be numbers, none negative and not all of them zero: {dict(weights)}")

@@ -38,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sample-rate", type=int, default=16_000, help="that the model expects (default: %(default)s)")
     parser.add_argument("--preset", choices=["pasad"], help="figures of a published protocol as well")
+    parser.add_argument("--abx", nargs="+", metavar="TIER", default=[], help="tiers to compare by ABX; needs fastabx")
+    parser.add_argument(
+        "--abx-context", choices=["auto", "within", "any"], default="auto", help="what ABX compares (default: auto)"
+    )
     parser.add_argument("--tensorboard", action="store_true", help="event files for TensorBoard as well")
     parser.add_argument("-o", "--out", type=Path, default=Path("analysis"), help="folder (default: %(default)s)")
 
@@ -66,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
             preset=options.preset,
             out=options.out,
             tensorboard=options.tensorboard,
+            abx=options.abx,
+            abx_context=options.abx_context,
         )
     except (OSError, ValueError, ImportError) as error:
         return refuse(error, "analyze")

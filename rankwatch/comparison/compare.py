@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from rankwatch.analysis.models.model_sources import NamedModel, find_model
-from rankwatch.analysis.rows.collect_rows import Extraction, ModelOptions, collect_rows
+from rankwatch.analysis.rows.collect_rows import collect_rows
+from rankwatch.analysis.rows.extraction_plan import Extraction, ModelOptions
 from rankwatch.comparison.checkpoints.layer_matching import LABEL
 from rankwatch.comparison.compare_checkpoints import compare_checkpoints
 from rankwatch.comparison.compare_runs import compare_runs

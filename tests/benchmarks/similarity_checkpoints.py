@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 from data2vec import Data2Vec
 
 from rankwatch.analysis.models.model_sources import NamedModel
-from rankwatch.analysis.rows.collect_rows import Extraction, ModelOptions, collect_rows
+from rankwatch.analysis.rows.collect_rows import collect_rows
+from rankwatch.analysis.rows.extraction_plan import Extraction, ModelOptions
 from rankwatch.analysis.rows.row_tables import FRAME
 from rankwatch.corpora import read_corpus
 from rankwatch.metrics import cka, similarity

@@ -9,6 +9,7 @@ from rankwatch.analysis.decision.group_gaps import GroupGap, group_gaps
 from rankwatch.analysis.decision.layer_changes import LayerChange, layer_changes
 from rankwatch.analysis.decision.layer_order import LayerOrder, RankEvidence, layer_order, rank_evidence
 from rankwatch.analysis.decision.model_choice import ModelChoice, model_choices
+from rankwatch.analysis.decision.properties import properties_of
 from rankwatch.analysis.decision.property_layers import PropertyLayers, property_layers
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.rows.row_tables import LayerInfo
@@ -43,7 +44,7 @@ def decide(
     Args:
         profile: All measurements.
         models: Layers of each model, by its name.
-        weights: How much each property counts in the one order of layers; equally by default.
+        weights: How much each tier or column counts in the one order of layers; equally by default.
 
     Returns:
         The conclusions.
@@ -52,8 +53,9 @@ def decide(
     changes: list[LayerChange] = []
     orders: list[LayerOrder] = []
     evidence: list[RankEvidence] = []
+    asked = properties_of(profile)
     for name, layers in models.items():
-        found = [property_layers(profile, name, target, layers) for target in profile.targets]
+        found = [property_layers(profile, name, one, layers) for one in asked]
         own = [one for one in found if one is not None]
         properties += own
         changes += layer_changes(profile, name, layers, profile.targets)

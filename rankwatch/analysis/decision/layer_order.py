@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,14 +56,19 @@ def layer_order(found: Sequence[PropertyLayers], weights: Mapping[str, float] | 
 
     Args:
         found: Of one model, of every property.
-        weights: How much each property counts; equally by default. Those without a weight don't count, and a weight of
-            what could not be measured counts for nothing.
+        weights: How much each tier or column counts; equally by default. Those without a weight don't count, and a
+            weight of what could not be measured counts for nothing. What is measured in several ways (by a probe and by
+            ABX) counts no more for it: they share its weight.
 
     Returns:
         The order; None where no property that counts was found in the model.
     """
     there = {one.target: one for one in found if one.counts}
-    counted = {name: (1.0 if weights is None else weights.get(name, 0.0)) for name in there}
+    shared = Counter(one.about for one in there.values())
+    counted = {
+        name: (1.0 if weights is None else weights.get(one.about, 0.0)) / shared[one.about]
+        for name, one in there.items()
+    }
     total = sum(counted.values())
     if not total:
         return None

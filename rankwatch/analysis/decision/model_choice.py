@@ -19,6 +19,7 @@ class ModelChoice:
         values: Their scores.
         gap: The paired difference with its interval, None where it isn't known.
         sure: Whether the difference is more than chance.
+        less_is_better: Whether the scores are errors.
     """
 
     target: str
@@ -27,6 +28,7 @@ class ModelChoice:
     values: tuple[float, float]
     gap: tuple[float, float | None, float | None]
     sure: bool
+    less_is_better: bool = False
 
 
 def model_choices(found: list[PropertyLayers]) -> list[ModelChoice]:
@@ -56,6 +58,7 @@ def _choice(one: PropertyLayers, other: PropertyLayers, comparisons: int) -> Mod
         one, other, first, second = other, one, second, first
     gap = difference(first, second, simultaneous(comparisons))
     sure = gap[1] is not None and gap[1] > 0.0
+    values = one.measured(one.best).value, other.measured(other.best).value
     return ModelChoice(
-        one.target, (one.model, one.best), (other.model, other.best), (first.value, second.value), gap, sure
+        one.target, (one.model, one.best), (other.model, other.best), values, gap, sure, one.less_is_better
     )

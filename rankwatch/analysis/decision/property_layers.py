@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
-from rankwatch.analysis.measures.measurement import CCA, Measurement, difference
+from rankwatch.analysis.decision.properties import Property
+from rankwatch.analysis.measures.measurement import Measurement, difference, mirrored
 from rankwatch.analysis.measures.profile import Profile
-from rankwatch.analysis.measures.targets import Target
 from rankwatch.analysis.rows.row_tables import LayerInfo
 
 WRONG = 0.05
@@ -31,7 +31,7 @@ class PropertyLayers:
         model: The model's name.
         target: The property.
         measure: By which score layers are compared.
-        scores: The score of each layer.
+        scores: The score of each layer; one minus what was measured where that is an error.
         chance: What a layer that knows nothing reaches.
         best: The layer with the highest score.
         alike: Layers that can't be told apart from it, the best among them, in order.
@@ -40,6 +40,8 @@ class PropertyLayers:
             by more than `HALF_KNOWN`, None where that isn't known.
         enough: The first layer, in order of cost, that surely keeps `ENOUGH` of the best's share above chance.
         possible: The first layer that may do so, as far as is known.
+        about: The tier or column that the property is of.
+        less_is_better: Whether what was measured is an error.
     """
 
     model: str
@@ -53,6 +55,12 @@ class PropertyLayers:
     found: bool | None
     enough: str | None
     possible: str
+    about: str = ""
+    less_is_better: bool = False
+
+    def measured(self, layer: str) -> Measurement:
+        """What was measured of a layer: an error where `scores` are one minus errors."""
+        return mirrored(self.scores[layer]) if self.less_is_better else self.scores[layer]
 
     @property
     def counts(self) -> bool:
@@ -61,7 +69,9 @@ class PropertyLayers:
         return self.found is not False and not unknown and self.scores[self.best].value > self.chance
 
 
-def property_layers(profile: Profile, model: str, target: Target, layers: Sequence[LayerInfo]) -> PropertyLayers | None:
+def property_layers(
+    profile: Profile, model: str, target: Property, layers: Sequence[LayerInfo]
+) -> PropertyLayers | None:
     """Compare a model's layers by how much they hold of a property.
 
     Layers are compared with the best one by intervals of the paired difference, with a quantile for all comparisons
@@ -76,12 +86,7 @@ def property_layers(profile: Profile, model: str, target: Target, layers: Sequen
     Returns:
         What was found; None where the property could not be measured.
     """
-    measure = "probe_f1" if target.several else "probe_accuracy"
-    scores = {k: m for k, m in profile.find(model=model, measure=measure, target=target.name).items() if _is_number(m)}
-    if not scores:
-        measure = CCA
-        found = profile.find(model=model, measure=CCA, target=target.name)
-        scores = {layer: m for layer, m in found.items() if _is_number(m)}
+    measure, scores = _scores(profile, model, target)
     if not scores:
         return None
     chance = max((m.chance or 0.0 for m in scores.values()), default=0.0)
@@ -100,8 +105,18 @@ def property_layers(profile: Profile, model: str, target: Target, layers: Sequen
     possible = next(k for k in order if k == best or _may_reach(spare[k], need))
     return PropertyLayers(
         model, target.name, measure, scores, chance, best, alike, comparable, _found(scores[best], chance, len(scores)),
-        enough if comparable else None, possible,
+        enough if comparable else None, possible, target.about, target.less_is_better,
     )  # fmt: skip
+
+
+def _scores(profile: Profile, model: str, target: Property) -> tuple[str, dict[str, Measurement]]:
+    """The first of a property's measures that there are numbers of, and these by layer: more is better."""
+    for measure in target.measures:
+        found = profile.find(model=model, measure=measure, target=target.about)
+        scores = {layer: one for layer, one in found.items() if _is_number(one)}
+        if scores:
+            return measure, {k: mirrored(one) if target.less_is_better else one for k, one in scores.items()}
+    return "", {}
 
 
 def simultaneous(comparisons: int) -> float:

@@ -12,11 +12,11 @@ from rankwatch.analysis.decision.layer_order import LayerOrder, RankEvidence
 from rankwatch.analysis.decision.model_choice import ModelChoice
 from rankwatch.analysis.decision.property_layers import ENOUGH, PropertyLayers
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
-from rankwatch.analysis.measures.measurement import CCA, RANK
+from rankwatch.analysis.measures.measurement import ABX, CCA, RANK
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo
 
-_WORDS = {"probe_accuracy": "accuracy", "probe_f1": "F1", CCA: "share of directions"}
+_WORDS = {"probe_accuracy": "accuracy", "probe_f1": "F1", CCA: "share of directions"} | dict.fromkeys(ABX, "error")
 
 
 def sentences(decision: Decision, profile: Profile, models: Mapping[str, Sequence[LayerInfo]]) -> list[str]:
@@ -54,7 +54,8 @@ def _property(one: PropertyLayers, layers: Sequence[LayerInfo], several: bool) -
     start = f"{_of(one.model, several)}{one.target}:"
     best = one.scores[one.best]
     if one.found is False:
-        return f"{start} no layer holds it, as far as a linear map can find it (best {_score(one, one.best)})."
+        by = "ABX" if one.measure in ABX else "a linear map"
+        return f"{start} no layer holds it, as far as {by} can find it (best {_score(one, one.best)})."
     if one.found is None and best.low is not None:
         return f"{start} not known: the best of {len(one.scores)} layers, {one.best}, has {_score(one, one.best)}."
     if one.found is None and best.value <= one.chance:
@@ -80,17 +81,18 @@ def _property(one: PropertyLayers, layers: Sequence[LayerInfo], several: bool) -
 
 
 def _score(one: PropertyLayers, layer: str) -> str:
-    found = one.scores[layer]
+    found = one.measured(layer)
     word = _WORDS.get(one.measure, one.measure)
     interval = f" [{found.low:.2f}, {found.high:.2f}]" if found.low is not None else ""
     by = "most frequent label" if one.measure == "probe_accuracy" else "by chance"
-    chance = f", {by} {one.chance:.2f}" if one.chance else ""
+    level = 1.0 - one.chance if one.less_is_better else one.chance
+    chance = f", {by} {level:.2f}" if level else ""
     return f"{word} {found.value:.2f}{interval}{chance}"
 
 
 def _choice(one: ModelChoice) -> str:
     better, worse = (f"{model} ({layer})" for model, layer in (one.better, one.worse))
-    values = f"{one.values[0]:.2f} and {one.values[1]:.2f}"
+    values = f"{'errors of ' if one.less_is_better else ''}{one.values[0]:.2f} and {one.values[1]:.2f}"
     if not one.sure:
         return f"{one.target}: which model holds more isn't known: {better} and {worse} reach {values}."
     return f"{one.target}: {better} holds more than {worse}: {values}."

@@ -21,6 +21,10 @@ SCORES = ("probe_accuracy", "probe_macro_f1", "probe_f1")
 
 SPEAKERS = "speakers"
 
+ABX_WITHIN, ABX_ACROSS, ABX_ANY = "abx_error_within_speaker", "abx_error_across_speakers", "abx_error"
+ABX = {ABX_WITHIN: "within speaker", ABX_ACROSS: "across speakers", ABX_ANY: ""}
+"""Errors: how often a span is nearer to one of another label; what each is called. Less is better."""
+
 FEWEST = 16
 """Utterances that an interval needs."""
 
@@ -91,6 +95,26 @@ class Measurement:
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in (fields | {"status": list(self.status)}).items()
         }
+
+
+def mirrored(one: Measurement) -> Measurement:
+    """One minus a share, such as the share of right answers from that of errors; it is its own inverse.
+
+    Args:
+        one: A measurement of a share.
+
+    Returns:
+        The same with its interval, chance and changes turned round.
+    """
+    return dataclasses.replace(
+        one,
+        value=1.0 - one.value,
+        low=None if one.high is None else 1.0 - one.high,
+        high=None if one.low is None else 1.0 - one.low,
+        plain=None if one.plain is None else 1.0 - one.plain,
+        chance=None if one.chance is None else 1.0 - one.chance,
+        without={name: -change for name, change in one.without.items()},
+    )
 
 
 def of_rank(found: RankEstimate, **where: Any) -> Measurement:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from rankwatch.analysis.measures.abx.abx_measures import of_abx
 from rankwatch.analysis.measures.label_measures import of_target
 from rankwatch.analysis.measures.layer_measures import label_free, rank_of_groups
 from rankwatch.analysis.measures.layer_pairs import between_models, within_model
@@ -102,6 +103,7 @@ def measure_models(
         for target in own:
             take(of_target(rows, layer, target, by))
         take(of_published(rows, layer, lambda reason: _once(profile.notes, reason)))
+        take(of_abx(rows, layer, lambda reason: _once(profile.notes, reason)))
     for rows in models:
         take(within_model(rows, recordings_of(rows)))
     last = models[-1]

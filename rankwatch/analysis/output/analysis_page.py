@@ -11,8 +11,9 @@ from typing import Any
 from rankwatch.analysis.decision.decide import Decision
 from rankwatch.analysis.decision.group_gaps import Gap, GroupGap
 from rankwatch.analysis.decision.property_layers import ENOUGH, PropertyLayers
+from rankwatch.analysis.measures.measurement import ABX
 from rankwatch.analysis.measures.profile import Profile
-from rankwatch.analysis.output.figures import holdings, likeness, ranks
+from rankwatch.analysis.output.figures import abx_errors, holdings, likeness, ranks
 from rankwatch.analysis.output.layer_table import layer_cells
 from rankwatch.analysis.output.sample_sizes import sample_sizes
 from rankwatch.analysis.rows.row_tables import LayerInfo
@@ -25,6 +26,10 @@ _CAPTIONS = {
         "below 1. Right: accuracy (F1 where there are several labels at once, R² for the acoustics) of "
         "a linear probe on utterances or speakers that it was not trained on. Bands are 90 % intervals; hollow "
         "marks have something standing against them. The mouse shows it, and what each value rests on."
+    ),
+    "ABX errors": (
+        "How often a span is nearer to one of another label than to one of its own: 0.5 is chance, less is better. "
+        "Bands are 90 % intervals over speakers, or where these are few over utterances."
     ),
     "Effective rank": (
         "How many directions a layer uses. It follows quality within a layer over training and does not say which "
@@ -58,6 +63,8 @@ def write_analysis_page(
         protocol: How everything was measured.
     """
     makers = {"What each layer holds": holdings, "Effective rank": ranks, "How alike layers are": likeness}
+    if any(one.measure in ABX for one in profile.measurements):
+        makers = {"What each layer holds": holdings, "ABX errors": abx_errors, **makers}
     figures = [
         {
             "title": name,
@@ -95,15 +102,14 @@ def _decision_table(properties: Sequence[PropertyLayers], models: Mapping[str, S
     head = ["property", "model", "best layer", "score", "can't be told apart", f"surely keeps {ENOUGH:.0%}", "needs"]
     rows = []
     for one in properties:
-        best, cost = one.scores[one.best], {layer.label: layer.cost for layer in models[one.model]}
+        best, cost = one.measured(one.best), {layer.label: layer.cost for layer in models[one.model]}
         interval = f" [{best.low:.2f}, {best.high:.2f}]" if best.low is not None else ""
         found = cost.get(one.enough) if one.enough is not None else None
         needs = f"{found.parameter_share:.0%} of parameters, {found.time_share:.0%} of time" if found else ""
         alike = ", ".join(layer for layer in one.alike if layer != one.best) if one.comparable else "not known"
         name = one.best if one.found is not False else f"none ({one.best})"
-        rows.append(
-            [one.target, one.model, name, f"{best.value:.2f}{interval}", alike, one.enough or "not known", needs]
-        )
+        score = f"{'error ' if one.less_is_better else ''}{best.value:.2f}{interval}"
+        rows.append([one.target, one.model, name, score, alike, one.enough or "not known", needs])
     return {"title": "Which layer, and how much of the model", "head": head, "rows": rows, "open": True}
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
 from rankwatch.analysis.measures.layer_pairs import SEPARATOR
-from rankwatch.analysis.measures.measurement import CCA, CKA, RANK, SIMILARITY, Measurement
+from rankwatch.analysis.measures.measurement import ABX, CCA, CKA, RANK, SIMILARITY, Measurement
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, LayerInfo
 from rankwatch.reporting.figures.depth_colours import RUN_COLOURS, translucent
@@ -47,6 +47,32 @@ def holdings(profile: Profile, models: Models, theme: str = "light") -> go.Figur
                 named = {trace.name for trace in figure.data if trace.showlegend}
                 _curve(figure, (1, panel), found, layers, plain(label), colour, k, legend=plain(label) not in named)
     figure.update_yaxes(range=[-0.03, 1.03])
+    return with_legend(dress(figure, theme, _HEIGHT + 40, steps=False))
+
+
+def abx_errors(profile: Profile, models: Models, theme: str = "light") -> go.Figure:
+    """ABX errors over the layers.
+
+    Args:
+        profile: All measurements.
+        models: Layers of each model, by its name.
+        theme: ``"light"`` or ``"dark"``.
+
+    Returns:
+        A panel for each of within and across speakers (or whatever the speaker) that was measured; a colour for each
+        tier, a kind of line for each model, bands for 90 % intervals.
+    """
+    measures = [measure for measure in ABX if any(one.measure == measure for one in profile.measurements)]
+    tiers = list(dict.fromkeys(one.target for one in profile.measurements if one.measure in ABX))
+    figure = panels([f"ABX error {ABX[measure]}".strip() for measure in measures])
+    for panel, measure in enumerate(measures, 1):
+        for number, tier in enumerate(tiers):
+            for k, (model, layers) in enumerate(models.items()):
+                found = profile.find(model=model, measure=measure, target=tier)
+                label = plain(tier if len(models) == 1 else f"{tier}, {model}")
+                colour = RUN_COLOURS[number % len(RUN_COLOURS)]
+                _curve(figure, (1, panel), found, layers, label, colour, k, legend=panel == 1)
+    figure.update_yaxes(range=[-0.01, 0.55])
     return with_legend(dress(figure, theme, _HEIGHT + 40, steps=False))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rankwatch.analysis.decision.properties import abx_name
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
-from rankwatch.analysis.measures.measurement import CCA, RANK, SCORES
+from rankwatch.analysis.measures.measurement import ABX, CCA, RANK, SCORES
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.measures.published_measures import APART, PUBLISHED
 from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, LayerInfo
@@ -50,6 +51,8 @@ def layer_cells(profile: Profile, model: str, layers: Sequence[LayerInfo]) -> li
         score = SCORES[2] if target.several else SCORES[0]
         columns[f"{target.name} probe"] = _column(profile, model, score, target.name, None, digits=2)
         columns |= _published(profile, model, target.name)
+    for tier, measure in dict.fromkeys((one.target, one.measure) for one in profile.measurements if one.measure in ABX):
+        columns[abx_name(tier, measure)] = _column(profile, model, measure, tier, None, digits=3)
     for name in dict.fromkeys(one.target for one in profile.measurements if one.measure == PUBLISHED):
         columns |= _published(profile, model, name)  # also of tiers that have too few rows of each label for the rest
     shown = {name: cells for name, cells in columns.items() if cells}

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,14 +11,13 @@ from rankwatch.analysis.models.depth_cost import counted_parameters, depth_costs
 from rankwatch.analysis.models.feature_inputs import default_extractor, feature_input, needs_features
 from rankwatch.analysis.models.frame_times import FrameTimes, frame_times
 from rankwatch.analysis.models.model_sources import NamedModel
-from rankwatch.analysis.models.utterance_frames import Forward, UnreadableModel, UtteranceFrames
-from rankwatch.analysis.rows.pieces import Piece, choose_pieces
-from rankwatch.analysis.rows.published_draws import published_spans
+from rankwatch.analysis.models.utterance_frames import UnreadableModel, UtteranceFrames
+from rankwatch.analysis.rows.extraction_plan import Extraction, ModelOptions
+from rankwatch.analysis.rows.pieces import Piece
 from rankwatch.analysis.rows.row_files import RowFiles, fingerprint_of, fingerprint_of_audio
 from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows, not_numbers
 from rankwatch.analysis.rows.table_writer import TableWriter
-from rankwatch.analysis.rows.utterance_rows import Draws, UtteranceRows, utterance_rows
-from rankwatch.corpora import Corpus
+from rankwatch.analysis.rows.utterance_rows import UtteranceRows, utterance_rows
 from rankwatch.corpora.corpus import counted_in_words
 from rankwatch.extraction.execution.preserved_model import preserved_model
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
@@ -29,66 +25,6 @@ from rankwatch.runtime.terminal.progress import progress
 
 _REASONS = 8
 """Reasons for which utterances are left out that are told."""
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """How rows are made, the same for all models that are compared.
-
-    Attributes:
-        corpus: The audio.
-        pieces: The utterances that are run, in order.
-        draws: What is drawn from each.
-        max_seconds: Where utterances are cut.
-        sample_rate: Samples per second, unless a model's source says otherwise.
-        folder: Where rows are kept while the analysis goes on, or None.
-    """
-
-    corpus: Corpus
-    pieces: tuple[Piece, ...]
-    draws: Draws
-    max_seconds: float
-    sample_rate: int
-    folder: Path | None
-
-    @classmethod
-    def planned(
-        cls,
-        corpus: Corpus,
-        *,
-        utterances: int,
-        rows: int,
-        max_seconds: float,
-        sample_rate: int,
-        seed: int,
-        conventions: Mapping[str, str],
-        folder: Path | None,
-        published: bool = False,
-    ) -> Extraction:
-        """Choose utterances, and so many times and spans of each that there are `rows` of every kind, or a few more."""
-        pieces = tuple(choose_pieces(corpus, utterances, max_seconds, seed))
-        tiers = {tier: sum(bool(p.utterance.spans.get(tier)) for p in pieces) for tier in corpus.tiers()}
-        spans = {tier: -(-rows // having) for tier, having in tiers.items() if having}
-        by_label = published_spans(pieces, spans, seed) if published else None
-        draws = Draws(-(-rows // max(len(pieces), 1)), spans, dict(conventions), seed, by_label)
-        return cls(corpus, pieces, draws, max_seconds, sample_rate, folder)
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How one model is run.
-
-    Attributes:
-        layers: Which layers are read, as `rankwatch.RankWatch` has it.
-        forward: The user's own way to run it, or None.
-        extractor: Its feature extractor, or None to find one where it needs one.
-        layouts: The layouts that the user says, by glob over layers.
-    """
-
-    layers: str | Sequence[str] = "auto"
-    forward: Forward | None = None
-    extractor: Any = None
-    layouts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def collect_rows(
@@ -156,6 +92,8 @@ def collect_rows(
         writer.acoustics,
         failures,
         writer.tables_by_label(extraction.draws.published),
+        writer.sequences(list(extraction.draws.abx)),
+        extraction.draws.abx,
     )
 
 
@@ -192,8 +130,9 @@ def _settings(
         "max_seconds": extraction.max_seconds,
         "corpus": extraction.corpus.name,
         "draws": [draws.frames, sorted(draws.spans.items()), sorted(draws.conventions.items()), draws.seed],
-        # Which spans of an utterance are drawn by label hangs on all others that are run.
+        # Which spans of an utterance are drawn by label or for ABX hangs on all others that are run.
         **({"published": draws.published} if draws.published is not None else {}),
+        **({"abx": {tier: draw.places for tier, draw in draws.abx.items()}} if draws.abx else {}),
     }
 
 

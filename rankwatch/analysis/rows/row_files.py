@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rankwatch.analysis.rows.sequence_tables import SequenceRows
 from rankwatch.analysis.rows.utterance_rows import SpanRows, UtteranceRows
 from rankwatch.corpora import Utterance
 from rankwatch.runtime.files.file_actions import write
@@ -158,4 +159,5 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _unpacked(content: dict[str, Any]) -> UtteranceRows:
     spans = {tier: SpanRows(**one) for tier, one in content.pop("spans").items()}
-    return UtteranceRows(**content, spans=spans)
+    sequences = {tier: SequenceRows(**one) for tier, one in content.pop("sequences", {}).items()}
+    return UtteranceRows(**content, spans=spans, sequences=sequences)

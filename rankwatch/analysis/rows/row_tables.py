@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rankwatch.analysis.models.depth_cost import DepthCost
+from rankwatch.analysis.rows.abx_draws import AbxDraw
+from rankwatch.analysis.rows.sequence_tables import SequenceTable
 from rankwatch.corpora import Utterance
 
 FRAME, UTTERANCE = "frame", "utterance"
@@ -118,6 +120,8 @@ class ModelRows:
         acoustics: (n, 80) log-mel spectra at the rows of `FRAME`.
         failures: What stands against a layer: why it could not be read, or which of its frames are not used.
         published: Spans that were drawn by label for a published protocol, by tier; None where none was asked for.
+        sequences: Frames of whole spans, by tier, for ABX.
+        abx: How these were chosen.
     """
 
     name: str
@@ -129,6 +133,8 @@ class ModelRows:
     acoustics: Tensor
     failures: Mapping[str, str]
     published: Mapping[str, RowTable] | None = None
+    sequences: Mapping[str, SequenceTable] = field(default_factory=dict)
+    abx: Mapping[str, AbxDraw] = field(default_factory=dict)
 
 
 def not_numbers(frames: RowTable) -> dict[str, str]:

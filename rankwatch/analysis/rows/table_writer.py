@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, RowTable
+from rankwatch.analysis.rows.sequence_tables import SequenceTable
 from rankwatch.analysis.rows.utterance_rows import UtteranceRows, by_label
 from rankwatch.numerics.rows.rows_on_disk import RowsOnDisk
 
@@ -31,6 +32,7 @@ class TableWriter:
         self._rows = RowsOnDisk()
         self._waiting: list[UtteranceRows] = []
         self._spans: dict[str, list[tuple[int, list[str], list[int]]]] = {}
+        self._sequences: dict[str, list[tuple[int, list[int], dict[str, list[int]]]]] = {}
         self._acoustics: list[Tensor] = []
         self.ids: list[str] = []
         """Of the utterances."""
@@ -41,6 +43,9 @@ class TableWriter:
         """Take the next utterance."""
         for tier, spans in rows.spans.items():
             self._spans.setdefault(tier, []).append((len(self.ids), spans.labels, spans.places))
+        for tier, found in rows.sequences.items():
+            if found.places:
+                self._sequences.setdefault(tier, []).append((len(self.ids), found.places, found.lengths))
         self.ids.append(rows.id)
         self.clocks.append(rows.clock)
         self._acoustics.append(rows.acoustics)
@@ -56,6 +61,9 @@ class TableWriter:
             for tier in {tier: None for p in parts for tier in p.spans}:
                 of_tier = torch.cat([p.spans[tier].rows[layer] for p in parts if tier in p.spans])
                 self._rows.append((tier, layer), of_tier)
+            for tier in {tier: None for p in parts for tier, found in p.sequences.items() if found.places}:
+                of_tier = torch.cat([p.sequences[tier].frames[layer] for p in parts if tier in p.sequences])
+                self._rows.append((_sequence(tier), layer), of_tier)
 
     @property
     def acoustics(self) -> Tensor:
@@ -89,6 +97,22 @@ class TableWriter:
         """Tables of spans that were drawn by label, by tier; None where none was asked for."""
         return None if published is None else self._span_tables(list(published), by_label)
 
+    def sequences(self, tiers: Sequence[str]) -> dict[str, SequenceTable]:
+        """Frames of whole spans of the tiers that have some, by tier."""
+        self._write()
+        found = {}
+        for tier in tiers:
+            having = self._sequences.get(tier, [])
+            if having:
+                counts = [len(places) for _, places, _ in having]
+                found[tier] = SequenceTable(
+                    self._of_kind(_sequence(tier)),
+                    {one: np.concatenate([lengths[one] for _, _, lengths in having]) for one in self._layers},
+                    np.repeat([number for number, _, _ in having], counts),
+                    np.concatenate([places for _, places, _ in having]),
+                )
+        return found
+
     def _span_tables(self, tiers: Sequence[str], name_of: Callable[[str], str]) -> dict[str, RowTable]:
         found = {}
         for tier in tiers:
@@ -105,6 +129,11 @@ class TableWriter:
 
     def _of_kind(self, kind: str) -> Mapping[str, Tensor]:
         return _OfKind(self._rows, kind, self._layers)
+
+
+def _sequence(tier: str) -> str:
+    """What the rows of whole spans of a tier are called."""
+    return f"{tier} frame by frame"
 
 
 class _OfKind(Mapping[str, Tensor]):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rankwatch.analysis.models.frame_times import FrameTimes
+from rankwatch.analysis.rows.abx_draws import AbxDraw
 from rankwatch.analysis.rows.log_mels import log_mels
 from rankwatch.analysis.rows.pieces import generator_of
 from rankwatch.analysis.rows.published_draws import PASAD
+from rankwatch.analysis.rows.sequence_tables import SequenceRows, sequence_rows
 from rankwatch.corpora import Span, Utterance
 from rankwatch.numerics.spans.pool_spans import pool_spans
 
@@ -31,6 +33,7 @@ class Draws:
         seed: Seed of the choice.
         published: Places of spans that are drawn by label, by tier and utterance; their rows are called as
             `by_label` says. None where none was asked for.
+        abx: Spans whose frames are kept for ABX, by tier.
     """
 
     frames: int
@@ -38,6 +41,7 @@ class Draws:
     conventions: Mapping[str, str]
     seed: int = 0
     published: Mapping[str, Mapping[str, tuple[int, ...]]] | None = None
+    abx: Mapping[str, AbxDraw] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class UtteranceRows:
         spans: By tier.
         acoustics: (k, 80) log-mel spectra at the times of `frames`.
         clock: Seconds of the forward pass by layer.
+        sequences: Frames of whole spans, by tier.
     """
 
     id: str
@@ -76,6 +81,7 @@ class UtteranceRows:
     spans: dict[str, SpanRows]
     acoustics: Tensor
     clock: dict[str, float]
+    sequences: dict[str, SequenceRows] = field(default_factory=dict)
 
 
 def by_label(tier: str) -> str:
@@ -134,6 +140,11 @@ def utterance_rows(
         _all_spans(utterance, frames, times, draws),
         log_mels(waveform, sample_rate, drawn),
         dict(clock),
+        {
+            tier: sequence_rows(utterance.spans[tier], draw.places[utterance.id], frames, times)
+            for tier, draw in draws.abx.items()
+            if utterance.id in draw.places
+        },
     )
 
 

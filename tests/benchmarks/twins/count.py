@@ -24,7 +24,8 @@ from twins.make import CHOSEN, HELD_OUT  # noqa: E402
 from zoo_of_encoders.encoders import Encoder  # noqa: E402
 
 from rankwatch.analysis.models.model_sources import NamedModel  # noqa: E402
-from rankwatch.analysis.rows.collect_rows import Extraction, ModelOptions, collect_rows  # noqa: E402
+from rankwatch.analysis.rows.collect_rows import collect_rows  # noqa: E402
+from rankwatch.analysis.rows.extraction_plan import Extraction, ModelOptions  # noqa: E402
 from rankwatch.analysis.rows.row_tables import ModelRows  # noqa: E402
 from rankwatch.comparison.compare_checkpoints import compare_checkpoints  # noqa: E402
 from rankwatch.comparison.comparison_result import Comparison  # noqa: E402
