@@ -12,8 +12,8 @@ from torch import nn
 
 from rankwatch.analysis.measures.abx.fastabx_scores import missing_fastabx
 from rankwatch.analysis.models.model_sources import NamedModel, find_model
-from rankwatch.analysis.rows.abx_draws import ANY, AUTO, WITHIN
 from rankwatch.analysis.rows.row_tables import columns_of
+from rankwatch.analysis.rows.sequences.abx_draws import ANY, AUTO, WITHIN
 from rankwatch.corpora import Corpus, read_corpus
 from rankwatch.numerics.spans.span_frames import PASAD_PHONES, PASAD_WORDS
 from rankwatch.runtime.argument_kinds import is_flag, is_number, is_path, is_whole, refusal, words

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from rankwatch.analysis.measures.abx.abx_measures import of_abx
-from rankwatch.analysis.rows.abx_draws import AbxDraw
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows
-from rankwatch.analysis.rows.sequence_tables import SequenceTable
+from rankwatch.analysis.rows.sequences.abx_draws import AbxDraw
+from rankwatch.analysis.rows.sequences.sequence_tables import SequenceTable
 from rankwatch.corpora import Span, Utterance
 
 LABELS, WIDTH = 8, 16

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rankwatch.analysis.models.utterance_frames import Forward
-from rankwatch.analysis.rows.abx_draws import AUTO, SECONDS, abx_spans
 from rankwatch.analysis.rows.pieces import Piece, choose_pieces
 from rankwatch.analysis.rows.published_draws import published_spans
+from rankwatch.analysis.rows.sequences.abx_draws import AUTO, SECONDS, abx_spans
 from rankwatch.analysis.rows.utterance_rows import Draws
 from rankwatch.corpora import Corpus
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rankwatch.analysis.rows.sequence_tables import SequenceRows
+from rankwatch.analysis.rows.sequences.sequence_tables import SequenceRows
 from rankwatch.analysis.rows.utterance_rows import SpanRows, UtteranceRows
 from rankwatch.corpora import Utterance
 from rankwatch.runtime.files.file_actions import write

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rankwatch.analysis.models.depth_cost import DepthCost
-from rankwatch.analysis.rows.abx_draws import AbxDraw
-from rankwatch.analysis.rows.sequence_tables import SequenceTable
+from rankwatch.analysis.rows.sequences.abx_draws import AbxDraw
+from rankwatch.analysis.rows.sequences.sequence_tables import SequenceTable
 from rankwatch.corpora import Utterance
 
 FRAME, UTTERANCE = "frame", "utterance"

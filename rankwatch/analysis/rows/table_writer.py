@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rankwatch.analysis.rows.row_tables import FRAME, UTTERANCE, RowTable
-from rankwatch.analysis.rows.sequence_tables import SequenceTable
+from rankwatch.analysis.rows.sequences.sequence_tables import SequenceTable
 from rankwatch.analysis.rows.utterance_rows import UtteranceRows, by_label
 from rankwatch.numerics.rows.rows_on_disk import RowsOnDisk
 

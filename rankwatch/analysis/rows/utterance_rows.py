@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from rankwatch.analysis.models.frame_times import FrameTimes
-from rankwatch.analysis.rows.abx_draws import AbxDraw
 from rankwatch.analysis.rows.log_mels import log_mels
 from rankwatch.analysis.rows.pieces import generator_of
 from rankwatch.analysis.rows.published_draws import PASAD
-from rankwatch.analysis.rows.sequence_tables import SequenceRows, sequence_rows
+from rankwatch.analysis.rows.sequences.abx_draws import AbxDraw
+from rankwatch.analysis.rows.sequences.sequence_tables import SequenceRows, sequence_rows
 from rankwatch.corpora import Span, Utterance
 from rankwatch.numerics.spans.pool_spans import pool_spans
 

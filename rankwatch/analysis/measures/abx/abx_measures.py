@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rankwatch.analysis.measures.abx.fastabx_scores import NEXT, ON, PREVIOUS, SPEAKER, AbxCells, abx_cells
 from rankwatch.analysis.measures.measurement import ABX_ACROSS, ABX_ANY, ABX_WITHIN, FEWEST, SPEAKERS, Measurement
 from rankwatch.analysis.measures.probes.share_intervals import least_error, share_interval
-from rankwatch.analysis.rows.abx_draws import neighbours
 from rankwatch.analysis.rows.pieces import draw_number
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows
-from rankwatch.analysis.rows.sequence_tables import SequenceTable
+from rankwatch.analysis.rows.sequences.abx_draws import neighbours
+from rankwatch.analysis.rows.sequences.sequence_tables import SequenceTable
 
 CHANCE = 0.5
 """Error of a layer that knows nothing: either of two is as near."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rankwatch.analysis.rows.abx_draws import GROUP, AbxDraw
+from rankwatch.analysis.rows.sequences.abx_draws import GROUP, AbxDraw
 
 X_ACROSS = 5
 """Speakers of X for each A and B at most, as ZeroSpeech 2021 has it (``max_x_across`` of fastabx)."""

@@ -14,10 +14,10 @@ from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.models.frame_times import FrameTimes
 from rankwatch.analysis.output.analysis_page import write_analysis_page
 from rankwatch.analysis.output.layer_table import layer_cells
-from rankwatch.analysis.rows.abx_draws import abx_spans, neighbours
 from rankwatch.analysis.rows.pieces import choose_pieces
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows
-from rankwatch.analysis.rows.sequence_tables import SequenceTable, sequence_rows
+from rankwatch.analysis.rows.sequences.abx_draws import abx_spans, neighbours
+from rankwatch.analysis.rows.sequences.sequence_tables import SequenceTable, sequence_rows
 from rankwatch.corpora import Corpus, Span, Utterance
 
 FRAME = 0.02

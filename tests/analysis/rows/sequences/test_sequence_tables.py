@@ -9,7 +9,7 @@ from rankwatch.analysis.models.frame_times import FrameTimes
 from rankwatch.analysis.models.model_sources import NamedModel
 from rankwatch.analysis.rows.collect_rows import collect_rows
 from rankwatch.analysis.rows.extraction_plan import Extraction, ModelOptions
-from rankwatch.analysis.rows.sequence_tables import sequence_rows
+from rankwatch.analysis.rows.sequences.sequence_tables import sequence_rows
 from rankwatch.corpora import Span, read_corpus
 from rankwatch.numerics.spans.span_frames import span_frames
 
