@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="runs or models that differ in their seed alone; given twice or more, instead of single ones",
     )
     parser.add_argument(
+        "--same-seeds",
+        action="store_true",
+        help="the first of each group have one seed, the second another, and so on: compare those of one seed",
+    )
+    parser.add_argument(
         "--at-least",
         type=float,
         metavar="SHARE",
@@ -60,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
             sources,
             options.audio,
             groups=groups,
+            same_seeds=options.same_seeds,
             at_least=options.at_least,
             step=options.step,
             match=options.match,

@@ -31,6 +31,8 @@ def compare_checkpoints(
     at_least: AtLeast | None = None,
     match: str = LABEL,
     about: Mapping[str, Any] | None = None,
+    *,
+    same_seeds: bool = False,
 ) -> Comparison:
     """Compare models by their rows of the same utterances and frames.
 
@@ -41,6 +43,7 @@ def compare_checkpoints(
         at_least: The smallest relative difference that matters, or None for what seeds alone do (`SEEDS`).
         match: Which layers are compared: see `match_layers`.
         about: What else is to be recorded of how it was measured.
+        same_seeds: Whether the models of each group stand in the order of the same seeds.
 
     Returns:
         Paired differences, and how alike the same layers are.
@@ -49,7 +52,7 @@ def compare_checkpoints(
         ValueError: If layers can't be matched, or the models have no utterance in common.
     """
     names = [rows.name for rows in models]
-    sides = make_sides(names, groups)
+    sides = make_sides(names, groups, same_seeds=same_seeds)
     matched = match_layers([rows.layers for rows in models], names, match)
     kept = common_utterances(models)
     if not kept[0].any():
@@ -61,6 +64,7 @@ def compare_checkpoints(
         "version": __version__,
         "models": names,
         "groups": None if groups is None else {name: list(members) for name, members in groups.items()},
+        "same_seeds": same_seeds or None,
         "corpus": corpus,
         "utterances": int(kept[0].sum()),
         "frames": int(sum(kept[0][models[0].tables[FRAME].utterances])),

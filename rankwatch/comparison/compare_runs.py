@@ -19,6 +19,8 @@ def compare_runs(
     groups: Mapping[str, Sequence[str]] | None = None,
     at_least: AtLeast | None = None,
     step: int | None = None,
+    *,
+    same_seeds: bool = False,
 ) -> Comparison:
     """Compare runs by their records.
 
@@ -27,6 +29,7 @@ def compare_runs(
         groups: Names of runs that differ in their seed alone, by the name of the group.
         at_least: The smallest relative difference that matters, or None for what seeds alone do (`SEEDS`).
         step: Optimiser step at which they are compared; the last that all have reached by default.
+        same_seeds: Whether the runs of each group stand in the order of the same seeds.
 
     Returns:
         Differences at that step, and where single runs part.
@@ -35,7 +38,7 @@ def compare_runs(
         ValueError: If they can't be compared, with the reason and what to do, or `step` is before the first reading.
     """
     names = [run.name for run in runs]
-    sides = make_sides(names, groups)
+    sides = make_sides(names, groups, same_seeds=same_seeds)
     common = common_curves(runs)
     at = common.last_step if step is None else step
     values = values_at(common, at)
@@ -48,6 +51,7 @@ def compare_runs(
         "version": __version__,
         "runs": {run.name: run.path for run in runs},
         "groups": None if groups is None else {name: list(members) for name, members in groups.items()},
+        "same_seeds": same_seeds or None,
         "step": at,
         "at_least": at_least,
         "sets": sorted({place.source for place in common.curves}),

@@ -49,6 +49,7 @@ class Difference:
         at_least: The smallest relative difference that matters.
         paired: Whether the interval comes from the same utterances in both.
         seeds: Whether it holds for runs of other seeds, too: both are groups of at least two runs in all.
+        same_seeds: Whether each run was compared with that of the same seed in the other group.
         similarity: Of the two layers at the same frames with the ends of its 90 % interval, or None.
         status: What stands against the numbers, and why there is no interval.
     """
@@ -67,6 +68,7 @@ class Difference:
     step: int | None = None
     paired: bool = False
     seeds: bool = False
+    same_seeds: bool = False
     similarity: tuple[float, float | None, float | None] | None = None
     status: tuple[str, ...] = ()
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rankwatch.comparison.differences.difference import Difference, Place, ends
-from rankwatch.comparison.differences.seeds import group_interval
+from rankwatch.comparison.differences.seeds import group_interval, same_seed_interval
 from rankwatch.comparison.differences.verdicts import (
     HIGHER,
     LOWER,
@@ -29,24 +29,30 @@ class Side:
     Attributes:
         name: What it is called.
         members: Numbers of its runs.
+        same_seeds: Whether they stand in the order of seeds that the other sides have as well.
     """
 
     name: str
     members: tuple[int, ...]
+    same_seeds: bool = False
 
 
-def make_sides(names: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None) -> list[Side]:
+def make_sides(
+    names: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None, *, same_seeds: bool = False
+) -> list[Side]:
     """Each run by itself, or the groups that were asked for.
 
     Args:
         names: Of all runs, in order.
         groups: Names of the runs of each group by its own name; None for none.
+        same_seeds: Whether the first run of each group has one seed, the second another, and so on.
 
     Returns:
         The sides.
 
     Raises:
-        ValueError: If a group names a run that isn't there, or there are fewer than two sides.
+        ValueError: If a group names a run that isn't there, there are fewer than two sides, or groups that are said to
+            have the same seeds can't have them.
     """
     if groups is None:
         sides = [Side(name, (k,)) for k, name in enumerate(names)]
@@ -56,9 +62,16 @@ def make_sides(names: Sequence[str], groups: Mapping[str, Sequence[str]] | None 
             unknown = [name for name in members if name not in names]
             if unknown or not members:
                 raise ValueError(f"group {title!r} names {unknown or 'nothing'}; there are {list(names)}")
-            sides.append(Side(title, tuple(names.index(name) for name in members)))
+            sides.append(Side(title, tuple(names.index(name) for name in members), same_seeds))
     if len(sides) < 2:
         raise ValueError(f"a comparison needs at least two runs, checkpoints or groups; there is {len(sides)}")
+    sizes = {side.name: len(side.members) for side in sides}
+    if same_seeds and (groups is None or len(set(sizes.values())) > 1 or min(sizes.values()) < 2):
+        counts = ", ".join(f"{name} has {size}" for name, size in sizes.items()) if groups is not None else "no groups"
+        raise ValueError(
+            f"runs of the same seeds are compared between groups of equally many, at least two each ({counts}): name "
+            "them in the same order of seeds, --group new=N1,N2,N3 --group old=O1,O2,O3"
+        )
     return sides
 
 
@@ -90,12 +103,17 @@ def difference_of_sides(
         the interval, so that any difference counts unless `at_least` is given.
     """
     one, other = ([logs[k] for k in side.members] for side in sides)
+    paired = all(side.same_seeds for side in sides)
+    if paired:  # of all pairs of runs those of one seed
+        halves = halves[:: len(other) + 1]
+        simultaneous = simultaneous[:: len(other) + 1] if simultaneous is not None else None
     own = float(np.mean(halves))
     wide = float(np.mean(simultaneous)) if simultaneous is not None else own * widened(comparisons)
     middle, seeds = float(np.mean(one) - np.mean(other)), len(one) + len(other) > 2
     if seeds:
-        own = group_interval(one, other, own, place.level, 0.9)[1]
-        wide = group_interval(one, other, wide, place.level, confidence_of_each(comparisons))[1]
+        interval = same_seed_interval if paired else group_interval
+        own = interval(one, other, own, place.level, 0.9)[1]
+        wide = interval(one, other, wide, place.level, confidence_of_each(comparisons))[1]
     margin, given = smallest(at_least, place.level), at_least is not None
     found = verdict(middle, own, wide, margin, given)
     if seeds and not given and abs(middle) > wide:
@@ -112,5 +130,6 @@ def difference_of_sides(
         at_least=math.expm1(margin),
         verdict=found,
         seeds=seeds,
+        same_seeds=paired,
         **facts,
     )

@@ -51,7 +51,7 @@ def write_comparison_page(
             {
                 "title": "How it was measured",
                 "head": ["what", "how"],
-                "rows": [[k, str(v)] for k, v in protocol.items()],
+                "rows": _words(protocol),
             },
         ],
     }

@@ -21,6 +21,7 @@ _WITH_SEEDS = (
     "The variation between seeds is in these intervals: what differs are the recipes, as far as so few seeds can tell, "
     "and on this audio."
 )
+_SAME_SEEDS = " Runs of the same seed were compared with each other, so that what a seed does in both isn't in them."
 
 
 def sentences(kind: str, differences: Sequence[Difference], partings: Sequence[Parting], chosen: bool) -> list[str]:
@@ -70,7 +71,7 @@ def _level(key: tuple[str, str, str, str], here: Sequence[Difference], chosen: b
     differing = sum(bool(d.differs) for d in rest)
     parts += [f"alike within {here[0].at_least:.0%} in {alike}"] if alike else []
     parts += [f"different in {differing}, though perhaps by less than that"] if differing else []
-    parts += [f"not known in {len(rest) - differing}"] if len(rest) > differing else []
+    parts += [f"neither alike nor different for sure in {len(rest) - differing}"] if len(rest) > differing else []
     mean = next((d for d in here if d.place.layer == ALL_LAYERS and d.differs is not None), None)
     over = f" Over all layers: {_ratio(mean)}." if mean is not None else ""
     start = "" if parts[0].startswith(one) else f"{one} and {other} are "
@@ -121,7 +122,7 @@ def _alike_layers(differences: Sequence[Difference]) -> list[str]:
 def _evidence(kind: str, differences: Sequence[Difference], chosen: bool) -> str:
     """What the differences are evidence of."""
     if any(d.seeds for d in differences):
-        return _WITH_SEEDS
+        return _WITH_SEEDS + (_SAME_SEEDS if any(d.same_seeds for d in differences) else "")
     usual = " and ".join(f"{value:.0%} at {level} level" for level, value in SEEDS.items())
     smallest = "" if chosen else ", so smaller differences aren't called any"
     seeds = f"in 95 of 100 layers of our own small runs{smallest}"

@@ -7,7 +7,7 @@ import pytest
 
 from rankwatch.comparison.differences.difference import Difference, Place
 from rankwatch.comparison.differences.orders import orders
-from rankwatch.comparison.differences.seeds import PRIOR, group_interval
+from rankwatch.comparison.differences.seeds import PRIOR, SAME_SEED_PRIOR, group_interval, same_seed_interval
 from rankwatch.comparison.differences.sides import Side, difference_of_sides, make_sides
 
 PLACE = Place("audio", "frame", "L01")
@@ -23,6 +23,45 @@ def test_intervals_over_seeds_hold(sizes, level):
         middle, half = group_interval(one, other, 0.0, level, 0.9)
         held += abs(middle - apart) <= half
     assert 0.85 < held / 2000 < 0.96
+
+
+@pytest.mark.parametrize(("seeds", "level", "shared"), [(2, "frame", 0.8), (3, "frame", 0.1), (4, "utterance", 0.5)])
+def test_intervals_over_the_same_seeds_hold_whatever_seeds_do_in_both(seeds, level, shared):
+    """What a seed does in both recipes is `shared` of its variance; what it does in one alone varies by recipe."""
+    rng = np.random.default_rng(1)
+    alone, apart, held = SAME_SEED_PRIOR[level][0] / math.sqrt(2), 0.2, 0
+    for _ in range(2000):
+        spread = alone * rng.choice([0.7, 1.0, 1.3])
+        both = math.sqrt(shared / (1.0 - shared)) * spread * rng.standard_normal(seeds)
+        one, other = (both + spread * rng.standard_normal(seeds) for _ in range(2))
+        middle, half = same_seed_interval(one + apart, other, 0.0, level, 0.9)
+        held += abs(middle - apart) <= half
+    assert 0.85 < held / 2000 < 0.96
+
+
+def test_what_seeds_do_in_both_recipes_cancels_and_what_they_do_in_one_does_not():
+    seeds = [0.0, 0.08, -0.06]
+    one, alike, unlike = [4.1 + s for s in seeds], [4.0 + s for s in seeds], [4.0 - s for s in seeds]
+    narrow, wide = same_seed_interval(one, alike, 0.0, "frame", 0.9), group_interval(one, alike, 0.0, "frame", 0.9)
+    assert narrow[0] == pytest.approx(wide[0])
+    assert narrow[1] < 0.5 * wide[1]
+    assert same_seed_interval(one, unlike, 0.0, "frame", 0.9)[1] > wide[1]
+    assert same_seed_interval(one, alike, 0.3, "frame", 0.9)[1] > 0.3
+    assert all(math.isnan(x) for x in same_seed_interval([4.0], [3.5], 0.0, "frame", 0.9))
+
+
+def test_groups_of_the_same_seeds_are_compared_seed_by_seed():
+    logs = [4.30, 4.40, 4.24, 4.33]
+    halves = [0.01, 9.0, 9.0, 0.01]  # of runs of different seeds nothing counts
+    groups = {"a": ["p", "q"], "b": ["r", "s"]}
+    sides = make_sides(["p", "q", "r", "s"], groups, same_seeds=True)
+    found = difference_of_sides(PLACE, (sides[0], sides[1]), logs, halves, None, 2)
+    assert (found.same_seeds, found.seeds, found.verdict) == (True, True, "higher")
+    apart = difference_of_sides(PLACE, tuple(make_sides(["p", "q", "r", "s"], groups)), logs, [0.01] * 4, None, 2)
+    assert (apart.same_seeds, apart.verdict) == (False, "not known")
+    for wrong in ({"a": ["p", "q"], "b": ["r"]}, {"a": ["p"], "b": ["r"]}, None):
+        with pytest.raises(ValueError, match="equally many, at least two each"):
+            make_sides(["p", "q", "r", "s"], wrong, same_seeds=True)
 
 
 def test_seeds_that_differ_much_widen_the_interval_and_more_seeds_narrow_it():

@@ -82,6 +82,17 @@ def test_several_seeds_compare_recipes_and_the_order_of_three_is_given():
     assert str(compare_runs(three).orders[0]) == "y = x > z"
 
 
+def test_runs_of_the_same_seeds_are_told_apart_where_two_groups_are_not():
+    ranks = {"new": [60.0, 72.0, 50.0], "old": [57.0, 68.0, 47.5]}
+    runs = [made_up(f"{name}{k}", [rank], half=0.1) for name, found in ranks.items() for k, rank in enumerate(found)]
+    groups = {name: [f"{name}{k}" for k in range(3)] for name in ranks}
+    (apart,) = compare_runs(runs, groups).differences
+    found = compare_runs(runs, groups, same_seeds=True)
+    assert (apart.verdict, found.differences[0].verdict) == ("not known", "higher")
+    assert any("Runs of the same seed were compared with each other" in said for said in found.conclusions)
+    assert found.protocol["same_seeds"] is True
+
+
 def test_a_collapsed_layer_has_the_rank_one_for_sure():
     dead = made_up("dead", [60.0, lambda step: 1.0])
     curves = {
@@ -160,6 +171,8 @@ def test_groups_and_names_on_the_command_line(folder, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "fast" in printed
     assert "group 2" in printed
+    assert main(["compare", *twice, "--same-seeds", "-o", str(tmp_path)]) == 0
+    assert "Runs of the same seed" in capsys.readouterr().out
     assert main(["compare", *files, "--names", "x", "y", "-o", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[0].split()[3:5] == ["x", "y"]
 
