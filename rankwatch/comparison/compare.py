@@ -54,8 +54,8 @@ def compare(
 
     Without `audio` the sources are runs, compared by what their records say. With it they are models or checkpoints
     that are run on the same utterances, unpadded and in eval mode: differences are then paired, with intervals that are
-    several times narrower, and the similarity of the same layers is measured as well. Memory: the drawn rows of all
-    models, 4 bytes x rows x width x layers each (80 MB for 13 layers of 768 and 2,048 rows).
+    several times narrower, and the similarity of the same layers is measured as well. One layer of each model is in
+    memory at a time; the drawn rows lie in temporary files (80 MB a model of 13 layers of 768 and 2,048 rows).
 
     Args:
         sources: Runs, or with `audio` models, as a list or by name.
