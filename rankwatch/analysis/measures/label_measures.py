@@ -14,7 +14,7 @@ from rankwatch.analysis.measures.measurement import CCA, Measurement, of_similar
 from rankwatch.analysis.measures.probes.group_scores import group_scores
 from rankwatch.analysis.measures.probes.probe_scores import Counts, indicators, several_labels, single_labels
 from rankwatch.analysis.measures.probes.share_intervals import equal_units, least_error, share_interval
-from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, Target, rests_on, units_of_groups
+from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, Target, probe_units, rests_on, units_of_groups
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, RowTable
 from rankwatch.numerics import cca_squared
 
@@ -54,18 +54,21 @@ def of_target(
     x, at, labels = x[finite], at[finite], [one for one, good in zip(labels, finite, strict=True) if good]  # type: ignore[assignment]
     if len(np.unique(target.probe_groups[at])) < 2:
         return
-    where |= {"level": level, **rests_on(rows, target.groups, at)}
+    where["level"] = level
     if target.several:
-        counts = several_labels(x, labels, target.probe_groups[at], target.groups[at], FEWEST_UTTERANCES)  # type: ignore[arg-type]
+        units = probe_units(target, at)
+        where |= rests_on(rows, units, at)
+        counts = several_labels(x, labels, target.probe_groups[at], units[at], FEWEST_UTTERANCES)  # type: ignore[arg-type]
         yield _measured(counts, "probe_f1", len(x), counts.chance_f1(len(x)), **where)
         return
     names = np.asarray(labels)
     usual = _usual(names, at, target)
     x, names, at = x[torch.from_numpy(usual)], names[usual], at[usual]
-    where |= rests_on(rows, target.groups, at)
     if len(np.unique(names)) < 2:
         return
-    counts, right = single_labels(x, names, target.probe_groups[at], target.groups[at])
+    units = probe_units(target, at)
+    where |= rests_on(rows, units, at)
+    counts, right = single_labels(x, names, target.probe_groups[at], units[at])
     majority = float(np.unique(names, return_counts=True)[1].max() / len(names))
     yield _measured(counts, "probe_accuracy", len(x), majority, **where)
     yield _measured(counts, "probe_macro_f1", len(x), None, **where)
