@@ -26,7 +26,7 @@ from rankwatch.correlation.evidence.findings import AGAINST, YES
 from rankwatch.correlation.statistics.block_bootstrap import block_length, circular_blocks, stationary_blocks
 from rankwatch.correlation.statistics.coefficients import COEFFICIENTS, fisher_interval, pearson, standard_error
 from rankwatch.correlation.statistics.noise_model import change_model
-from rankwatch.correlation.statistics.over_runs import mean_over_runs, pooled_correlation
+from rankwatch.correlation.statistics.over_runs import mean_loss, mean_over_runs, pooled_correlation
 from rankwatch.correlation.statistics.pair_statistics import beyond_the_step, over_time
 from rankwatch.correlation.statistics.regret import chosen_place
 
@@ -155,30 +155,42 @@ def pooled_row(generator, draws, n, runs, spread, phi=0.5, rho=0.5):
     return {"covers": hits / draws, "width": float(np.mean(width))}
 
 
-def regrets(generator, draws, n, rho, phi=0.7, noise=0.3):
-    """(draws,) what choosing by rank, and taking the last, loses in runs around saturating trends."""
+def regrets(generator, draws, n, rho, phi, noise, kind):
+    """(draws,) what choosing by rank, and taking the last, loses in runs around saturating or all kinds of trends."""
     at = np.arange(1, n + 1) / n
     x, y = autoregressive(generator, n, phi, rho, draws)
-    rank, check = 1 - np.exp(-at / 0.3) + noise * x, 1 - np.exp(-at / 0.2) + noise * y
+    if kind == "saturating":
+        rank, check = 1 - np.exp(-at / 0.3) + noise * x, 1 - np.exp(-at / 0.2) + noise * y
+    else:
+        rank, check = (trends(generator, draws, at) + noise * one for one in (x, y))
     best = check.max(axis=1)
     by_rank = np.array([best[i] - check[i, chosen_place(rank[i], 1)] for i in range(draws)])
     return by_rank, best - check[:, -1]
 
 
-def regret_row(generator, draws, n, runs, rho):
-    """Coverage of the mean loss by rank, of its difference from the last one's, and of single runs resampled."""
-    far, far_last = regrets(generator, 50_000, n, rho)
-    by_rank, last = regrets(generator, draws * runs, n, rho)
-    found = dict.fromkeys(["lost by rank", "against the last", "percentile over runs"], 0)
+def regret_row(generator, draws, runs, *about):
+    """Coverage of the mean loss by rank, of its difference from the last one's, and of other ways for the former."""
+    far, far_last = regrets(generator, 50_000, *about)
+    by_rank, last = regrets(generator, draws * runs, *about)
+    found = dict.fromkeys(
+        ["lost by rank", "against the last", "Student", "percentile over runs", "runs lose nothing"], 0
+    )
     resampled = generator.integers(0, runs, (RESAMPLES, runs))
+    known = 0
     for i in range(draws):
         ours = slice(i * runs, (i + 1) * runs)
-        one = mean_over_runs(by_rank[ours], range(runs), 0.0)
+        one, student = mean_loss(by_rank[ours], range(runs)), mean_over_runs(by_rank[ours], range(runs))
         two = mean_over_runs(by_rank[ours] - last[ours], range(runs))
-        found["lost by rank"] += held((one.low, one.high), far.mean())
-        found["against the last"] += held((two.low, two.high), (far - far_last).mean())
-        found["percentile over runs"] += held(np.quantile(by_rank[ours][resampled].mean(1), [0.05, 0.95]), far.mean())
-    return {name: count / draws for name, count in found.items()}
+        found["against the last"] += held((two.low, two.high), (far - far_last).mean()) / draws
+        if math.isfinite(one.low):
+            known += 1
+            found["lost by rank"] += held((one.low, one.high), far.mean())
+            found["Student"] += held((student.low, student.high), far.mean())
+            percentile = np.quantile(by_rank[ours][resampled].mean(1), [0.05, 0.95])
+            found["percentile over runs"] += held(percentile, far.mean())
+    for name in ("lost by rank", "Student", "percentile over runs"):
+        found[name] /= max(known, 1)
+    return {**found, "runs lose nothing": 1.0 - known / draws}
 
 
 def table(title, head, rows):
@@ -238,16 +250,20 @@ def main() -> None:
         ]
         table("Several runs: their mean correlation", ["n", "runs", "spread of z", "covers", "width"], rows)
     if "regret" in options.tables:
-        rows = [
-            (20, runs, rho, *regret_row(generator, options.draws, 20, runs, rho).values())
-            for runs in (3, 5, 10)
-            for rho in (0.0, 0.8)
+        cases = [
+            (20, 0.0, 0.7, 0.3, "saturating"),
+            (20, 0.8, 0.7, 0.3, "saturating"),
+            (20, 0.6, 0.5, 0.3, "all kinds"),
+            (11, 0.9, 0.9, 1.0, "all kinds"),
+            (40, 0.9, 0.0, 0.1, "all kinds"),
         ]
-        table(
-            "What choosing loses, over runs",
-            ["n", "runs", "rho", "lost by rank", "against the last", "percentile over runs"],
-            rows,
-        )
+        rows = [
+            (runs, *case, *regret_row(generator, options.draws, runs, *case).values())
+            for runs in (3, 5, 10)
+            for case in cases
+        ]
+        ways = ["lost by rank", "against the last", "Student", "percentile over runs", "no run loses anything"]
+        table("What choosing loses, over runs", ["runs", "n", "rho", "phi", "noise", "trends", *ways], rows)
 
 
 if __name__ == "__main__":

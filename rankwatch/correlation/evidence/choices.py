@@ -13,7 +13,7 @@ from rankwatch.correlation.evidence.choice import BEST, CHANCE, CHECKPOINT, LAST
 from rankwatch.correlation.evidence.within_runs import belongs, compared_steps, tolerance
 from rankwatch.correlation.inputs.run_series import LOSS, Floats, RunSeries, Series
 from rankwatch.correlation.statistics.block_bootstrap import drawn_utterances
-from rankwatch.correlation.statistics.over_runs import mean_over_runs
+from rankwatch.correlation.statistics.over_runs import mean_loss, mean_over_runs
 from rankwatch.correlation.statistics.regret import chosen_place, gained, lost_over_utterances
 
 _DRAWS = 1000
@@ -189,7 +189,7 @@ def choices_together(found: Iterable[Choice], groups: Mapping[str, str]) -> Iter
         by_rule[one.about].append(one)
     for ours in by_rule.values():
         names = [groups[one.run] for one in ours]
-        mean = mean_over_runs([one.lost for one in ours], names, 0.0 if ours[0].against == BEST else -np.inf)
+        mean = (mean_loss if ours[0].against == BEST else mean_over_runs)([one.lost for one in ours], names)
         alone = len(ours) == 1
         yield replace(
             ours[0],
