@@ -17,6 +17,7 @@ from rankwatch.analysis.checked_arguments import (
     check_abx,
     check_names,
     check_numbers,
+    check_tiers,
     corpus_of,
     folder_of,
     named_models,
@@ -24,10 +25,12 @@ from rankwatch.analysis.checked_arguments import (
 )
 from rankwatch.analysis.decision.decide import decide
 from rankwatch.analysis.measures.abx.fastabx_scores import abx_protocol
+from rankwatch.analysis.measures.probes.tag_measures import tag_protocol
 from rankwatch.analysis.measures.profile import measure_models
 from rankwatch.analysis.rows.collect_rows import collect_rows
 from rankwatch.analysis.rows.extraction_plan import Extraction, ModelOptions
 from rankwatch.analysis.rows.row_tables import ModelRows
+from rankwatch.analysis.slue_preset import Asked, slue_tasks
 from rankwatch.corpora import Corpus
 from rankwatch.runtime.terminal.progress import progress
 
@@ -55,6 +58,7 @@ def analyze(
     preset: str | None = None,
     abx: str | Sequence[str] = (),
     abx_context: str = "auto",
+    tags: str | Sequence[str] = (),
     seed: int = 0,
     out: str | Path | None = None,
     tensorboard: bool = False,
@@ -87,10 +91,13 @@ def analyze(
             it) or ``"pasad"`` (the middle third of phones, the whole of words: Pasad et al. 2021).
         preset: ``"pasad"`` adds the figures of Pasad et al.'s protocol (PWCCA of 200 spans of each phone and 15 of each
             of the 500 most frequent words: `rankwatch.metrics.published_pwcca`), also with utterances left out.
+            ``"slue"`` asks about SLUE's tasks that the corpus has, and scores sentiment by macro F1.
         abx: Tiers whose spans are compared by ABX, such as ``"phone"``: how often a span is nearer to one of another
             label than to one of its own, within and across speakers. Needs fastabx.
         abx_context: Whether ABX compares only spans between the same two neighbours (``"within"``) or any (``"any"``);
             ``"auto"``: within, where at least half of the labels can then be compared.
+        tags: Tiers whose labels are tags of spans, such as ``"named_entity"``: a probe tells them in all cells of 80 ms
+            of whole utterances, and its frames and spans are scored by F1.
         seed: Of the choice of utterances, times and spans.
         out: A folder for the results; what is done is kept there, so that an interrupted analysis goes on.
         tensorboard: Whether event files for TensorBoard are written into ``out/tensorboard`` as well, a run for each
@@ -111,7 +118,10 @@ def analyze(
     folder, compared = folder_of(out, tensorboard), check_abx(abx, abx_context)
     models = named_models(model, against)
     corpus = corpus_of(audio, labels, alignments)
-    check_names(corpus, targets, groups, weights, compared)
+    asked = Asked(targets, check_tiers("tags", tags, "named_entity"))
+    check_names(corpus, targets, groups, weights, compared, asked.tags)
+    if preset == "slue":
+        asked = slue_tasks(corpus, targets, asked.tags)
     extraction = Extraction.planned(
         corpus,
         utterances=n_utterances,
@@ -124,9 +134,10 @@ def analyze(
         published=preset == "pasad",
         abx=compared,
         abx_context=abx_context,
+        tags=asked.tags,
     )
     options = ModelOptions(layers, forward, feature_extractor)
-    notes = corpus.left_out_in_words()
+    notes = [*corpus.left_out_in_words(), *asked.notes]
 
     def warn(reason: str) -> None:
         notes.append(reason)
@@ -134,10 +145,11 @@ def analyze(
 
     collected = [collect_rows(one, options, extraction, warn) for one in models]
     notes += [f"{one.name}: {reason}" for one in collected for reason in one.failures.values()]
-    profile = measure_models(collected, names=targets, groupings=groups, working=_layers_in_progress)
+    profile = measure_models(collected, names=asked.targets, groupings=groups, working=_layers_in_progress)
     profile.notes = notes + profile.notes
     infos = {one.name: one.layers for one in collected}
-    analysis = Analysis(infos, profile, decide(profile, infos, weights), _protocol(collected, extraction))
+    decision = decide(profile, infos, weights, asked.macro_f1)
+    analysis = Analysis(infos, profile, decision, _protocol(collected, extraction))
     if folder is not None:
         analysis.save(folder, tensorboard=tensorboard)
     return analysis
@@ -158,6 +170,7 @@ def _protocol(collected: Sequence[ModelRows], extraction: Extraction) -> dict[st
         "spans_per_utterance": dict(draws.spans),
         "span_convention": dict(draws.conventions),
         "spans_by_label": {tier: sum(map(len, places.values())) for tier, places in (draws.published or {}).items()},
+        **({"tags": tag_protocol(collected[0])} if extraction.tagged else {}),
         **({"abx": abx_protocol(draws.abx)} if draws.abx else {}),
         "max_seconds": extraction.max_seconds,
         "seed": draws.seed,

@@ -42,8 +42,8 @@ def check_numbers(**given: Any) -> None:
             raise ValueError(refusal("analyze", name, given[name], "a whole number, at least 1"))
     if not is_whole(given["seed"], 0):
         raise ValueError(refusal("analyze", "seed", given["seed"], "a whole number, 0 or more"))
-    if given["preset"] not in (None, "pasad"):
-        raise ValueError(refusal("analyze", "preset", given["preset"], "'pasad', or None"))
+    if given["preset"] not in (None, "pasad", "slue"):
+        raise ValueError(refusal("analyze", "preset", given["preset"], "'pasad', 'slue', or None"))
     seconds = given["max_seconds"]
     if not is_number(seconds) or not seconds > 0.0:
         raise ValueError(refusal("analyze", "max_seconds", seconds, "a number of seconds above 0"))
@@ -164,15 +164,34 @@ def check_abx(abx: str | Sequence[str], context: str) -> tuple[str, ...]:
         ValueError: If these are no names, or there is no such context.
         ImportError: If there are some, and fastabx isn't there.
     """
-    none = isinstance(abx, Sequence) and not isinstance(abx, str) and not len(abx)
-    tiers = () if none else words([abx] if isinstance(abx, str) else abx)
-    if tiers is None:
-        raise ValueError(refusal("analyze", "abx", abx, "a tier of the alignments, or several, such as 'phone'"))
+    tiers = check_tiers("abx", abx, "phone")
     if context not in (AUTO, WITHIN, ANY):
         raise ValueError(refusal("analyze", "abx_context", context, "'auto', 'within' or 'any'"))
     if tiers and (missing := missing_fastabx()):
         raise ImportError(f"analyze: {missing}")
-    return tuple(dict.fromkeys(tiers))
+    return tiers
+
+
+def check_tiers(argument: str, tiers: str | Sequence[str], example: str) -> tuple[str, ...]:
+    """Tiers that were named.
+
+    Args:
+        argument: By which argument.
+        tiers: One, or several, or none.
+        example: A name that a tier may have.
+
+    Returns:
+        All of them, each once.
+
+    Raises:
+        ValueError: If these are no names.
+    """
+    none = isinstance(tiers, Sequence) and not isinstance(tiers, str) and not len(tiers)
+    found = () if none else words([tiers] if isinstance(tiers, str) else tiers)
+    if found is None:
+        wanted = f"a tier of the alignments, or several, such as {example!r}"
+        raise ValueError(refusal("analyze", argument, tiers, wanted))
+    return tuple(dict.fromkeys(found))
 
 
 def check_names(
@@ -181,6 +200,7 @@ def check_names(
     groups: Sequence[str] | None,
     weights: Mapping[str, float] | None,
     abx: Sequence[str],
+    tags: Sequence[str],
 ) -> None:
     """Refuse what the corpus doesn't know, before a model is run.
 
@@ -190,6 +210,7 @@ def check_names(
         groups: Likewise.
         weights: Likewise.
         abx: The tiers for ABX.
+        tags: The tiers of tags.
 
     Raises:
         ValueError: If nothing in the corpus has such a name, or a weight is none.
@@ -200,6 +221,7 @@ def check_names(
         ("groups", groups, [*columns]),
         ("weights", weights, [*tiers, *columns]),
         ("abx", abx, tiers),
+        ("tags", tags, tiers),
     ):
         unknown = [name for name in names or () if name not in there]
         if unknown:

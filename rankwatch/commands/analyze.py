@@ -37,8 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-seconds", type=float, default=15.0, help="where utterances are cut (default: %(default)s)"
     )
     parser.add_argument("--sample-rate", type=int, default=16_000, help="that the model expects (default: %(default)s)")
-    parser.add_argument("--preset", choices=["pasad"], help="figures of a published protocol as well")
+    parser.add_argument(
+        "--preset", choices=["pasad", "slue"], help="a published protocol's figures as well; SLUE's tasks"
+    )
     parser.add_argument("--abx", nargs="+", metavar="TIER", default=[], help="tiers to compare by ABX; needs fastabx")
+    parser.add_argument(
+        "--tags", nargs="+", metavar="TIER", default=[], help="tiers of tags to tell in frames and spans"
+    )
     parser.add_argument(
         "--abx-context", choices=["auto", "within", "any"], default="auto", help="what ABX compares (default: auto)"
     )
@@ -72,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
             tensorboard=options.tensorboard,
             abx=options.abx,
             abx_context=options.abx_context,
+            tags=options.tags,
         )
     except (OSError, ValueError, ImportError) as error:
         return refuse(error, "analyze")

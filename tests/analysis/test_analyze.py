@@ -228,7 +228,7 @@ def test_wrong_arguments_are_refused_before_anything_is_run(manifest, monkeypatc
         ({"rows": 0}, "rows must be a whole number"),
         ({"max_seconds": -1.0}, "max_seconds must be"),
         ({"span_convention": "thirds"}, "span_convention must be 'frame_centres' or 'pasad'"),
-        ({"preset": "yang"}, "preset must be 'pasad', or None"),
+        ({"preset": "yang"}, "preset must be 'pasad', 'slue', or None"),
         ({"targets": ["dialect"]}, "targets: nothing in the corpus is called 'dialect'"),
         ({"groups": ["phone"]}, "groups: nothing in the corpus is called 'phone'"),
         ({"weights": {"dialect": 1.0}}, "weights: nothing in the corpus is called 'dialect'"),

@@ -37,7 +37,10 @@ class Decision:
 
 
 def decide(
-    profile: Profile, models: Mapping[str, Sequence[LayerInfo]], weights: Mapping[str, float] | None = None
+    profile: Profile,
+    models: Mapping[str, Sequence[LayerInfo]],
+    weights: Mapping[str, float] | None = None,
+    macro_f1: Sequence[str] = (),
 ) -> Decision:
     """Draw the conclusions.
 
@@ -46,6 +49,8 @@ def decide(
         models: Layers of each model, by its name.
         weights: How much each tier or column counts in the one order of layers; equally by default.
 
+        macro_f1: Columns by whose macro F1 layers are compared, rather than by accuracy.
+
     Returns:
         The conclusions.
     """
@@ -53,7 +58,7 @@ def decide(
     changes: list[LayerChange] = []
     orders: list[LayerOrder] = []
     evidence: list[RankEvidence] = []
-    asked = properties_of(profile)
+    asked = properties_of(profile, macro_f1)
     for name, layers in models.items():
         found = [property_layers(profile, name, one, layers) for one in asked]
         own = [one for one in found if one is not None]

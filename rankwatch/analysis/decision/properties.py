@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rankwatch.analysis.measures.measurement import ABX, CCA
+from rankwatch.analysis.measures.measurement import ABX, CCA, SCORES, TAG_FRAME, TAG_SPAN
 from rankwatch.analysis.measures.profile import Profile
+
+TAGS = {TAG_FRAME: "frames", TAG_SPAN: "spans"}
+"""By which of the scores of tags layers are compared, and what that is called."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +29,23 @@ class Property:
     less_is_better: bool = False
 
 
-def properties_of(profile: Profile) -> list[Property]:
+def properties_of(profile: Profile, macro_f1: Sequence[str] = ()) -> list[Property]:
     """All properties that were measured.
 
     Args:
         profile: All measurements.
+        macro_f1: Columns that are compared by macro F1, rather than by accuracy.
 
     Returns:
-        First those of tiers and columns by their probe (by the share of directions where there is none), then ABX.
+        First those of tiers and columns by their probe (by the share of directions where there is none), then tags of
+        frames and spans, then ABX.
     """
-    found = [
-        Property(one.name, one.name, ("probe_f1" if one.several else "probe_accuracy", CCA)) for one in profile.targets
-    ]
+    found = []
+    for one in profile.targets:
+        score = SCORES[2] if one.several else SCORES[1] if one.name in macro_f1 else SCORES[0]
+        found.append(Property(one.name, one.name, (score, CCA)))
+    told = dict.fromkeys(one.target for one in profile.measurements if one.measure in TAGS)
+    found += [Property(f"{tier} {word}", tier, (measure,)) for tier in told for measure, word in TAGS.items()]
     compared = dict.fromkeys((one.target, one.measure) for one in profile.measurements if one.measure in ABX)
     return [*found, *(Property(abx_name(tier, measure), tier, (measure,), True) for tier, measure in compared)]
 

@@ -12,11 +12,19 @@ from rankwatch.analysis.decision.layer_order import LayerOrder, RankEvidence
 from rankwatch.analysis.decision.model_choice import ModelChoice
 from rankwatch.analysis.decision.property_layers import ENOUGH, PropertyLayers
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
-from rankwatch.analysis.measures.measurement import ABX, CCA, RANK
+from rankwatch.analysis.measures.measurement import ABX, CCA, RANK, TAG_FRAME, TAG_SPAN
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo
 
-_WORDS = {"probe_accuracy": "accuracy", "probe_f1": "F1", CCA: "share of directions"} | dict.fromkeys(ABX, "error")
+_WORDS = {
+    "probe_accuracy": "accuracy",
+    "probe_macro_f1": "macro F1",
+    "probe_f1": "F1",
+    TAG_FRAME: "F1",
+    TAG_SPAN: "F1",
+    CCA: "share of directions",
+    **dict.fromkeys(ABX, "error"),
+}
 
 
 def sentences(decision: Decision, profile: Profile, models: Mapping[str, Sequence[LayerInfo]]) -> list[str]:

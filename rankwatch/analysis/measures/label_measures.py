@@ -71,7 +71,8 @@ def of_target(
     counts, right = single_labels(x, names, target.probe_groups[at], units[at])
     majority = float(np.unique(names, return_counts=True)[1].max() / len(names))
     yield _measured(counts, "probe_accuracy", len(x), majority, **where)
-    yield _measured(counts, "probe_macro_f1", len(x), None, **where)
+    each = 1.0 / len(np.unique(names))  # of labels given at random, as often as they are: the mean of their shares
+    yield _measured(counts, "probe_macro_f1", len(x), each, **where)
     for grouping, of_utterance in by.items():
         if grouping != target.name:
             units = units_of_groups(rows, of_utterance, target.groups)

@@ -19,6 +19,9 @@ SIMILARITY, CKA = "similarity", "cka"
 SCORES = ("probe_accuracy", "probe_macro_f1", "probe_f1")
 """What probes reach: the share of rows, the mean over labels of F1, and F1 over all pairs of row and label."""
 
+TAG_FRAME, TAGGED_FRAME, TAG_LABEL, TAG_SPAN = "tag_frame_f1", "tagged_frame_f1", "tag_label_f1", "tag_span_f1"
+"""F1 of tags that a probe tells: of frames, of frames without telling tags apart, of unordered tags, and of spans."""
+
 SPEAKERS = "speakers"
 
 ABX_WITHIN, ABX_ACROSS, ABX_ANY = "abx_error_within_speaker", "abx_error_across_speakers", "abx_error"

@@ -14,6 +14,7 @@ from rankwatch.analysis.measures.label_measures import of_target
 from rankwatch.analysis.measures.layer_measures import label_free, rank_of_groups
 from rankwatch.analysis.measures.layer_pairs import between_models, within_model
 from rankwatch.analysis.measures.measurement import Measurement
+from rankwatch.analysis.measures.probes.tag_measures import of_tags
 from rankwatch.analysis.measures.published_measures import of_published
 from rankwatch.analysis.measures.targets import Target, recordings_of, targets_of
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows, columns_of
@@ -103,6 +104,7 @@ def measure_models(
         for target in own:
             take(of_target(rows, layer, target, by))
         take(of_published(rows, layer, lambda reason: _once(profile.notes, reason)))
+        take(of_tags(rows, layer, lambda reason: _once(profile.notes, reason)))
         take(of_abx(rows, layer, lambda reason: _once(profile.notes, reason)))
     for rows in models:
         take(within_model(rows, recordings_of(rows)))

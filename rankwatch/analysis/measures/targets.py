@@ -97,6 +97,22 @@ def rests_on(rows: ModelRows, groups: NDArray[np.str_], of_rows: NDArray[np.int6
     return {"grouped_by": word, "speakers": None if None in speakers else len(speakers)}
 
 
+def left_out_by(rows: ModelRows) -> tuple[NDArray[np.str_], str]:
+    """What is left out together when a probe is tested: speakers, or utterances where speakers aren't known.
+
+    Args:
+        rows: A model's.
+
+    Returns:
+        (u,) names, and what they are.
+    """
+    speakers = [one.speaker for one in rows.utterances]
+    known = [speaker for speaker in speakers if speaker is not None]
+    if len(set(known)) >= _SEVERAL and len(known) == len(speakers):
+        return np.asarray(speakers), SPEAKERS
+    return recordings_of(rows), "utterances"
+
+
 def targets_of(rows: ModelRows, names: Sequence[str] | None = None) -> tuple[list[Target], dict[str, str]]:
     """Everything that the corpus says of its utterances and that can be asked about.
 
@@ -109,9 +125,8 @@ def targets_of(rows: ModelRows, names: Sequence[str] | None = None) -> tuple[lis
     """
     recordings = recordings_of(rows)
     speakers = [one.speaker for one in rows.utterances]
-    known = [speaker for speaker in speakers if speaker is not None]
-    apart = len(set(known)) >= _SEVERAL and len(known) == len(speakers)
-    by_speaker: tuple[NDArray[np.str_], str] = (np.asarray(speakers), SPEAKERS) if apart else (recordings, "utterances")
+    by_speaker = left_out_by(rows)
+    apart = by_speaker[1] == SPEAKERS
     found: list[Target] = []
     passed_over: dict[str, str] = {}
     tiers = [name for name in rows.tables if name not in (FRAME, UTTERANCE)]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from rankwatch.analysis.decision.properties import TAGS
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
 from rankwatch.analysis.measures.layer_pairs import SEPARATOR
 from rankwatch.analysis.measures.measurement import ABX, CCA, CKA, RANK, SIMILARITY, Measurement
@@ -46,6 +47,12 @@ def holdings(profile: Profile, models: Models, theme: str = "light") -> go.Figur
                 label = name if len(models) == 1 else f"{name}, {model}"
                 named = {trace.name for trace in figure.data if trace.showlegend}
                 _curve(figure, (1, panel), found, layers, plain(label), colour, k, legend=plain(label) not in named)
+    told = dict.fromkeys((one.target, one.measure) for one in profile.measurements if one.measure in TAGS)
+    for number, (tier, measure) in enumerate(told, len(names)):
+        for k, (model, layers) in enumerate(models.items()):
+            label = plain(f"{tier} {TAGS[measure]}" if len(models) == 1 else f"{tier} {TAGS[measure]}, {model}")
+            found = profile.find(model=model, measure=measure, target=tier)
+            _curve(figure, (1, 2), found, layers, label, RUN_COLOURS[number % len(RUN_COLOURS)], k, legend=True)
     figure.update_yaxes(range=[-0.03, 1.03])
     return with_legend(dress(figure, theme, _HEIGHT + 40, steps=False))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rankwatch.analysis.decision.properties import abx_name
+from rankwatch.analysis.decision.properties import TAGS, abx_name
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
 from rankwatch.analysis.measures.measurement import ABX, CCA, RANK, SCORES
 from rankwatch.analysis.measures.profile import Profile
@@ -51,6 +51,9 @@ def layer_cells(profile: Profile, model: str, layers: Sequence[LayerInfo]) -> li
         score = SCORES[2] if target.several else SCORES[0]
         columns[f"{target.name} probe"] = _column(profile, model, score, target.name, None, digits=2)
         columns |= _published(profile, model, target.name)
+    for tier in dict.fromkeys(one.target for one in profile.measurements if one.measure in TAGS):
+        for measure, word in TAGS.items():
+            columns[f"{tier} {word}"] = _column(profile, model, measure, tier, None, digits=2)
     for tier, measure in dict.fromkeys((one.target, one.measure) for one in profile.measurements if one.measure in ABX):
         columns[abx_name(tier, measure)] = _column(profile, model, measure, tier, None, digits=3)
     for name in dict.fromkeys(one.target for one in profile.measurements if one.measure == PUBLISHED):

@@ -94,6 +94,8 @@ def collect_rows(
         writer.tables_by_label(extraction.draws.published),
         writer.sequences(list(extraction.draws.abx)),
         extraction.draws.abx,
+        writer.cells(),
+        extraction.tagged,
     )
 
 
@@ -132,6 +134,7 @@ def _settings(
         "draws": [draws.frames, sorted(draws.spans.items()), sorted(draws.conventions.items()), draws.seed],
         # Which spans of an utterance are drawn by label or for ABX hangs on all others that are run.
         **({"published": draws.published} if draws.published is not None else {}),
+        **({"tagged": sorted(draws.tagged)} if draws.tagged else {}),
         **({"abx": {tier: draw.places for tier, draw in draws.abx.items()}} if draws.abx else {}),
     }
 

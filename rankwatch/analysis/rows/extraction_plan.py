@@ -12,6 +12,7 @@ from rankwatch.analysis.models.utterance_frames import Forward
 from rankwatch.analysis.rows.pieces import Piece, choose_pieces
 from rankwatch.analysis.rows.published_draws import published_spans
 from rankwatch.analysis.rows.sequences.abx_draws import AUTO, SECONDS, abx_spans
+from rankwatch.analysis.rows.sequences.cell_rows import CELLS, tagged_utterances
 from rankwatch.analysis.rows.utterance_rows import Draws
 from rankwatch.corpora import Corpus
 
@@ -27,6 +28,7 @@ class Extraction:
         max_seconds: Where utterances are cut.
         sample_rate: Samples per second, unless a model's source says otherwise.
         folder: Where rows are kept while the analysis goes on, or None.
+        tagged: Tiers of tags.
     """
 
     corpus: Corpus
@@ -35,6 +37,7 @@ class Extraction:
     max_seconds: float
     sample_rate: int
     folder: Path | None
+    tagged: tuple[str, ...] = ()
 
     @classmethod
     def planned(
@@ -51,6 +54,7 @@ class Extraction:
         published: bool = False,
         abx: Sequence[str] = (),
         abx_context: str = AUTO,
+        tags: Sequence[str] = (),
     ) -> Extraction:
         """Choose utterances, and so many times and spans of each that there are `rows` of every kind, or a few more."""
         pieces = tuple(choose_pieces(corpus, utterances, max_seconds, seed))
@@ -58,8 +62,9 @@ class Extraction:
         spans = {tier: -(-rows // having) for tier, having in tiers.items() if having}
         by_label = published_spans(pieces, spans, seed) if published else None
         compared = {tier: abx_spans(pieces, tier, SECONDS * rows, seed, abx_context) for tier in abx}
-        draws = Draws(-(-rows // max(len(pieces), 1)), spans, dict(conventions), seed, by_label, compared)
-        return cls(corpus, pieces, draws, max_seconds, sample_rate, folder)
+        told = tagged_utterances(pieces, tags, CELLS * rows, seed)
+        draws = Draws(-(-rows // max(len(pieces), 1)), spans, dict(conventions), seed, by_label, compared, told)
+        return cls(corpus, pieces, draws, max_seconds, sample_rate, folder, tuple(tags))
 
 
 @dataclass(frozen=True)

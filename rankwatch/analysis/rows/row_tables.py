@@ -122,6 +122,8 @@ class ModelRows:
         published: Spans that were drawn by label for a published protocol, by tier; None where none was asked for.
         sequences: Frames of whole spans, by tier, for ABX.
         abx: How these were chosen.
+        cells: Cells of whole utterances, in order; None where nothing is tagged.
+        tagged: Tiers of tags.
     """
 
     name: str
@@ -135,6 +137,8 @@ class ModelRows:
     published: Mapping[str, RowTable] | None = None
     sequences: Mapping[str, SequenceTable] = field(default_factory=dict)
     abx: Mapping[str, AbxDraw] = field(default_factory=dict)
+    cells: RowTable | None = None
+    tagged: tuple[str, ...] = ()
 
 
 def not_numbers(frames: RowTable) -> dict[str, str]:

@@ -17,6 +17,10 @@ TOGETHER = 16
 """Utterances whose rows are in memory before they are written."""
 
 
+_CELLS = "cells of whole utterances"
+"""What these rows are called."""
+
+
 class TableWriter:
     """Takes the rows of utterances in order, and gives tables of them.
 
@@ -34,6 +38,7 @@ class TableWriter:
         self._spans: dict[str, list[tuple[int, list[str], list[int]]]] = {}
         self._sequences: dict[str, list[tuple[int, list[int], dict[str, list[int]]]]] = {}
         self._acoustics: list[Tensor] = []
+        self._cells: list[tuple[int, int]] = []
         self.ids: list[str] = []
         """Of the utterances."""
         self.clocks: list[dict[str, float]] = []
@@ -46,6 +51,8 @@ class TableWriter:
         for tier, found in rows.sequences.items():
             if found.places:
                 self._sequences.setdefault(tier, []).append((len(self.ids), found.places, found.lengths))
+        count = len(next(iter(rows.cells.values()), ()))
+        self._cells += [(len(self.ids), count)] if count else []
         self.ids.append(rows.id)
         self.clocks.append(rows.clock)
         self._acoustics.append(rows.acoustics)
@@ -64,6 +71,8 @@ class TableWriter:
             for tier in {tier: None for p in parts for tier, found in p.sequences.items() if found.places}:
                 of_tier = torch.cat([p.sequences[tier].frames[layer] for p in parts if tier in p.sequences])
                 self._rows.append((_sequence(tier), layer), of_tier)
+            if any(len(p.cells.get(layer, ())) for p in parts):
+                self._rows.append((_CELLS, layer), torch.cat([p.cells[layer] for p in parts if p.cells]))
 
     @property
     def acoustics(self) -> Tensor:
@@ -96,6 +105,15 @@ class TableWriter:
     def tables_by_label(self, published: Mapping[str, object] | None) -> dict[str, RowTable] | None:
         """Tables of spans that were drawn by label, by tier; None where none was asked for."""
         return None if published is None else self._span_tables(list(published), by_label)
+
+    def cells(self) -> RowTable | None:
+        """Cells of whole utterances, in order; None where there are none."""
+        self._write()
+        if not self._cells:
+            return None
+        numbers, counts = zip(*self._cells, strict=True)
+        keys = tuple((self.ids[number], k) for number, count in self._cells for k in range(count))
+        return RowTable(self._of_kind(_CELLS), np.repeat(numbers, counts), None, keys)
 
     def sequences(self, tiers: Sequence[str]) -> dict[str, SequenceTable]:
         """Frames of whole spans of the tiers that have some, by tier."""

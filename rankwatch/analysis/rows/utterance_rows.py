@@ -14,6 +14,7 @@ from rankwatch.analysis.rows.log_mels import log_mels
 from rankwatch.analysis.rows.pieces import generator_of
 from rankwatch.analysis.rows.published_draws import PASAD
 from rankwatch.analysis.rows.sequences.abx_draws import AbxDraw
+from rankwatch.analysis.rows.sequences.cell_rows import cell_rows
 from rankwatch.analysis.rows.sequences.sequence_tables import SequenceRows, sequence_rows
 from rankwatch.corpora import Span, Utterance
 from rankwatch.numerics.spans.pool_spans import pool_spans
@@ -34,6 +35,7 @@ class Draws:
         published: Places of spans that are drawn by label, by tier and utterance; their rows are called as
             `by_label` says. None where none was asked for.
         abx: Spans whose frames are kept for ABX, by tier.
+        tagged: Utterances that are kept from beginning to end, in cells, for tags.
     """
 
     frames: int
@@ -42,6 +44,7 @@ class Draws:
     seed: int = 0
     published: Mapping[str, Mapping[str, tuple[int, ...]]] | None = None
     abx: Mapping[str, AbxDraw] = field(default_factory=dict)
+    tagged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class UtteranceRows:
         acoustics: (k, 80) log-mel spectra at the times of `frames`.
         clock: Seconds of the forward pass by layer.
         sequences: Frames of whole spans, by tier.
+        cells: (k, C) by layer, means of its cells; empty where it isn't tagged.
     """
 
     id: str
@@ -82,6 +86,7 @@ class UtteranceRows:
     acoustics: Tensor
     clock: dict[str, float]
     sequences: dict[str, SequenceRows] = field(default_factory=dict)
+    cells: dict[str, Tensor] = field(default_factory=dict)
 
 
 def by_label(tier: str) -> str:
@@ -145,6 +150,7 @@ def utterance_rows(
             for tier, draw in draws.abx.items()
             if utterance.id in draw.places
         },
+        cell_rows(frames, times, seconds) if utterance.id in draws.tagged else {},
     )
 
 

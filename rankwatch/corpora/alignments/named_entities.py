@@ -16,12 +16,14 @@ TIER = "named_entity"
 def time_entities(draft: Draft) -> None:
     """Give utterances with aligned words the spans of their named entities; without words these stay labels.
 
+    An utterance that has none has the tier all the same, without a span in it: what is tagged and what isn't is known.
+
     Args:
         draft: Its `entities` are those that are marked in the texts.
     """
     for i, utterance in enumerate(draft.utterances):
         entities = draft.entities.get(utterance.id)
-        if entities and utterance.spans.get("word"):
+        if entities is not None and utterance.spans.get("word") and TIER not in utterance.spans:
             spans = [_span(utterance, tag, first, first + count) for tag, first, count in entities]
             if None in spans:
                 draft.leave_out(f"named entities of {utterance.id}", NO_WORDS)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from rankwatch.corpora.alignments.named_entities import TIER
 from rankwatch.corpora.columns import as_label
-from rankwatch.corpora.corpus import Utterance
+from rankwatch.corpora.corpus import Span, Utterance
 from rankwatch.corpora.draft import Draft
 from rankwatch.corpora.formats.records import times
 from rankwatch.corpora.formats.tables import read_table
@@ -65,6 +67,29 @@ def read_slue(draft: Draft, path: Path) -> None:
                 read(draft, f"{file.name}, row {i}", file.parent, row.get("split") or split, row)
             except (KeyError, ValueError, SyntaxError) as error:
                 draft.leave_out(f"{file.name}, row {i}", f"it isn't as SLUE's rows are: {error!r}")
+        _timed_entities(draft, file.parent, split)
+
+
+def _timed_entities(draft: Draft, folder: Path, split: str) -> None:
+    """Times of named entities as SLUE phase 2 has them: ``prepare_voxpopuli_nel.py`` writes them for dev and test."""
+    name = f"{split}_entity_alignments.csv"
+    file = next((one for one in (folder / "nel" / name, folder / name) if one.is_file()), None)
+    if file is None:
+        return
+    table = read_table(file, draft.encoding, may_be_empty=True)
+    spans: dict[str, list[Span]] = {}
+    for i, cells in enumerate(table.rows, 1):
+        row = dict(zip(table.columns, cells, strict=True))
+        try:
+            tag = COMBINED.get(row["entity_label"], row["entity_label"])
+            if tag in COMBINED.values():
+                spans.setdefault(row["id"], []).append(Span(float(row["start"]), float(row["end"]), tag))
+        except (KeyError, ValueError) as error:
+            draft.leave_out(f"{name}, row {i}", f"it isn't as SLUE's rows are: {error!r}")
+    for i, one in enumerate(draft.utterances):
+        if one.labels.get("split") == split:
+            own = tuple(sorted(spans.get(one.id, []), key=lambda span: span.start))
+            draft.utterances[i] = replace(one, spans={**one.spans, TIER: own})
 
 
 def _sentiment(draft: Draft, where: str, folder: Path, split: str, row: Row) -> None:
@@ -93,7 +118,8 @@ def _entities(draft: Draft, where: str, folder: Path, split: str, row: Row) -> N
         labels["named_entities"] = frozenset(tag for tag, _, _ in found)
     speaker = row.get("speaker_id") or None
     audio = folder / split / f"{row['id']}.ogg"
-    if draft.add(where, Utterance(row["id"], audio, None, None, speaker, text or None, labels)) and found:
+    known = draft.add(where, Utterance(row["id"], audio, None, None, speaker, text or None, labels))
+    if known and "normalized_ner" in row:
         draft.entities[row["id"]] = found
 
 

@@ -73,3 +73,33 @@ def test_named_entities_of_voxpopuli_have_times_where_words_are_aligned(tmp_path
     spans = corpus.utterances[0].spans["named_entity"]
     assert spans == (Span(0.125, 0.25, "WHEN"), Span(0.375, 0.625, "ORG"))
     assert "the alignment of words doesn't have" in corpus.left_out["named entities of u1"]
+
+
+def test_times_of_named_entities_that_the_toolkit_wrote_need_no_alignment(tmp_path):
+    folder = tmp_path / "slue-voxpopuli"
+    header = "id\traw_text\tnormalized_text\tspeaker_id\tsplit\traw_ner\tnormalized_ner"
+    rows = [f"u{k}\tx\tmet the union\t7\tdev\tNone\t[['ORG', 8, 5]]" for k in (1, 2)]
+    write_text(folder / "slue-voxpopuli_dev.tsv", header, *rows)
+    for name in ("u1", "u2"):
+        write_audio(folder / "dev" / f"{name}.ogg", 1.0)
+    lines = ["u1,union,0.5,0.75,ORG", "u1,may,0.1,0.2,DATE", "u1,cup,0.2,0.3,EVENT", "u1,x,soon,0.3,ORG"]
+    write_text(folder / "nel" / "dev_entity_alignments.csv", "id,entity_phrase,start,end,entity_label", *lines)
+    corpus = read_corpus(folder)
+    first, second = corpus.utterances
+    assert first.spans["named_entity"] == (Span(0.1, 0.2, "WHEN"), Span(0.5, 0.75, "ORG"))
+    assert second.spans["named_entity"] == ()  # it is known that there are none
+    assert list(corpus.left_out) == ["dev_entity_alignments.csv, row 4"]
+    write_text(tmp_path / "u2.ctm", "u2 1 0 0.2 met", "u2 1 0.2 0.1 the", "u2 1 0.3 0.4 union")
+    again = read_corpus(folder, alignments=tmp_path / "u2.ctm").utterances
+    assert again[0].spans["named_entity"] == first.spans["named_entity"]
+
+
+def test_an_utterance_without_entities_has_the_tier_where_its_words_are_aligned(tmp_path):
+    folder = tmp_path / "slue-voxpopuli"
+    header = "id\tnormalized_text\tspeaker_id\tsplit\tnormalized_ner"
+    write_text(folder / "slue-voxpopuli_dev.tsv", header, "u1\tnothing here\t7\tdev\tNone")
+    write_audio(folder / "dev" / "u1.ogg", 1.0)
+    write_text(tmp_path / "u1.ctm", "u1 1 0 0.4 nothing", "u1 1 0.4 0.4 here")
+    (one,) = read_corpus(folder, alignments=tmp_path / "u1.ctm").utterances
+    assert one.spans["named_entity"] == ()
+    assert "named_entity" not in read_corpus(folder).utterances[0].spans

@@ -20,7 +20,7 @@ from rankwatch.analysis.rows.sequences.sequence_tables import SequenceTable
 CHANCE = 0.5
 """Error of a layer that knows nothing: either of two is as near."""
 
-MOST_CELLS = 2500
+MOST_CELLS = 1600
 """Cells up to which spans are scored again without each sixteenth of the utterances, where speakers are too few."""
 
 _PARTS = FEWEST
