@@ -64,7 +64,7 @@ ROOMS = {
     "reporting.tensorboard_page": ("runtime", "readings", "reporting"),
     "analysis.models": ("runtime", "extraction", "checkpoints"),
     "analysis.rows": ("runtime", "numerics", "extraction", "corpora", "analysis.models"),
-    "analysis.measures": ("numerics", "analysis.models", "analysis.rows"),
+    "analysis.measures": ("numerics", "corpora", "analysis.models", "analysis.rows"),
     "analysis.decision": ("numerics", "analysis.rows", "analysis.measures"),
     "analysis.output": ("runtime", "reporting", "analysis.rows", "analysis.measures", "analysis.decision"),
     "analysis": ("runtime", "corpora", "numerics", "extraction", "analysis.models", "analysis.rows", *_JUDGEMENTS),
