@@ -11,6 +11,10 @@ from rankwatch.alarms.detectors import Finding
 from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Key, Reading
 
+_NORMAL_SHARE = 0.75
+"""Share of a layer's usual rank and participation ratio that is as good as all of it: healthy ones contract."""
+_LEAST_FOR_A_WARNING = 0.5
+
 
 def health(
     readings: Sequence[Reading], series: Mapping[Key, Series], findings: Mapping[Key, Finding], *, primary: str
@@ -18,11 +22,13 @@ def health(
     r"""One number for the run: several indicators, of the worst layer, at frame level of the primary set, in [0, 1].
 
     .. math:: \min_{layers} \; \text{finite} \cdot \text{alive} \cdot
-        \tfrac12 \left(\frac{r}{r_{ref}} + \frac{p}{p_{ref}}\right)
+        \min\left(1, \frac{1}{0.75} \cdot \tfrac12 \left(\frac{r}{r_{ref}} + \frac{p}{p_{ref}}\right)\right)
 
     with the shares of finite rows and of dimensions that aren't dead, the effective rank r and the participation ratio
-    p, both relative to the layer's own past and at most 1 (1 as long as there is none); a finding's own ratio where it
-    is lower. The first readings are no past to compare with: a healthy HuBERT has lost half of their rank.
+    p, both relative to the layer's own past and at most 1 (1 as long as there is none). Healthy layers contract by a
+    quarter, so that three quarters count as whole. Where there is a finding, its own ratio if that is lower; one that
+    can't become critical, or that nothing else bears out, takes half at most. The first readings are no past to
+    compare with: a healthy HuBERT has lost half of their rank.
 
     Returns:
         The health; NaN where nothing was measured.
@@ -43,5 +49,10 @@ def _health(reading: Reading, past: Series, finding: Finding | None) -> float:
             ratios.append(min(value / usual, 1.0))
     missing = [reading.metrics.get(name, 0.0) for name in ("non_finite_fraction", "dead_dimension_fraction")]
     there = math.prod(1.0 - share for share in missing if math.isfinite(share))
-    own = float(np.mean(ratios)) if ratios else 1.0
-    return max(min(own * there, 1.0 if finding is None else finding.ratio), 0.0)
+    own = min(float(np.mean(ratios)) / _NORMAL_SHARE, 1.0) if ratios else 1.0
+    return max(min(own * there, 1.0 if finding is None else _at_most(finding)), 0.0)
+
+
+def _at_most(finding: Finding) -> float:
+    grave = finding.can_be_critical and finding.corroborated
+    return finding.ratio if grave else max(finding.ratio, _LEAST_FOR_A_WARNING)

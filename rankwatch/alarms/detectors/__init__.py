@@ -23,15 +23,14 @@ from rankwatch.alarms.detectors.comparative import (
     TemporalCollapse,
     UtteranceCollapse,
 )
+from rankwatch.alarms.detectors.nothing_learnt import FrozenRepresentation, RepeatedBatch
 from rankwatch.alarms.detectors.presets import SENSITIVITIES, default_detectors
 from rankwatch.alarms.detectors.relative import (
-    FrozenRepresentation,
     RankDecline,
     SlowRankDecline,
     SuddenRankDrop,
     UnstableRank,
 )
-from rankwatch.alarms.detectors.repeated_batch import RepeatedBatch
 from rankwatch.alarms.detectors.slow_perplexity_decline import SlowPerplexityDecline
 
 __all__ = [

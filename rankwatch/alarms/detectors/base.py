@@ -11,6 +11,10 @@ from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.codebook_reading import AnyReading
 from rankwatch.readings.reading import Key, Reading
 
+_SHARED = "mean_energy_fraction"
+_NEARLY_ALL = 0.9  # share of the energy in one shared vector beside which the rest's rank is no reference
+_MORE_REMAINS = 3.0  # multiple of what is outside of the shared vector that shows it to have gone
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -144,3 +148,16 @@ def other_curve(key: Key, reading: Reading) -> str:
     if source != reading.source:
         where += " in the training pass" if source == "train" else f" on evaluation set {source!r}"
     return f"{whose}{where}"
+
+
+def ends_shared_vector(reading: Reading, past: Series, ignored_readings: int) -> bool:
+    """Whether the layer used to be nearly one shared vector, and no longer is.
+
+    So it is where a method that has learnt nothing yet (the loss stands still, all outputs grow alike) begins to learn:
+    wav2vec 2.0's rank fell to half in the very readings in which all probes rose.
+
+    Returns:
+        Whether its usual rank was that of a small remainder, and is no reference for a reading that holds more.
+    """
+    usual, now = past.usual(_SHARED, ignored_readings), reading.metrics.get(_SHARED, math.nan)
+    return usual is not None and usual > _NEARLY_ALL and 1.0 - now > _MORE_REMAINS * (1.0 - usual)

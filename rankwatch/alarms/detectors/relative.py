@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, lower, other_curve, upper, with_interval
+from rankwatch.alarms.detectors.base import (
+    Finding,
+    StepContext,
+    changed_data,
+    ends_shared_vector,
+    lower,
+    other_curve,
+    upper,
+    with_interval,
+)
 from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.reading import Key, Reading
 
@@ -26,9 +35,16 @@ class RankDecline:
     level healthy layers have come down to a quarter. While the rank is on its way back from there, it is a warning:
     healthy recurrent encoders have fallen to an eighth.
 
-    It can become critical where another indicator corroborates it: the participation ratio, or another level, source or
-    layer has fallen too. A fall from the initial level is corroborated only by other frame-level curves; one to less
-    than `certain` of it needs no corroboration.
+    It can become critical where another indicator corroborates it, and where what it has fallen from means something:
+
+    * A fall from the reference is corroborated where the participation ratio, or another level, source or layer has
+      fallen too. It must also lie below `of_latest` of the newest clean readings: a layer that contracts slowly, and
+      stays where it crossed the line, is warned of. And a reference that was the rank of a remainder, while nearly all
+      of the energy was one shared vector, is none once that vector has gone (`ends_shared_vector`).
+    * A random network's rank is no level to return to: deep layers of healthy runs have come down to a sixth of it
+      while probes improved. The first watched layer has not (to two thirds at most), since all others depend on
+      what it holds. So a fall from the initial level is corroborated where the first layer has lost half too;
+      one to less than `certain` of it needs no corroboration.
 
     Attributes:
         below: Share of the reference below which it is a breach.
@@ -36,6 +52,8 @@ class RankDecline:
         ignored_readings: Readings at the start that neither count nor serve as reference.
         below_initial: Share of `Series.initial_level` below which it is a breach.
         certain: Share of it below which nothing else need agree.
+        first_layer_below: Share of its own initial level that the first watched layer keeps at most, to corroborate.
+        of_latest: Share of the median of the newest three clean readings below which it can become critical.
         recovering: Multiple of the lowest rank so far from which on (the interval's lower end) it is on its way back.
         initial_counts_for: Readings for which the start counts; later a slow contraction may be normal.
         recovered: What is added to `below` as long as the alarm holds (hysteresis).
@@ -46,7 +64,9 @@ class RankDecline:
     utterance_below: float = 0.5
     ignored_readings: int = IGNORED_READINGS
     below_initial: float = 0.35
-    certain: float = 0.2
+    certain: float = 0.15
+    first_layer_below: float = 0.5
+    of_latest: float = 0.8
     recovering: float = 1.25
     initial_counts_for: int = 40
     recovered: float = 0.1
@@ -61,34 +81,35 @@ class RankDecline:
         below += self.recovered * context.holds(self.kind, reading)
         reference, start = self.before(reading, past, context), past.initial_level(self.ignored_readings)
         if reference is not None and upper(reading) < below * reference:
-            asked = list(self._since_reference(reading, past, context))
-            return self._finding(reading, reference, f"its usual {reference:.1f}", asked)
+            return self._from_reference(reading, past, context, reference)
         # Without a reference it goes on counting: else a collapse of the warm-up would end by itself, and become one.
         early = past.n_readings < self.initial_counts_for or context.lr_warming_up or reference is None
         if reading.level != "frame" or start is None or not early or not upper(reading) < self.below_initial * start:
             return None
-        frames = (key for key in self._corroborating_curves(reading, context) if key[1] == "frame")
-        asked = [(other_curve(key, reading), context.ratio_to_initial(key, self.ignored_readings)) for key in frames]
-        found = self._finding(reading, start, f"the {start:.1f} of its early readings", asked, self.certain)
+        return self._from_initial_level(reading, past, context, start)
+
+    def _from_reference(self, reading: Reading, past: Series, context: StepContext, reference: float) -> Finding:
+        asked = list(self._since_reference(reading, past, context))
+        found = _finding(reading, reference, f"its usual {reference:.1f}", asked)
+        latest = past.latest_clean()
+        contracts = bool(latest) and not upper(reading) < self.of_latest * float(np.median(latest))
+        uncertain = contracts or ends_shared_vector(reading, past, self.ignored_readings)
+        return replace(found, corroborated=False) if uncertain else found
+
+    def _from_initial_level(self, reading: Reading, past: Series, context: StepContext, start: float) -> Finding:
+        first = next((key for key in context.readings if key[:2] == reading.key[:2]), reading.key)
+        left = context.ratio_to_initial(first, self.ignored_readings)
+        bears_out = left < self.first_layer_below and bool(context.others(reading))  # a single layer is first, and last
+        asked = [(other_curve(first, reading), left)] if bears_out else []
+        found = _finding(reading, start, f"the {start:.1f} of its early readings", asked)
         lowest = min((value for value in past.values if np.isfinite(value)), default=np.inf)
         on_its_way_back = lower(reading) >= self.recovering * lowest
-        return replace(found, corroborated=False) if on_its_way_back else found
+        is_certain = bool(asked) or found.ratio < self.certain
+        return replace(found, corroborated=is_certain and not on_its_way_back)
 
     def before(self, reading: Reading, past: Series, context: StepContext) -> float | None:
         """What the reading is compared with; None as long as there is nothing."""
         return None if context.lr_warming_up else past.reference(self.ignored_readings)
-
-    @staticmethod
-    def _finding(
-        reading: Reading, reference: float, whose: str, asked: Sequence[tuple[str, float]], certain: float = 0.0
-    ) -> Finding:
-        ratio = reading.effective_rank / reference
-        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of {whose}"
-        known = [(left, subject) for subject, left in asked if np.isfinite(left)]
-        left, subject = min(known, default=(np.inf, ""))
-        if left < _AGREES:  # one that agrees is enough, and the one that has lost most is named
-            return Finding(f"{evidence}; {subject} is down to {left:.0%}, too", min(ratio, 1.0))
-        return Finding(evidence, min(ratio, 1.0), corroborated=not known or ratio < certain)
 
     def _since_reference(self, reading: Reading, past: Series, context: StepContext) -> Iterator[tuple[str, float]]:
         """What else can be asked, as the subject of a sentence, and what is left of it."""
@@ -112,9 +133,22 @@ class RankDecline:
                 yield key
 
 
+def _finding(reading: Reading, reference: float, whose: str, asked: Sequence[tuple[str, float]]) -> Finding:
+    """A fall below a level, with what has lost most of all that was asked; corroborated where nothing could be."""
+    ratio = reading.effective_rank / reference
+    evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of {whose}"
+    known = [(left, subject) for subject, left in asked if np.isfinite(left)]
+    left, subject = min(known, default=(np.inf, ""))
+    if left < _AGREES and subject != "its rank":  # one that agrees is enough, and the one that has lost most is named
+        evidence += f"; {subject} is down to {left:.0%}, too"
+    return Finding(evidence, min(ratio, 1.0), corroborated=not known or left < _AGREES)
+
+
 @dataclass(frozen=True)
 class SuddenRankDrop:
     """Within one interval, after the learning rate's warm-up, the effective rank has come down to less than half.
+
+    A drop in which a vector goes that nearly all of the energy was in stays a warning; see `ends_shared_vector`.
 
     Attributes:
         below: Share of the median of the newest three clean readings before the drop; in the warm-up many lose most.
@@ -135,7 +169,8 @@ class SuddenRankDrop:
         if not upper(reading) < self.below * before:
             return None
         ratio = reading.effective_rank / before
-        return Finding(f"effective rank {with_interval(reading)}, {ratio:.0%} of {before:.1f} just before", ratio)
+        evidence = f"effective rank {with_interval(reading)}, {ratio:.0%} of {before:.1f} just before"
+        return Finding(evidence, ratio, corroborated=not ends_shared_vector(reading, past, self.ignored_readings))
 
     def before(self, reading: Reading, past: Series, context: StepContext) -> float | None:
         """What the reading is compared with; None as long as there is nothing, or nothing that is recent."""
@@ -208,39 +243,3 @@ class UnstableRank:
         to_and_fro = np.expm1(np.median(jumps) / 2.0)  # up and down by x is a second difference of 2 log(1 + x)
         evidence = f"over {self.readings} readings the effective rank jumps up and down by {to_and_fro:.0%} (median)"
         return Finding(evidence, 1.0, can_be_critical=False)
-
-
-@dataclass(frozen=True)
-class FrozenRepresentation:
-    """No layer changes any more though the learning rate is high: there is nothing left that gives a gradient.
-
-    So it is where one constant answer meets every target (one cluster for all, a loss that is zero): the representation
-    stays what it was at random, with a high rank. Never more than a warning.
-
-    Attributes:
-        readings: How many are looked at.
-        within: Range of the effective rank over these, relative to it, that counts as no change.
-        rate: Learning rate, relative to its highest so far, from which on layers should change.
-        patience: Readings in a row before it is an alarm.
-    """
-
-    readings: int = 8
-    within: float = 1e-3
-    rate: float = 0.2
-    kind: str = "frozen_representation"
-    patience: int = 1
-
-    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
-        """Compare with the newest readings, of all layers of the primary set."""
-        if reading.source != context.primary or reading.level != "frame" or not context.learning_rate >= self.rate:
-            return None
-        curves = [key for key in context.readings if key[:2] == (reading.source, reading.level)]
-        if not all(self._still(context.readings[key], context.series[key]) for key in curves):
-            return None
-        evidence = f"no layer's effective rank has changed by {self.within:.1%} over {self.readings} readings"
-        evidence += f", at {context.learning_rate:.0%} of the highest learning rate"
-        return Finding(evidence, 1.0, can_be_critical=False)
-
-    def _still(self, reading: Reading, past: Series) -> bool:
-        values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])
-        return len(values) == self.readings and bool(np.ptp(values) < self.within * values[-1])

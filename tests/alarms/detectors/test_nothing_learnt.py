@@ -1,10 +1,12 @@
-"""Training that is given one batch again and again: from the loop to the alarm."""
+"""Runs in which nothing is learnt: one batch again and again, from the loop to the alarm; layers that stand still."""
 
 import pytest
 import torch
+from curves import past_of, reading
 from torch import nn
 
 from rankwatch import RowSampling, Watch
+from rankwatch.alarms.detectors import FrozenRepresentation, StepContext
 
 
 def train(folder, batch_of, steps=40):
@@ -41,3 +43,24 @@ def test_other_batches_each_step_are_not(tmp_path):
 
 def test_a_short_epoch_that_comes_round_is_not(tmp_path):
     assert train(tmp_path, lambda step: batch(step % 5)) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "rate", "found"), [(1e-5, 0.5, True), (1e-2, 0.5, False), (1e-5, 0.1, False), (1e-5, float("nan"), False)]
+)
+def test_a_standstill_is_one_of_all_layers_at_a_high_learning_rate(other, rate, found):
+    now = {name: reading(99, 60.0, layer=name) for name in ("a", "b")}
+    series = {now["a"].key: past_of([60.0] * 9), now["b"].key: past_of([60.0 * (1 + other)] * 9)}
+    context = StepContext("first_batches", {r.key: r for r in now.values()}, series, learning_rate=rate)
+    assert (FrozenRepresentation().check(now["a"], series[now["a"].key], context) is not None) is found
+
+
+def test_a_few_equal_readings_are_no_standstill():
+    now = reading(99, 60.0)
+    past = past_of([60.0] * 6)
+    assert (
+        FrozenRepresentation().check(
+            now, past, StepContext("first_batches", {now.key: now}, {now.key: past}, learning_rate=1.0)
+        )
+        is None
+    )
