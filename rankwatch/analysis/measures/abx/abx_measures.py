@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rankwatch.analysis.measures.abx.fastabx_scores import NEXT, ON, PREVIOUS, SPEAKER, AbxCells, abx_cells
 from rankwatch.analysis.measures.measurement import ABX_ACROSS, ABX_ANY, ABX_WITHIN, FEWEST, SPEAKERS, Measurement
-from rankwatch.analysis.measures.probes.share_intervals import least_error, share_interval
+from rankwatch.analysis.measures.probes.share_intervals import equal_units, least_error, share_interval
 from rankwatch.analysis.rows.pieces import draw_number
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows
 from rankwatch.analysis.rows.sequences.abx_draws import neighbours
@@ -78,7 +78,8 @@ def _measured(
         }
     else:
         without = _without_parts(cells, score, utterances, finite, whole)
-    units = float(len(without))
+    # Where nothing varies an utterance counts as one answer, as with probes.
+    units = equal_units(np.unique(utterances[finite], return_counts=True)[1].astype(np.float64))
     by_speaker = speakers != [""] and (len(speakers) >= FEWEST or not without)
     low, high = share_interval(cells.error, list(without.values()), units, int(finite.sum()))
     return Measurement(
@@ -92,7 +93,7 @@ def _measured(
         speakers=None if speakers == [""] else len(speakers),
         chance=CHANCE,
         without=without,
-        least_error=least_error(units) if without else 0.0,
+        least_error=least_error(units),
         status=() if low is not None else ("too_few_groups",),
         **where,
     )
