@@ -13,9 +13,15 @@ _ALLOWANCE = 600.0
 """Seconds that a run is taken to last at least: what they allow may be spent at once, so short runs have readings."""
 
 _PATIENCE = 4
-"""A reading that took far longer than others (a pause of the file system) holds the next one off for at most so many
-of the intervals that usual ones would need. Where only brief readings are affordable, and rarer ones at that, a full
-one comes after so many times `full_every` of them."""
+"""Where only brief readings are affordable, and rarer ones at that, a full one is saved for after so many times
+`full_every` of them."""
+
+_BRIEF_SHARE = 0.25
+"""What a brief reading takes of a full one, as long as only one of them is known; by its utterances an eighth."""
+
+_REPAYING = 1.25
+"""Readings are so much rarer than they need be where something is saved for, or is made up for: a pause of the file
+system, a machine that is suddenly loaded. What is made up for may also take `FAR_APART` of the user's intervals."""
 
 FAR_APART = 4
 """Readings this many times the user's interval apart may see a collapse too late, which is said at once."""
@@ -103,14 +109,20 @@ class ReadingSchedule:
         if self._share is None:
             return NextReading(self.regular(step), due)
         for size in (True, False) if due and brief else (due,):
-            if self._fits(step, elapsed, self._cost(size)):
+            if self._fits(step, elapsed, self._cost(size)) and (size or not self._saving):
                 return NextReading(self.regular(step), size)
-        overdue = not brief or self._since_full >= _PATIENCE * self._full_every
-        return NextReading(self._later(step, elapsed, self._cost(overdue)), overdue)
+        return NextReading(self._later(step, elapsed, full=not brief), not brief)
+
+    @property
+    def _saving(self) -> bool:
+        """Whether a full reading has been due for so long that brief ones leave something for it."""
+        return self._since_full >= _PATIENCE * self._full_every
 
     def _cost(self, full: bool) -> float:
-        """What a reading of a size takes; before there was a brief one, what a full one took."""
-        return median(self._costs[full] or self._costs[not full])
+        """What a reading of a size takes; before there was a brief one, a quarter of what a full one took."""
+        if self._costs[full]:
+            return median(self._costs[full])
+        return median(self._costs[not full]) * (_BRIEF_SHARE if not full else 1.0 / _BRIEF_SHARE)
 
     def _pace(self, step: int, elapsed: float) -> float:
         """Seconds of an optimiser step without us."""
@@ -120,11 +132,22 @@ class ReadingSchedule:
         then = elapsed + (self.regular(step) - step) * self._pace(step, elapsed)
         return self._spent + cost <= (self._share or 1.0) * max(then, _ALLOWANCE)
 
-    def _later(self, step: int, elapsed: float, cost: float) -> int:
+    def _later(self, step: int, elapsed: float, *, full: bool) -> int:
+        """When a reading of this size fits in; what was overspent is made up for slowly, so that none comes too late.
+
+        While a full one is saved for, brief ones leave a fifth of what is allowed.
+
+        Returns:
+            The optimiser step.
+        """
         share, pace = self._share or 1.0, self._pace(step, elapsed)
-        steps = ((self._spent + cost) / share - elapsed) / pace
-        steps = min(steps, _PATIENCE * max(cost / (share * pace), self._every))
-        return max(self.regular(step), math.ceil((step + steps) / self._every) * self._every)
+        cost = self._cost(full)
+        needed = cost / (share * pace)  # steps between readings at which their share is as allowed
+        furthest = max(FAR_APART * self._every, _REPAYING * needed)
+        steps = min(((self._spent + cost) / share - elapsed) / pace, furthest)
+        if not full and self._saving:
+            steps = max(steps, _REPAYING * needed)
+        return max(self.regular(step), math.ceil((step + steps) / self._every - 0.01) * self._every)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers; what was spent before a restart is not counted after it."""

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from rankwatch.runtime.reading_schedule import NextReading, ReadingSchedule
+from rankwatch.runtime.reading_schedule import FAR_APART, NextReading, ReadingSchedule
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def run(every, share, pace, cost, steps, first=3):
             took = cost(step) if callable(cost) else cost
             elapsed, spent = elapsed + took, spent + took
             readings.append(step)
-            due = budget.plan_next(step, elapsed, spent).step
+            due = budget.plan_next(step, elapsed, spent, brief=False).step
     return readings, spent / elapsed
 
 
@@ -70,7 +70,9 @@ def test_after_a_restart_steps_count_from_there():
     budget = ReadingSchedule(10, 0.01)
     budget.begin(100_000)
     budget.begin(100_001)  # the next batch
-    assert budget.plan_next(100_010, elapsed=1000.0, spent=12.0).step == 100_030  # 100 s a step: 20 s more are needed
+    assert (
+        budget.plan_next(100_010, elapsed=1000.0, spent=12.0, brief=False).step == 100_030
+    )  # 100 s a step: 20 s more are needed
 
 
 def test_its_state_is_what_readings_cost():
@@ -127,6 +129,39 @@ def test_where_even_brief_ones_cost_too_much_they_get_rarer_and_a_full_one_still
     assert share <= 0.0102
     assert any(full for _, full in late)
     assert sum(full for _, full in late) <= len(late) / 40
+
+
+def run_under_load(slower_training, slower_readings, loaded, steps=40_000, every=20):
+    """A run at 1 % in which a step takes half a second and readings .03 and .5 s, but for a while all is slower.
+
+    Returns:
+        Steps of readings, and the largest share of the time so far that readings took after the first ten minutes.
+    """
+    budget = ReadingSchedule(every, 0.01, 12)
+    budget.begin(0)
+    elapsed = spent = largest = 0.0
+    coming, readings = NextReading(3, full=True), []
+    for step in range(1, steps + 1):
+        busy = step in loaded
+        elapsed += 0.5 * (slower_training if busy else 1.0)
+        if step >= coming.step:
+            took = (0.5 if coming.full else 0.03) * (slower_readings if busy else 1.0)
+            elapsed, spent = elapsed + took, spent + took
+            largest = max(largest, spent / max(elapsed, 600.0))
+            readings.append(step)
+            coming = budget.plan_next(step, elapsed, spent, full=coming.full)
+    return readings, largest
+
+
+@pytest.mark.parametrize(("training", "readings"), [(1.0, 3.0), (4.0, 4.0), (2.0, 10.0), (1.0, 10.0)])
+def test_on_a_machine_under_load_readings_stay_within_four_intervals_and_the_share_is_held(training, readings):
+    """By a clock that runs slower for half of the run: for the training, and still more for what readings compute."""
+    loaded = range(10_000, 30_000)
+    made, share = run_under_load(training, readings, loaded)
+    assert max(b - a for a, b in itertools.pairwise(made)) <= FAR_APART * 20
+    assert share <= 0.011  # a full reading that takes ten times as long as the one before can't be foreseen
+    calm = [step for step in made if step > loaded.stop + 1000]
+    assert calm == list(range(loaded.stop + 1020, 40_001, 20))
 
 
 def test_an_undecided_reading_is_followed_by_a_full_one_at_the_usual_step():
