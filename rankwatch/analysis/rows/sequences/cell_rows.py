@@ -17,6 +17,9 @@ CELL = 0.08
 CELLS = 8
 """Cells for each row that was asked for: 2,048 rows are 16,384 cells, 22 minutes of audio."""
 
+_UNKNOWN = 15.0
+"""Seconds that an utterance of unknown length is taken to have: `analyze` cuts longer ones there by default."""
+
 
 def tagged_utterances(pieces: Sequence[Piece], tiers: Sequence[str], cells: int, seed: int) -> frozenset[str]:
     """Choose utterances that are tagged from beginning to end.
@@ -37,7 +40,7 @@ def tagged_utterances(pieces: Sequence[Piece], tiers: Sequence[str], cells: int,
         if left <= 0:
             break
         found.append(one.id)
-        left -= int((one.seconds or 0.0) / CELL) + 1
+        left -= int((one.seconds if one.seconds is not None else _UNKNOWN) / CELL) + 1
     return frozenset(found)
 
 

@@ -137,3 +137,5 @@ def test_utterances_are_chosen_until_there_are_cells_enough():
     assert all(int(name[1:]) % 2 for name in chosen)
     assert chosen < tagged_utterances(pieces, ["named_entity"], 1000, 0)
     assert tagged_utterances(pieces, [], 1000, 0) == frozenset()
+    unknown = [Piece(Utterance(f"u{k}", None, spans=spans), f"u{k}") for k in range(20)]
+    assert len(tagged_utterances(unknown, ["named_entity"], 400, 0)) == 3
