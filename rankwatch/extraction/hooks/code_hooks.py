@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from rankwatch.extraction.hooks.code_outputs import CodeAssignments, assigned, c
 from rankwatch.extraction.hooks.hook_handles import HookHandles
 from rankwatch.extraction.hooks.safe_hooks import never_raising, recomputing
 from rankwatch.extraction.inputs.containers import walk
-from rankwatch.extraction.model.codebooks import Head
+from rankwatch.extraction.model.codebooks import Head, Table
 from rankwatch.extraction.model.compiled_modules import within_compiled
 from rankwatch.extraction.model.module_paths import unwrap
 from rankwatch.extraction.model.quantizers import Quantizer
@@ -126,32 +127,45 @@ def _drawn(quantizer: Quantizer, heard: _Buffer) -> Callable[..., None]:
         if recomputing():
             return
         likeliest, heard.likeliest = heard.likeliest, None
-        given = [leaf for _, leaf in walk((args, dict(kwargs))) if isinstance(leaf, Tensor)]
+        given = _by_name(unwrap(module), args, kwargs)
         draw = _draw(quantizer, unwrap(module), given, output, likeliest)
         if draw is None:
             heard.silent_calls += 1
             return
         heard.draws.append(draw)
-        batch = next((tensor for tensor in given if tensor.ndim >= 2), None)
-        if quantizer.table is None:
-            heard.utterances += 1 if batch is None else len(batch)
-        elif batch is not None and batch.ndim >= 3:  # two axes may be those of selected frames
+        batch = next((tensor for tensor in _tensors(given) if tensor.ndim >= 2), None)
+        if batch is not None and batch.ndim >= 3:  # two axes may be those of selected frames
             heard.utterances += len(batch)
 
     return hook
 
 
+def _by_name(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by their names, or by their places where a module's signature tells none."""
+    try:
+        return inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        return {**{str(place): value for place, value in enumerate(args)}, **kwargs}
+
+
+def _tensors(given: Mapping[str, Any]) -> list[Tensor]:
+    return [leaf for _, leaf in walk(given) if isinstance(leaf, Tensor)]
+
+
 def _draw(
-    quantizer: Quantizer, module: nn.Module, given: Sequence[Tensor], output: Any, likeliest: Tensor | None
+    quantizer: Quantizer, module: nn.Module, given: Mapping[str, Any], output: Any, likeliest: Tensor | None
 ) -> CodeAssignments | None:
+    tensors = _tensors(given)
     codes = likeliest
     if codes is None and quantizer.table is None:
-        codes = integer_codes(output)
+        codes = integer_codes(output, tensors, quantizer.codes)
     if codes is not None:
         return CodeAssignments(codes=counting(codes, given))
-    if quantizer.table is None:
-        return own_perplexity(module, output)
-    reported = own_perplexity(module, output) if quantizer.table.named else None
-    if reported is not None and not quantizer.table.small:  # a whole model, whose other outputs may look like codes
+    table = quantizer.table or Table((quantizer.codes,) if quantizer.codes else (), True, True, 0, True)
+    reported = own_perplexity(module, output) if table.named else None
+    if reported is not None and (quantizer.table is None or not table.small):
+        return reported  # what a whole model returns besides may look like codes
+    found = assigned(output, tensors, table)
+    if found is None or found.codes is None:
         return reported
-    return assigned(output, given, quantizer.table) or reported
+    return replace(found, codes=counting(found.codes, given))

@@ -5,7 +5,8 @@ What a quantizer gives differs; in this order:
 - the logits of a Gumbel quantizer (fairseq's, Hugging Face's, SpeechBrain's, NeMo's: all call a `weight_proj`). The
   likeliest code of each frame and group counts, as in fairseq's ``code_perplexity``: without the noise, which makes
   a quantizer that doesn't listen to its input look as if it used all its codes;
-- integers, one code for each frame, or for each frame and group in the last of three axes (BEST-RQ's);
+- integers, one code for each frame, or for each frame and group (BEST-RQ's in the last of three axes, a codec's before
+  the frames);
 - one-hot rows (SpidR's), or shares that sum to one: the largest counts; of logits too, where the codebook is called so;
 - a perplexity: under a name that says so, or second in a pair as in transformers; summed over groups.
 
@@ -15,7 +16,7 @@ Of a module that isn't known to be a quantizer by its class's name, more is aske
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from rankwatch.extraction.model.quantizers import GROUP_NAMES, number_of
 
 _PERPLEXITY = re.compile(r"(?i)perplex|ppl")
 _PREDICTION = re.compile(r"(?i)pred|student|output")
+_PADDING = re.compile(r"(?i)pad")
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _MOST_GROUPS = 32
 
@@ -53,20 +55,25 @@ class CodeAssignments:
     prediction_perplexity: Tensor | None = None
 
 
-def integer_codes(output: Any) -> Tensor | None:
+def integer_codes(output: Any, given: Sequence[Tensor] = (), size: int = 0) -> Tensor | None:
     """The codes in the output of what is known to be a quantizer.
 
     Args:
         output: What it returned.
+        given: The tensors that it was called with, whose frames show which axis is that of the groups.
+        size: How many codes it has; 0 where that isn't known.
 
     Returns:
-        (m, groups) from the largest tensor of integers, (B, T) or (B, T, groups); None without one.
+        (m, groups) from the largest tensor of integers, (B, T) or with an axis for groups anywhere; None without one.
     """
+    inputs = _inputs(given)
     found = [leaf for leaf in _tensors(output) if leaf.dtype in _INTEGERS and leaf.ndim]
+    found = [leaf for leaf in found if not any(_is_one_hot(leaf, x, size) for x in inputs)]
     if not found:
         return None
     codes = max(found, key=Tensor.numel).detach()
-    return codes.reshape(-1, codes.shape[-1] if codes.ndim == 3 else 1)
+    by_frame = next((found for x in inputs if (found := _by_frame(codes, x)) is not None), None)
+    return codes.reshape(-1, codes.shape[-1] if codes.ndim == 3 else 1) if by_frame is None else by_frame
 
 
 def assigned(output: Any, given: Sequence[Tensor], table: Table) -> CodeAssignments | None:
@@ -81,37 +88,73 @@ def assigned(output: Any, given: Sequence[Tensor], table: Table) -> CodeAssignme
         Integers below V, one for each frame and group of the input, or the largest of each row of V shares that sum to
         one; None where there is nothing of the kind. Whether the numbers are what they should be is in `valid`.
     """
-    inputs = [tensor for tensor in given if tensor.is_floating_point() and tensor.ndim >= 2]
+    inputs = _inputs(given)
     own = {tensor.data_ptr() for tensor in given}
     leaves = [leaf.detach() for leaf in _tensors(output) if leaf.numel() and leaf.ndim and leaf.data_ptr() not in own]
     if not inputs or not table.sizes:
         return None
-    likeliest = table.sizes[0]
+    sizes = _without_width(table, inputs[0])
+    likeliest = sizes[0]
     for leaf in sorted((leaf for leaf in leaves if leaf.dtype in _INTEGERS), key=Tensor.numel, reverse=True):
-        groups = 0 if _is_row_of_shares(leaf, inputs[0], likeliest) else max(_groups(leaf, x) for x in inputs)
-        if groups:
+        if _is_row_of_shares(leaf, inputs[0], likeliest):
+            continue
+        codes = next((found for x in inputs if (found := _by_frame(leaf, x)) is not None), None)
+        if codes is not None:
             valid = (leaf >= -1).all() & (leaf < likeliest).all() & (leaf >= 0).any()
-            return CodeAssignments(codes=leaf.reshape(-1, groups).int(), valid=valid, size=likeliest)
-    for size in table.sizes:
+            return CodeAssignments(codes=codes.int(), valid=valid, size=likeliest)
+    for size in sizes:
         for leaf in leaves:
             if leaf.ndim >= 2 and leaf.shape[-1] in range(size, size * _MOST_GROUPS + 1, size):
                 return _largest(leaf, inputs[0], size, table)
     return None
 
 
+def _inputs(given: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor for tensor in given if tensor.is_floating_point() and tensor.ndim >= 2]
+
+
+def _without_width(table: Table, x: Tensor) -> tuple[int, ...]:
+    """How many codes there may be: a table may be stored as (width, V), and its width is that of the input's frames."""
+    if table.said or len(table.sizes) != 2:
+        return table.sizes
+    rows, columns = table.sizes
+    widths = {x.shape[-1], x.shape[1]}
+    return (columns, rows) if rows in widths and columns not in widths else table.sizes
+
+
 def _is_row_of_shares(leaf: Tensor, x: Tensor, size: int) -> bool:
     return leaf.ndim == x.ndim and leaf.shape[-1] == size and leaf.shape[:-1] == x.shape[:-1]
 
 
-def _groups(codes: Tensor, x: Tensor) -> int:
-    """How many codes each frame of the input `x` has; 0 where these integers are none of its frames'."""
-    frames = {x.shape[:-1].numel(), x.numel() // x.shape[1]}
+def _is_one_hot(leaf: Tensor, x: Tensor, size: int) -> bool:
+    """Whether integers are rows of as many numbers as there are codes, or of more than a frame has groups."""
+    return (leaf.shape[-1] == size or leaf.shape[-1] > _MOST_GROUPS) and _is_row_of_shares(leaf, x, leaf.shape[-1])
+
+
+def _by_frame(codes: Tensor, x: Tensor) -> Tensor | None:
+    """The codes of each frame of the input `x` as (m, groups); None where these integers are none of its frames'.
+
+    The axis of the groups is the last one, or else the one before the frames, or the first of all.
+    """
     if codes.ndim == 1:
-        return int(codes.numel() in frames)
-    if codes.ndim == 2:
-        return codes.shape[1] if x.ndim == 2 and codes.shape[1] <= _MOST_GROUPS else int(codes.shape[0] == x.shape[0])
-    groups = codes.shape[-1]
-    return groups if codes.ndim == 3 and codes.shape[0] == x.shape[0] and groups <= _MOST_GROUPS else 0
+        return codes.reshape(-1, 1) if len(codes) in (x.shape[:-1].numel(), x.numel() // x.shape[1]) else None
+    if x.ndim == 2:
+        if codes.ndim != 2:
+            return None
+        codes = codes.T if len(codes) != len(x) and codes.shape[1] == len(x) else codes
+        return codes if codes.shape[1] <= _MOST_GROUPS else None
+    if codes.shape in (x.shape[:-1], x.shape[:1] + x.shape[2:]) or (codes.ndim == 2 and len(codes) == len(x)):
+        return codes.reshape(-1, 1)
+    if codes.ndim != 3:
+        return None
+    batch, frames = len(x), x.shape[1:]
+    if len(codes) == batch and codes.shape[1] not in frames and codes.shape[2] in frames:
+        codes = codes.transpose(1, 2)
+    elif len(codes) != batch and codes.shape[1] == batch and codes.shape[2] in frames:
+        codes = codes.movedim(0, 2)
+    elif len(codes) != batch:
+        return None
+    return codes.reshape(-1, codes.shape[2]) if codes.shape[2] <= _MOST_GROUPS else None
 
 
 def _largest(leaf: Tensor, x: Tensor, size: int, table: Table) -> CodeAssignments:
@@ -128,11 +171,23 @@ def _largest(leaf: Tensor, x: Tensor, size: int, table: Table) -> CodeAssignment
     return CodeAssignments(codes=codes.reshape(-1, groups), valid=valid, size=size)
 
 
-def counting(codes: Tensor, given: Sequence[Tensor]) -> Tensor:
-    """A copy with -1 where a boolean mask over frames that the quantizer was given says that they don't count."""
+def counting(codes: Tensor, given: Mapping[str, Any]) -> Tensor:
+    """A copy with -1 where a boolean mask over frames that the quantizer was given says that they don't count.
+
+    Args:
+        codes: (m, groups).
+        given: Arguments of the call by name: a mask counts where it is true, and one of padding where it isn't.
+
+    Returns:
+        (m, groups) int32.
+    """
     codes = codes.to(torch.int32, copy=True)
-    mask = next((t for t in given if t.dtype == torch.bool and t.numel() == len(codes)), None)
-    return codes if mask is None else torch.where(mask.detach().reshape(-1, 1), codes, -1)
+    masks = [(path, leaf) for path, leaf in walk(given) if isinstance(leaf, Tensor) and leaf.dtype == torch.bool]
+    for path, mask in masks:
+        if mask.numel() == len(codes):
+            counts = mask.detach().reshape(-1, 1)
+            return torch.where(~counts if _PADDING.search(path) else counts, codes, -1)
+    return codes
 
 
 def own_perplexity(module: nn.Module, output: Any) -> CodeAssignments | None:

@@ -7,7 +7,7 @@ plain dict or list. Only its output, in the first forward passes that are listen
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,12 +42,14 @@ class Table:
         named: Whether it is called a codebook.
         small: Whether the module is little more than the codebook.
         width: The length of a code.
+        said: Whether the module itself says how many codes there are: by an attribute, or by one number for each code.
     """
 
     sizes: tuple[int, ...]
     named: bool
     small: bool
     width: int
+    said: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ def table_of(module: nn.Module) -> Table | None:
     chosen = named or [tensor for _, tensor in tables]
     if not chosen:
         return None
-    sizes = dict.fromkeys(size for tensor in chosen for size in _sizes(module, tensor))
-    return Table(tuple(sizes), bool(named), small, chosen[0].shape[-1])
+    said = [size for tensor in chosen for size in said_sizes(module, tensor)]
+    ends = [size for tensor in chosen for size in tensor.shape[-2:]]
+    return Table(tuple(dict.fromkeys(said + ends)), bool(named), small, chosen[0].shape[-1], bool(said))
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -116,12 +119,20 @@ def _is_small(module: nn.Module) -> bool:
     )
 
 
-def _sizes(module: nn.Module, table: Tensor) -> Iterable[int]:
-    """Rows and columns of a table; first of all what an attribute says, or one number held for each code."""
-    ends = (table.shape[-2], table.shape[-1])
+def said_sizes(module: nn.Module, table: Tensor) -> list[int]:
+    """How many codes a module says that a table has.
+
+    Args:
+        module: What holds it.
+        table: (..., V, width) or (..., width, V).
+
+    Returns:
+        What an attribute says, then the length of what holds one number for each code; empty where neither is there.
+    """
+    ends = tuple(table.shape[-2:])
     said = [getattr(module, name, None) for name in SIZE_NAMES]
     counts = [len(tensor) for name, tensor in module.named_buffers(recurse=False) if tensor.ndim == 1]
-    return [*(one for one in (*said, *counts) if isinstance(one, int) and one in ends), *ends]
+    return [one for one in (*said, *counts) if isinstance(one, int) and one in ends]
 
 
 def find_heads(modules: Mapping[str, nn.Module], sizes: Sequence[int], outside: Sequence[str]) -> list[Head | None]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from rankwatch.extraction.model.block_stacks import Stack, find_stacks, is_teacher_path
-from rankwatch.extraction.model.codebooks import SIZE_NAMES, Head, Table, find_heads, table_of
+from rankwatch.extraction.model.codebooks import SIZE_NAMES, Head, Table, find_heads, said_sizes, table_of
 from rankwatch.extraction.model.compiled_modules import within_compiled
 from rankwatch.extraction.model.module_paths import can_fire, clean_modules, common_prefix, parent, unwrap, within
 
@@ -137,12 +137,13 @@ def _of_teacher(path: str, stacks: Sequence[Stack]) -> bool:
 
 
 def _codes(module: nn.Module) -> int:
-    """V by an attribute's name, else by the rows of what is called a codebook."""
+    """V by an attribute's name, else by the counts beside what is called a codebook, else by its rows."""
     size = number_of(module, SIZE_NAMES)
     if size is not None:
         return size
     tensors = [*module.named_parameters(), *module.named_buffers()]
-    return next((t.shape[-2] for name, t in tensors if t.ndim >= 2 and _CODEBOOK.search(name)), 0)
+    table = next((tensor for name, tensor in tensors if tensor.ndim >= 2 and _CODEBOOK.search(name)), None)
+    return 0 if table is None else next(iter(said_sizes(module, table)), table.shape[-2])
 
 
 def number_of(module: nn.Module, names: Sequence[str]) -> int | None:
