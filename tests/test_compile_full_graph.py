@@ -35,14 +35,16 @@ class Straight(Encoder):
 class Whole(pl.LightningModule):
     """Everything in one graph: nothing is logged or looked at. A hook of ours in it would end the run."""
 
-    def __init__(self, when=None, in_place=False):
+    def __init__(self, when=None, how="wrapped"):
         super().__init__()
-        self.encoder, self.when, self.in_place = Straight(dropout=0.0), when, in_place
+        self.encoder, self.when, self.how = Straight(dropout=0.0), when, how
         self.at("init")
 
     def at(self, when):
-        if when == self.when and self.in_place:
+        if when == self.when and self.how == "in place":
             self.encoder.compile(backend="eager", fullgraph=True)
+        elif when == self.when and self.how == "forward":
+            self.encoder.forward = torch.compile(self.encoder.forward, backend="eager", fullgraph=True)
         elif when == self.when:
             self.encoder = torch.compile(self.encoder, backend="eager", fullgraph=True)
 
@@ -72,28 +74,34 @@ def whole(folder, callback, module):
 
 
 @pytest.mark.parametrize(
-    ("when", "in_place"),
+    ("when", "how"),
     [
-        ("init", False),
-        pytest.param("on_train_start", False, marks=pytest.mark.slow),
-        pytest.param("init", True, marks=pytest.mark.slow),
-        ("step 1", True),
+        ("init", "wrapped"),
+        pytest.param("on_train_start", "wrapped", marks=pytest.mark.slow),
+        pytest.param("init", "in place", marks=pytest.mark.slow),
+        ("step 1", "in place"),
+        ("init", "forward"),
     ],
 )
-def test_a_full_graph_is_never_split(tmp_path, when, in_place):
+def test_a_full_graph_is_never_split(tmp_path, when, how):
     callback = RankWatch(**SETTINGS)
-    assert whole(tmp_path, [callback], Whole(when, in_place)) == 4
+    assert whole(tmp_path, [callback], Whole(when, how)) == 4
     assert {r.step for r in callback.readings} == {2, 3, 4}
 
 
 @pytest.mark.parametrize(
-    ("when", "in_place"),
-    [("init", False), pytest.param("on_train_start", False, marks=pytest.mark.slow), ("step 1", True)],
+    ("when", "how"),
+    [
+        ("init", "wrapped"),
+        pytest.param("on_train_start", "wrapped", marks=pytest.mark.slow),
+        ("step 1", "in place"),
+        ("init", "forward"),
+    ],
 )
-def test_the_training_pass_of_a_full_graph_is_told_to_be_out_of_reach(tmp_path, when, in_place):
+def test_the_training_pass_of_a_full_graph_is_told_to_be_out_of_reach(tmp_path, when, how):
     callback = RankWatch(watch=WATCH, **SETTINGS)
     with pytest.warns(RuntimeWarning, match=r"train is not read: .* fullgraph=True.*each of its blocks in place"):
-        assert whole(tmp_path, [callback], Whole(when, in_place)) == 4
+        assert whole(tmp_path, [callback], Whole(when, how)) == 4
     assert {r.source for r in callback.readings} == {"first_batches"}
 
 

@@ -15,7 +15,12 @@ from rankwatch.extraction.hooks.safe_hooks import never_raising
 from rankwatch.extraction.inputs.call_arguments import by_name, made_by_training
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input, utterance_keys
-from rankwatch.extraction.model.compiled_modules import compiled_in_place, in_one_graph, within_compiled
+from rankwatch.extraction.model.compiled_modules import (
+    compiled_in_place,
+    in_one_graph,
+    is_compiled_function,
+    within_compiled,
+)
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,7 @@ def _redirected(root: nn.Module) -> bool:
     if not hasattr(type(root), "training_step"):  # a compiled module's own forward pass is a function as well
         return False
     forward = root.__dict__.get("forward")
-    return forward is not None and not inspect.ismethod(forward)
+    return forward is not None and not inspect.ismethod(forward) and not is_compiled_function(forward)
 
 
 def _raw(batch: Any) -> RecordedCall:

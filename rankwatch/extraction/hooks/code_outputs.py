@@ -132,9 +132,11 @@ def _is_one_hot(leaf: Tensor, x: Tensor, size: int) -> bool:
 
 
 def _by_frame(codes: Tensor, x: Tensor) -> Tensor | None:
-    """The codes of each frame of the input `x` as (m, groups); None where these integers are none of its frames'.
+    """The codes of each frame of the input `x`.
 
-    The axis of the groups is the last one, or else the one before the frames, or the first of all.
+    Returns:
+        (m, groups), where the axis of the groups was the last one, or else the one before the frames, or the first of
+        all; None where these integers are none of its frames'.
     """
     if codes.ndim == 1:
         return codes.reshape(-1, 1) if len(codes) in (x.shape[:-1].numel(), x.numel() // x.shape[1]) else None

@@ -41,7 +41,7 @@ def _inside(module: nn.Module) -> list[nn.Module]:
 
 
 def _called_compiled(module: nn.Module) -> bool:
-    return _is_wrapper(module) or compiled_in_place(module)
+    return _is_wrapper(module) or compiled_in_place(module) or _compiled_forward(module) is not None
 
 
 def _is_wrapper(module: nn.Module) -> bool:
@@ -58,6 +58,17 @@ def _compiled_call(module: nn.Module) -> Any:
     return getattr(call, "compiled", call)  # without the hooks around it
 
 
+def is_compiled_function(function: Any) -> bool:
+    """Whether `torch.compile` made it; what `torch.compiler.disable` makes looks alike."""
+    return hasattr(function, "_torchdynamo_orig_callable") and not getattr(function, "_torchdynamo_disable", False)
+
+
+def _compiled_forward(module: nn.Module) -> Any:
+    """Its forward pass where that alone was compiled: in its class, or by ``m.forward = torch.compile(m.forward)``."""
+    forward = getattr(module.forward, "__func__", module.forward)
+    return forward if is_compiled_function(forward) else None
+
+
 def in_one_graph(module: nn.Module) -> bool:
     """Whether what runs inside is compiled with ``fullgraph=True``, as far as that can be known.
 
@@ -70,9 +81,9 @@ def in_one_graph(module: nn.Module) -> bool:
     contexts = []
     if _is_wrapper(module):
         contexts.append(vars(module).get("dynamo_ctx"))
-    call = _compiled_call(module)
-    if inspect.isfunction(call):
-        contexts.append(inspect.getclosurevars(call).nonlocals.get("self"))
+    for call in (_compiled_call(module), _compiled_forward(module)):
+        if inspect.isfunction(call):
+            contexts.append(inspect.getclosurevars(call).nonlocals.get("self"))
     by_lightning = vars(module).get("_compiler_ctx")
     if isinstance(by_lightning, dict):
         contexts.append(by_lightning.get("dynamo_ctx"))
