@@ -72,7 +72,7 @@ def integer_codes(output: Any, given: Sequence[Tensor] = (), size: int = 0) -> T
     if not found:
         return None
     codes = max(found, key=Tensor.numel).detach()
-    by_frame = next((found for x in inputs if (found := _by_frame(codes, x)) is not None), None)
+    by_frame = next((some for x in inputs if (some := _by_frame(codes, x)) is not None), None)
     return codes.reshape(-1, codes.shape[-1] if codes.ndim == 3 else 1) if by_frame is None else by_frame
 
 
