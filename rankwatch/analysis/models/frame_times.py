@@ -24,6 +24,10 @@ _STEPS = 8
 """Frames over which the distance of two is measured."""
 
 
+_TIE = 1e-6
+"""Share of a step within which two frames are as near."""
+
+
 @dataclass(frozen=True)
 class FrameTimes:
     """Times of a layer's frames.
@@ -44,13 +48,14 @@ class FrameTimes:
             count: Frames that there are, at least one.
 
         Returns:
-            Its index.
+            Its index; of two that are as near the earlier one, always, so that drawn times that lie between the frames
+            of a model are off by the same everywhere.
 
         Example:
             >>> FrameTimes(step=0.02, first=0.0125).at(0.05, 49)
             2
         """
-        return int(min(max(round((seconds - self.first) / self.step), 0), count - 1))
+        return min(max(math.ceil((seconds - self.first) / self.step - 0.5 - _TIE), 0), count - 1)
 
 
 def frame_times(model: UtteranceFrames) -> tuple[dict[str, FrameTimes], dict[str, str]]:

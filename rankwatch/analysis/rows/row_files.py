@@ -22,8 +22,8 @@ from rankwatch.runtime.files.file_actions import write
 TOGETHER = 16
 """Utterances in one file."""
 
-FORMAT = 2
-"""Of what is in the files; those of another one are left alone."""
+FORMAT = 3
+"""Of what is in the files, and how it was drawn; those of another one are left alone."""
 
 
 def fingerprint_of(root: nn.Module) -> str:

@@ -9,6 +9,7 @@ from rankwatch.analysis.models.depth_cost import counted_parameters, depth_costs
 from rankwatch.analysis.models.feature_inputs import default_extractor, feature_input, needs_features
 from rankwatch.analysis.models.frame_times import FrameTimes, frame_times
 from rankwatch.analysis.models.utterance_frames import UtteranceFrames
+from rankwatch.analysis.rows.utterance_rows import CELL
 from rankwatch.extraction.model.layers import find_layers
 
 transformers = pytest.importorskip("transformers")
@@ -44,6 +45,14 @@ def test_convolutions_without_padding_have_their_own_step_and_first_centre():
 def test_the_nearest_frame_is_taken_and_none_beyond_the_ends():
     times = FrameTimes(step=0.02, first=0.0125)
     assert [times.at(s, 10) for s in (0.0, 0.0125, 0.0224, 0.0326, 0.19, 5.0)] == [0, 0, 0, 1, 9, 9]
+
+
+def test_of_two_frames_that_are_as_near_the_earlier_one_is_taken_everywhere():
+    """Drawn times are the middles of cells of 20 ms: all of them lie between two of Whisper's frames."""
+    times = FrameTimes(step=0.02, first=0.0)
+    assert [times.at((cell + 0.5) * CELL, 1500) for cell in range(750)] == list(range(750))
+    almost = FrameTimes(step=0.02, first=1e-12)
+    assert [almost.at((cell + 0.5) * CELL, 1500) for cell in range(750)] == list(range(750))
 
 
 @torch.no_grad()
