@@ -46,7 +46,7 @@ def test_whispers_first_frame_is_centred_at_the_beginning(layers):
 def test_patches_are_centred_between_their_eighth_and_ninth_spectrum(frames):
     """Windows of 25 ms from the beginning on: at 12.5 ms + 10 ms i; patches of 16, 10 apart: at i = 10 j + 7.5.
 
-    Divided evenly, 10.24 s over 101 frames, the last one would be 103 ms late.
+    Divided evenly, 10.24 s over 101 frames, the last one would be 102 ms late.
     """
     sizes = {"max_length": frames, "num_mel_bins": 32}
     config = transformers.ASTConfig(
