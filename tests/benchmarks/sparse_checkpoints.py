@@ -2,10 +2,11 @@
 
     python tests/benchmarks/sparse_checkpoints.py --data ../shared/data --runs FOLDER [--every]
 
-`FOLDER` is what `study/make.py` was given as ``--out``; of each method seeds 0 and 1 are needed. Each checkpoint is
-read once (`rankwatch.replay`, the set ``unseen``). Then readings are put together anew, without any learning rate:
-whole runs on grids of all checkpoints and of a part of them, and from each of several checkpoints on those of the other
-seed (``swapped``), or one checkpoint whose second block begins anew (``reset``), compared with the one before it.
+`FOLDER` is what `study/make.py` was given as ``--out``, with two runs in it at least. Each checkpoint is read once
+(`rankwatch.replay`, the set ``unseen``). Then readings are put together anew, without any learning rate: whole runs on
+grids of all checkpoints and of a part of them, and from each of several checkpoints on those of the other seed or,
+where there is none, of another method (``swapped``), or one checkpoint whose second block begins anew (``reset``),
+compared with the one before it.
 """
 
 from __future__ import annotations
@@ -110,16 +111,16 @@ def main() -> None:
     options = parser.parse_args()
     data, runs = options.data.resolve(), options.runs
     names = sorted(path.parent.name for path in runs.glob("*/loss.csv"))
-    pairs = [name for name in names if f"{name[:-1]}{1 - int(name[-1])}" in names]
     counts: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     with tempfile.TemporaryDirectory() as folder:
-        read = {}
-        for name in pairs:
-            read[name] = readings([runs / name / f"step-{step}.pt" for step in CHECKPOINTS], data, Path(folder))
-        for name in pairs:
-            broken = [with_reset(runs, name, step, Path(folder)) for step in BROKEN_AT]
-            resets = readings(broken, data, Path(folder))
-            other = read[f"{name[:-1]}{1 - int(name[-1])}"]
+        read = {
+            name: readings([runs / name / f"step-{step}.pt" for step in CHECKPOINTS], data, Path(folder))
+            for name in names
+        }
+        for name in names:
+            resets = readings([with_reset(runs, name, step, Path(folder)) for step in BROKEN_AT], data, Path(folder))
+            others = sorted((other for other in names if other != name), key=lambda other: other[:-2] != name[:-2])
+            other = read[others[0]]
             part = "chosen on" if name[:-2] in CHOSEN_ON else "held out"
             for way, grid, at, sequence in cases(read[name], other, resets):
                 found = alarms(iter(sequence), AbruptChange())
