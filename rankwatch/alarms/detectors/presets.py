@@ -83,7 +83,7 @@ _HIGH: dict[type[Any], dict[str, float]] = {
     SlowRankDecline: {"below": 0.6},
     SlowPerplexityDecline: {"below": 0.85},
     UnstableRank: {"above": 0.08},
-    AbruptChange: {"above": 0.1, "times": 3.0},
+    AbruptChange: {"above": 0.1, "times": 2.5},
     DomainGap: {"below": 0.8},
     LayerOutlier: {"below": 0.85},
 }
