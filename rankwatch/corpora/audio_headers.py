@@ -7,6 +7,7 @@ from typing import Any
 
 from rankwatch.corpora.corpus import Utterance
 
+NO_CONTENT = "a row without audio, or whose file isn't there"
 BROKEN = "a file that is no audio, or broken"
 
 
@@ -31,7 +32,13 @@ def file_seconds(utterance: Utterance) -> float:
     Returns:
         Seconds.
     """
-    header = _header(utterance.audio if utterance.content is None else utterance.content.open())
+    source: Any = utterance.audio
+    if utterance.content is not None:
+        try:
+            source = utterance.content.open()
+        except (OSError, TypeError) as error:  # it names a file that isn't there, or nothing at all
+            raise ValueError(NO_CONTENT) from error
+    header = _header(source)
     return float(header.frames / header.samplerate)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -91,6 +92,8 @@ def as_label(cell: object) -> str | frozenset[str] | None:
         >>> as_label("angry"), as_label(3), as_label("['question', 'greeting']") == {"question", "greeting"}
         ('angry', '3', True)
     """
+    if is_missing(cell):
+        return None
     if isinstance(cell, str):
         cell = cell.strip()
         if cell[:1] + cell[-1:] != "[]":
@@ -117,9 +120,28 @@ def as_seconds(cell: object) -> float | None:
     Raises:
         ValueError: If it is neither empty nor a number.
     """
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
+    if is_missing(cell):
         return None
     try:
-        return float(str(cell))
+        seconds = float(str(cell))
     except ValueError:
-        raise ValueError(f"{cell!r} is no number of seconds") from None
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise ValueError(f"{cell!r} is no number of seconds")
+    return seconds
+
+
+def is_missing(cell: object) -> bool:
+    """Whether a cell or a field says nothing: None, an empty string, or the NaN that pandas writes for what is missing.
+
+    Args:
+        cell: Anything.
+
+    Returns:
+        Whether it is empty.
+
+    Example:
+        >>> is_missing(" "), is_missing(float("nan")), is_missing(0)
+        (True, True, False)
+    """
+    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())  # noqa: PLR0124 - NaN alone

@@ -10,6 +10,7 @@ from pathlib import Path
 from rankwatch.corpora.corpus import Utterance
 
 NO_FILE = "there is no such file of audio"
+NO_PATH = "it names no file of audio"
 SAME_ID = "its id was there before"
 
 

@@ -34,19 +34,22 @@ def attach_labels(draft: Draft, file: Path, columns: Columns | None = None) -> N
         there = ", ".join(table.columns)
         raise ValueError(f"{file} has no column of ids or of files (such as 'id' or 'path'); there are {there}")
     cells = {role: table.column(column) for role, column in roles.items()}
-    others = [column for column in table.columns if column not in roles.values()]
+    for place, why in table.left_out.items():
+        draft.leave_out(f"{file.name}, {place}", why)
+    others = [column for column in table.columns if column and column not in roles.values()]
     labels = [[as_label(cell) for cell in table.column(column)] for column in others]
-    matcher, named = NameMatcher(draft.utterances), set[int]()
-    for i in range(len(table.rows)):
+    paths = [cell for role in ("id", "audio") for cell in cells.get(role, ()) if cell]
+    matcher, named = NameMatcher(draft.utterances, paths), set[int]()
+    for i, number in enumerate(table.numbers):
         row = {role: column[i] for role, column in cells.items()}
         names = [row[role] for role in ("id", "audio") if row.get(role)]
         try:
             places = _places(matcher, names)
         except ValueError as error:
-            draft.leave_out(f"{file.name}, row {i + 1}: {names[0]}", str(error))
+            draft.leave_out(f"{file.name}, row {number}: {names[0]}", str(error))
             continue
         if not places or named & set(places):
-            draft.leave_out(f"{file.name}, row {i + 1}: {', '.join(names)}", TWICE if places else NO_AUDIO)
+            draft.leave_out(f"{file.name}, row {number}: {', '.join(names)}", TWICE if places else NO_AUDIO)
             continue
         named.update(places)
         known = {column: found for column, values in zip(others, labels, strict=True) if (found := values[i])}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 from rankwatch.corpora.corpus import Utterance
@@ -14,19 +14,26 @@ AMBIGUOUS = "it fits several files of audio"
 class NameMatcher:
     """Finds utterances by their id, or by the path or name of their audio, with or without ending.
 
-    Where several files of audio have the same name, that with the most folders in common counts.
+    Where several files of audio have the same name, that with the most folders in common counts. Where the names that
+    are looked for are the same but for their folders, a file of audio belongs to the one of them that has the most
+    folders in common with it; to none where two have as many.
 
     Args:
         utterances: Those among which is looked.
+        names: All paths that will be looked for.
     """
 
-    def __init__(self, utterances: Sequence[Utterance]) -> None:
+    def __init__(self, utterances: Sequence[Utterance], names: Iterable[str] = ()) -> None:
         self._ids = {utterance.id: i for i, utterance in enumerate(utterances)}
         self._audio: dict[str, dict[PurePath, list[int]]] = defaultdict(dict)
         for i, utterance in enumerate(utterances):
             audio = utterance.audio
             for key in {audio.name, audio.stem}:
                 self._audio[key].setdefault(audio, []).append(i)
+        # How many folders among the names end so, by the stem: a file belongs to a name whose ending no other has.
+        self._folders: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+        for stem, folders in {(path.stem, path.parts[:-1]) for path in map(PurePath, names)}:
+            self._folders[stem].update(folders[i:] for i in range(len(folders) + 1))
 
     def by_id(self, name: str) -> int | None:
         """Look for an utterance.
@@ -52,7 +59,11 @@ class NameMatcher:
             ValueError: If several fit equally well.
         """
         path = PurePath(name)
-        found = self._audio.get(path.name) or self._audio.get(path.stem)
+        found = self._audio.get(path.name) or {}
+        if not found and path.suffix[1:2].isalpha():  # "a.1" is no file "a"
+            found = self._audio.get(path.stem, {})
+        if len(path.parts) > 1:
+            found = {audio: places for audio, places in found.items() if self._belongs(audio, path)}
         if not found:
             return []
         if len(found) == 1:
@@ -62,6 +73,13 @@ class NameMatcher:
         if len(best) > 1:
             raise ValueError(AMBIGUOUS)
         return found[best[0]]
+
+    def _belongs(self, audio: PurePath, path: PurePath) -> bool:
+        ends = self._folders.get(path.stem)
+        if ends is None or ends[()] < 2:
+            return True
+        count = _common_folders(audio, path)
+        return count > 0 and ends[path.parts[-1 - count : -1]] == 1
 
 
 def _common_folders(a: PurePath, b: PurePath) -> int:

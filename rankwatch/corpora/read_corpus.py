@@ -68,7 +68,7 @@ def read_corpus(
         >>> corpus = read_corpus("/data/clips", labels="/data/clips.csv")  # doctest: +SKIP
     """
     path, base = Path(path), None if root is None else Path(root)
-    draft = Draft(name or path.stem or str(path), encoding)
+    draft = Draft(name or (path.name if path.is_dir() else path.stem) or str(path), encoding)
     _read_format(draft, path, format or found_format(path, encoding, labelled=labels is not None), columns, base)
     if labels is not None:
         attach_labels(draft, Path(labels), columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ NO_AUDIO = "alignment without audio"
 NO_FILE = "there is no such file of alignments"
 TWICE = "a tier that another file of alignments has as well"
 NO_ALIGNMENT = "no alignment: its audio and labels count, its spans are none"
+IMPOSSIBLE = "spans that end before they begin, or whose times are no times, left out"
 BEHIND_END = "spans behind the end of the audio, cut or left out"
 _ROUNDING = 0.01
 """Seconds by which an alignment may end after its audio without being named: times are often rounded to hundredths."""
@@ -35,15 +37,15 @@ def attach_alignments(draft: Draft, alignments: Path | None) -> None:
         FileNotFoundError: If `alignments` isn't there.
     """
     spans: dict[int, Tiers] = {}
-    matcher = NameMatcher(draft.utterances)
     if alignments is None:
-        _from_rows(draft, matcher, spans)
+        _from_rows(draft, NameMatcher(draft.utterances), spans)
     else:
         if not alignments.exists():
             raise FileNotFoundError(f"alignments: there is no file or folder {alignments}")
         files = find_files(alignments, ENDINGS).files if alignments.is_dir() else [alignments]
-        for file in files:
-            name = file.relative_to(alignments).as_posix() if alignments.is_dir() else file.name
+        names = [file.relative_to(alignments).as_posix() if alignments.is_dir() else file.name for file in files]
+        matcher = NameMatcher(draft.utterances, names)
+        for file, name in zip(files, names, strict=True):
             _from_file(draft, matcher, file, name, spans)
     if alignments is None and not draft.alignments:
         return
@@ -108,6 +110,9 @@ def _add(draft: Draft, place: int, tiers: Tiers, spans: dict[int, Tiers], *, of_
         if tier in own:
             draft.leave_out(f"tier {tier!r} of {utterance.id}", TWICE)
             continue
+        if not all(0.0 <= span.start <= span.end < math.inf for span in found):  # nor is NaN
+            draft.leave_out(f"spans of {utterance.id}", IMPOSSIBLE)
+        found = [span for span in found if 0.0 <= span.start < span.end < math.inf]
         if start or (of_recording and utterance.end is not None):
             found = _within(found, start, utterance.end)
         own[tier] = found

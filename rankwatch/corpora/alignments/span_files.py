@@ -8,7 +8,7 @@ from pathlib import Path
 from rankwatch.corpora.alignments.textgrid import read_textgrid
 from rankwatch.corpora.corpus import Span
 from rankwatch.corpora.formats.tables import read_table
-from rankwatch.extraction.inputs.text_files import read_text
+from rankwatch.extraction.inputs.text_files import read_lines, read_text
 
 ENDINGS = (".textgrid", ".ctm", ".tsv")
 """Of files of alignments, in lower case."""
@@ -64,7 +64,7 @@ def _ctm(file: Path, encoding: str) -> dict[str | None, Tiers]:
     """The tier is that which the file's name speaks of, or else the words."""
     tier = next((tier for word, tier in _TIERS.items() if word[:-1] in file.stem.lower()), "word")
     found: dict[str | None, Tiers] = defaultdict(lambda: {tier: []})
-    for number, line in enumerate(read_text(file, encoding).splitlines(), 1):
+    for number, line in enumerate(read_lines(file, encoding), 1):
         cells = line.split()
         if not cells or line.startswith(";;"):
             continue
@@ -78,6 +78,8 @@ def _ctm(file: Path, encoding: str) -> dict[str | None, Tiers]:
 
 def _table(file: Path, encoding: str) -> dict[str | None, Tiers]:
     table = read_table(file, encoding, may_be_empty=True)
+    for place, why in table.left_out.items():
+        raise ValueError(f"{place}: {why}")
     ids = table.column("id" if "id" in table.columns else None)
     found: dict[str | None, Tiers] = {}
     columns = [table.column(name) for name in ("tier", "start", "end", "label")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from rankwatch.corpora.audio_headers import sample_rate
 from rankwatch.corpora.corpus import Span, Utterance
 from rankwatch.corpora.draft import Draft
-from rankwatch.extraction.inputs.text_files import read_text
+from rankwatch.extraction.inputs.text_files import read_lines
 
 _RATES = (12.5, 25.0, 50.0, 100.0)
 """Frames per second of units: those of codecs and slower encoders, HuBERT's, and those of MFCCs."""
@@ -24,8 +24,11 @@ def is_fairseq(file: Path, encoding: str = "utf-8") -> bool:
     Returns:
         Whether its first line is no row and its second is a path, a tab and a whole number.
     """
-    head = read_text(file, encoding).split("\n", 2)[:2]
-    return len(head) == 2 and "\t" not in head[0].strip() and head[1].rpartition("\t")[2].strip().isdigit()
+    head = read_lines(file, encoding)[:2]
+    if len(head) < 2 or "\t" in head[0].strip():
+        return False
+    path, _, samples = head[1].rpartition("\t")
+    return bool(path) and samples.strip().isdigit()
 
 
 def read_fairseq(draft: Draft, file: Path, root: Path | None = None) -> None:
@@ -39,7 +42,7 @@ def read_fairseq(draft: Draft, file: Path, root: Path | None = None) -> None:
         file: The manifest.
         root: The folder at which its paths begin, instead of that in its first line.
     """
-    first, *lines = read_text(file, draft.encoding).splitlines()
+    first, *lines = read_lines(file, draft.encoding) or [""]
     lines = [line for line in lines if line.strip()]
     base = root or file.parent / first.strip()
     labels = _label_files(file, len(lines), draft.encoding)
@@ -67,8 +70,7 @@ def _label_files(file: Path, count: int, encoding: str) -> dict[str, list[str]]:
     for ending in ("wrd", "ltr", "phn", "km", "sent", "da"):
         labels = file.with_suffix(f".{ending}")
         if labels.is_file():
-            lines = read_text(labels, encoding).split("\n")
-            found[ending] = lines[:-1] if lines[-1] == "" else lines
+            found[ending] = read_lines(labels, encoding)
             if len(found[ending]) != count:
                 raise ValueError(f"{labels} has {len(found[ending])} lines and {file} {count} utterances")
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from rankwatch.corpora.columns import Columns, as_label, find_roles
+from rankwatch.corpora.columns import ANY, Columns, as_label, find_roles
 from rankwatch.corpora.corpus import AudioContent, Utterance
 from rankwatch.corpora.draft import Draft
 
@@ -72,12 +72,15 @@ def read_datasets(draft: Draft, path: Path, columns: Columns | None = None) -> N
         import datasets  # an extra, needed by its data sets alone
     except ImportError as error:
         raise ImportError("data sets of Hugging Face's need datasets: pip install 'rankwatch[corpora]'") from error
-    parts = _parquet_parts(datasets, path) if path.is_file() or _parquet(path) else _saved_parts(datasets, path)
+    columns = columns or {}
+    said = columns.get("audio")
+    read = _parquet_parts if path.is_file() or _parquet(path) else _saved_parts
+    parts = read(datasets, path, None if said == ANY else said)
     for split, features, rows, contents in parts:
-        roles = find_roles(rows, {key: name for key, name in (columns or {}).items() if key != "audio"})
+        roles = find_roles(rows, {key: name for key, name in columns.items() if key != "audio"})
         others = [name for name in rows if name not in roles.values()]
         for i, content in enumerate(contents):
-            row = {role: str(rows[name][i]) for role, name in roles.items() if rows[name][i] not in (None, "")}
+            row = {role: _text(features[name], rows[name][i]) for role, name in roles.items()}
             labels = {name: _label(features[name], rows[name][i]) for name in others}
             known = {name: label for name, label in labels.items() if label is not None}
             name = row.get("id") or (f"{split}/{i}" if split else str(i))
@@ -91,23 +94,23 @@ def read_datasets(draft: Draft, path: Path, columns: Columns | None = None) -> N
 Part = tuple[str, Any, dict[str, list[Any]], list[AudioContent]]
 
 
-def _saved_parts(datasets: ModuleType, folder: Path) -> Iterator[Part]:
+def _saved_parts(datasets: ModuleType, folder: Path, said: str | None) -> Iterator[Part]:
     loaded = datasets.load_from_disk(str(folder))
     for split, data in loaded.items() if isinstance(loaded, dict) else [("", loaded)]:
-        column = _audio_column(datasets, data.features, folder)
+        column = _audio_column(datasets, data.features, folder, said)
         others = [name for name in data.column_names if name != column]
         raw = data.cast_column(column, datasets.Audio(decode=False))
         contents: list[AudioContent] = [_SavedAudio(raw, i, column) for i in range(len(data))]
         yield split, data.features, data.select_columns(others)[:] if others else {}, contents
 
 
-def _parquet_parts(datasets: ModuleType, path: Path) -> Iterator[Part]:
+def _parquet_parts(datasets: ModuleType, path: Path, said: str | None) -> Iterator[Part]:
     from pyarrow.parquet import ParquetFile  # datasets brings it
 
     for file in [path] if path.is_file() else _parquet(path):
         stored = ParquetFile(file)
         features = datasets.Features.from_arrow_schema(stored.schema_arrow)
-        column = _audio_column(datasets, features, file)
+        column = _audio_column(datasets, features, file, said)
         sizes = [stored.metadata.row_group(group).num_rows for group in range(stored.metadata.num_row_groups)]
         places = [(group, row) for group, size in enumerate(sizes) for row in range(size)]
         others = [name for name in features if name != column]
@@ -121,11 +124,19 @@ def _parquet(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet")) or sorted((folder / "data").glob("*.parquet"))
 
 
-def _audio_column(datasets: ModuleType, features: Any, where: Path) -> str:
+def _audio_column(datasets: ModuleType, features: Any, where: Path, said: str | None) -> str:
+    """The first column of audio, or that which the user has named."""
     for name, feature in features.items():
-        if isinstance(feature, datasets.Audio):
+        if isinstance(feature, datasets.Audio) and said in (None, name):
             return str(name)
-    raise ValueError(f"{where} has no column of audio; there are {', '.join(features)}")
+    wanted = "column of audio" if said is None else f"column {said!r} of audio"
+    raise ValueError(f"{where} has no {wanted}; there are {', '.join(features)}")
+
+
+def _text(feature: Any, value: Any) -> str | None:
+    """A speaker, an id or a text; by its name where the data set has numbers for names."""
+    label = _label(feature, value)
+    return label if isinstance(label, str) else None
 
 
 def _label(feature: Any, value: Any) -> str | frozenset[str] | None:

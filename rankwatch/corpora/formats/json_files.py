@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from rankwatch.corpora.columns import Columns
-from rankwatch.corpora.draft import Draft
+from rankwatch.corpora.draft import SAME_ID, Draft
 from rankwatch.corpora.formats.records import Record, add_records
-from rankwatch.extraction.inputs.text_files import read_text
+from rankwatch.extraction.inputs.text_files import read_text, split_lines
 
 NO_JSON = "a line that is no JSON object"
+NO_OBJECT = "it is no JSON object"
 
 
 def read_json(draft: Draft, file: Path, columns: Columns | None = None, root: Path | None = None) -> None:
@@ -48,24 +50,30 @@ def first_record(file: Path, encoding: str = "utf-8") -> Record:
     """
     with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
         try:
-            found = json.loads(lines.readline().decode(encoding))
-        except ValueError:
+            found = json.loads(lines.readline().removeprefix(codecs.BOM_UTF8).decode(encoding))
+        except (ValueError, LookupError, OSError, EOFError):  # said when it is read whole
             return {}
     return found if isinstance(found, dict) else {}
 
 
 def _records(draft: Draft, file: Path) -> Iterator[tuple[str, Record]]:
-    text = _text(file, draft.encoding)
+    text = read_text(file, draft.encoding)
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=_Object)
     except ValueError:  # several objects
         whole = None
     if isinstance(whole, list):
-        yield from ((f"object {i}", one) for i, one in enumerate(whole, 1) if isinstance(one, dict))
+        for i, one in enumerate(whole, 1):
+            if isinstance(one, dict):
+                yield f"object {i}", one
+            else:
+                draft.leave_out(f"{file.name}, object {i}", NO_OBJECT)
     elif isinstance(whole, dict) and whole and all(isinstance(one, dict) for one in whole.values()):
+        for key in whole.repeated:
+            draft.leave_out(f"{file.name}: {key}", SAME_ID)
         yield from ((key, {"id": key, **one}) for key, one in whole.items())
     else:
-        for i, line in enumerate(text.splitlines(), 1):
+        for i, line in enumerate(split_lines(text), 1):
             if not line.strip():
                 continue
             try:
@@ -78,8 +86,17 @@ def _records(draft: Draft, file: Path) -> Iterator[tuple[str, Record]]:
                 draft.leave_out(f"{file.name}, line {i}", NO_JSON)
 
 
-def _text(file: Path, encoding: str) -> str:
-    if file.suffix != ".gz":
-        return read_text(file, encoding)
-    with gzip.open(file, "rt", encoding=encoding) as opened:
-        return opened.read()
+class _Object(dict[str, object]):
+    """An object of JSON's; of a name that is there twice the first value counts.
+
+    Args:
+        pairs: Names and values.
+    """
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__()
+        self.repeated: list[str] = []
+        for name, value in pairs:
+            if name in self:
+                self.repeated.append(name)
+            self.setdefault(name, value)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from rankwatch.corpora.columns import as_seconds
 from rankwatch.corpora.corpus import Utterance
-from rankwatch.corpora.draft import Draft, base_folder
+from rankwatch.corpora.draft import NO_PATH, SAME_ID, Draft, base_folder
 from rankwatch.corpora.formats.records import times
-from rankwatch.extraction.inputs.text_files import read_text
+from rankwatch.extraction.inputs.text_files import read_lines
 
 PIPE = "wav.scp has a command instead of a file (a pipe), and none is run: write its output to files and name these"
+NO_SEGMENT = "a line of segments is an utterance, a recording, a start and an end"
 NO_RECORDING = "wav.scp does not name its recording"
 ARCHIVE = "it lies in a Kaldi archive, which isn't read: write it to a file of audio"
 
@@ -29,7 +31,7 @@ def read_kaldi(draft: Draft, folder: Path, root: Path | None = None) -> None:
     recordings = _recordings(draft, folder)
     plain = [name for name in recordings.values() if name]
     base = root or base_folder(plain, [folder, *folder.resolve().parents[:4], Path.cwd()])
-    texts, speakers = dict(_lines(draft, folder / "text")), dict(_lines(draft, folder / "utt2spk"))
+    texts, speakers = _map(draft, folder / "text"), _map(draft, folder / "utt2spk")
     of_utterances, of_speakers = _maps(draft, folder, "utt2"), _maps(draft, folder, "spk2")
     for name, recording, start, end in _segments(draft, folder, recordings):
         audio = recordings.get(recording)
@@ -49,11 +51,12 @@ def read_kaldi(draft: Draft, folder: Path, root: Path | None = None) -> None:
 
 def _recordings(draft: Draft, folder: Path) -> dict[str, str]:
     """Paths by recording; empty for those that can't be read, which are left out."""
-    found = {}
-    for name, path in _lines(draft, folder / "wav.scp"):
-        found[name] = path
+    found = _map(draft, folder / "wav.scp")
+    for name, path in found.items():
         offset = path.rpartition(":")[2]
-        if path.endswith("|"):
+        if not path:
+            draft.leave_out(f"recording {name}", NO_PATH)
+        elif path.endswith("|") or path.startswith("|") or path == "-":
             draft.leave_out(f"recording {name}", PIPE)
             found[name] = ""
         elif ":" in path and (offset.isdigit() or path.endswith("]")) and not (folder / path).exists():
@@ -70,9 +73,13 @@ def _segments(
         yield from ((name, name, None, None) for name in recordings)
         return
     for name, line in _lines(draft, folder / "segments"):
+        cells = line.split()
+        if len(cells) < 3:
+            draft.leave_out(f"segments: {name}", NO_SEGMENT)
+            continue
         try:
-            recording, start, end = line.split()[:3]
-            yield name, recording, *times(start, None if float(end) < 0 else end, None)
+            end = as_seconds(cells[2]) or 0.0
+            yield name, cells[0], *times(cells[1], None if end < 0 else end, None)
         except ValueError as error:
             draft.leave_out(f"segments: {name}", str(error))
 
@@ -81,15 +88,23 @@ def _maps(draft: Draft, folder: Path, prefix: str) -> dict[str, dict[str, str]]:
     """Labels of utterances or speakers by name; what is known otherwise is no label."""
     files = sorted(file for file in folder.glob(f"{prefix}*") if file.is_file())
     names = [file.name.removeprefix(prefix) for file in files]
-    other = ("spk", "utt", "dur", "num_frames", "uniq")
-    return {
-        name: dict(_lines(draft, file)) for name, file in zip(names, files, strict=True) if name not in other and name
-    }
+    other = ("spk", "utt", "dur", "num_frames", "num_samples", "uniq")
+    return {name: _map(draft, file) for name, file in zip(names, files, strict=True) if name not in other and name}
+
+
+def _map(draft: Draft, file: Path) -> dict[str, str]:
+    """The rest of each line by its first word; of a word that is there twice the first line counts."""
+    found: dict[str, str] = {}
+    for name, rest in _lines(draft, file):
+        if name in found:
+            draft.leave_out(f"{file.name}: {name}", SAME_ID)
+        found.setdefault(name, rest)
+    return found
 
 
 def _lines(draft: Draft, file: Path) -> list[tuple[str, str]]:
     """The first word and the rest of each line; none where there is no such file."""
     if not file.is_file():
         return []
-    lines = [line.split(None, 1) for line in read_text(file, draft.encoding).splitlines()]
+    lines = [line.split(None, 1) for line in read_lines(file, draft.encoding)]
     return [(line[0], line[1].strip() if len(line) > 1 else "") for line in lines if line]

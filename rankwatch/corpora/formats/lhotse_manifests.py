@@ -45,15 +45,14 @@ def read_lhotse(draft: Draft, path: Path, root: Path | None = None) -> None:
 
     Raises:
         ImportError: If lhotse isn't installed.
+        ValueError: If a folder has several manifests of one kind, or none.
     """
     try:
         from lhotse import load_manifest  # an extra, needed by its manifests alone
     except ImportError as error:
         raise ImportError("lhotse's manifests need lhotse: pip install 'rankwatch[corpora]'") from error
-    files = [one for kind in ("cuts", "supervisions", "recordings") for one in _named(path, kind)] or [path]
+    files = [path, *_partner(path)] if path.is_file() else _in_folder(path)
     base = root or files[0].parent
-    if path.is_file():
-        files = [path, *_partner(path)]
     found = {type(manifest).__name__: manifest for file in reversed(files) for manifest in [load_manifest(file)]}
     if "CutSet" in found:
         for cut in found["CutSet"]:
@@ -74,7 +73,20 @@ def read_lhotse(draft: Draft, path: Path, root: Path | None = None) -> None:
 
 
 def _named(folder: Path, kind: str) -> list[Path]:
-    return sorted(folder.glob(f"*{kind}*.jsonl*"))[:1] if folder.is_dir() else []
+    return sorted(folder.glob(f"*{kind}*.jsonl*")) if folder.is_dir() else []
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """The cuts of a folder; without cuts its recordings and supervisions."""
+    for kinds in (("cuts",), ("supervisions", "recordings")):
+        found = {kind: _named(folder, kind) for kind in kinds}
+        for kind, files in found.items():
+            if len(files) > 1:
+                names = ", ".join(file.name for file in files)
+                raise ValueError(f"{folder} has several manifests of {kind} ({names}): name one of them")
+        if any(found.values()):
+            return [file for files in found.values() for file in files]
+    raise ValueError(f"{folder} has no manifest of cuts, recordings or supervisions (such as cuts.jsonl.gz)")
 
 
 def _partner(file: Path) -> list[Path]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rankwatch.corpora.audio_headers import sample_rate
-from rankwatch.corpora.columns import Columns, as_label, as_seconds, find_roles
+from rankwatch.corpora.columns import Columns, as_label, as_seconds, find_roles, is_missing
 from rankwatch.corpora.corpus import Utterance
-from rankwatch.corpora.draft import Draft, base_folder
+from rankwatch.corpora.draft import NO_PATH, Draft, base_folder
 
 _PLACEHOLDER = re.compile(r"^(\$\w+|\{\w+\})/*")
 """SpeechBrain's ``$data_root`` and ``{data_root}``, which stand for a folder that only the recipe knows."""
@@ -46,12 +46,16 @@ def add_records(
         raise ValueError(
             f"{file} has no column of audio files (such as 'path'); there are {', '.join(names) or 'none'}"
         )
-    others = [name for name in names if name not in roles.values() and not _is_option(name, names)]
+    others = [name for name in names if name.strip() and name not in roles.values() and not _is_option(name, names)]
+    _check_samples(file, records, roles)
     paths = [_path(record.get(roles["audio"])) for _, record in records]
     base = root or base_folder(paths, [file.parent, Path.cwd()])
     for (where, record), path in zip(records, paths, strict=True):
         row = {role: record.get(name) for role, name in roles.items()}
         where = f"{file.name}, {where}"
+        if not path:
+            draft.leave_out(where, NO_PATH)
+            continue
         try:
             start, end = _times(row, base / path)
             seconds = as_seconds(row.get("seconds")) if start is None and end is None else None
@@ -75,8 +79,7 @@ def add_records(
 
 
 def _text(value: object) -> str | None:
-    found = "" if value is None else str(value).strip()
-    return found or None
+    return None if is_missing(value) else str(value).strip()
 
 
 def _path(value: object) -> str:
@@ -89,6 +92,20 @@ def _path(value: object) -> str:
 def _is_option(name: str, names: Mapping[str, None]) -> bool:
     """Whether it is how a column of an old SpeechBrain CSV is to be read."""
     return any(name.endswith(end) and name.removesuffix(end) in names for end in ("_format", "_opts"))
+
+
+def _check_samples(file: Path, records: Sequence[tuple[str, Record]], roles: Mapping[str, str]) -> None:
+    """Where a table has a column "stop", it and the start are counted in samples; seconds may be called so as well."""
+    if "stop" not in roles:
+        return
+    for where, record in records:
+        for column in (roles.get("start"), roles["stop"]):
+            number = record.get(column) if column is not None else None
+            if not is_missing(number) and "." in str(number) and not str(number).strip().endswith(".0"):
+                raise ValueError(
+                    f"{file}, {where}: a start with a {roles['stop']!r} is counted in samples, and {column} = {number} is "
+                    f"no whole number; where they are seconds, rename the column to 'end'"
+                )
 
 
 def _times(row: Record, audio: Path) -> tuple[float | None, float | None]:

@@ -59,9 +59,11 @@ def read_slue(draft: Draft, path: Path) -> None:
     """
     for file in slue_tables(path):
         table = read_table(file, draft.encoding)
+        for place, why in table.left_out.items():
+            draft.leave_out(f"{file.name}, {place}", why)
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
         split = file.stem.partition("_")[2].removesuffix("_blind")
-        for i, row in enumerate(rows, 1):
+        for i, row in zip(table.numbers, rows, strict=True):
             read = _dialog_act if "issue_id" in row else _sentiment if "start_second" in row else _entities
             try:
                 read(draft, f"{file.name}, row {i}", file.parent, row.get("split") or split, row)
@@ -78,7 +80,9 @@ def _timed_entities(draft: Draft, folder: Path, split: str) -> None:
         return
     table = read_table(file, draft.encoding, may_be_empty=True)
     spans: dict[str, list[Span]] = {}
-    for i, cells in enumerate(table.rows, 1):
+    for place, why in table.left_out.items():
+        draft.leave_out(f"{name}, {place}", why)
+    for i, cells in zip(table.numbers, table.rows, strict=True):
         row = dict(zip(table.columns, cells, strict=True))
         try:
             tag = COMBINED.get(row["entity_label"], row["entity_label"])

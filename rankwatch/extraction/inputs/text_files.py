@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import shlex
+import zlib
 from pathlib import Path
 
 _MARKS = (
@@ -15,12 +17,14 @@ _MARKS = (
 )
 """Byte-order marks; UTF-32's little-endian one begins as UTF-16's does, so it comes first."""
 
+_GZIP = b"\x1f\x8b"  # with which a file begins that was compressed by gzip, whatever its name
+
 
 def read_text(file: Path, encoding: str = "utf-8") -> str:
     """A file in the encoding that is named, or in whatever Unicode encoding its byte-order mark says.
 
     Args:
-        file: The file.
+        file: The file, perhaps compressed with gzip.
         encoding: Its encoding where it has no byte-order mark.
 
     Returns:
@@ -28,9 +32,9 @@ def read_text(file: Path, encoding: str = "utf-8") -> str:
 
     Raises:
         ValueError: If it is in another encoding; says where that was found, and how to convert the file. Likewise if
-            no encoding has this name.
+            no encoding has this name, or what is compressed is broken.
     """
-    content = file.read_bytes()
+    content = _content(file)
     marked = next((name for mark, name in _MARKS if content.startswith(mark)), None)
     encoding = marked or _known(encoding)
     try:
@@ -40,6 +44,37 @@ def read_text(file: Path, encoding: str = "utf-8") -> str:
     if encoding == "utf-8" and "\0" in text:
         raise ValueError(_refusal(file, content, content.index(0), encoding, False))
     return text
+
+
+def read_lines(file: Path, encoding: str = "utf-8") -> list[str]:
+    """The lines of a text file, which end as lines of files do on Linux, Windows or old Macs, and nowhere else.
+
+    `str.splitlines` also ends them at separators that may stand within a text, such as U+2028 or a form feed.
+
+    Args:
+        file: The file.
+        encoding: Its encoding, as in `read_text`.
+
+    Returns:
+        Its lines without their ends; none for an empty file. ValueError is raised as by `read_text`.
+    """
+    return split_lines(read_text(file, encoding))
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text, as `read_lines` tells them."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _content(file: Path) -> bytes:
+    content = file.read_bytes()
+    if not content.startswith(_GZIP):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{file} could not be decompressed ({error}): is the file whole?") from error
 
 
 def _known(encoding: str) -> str:
@@ -61,9 +96,13 @@ def _refusal(file: Path, content: bytes, position: int, encoding: str, marked: b
     guess = "WINDOWS-1252"
     if zeros:
         guess = "UTF-16BE" if content[:2].startswith(b"\0") else "UTF-16LE"
-    new = file.with_name(f"{file.stem}.utf8{file.suffix}")
+    plain = file.with_suffix("") if file.suffix == ".gz" else file
+    new = plain.with_name(f"{plain.stem}.utf8{plain.suffix}")
+    source = shlex.quote(str(file))
+    convert = f"iconv -f {guess} -t UTF-8"
+    convert = f"{convert} {source}" if plain is file else f"gzip -dc {source} | {convert}"
     return (
         f"{file} is not in UTF-8: byte {position} (0x{content[position]:02x}) is none of it. Convert it by "
-        f"iconv -f {guess} -t UTF-8 {shlex.quote(str(file))} > {shlex.quote(str(new))} (with its own encoding instead "
+        f"{convert} > {shlex.quote(str(new))} (with its own encoding instead "
         f"of {guess} where that is another), and name {new.name} instead of it"
     )
