@@ -24,13 +24,16 @@ def sample_rate(audio: Path) -> int:
 
 
 def file_seconds(utterance: Utterance) -> float:
-    """The length of the whole file that an utterance is in; ValueError is raised where it is broken.
+    """The length of the whole file that an utterance is in.
 
     Args:
         utterance: The utterance.
 
     Returns:
         Seconds.
+
+    Raises:
+        ValueError: If the file is broken, or isn't there though its data set says so.
     """
     source: Any = utterance.audio
     if utterance.content is not None:

@@ -144,4 +144,4 @@ def is_missing(cell: object) -> bool:
         >>> is_missing(" "), is_missing(float("nan")), is_missing(0)
         (True, True, False)
     """
-    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())  # noqa: PLR0124 - NaN alone
+    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())  # NaN alone isn't itself

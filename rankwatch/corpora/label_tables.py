@@ -34,8 +34,8 @@ def attach_labels(draft: Draft, file: Path, columns: Columns | None = None) -> N
         there = ", ".join(table.columns)
         raise ValueError(f"{file} has no column of ids or of files (such as 'id' or 'path'); there are {there}")
     cells = {role: table.column(column) for role, column in roles.items()}
-    for place, why in table.left_out.items():
-        draft.leave_out(f"{file.name}, {place}", why)
+    for where, why in table.left_out.items():
+        draft.leave_out(f"{file.name}, {where}", why)
     others = [column for column in table.columns if column and column not in roles.values()]
     labels = [[as_label(cell) for cell in table.column(column)] for column in others]
     paths = [cell for role in ("id", "audio") for cell in cells.get(role, ()) if cell]

@@ -114,12 +114,21 @@ def _add(draft: Draft, place: int, tiers: Tiers, spans: dict[int, Tiers], *, of_
             draft.leave_out(f"spans of {utterance.id}", IMPOSSIBLE)
         found = [span for span in found if 0.0 <= span.start < span.end < math.inf]
         if start or (of_recording and utterance.end is not None):
-            found = _within(found, start, utterance.end)
+            found = spans_within(found, start, utterance.end)
         own[tier] = found
 
 
-def _within(spans: list[Span], start: float, end: float | None) -> list[Span]:
-    """The part of a recording's spans that lies in a segment of it; a span that is cut in the middle is none of it."""
+def spans_within(spans: list[Span], start: float, end: float | None) -> list[Span]:
+    """The part of a recording's spans that lies in a segment of it.
+
+    Args:
+        spans: In times of the recording.
+        start: Where the segment begins in it.
+        end: Where it ends, or None for the recording's end.
+
+    Returns:
+        Spans in times of the segment, cut at its ends; those whose middle lies outside are none of it.
+    """
     end = float("inf") if end is None else end
     inside = [span for span in spans if start <= (span.start + span.end) / 2 < end]
     return [Span(max(0.0, span.start - start), min(span.end, end) - start, span.label) for span in inside]

@@ -98,7 +98,7 @@ def _saved_parts(datasets: ModuleType, folder: Path, said: str | None) -> Iterat
     loaded = datasets.load_from_disk(str(folder))
     for split, data in loaded.items() if isinstance(loaded, dict) else [("", loaded)]:
         column = _audio_column(datasets, data.features, folder, said)
-        others = [name for name in data.column_names if name != column]
+        others = _others(datasets, data.features)
         raw = data.cast_column(column, datasets.Audio(decode=False))
         contents: list[AudioContent] = [_SavedAudio(raw, i, column) for i in range(len(data))]
         yield split, data.features, data.select_columns(others)[:] if others else {}, contents
@@ -113,7 +113,7 @@ def _parquet_parts(datasets: ModuleType, path: Path, said: str | None) -> Iterat
         column = _audio_column(datasets, features, file, said)
         sizes = [stored.metadata.row_group(group).num_rows for group in range(stored.metadata.num_row_groups)]
         places = [(group, row) for group, size in enumerate(sizes) for row in range(size)]
-        others = [name for name in features if name != column]
+        others = _others(datasets, features)
         contents: list[AudioContent] = [_ParquetAudio(file, group, row, column) for group, row in places]
         split = "" if path.is_file() else file.stem
         yield split, features, stored.read(columns=others).to_pydict() if others else {}, contents
@@ -133,10 +133,15 @@ def _audio_column(datasets: ModuleType, features: Any, where: Path, said: str | 
     raise ValueError(f"{where} has no {wanted}; there are {', '.join(features)}")
 
 
+def _others(datasets: ModuleType, features: Any) -> list[str]:
+    """Columns that hold no audio, which nobody wants decoded here."""
+    return [name for name, feature in features.items() if not isinstance(feature, datasets.Audio)]
+
+
 def _text(feature: Any, value: Any) -> str | None:
     """A speaker, an id or a text; by its name where the data set has numbers for names."""
-    label = _label(feature, value)
-    return label if isinstance(label, str) else None
+    label = value if isinstance(value, str) else _label(feature, value)
+    return label or None if isinstance(label, str) else None
 
 
 def _label(feature: Any, value: Any) -> str | frozenset[str] | None:

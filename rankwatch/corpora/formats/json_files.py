@@ -68,10 +68,10 @@ def _records(draft: Draft, file: Path) -> Iterator[tuple[str, Record]]:
                 yield f"object {i}", one
             else:
                 draft.leave_out(f"{file.name}, object {i}", NO_OBJECT)
-    elif isinstance(whole, dict) and whole and all(isinstance(one, dict) for one in whole.values()):
+    elif isinstance(whole, _Object) and whole and all(isinstance(one, dict) for one in whole.values()):
         for key in whole.repeated:
             draft.leave_out(f"{file.name}: {key}", SAME_ID)
-        yield from ((key, {"id": key, **one}) for key, one in whole.items())
+        yield from ((key, {"id": key, **one}) for key, one in whole.items() if isinstance(one, dict))
     else:
         for i, line in enumerate(split_lines(text), 1):
             if not line.strip():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rankwatch.corpora.alignments.attach import spans_within
 from rankwatch.corpora.alignments.span_files import tier_name
 from rankwatch.corpora.columns import as_label
 from rankwatch.corpora.corpus import Span, Utterance
@@ -38,6 +39,8 @@ def has_lhotse(folder: Path) -> bool:
 def read_lhotse(draft: Draft, path: Path, root: Path | None = None) -> None:
     """Read cuts; or supervisions with the recordings beside them; or recordings alone.
 
+    A folder with several manifests of one kind, or none, is refused by a ValueError.
+
     Args:
         draft: What is filled.
         path: One of the manifests, the other of which has the same name but for this word; or a folder with them.
@@ -45,7 +48,6 @@ def read_lhotse(draft: Draft, path: Path, root: Path | None = None) -> None:
 
     Raises:
         ImportError: If lhotse isn't installed.
-        ValueError: If a folder has several manifests of one kind, or none.
     """
     try:
         from lhotse import load_manifest  # an extra, needed by its manifests alone
@@ -53,7 +55,9 @@ def read_lhotse(draft: Draft, path: Path, root: Path | None = None) -> None:
         raise ImportError("lhotse's manifests need lhotse: pip install 'rankwatch[corpora]'") from error
     files = [path, *_partner(path)] if path.is_file() else _in_folder(path)
     base = root or files[0].parent
-    found = {type(manifest).__name__: manifest for file in reversed(files) for manifest in [load_manifest(file)]}
+    found = {
+        type(manifest).__name__: manifest for file in reversed(files) for manifest in [_loaded(load_manifest, file)]
+    }
     if "CutSet" in found:
         for cut in found["CutSet"]:
             _add_cut(draft, cut, base)
@@ -70,6 +74,13 @@ def read_lhotse(draft: Draft, path: Path, root: Path | None = None) -> None:
             _add(draft, one.id, recordings[one.recording_id], one.start, one.end, [one], base, one.start, channels)
         else:
             draft.leave_out(one.id, NO_RECORDING)
+
+
+def _loaded(load_manifest: Callable[[Path], Any], file: Path) -> Any:
+    try:
+        return load_manifest(file)
+    except (ValueError, KeyError, TypeError, EOFError) as error:
+        raise ValueError(f"{file} could not be read by lhotse ({type(error).__name__}: {error})") from error
 
 
 def _named(folder: Path, kind: str) -> list[Path]:
@@ -129,8 +140,8 @@ def _add(
     else:
         some, spans = list(supervisions), dict[str, list[Span]]()
         for tier, items in ((tier, items) for one in some for tier, items in (one.alignment or {}).items()):
-            shifted = [Span(item.start - zero, item.end - zero, str(item.symbol)) for item in items if item.symbol]
-            spans.setdefault(tier_name(tier), []).extend(shifted)
+            aligned = [Span(item.start, item.end, str(item.symbol)) for item in items if item.symbol]
+            spans.setdefault(tier_name(tier), []).extend(spans_within(aligned, zero, end))
         custom = {key: value for one in some for key, value in (one.custom or {}).items()}
         known = {"language": _common(some, "language"), "gender": _common(some, "gender"), **custom}
         whole = start in (None, 0.0) and (end is None or abs(end - recording.duration) < 1e-3)

@@ -103,8 +103,8 @@ def _check_samples(file: Path, records: Sequence[tuple[str, Record]], roles: Map
             number = record.get(column) if column is not None else None
             if not is_missing(number) and "." in str(number) and not str(number).strip().endswith(".0"):
                 raise ValueError(
-                    f"{file}, {where}: a start with a {roles['stop']!r} is counted in samples, and {column} = {number} is "
-                    f"no whole number; where they are seconds, rename the column to 'end'"
+                    f"{file}, {where}: start and stop are counted in samples, and {column} = {number} is no whole "
+                    f"number; where they are seconds, rename the column {roles['stop']!r} to 'end'"
                 )
 
 

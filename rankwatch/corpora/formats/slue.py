@@ -59,8 +59,8 @@ def read_slue(draft: Draft, path: Path) -> None:
     """
     for file in slue_tables(path):
         table = read_table(file, draft.encoding)
-        for place, why in table.left_out.items():
-            draft.leave_out(f"{file.name}, {place}", why)
+        for where, why in table.left_out.items():
+            draft.leave_out(f"{file.name}, {where}", why)
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
         split = file.stem.partition("_")[2].removesuffix("_blind")
         for i, row in zip(table.numbers, rows, strict=True):
@@ -80,8 +80,8 @@ def _timed_entities(draft: Draft, folder: Path, split: str) -> None:
         return
     table = read_table(file, draft.encoding, may_be_empty=True)
     spans: dict[str, list[Span]] = {}
-    for place, why in table.left_out.items():
-        draft.leave_out(f"{name}, {place}", why)
+    for where, why in table.left_out.items():
+        draft.leave_out(f"{name}, {where}", why)
     for i, cells in zip(table.numbers, table.rows, strict=True):
         row = dict(zip(table.columns, cells, strict=True))
         try:

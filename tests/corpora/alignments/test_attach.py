@@ -66,3 +66,15 @@ def test_alignments_in_another_encoding_are_an_error_that_names_the_file(tmp_pat
     with pytest.raises(ValueError, match=r"a\.tsv is not in UTF-8"):
         read_corpus(tmp_path, alignments=tmp_path / "al")
     assert read_corpus(tmp_path, alignments=tmp_path / "al", encoding="cp1252").tiers() == {"word": 1}
+
+
+def test_spans_whose_times_are_none_are_left_out_and_named(tmp_path):
+    for name in ("a", "b", "c"):
+        write_audio(tmp_path / f"{name}.wav", 0.5)
+    bad = ["word\tnan\t0.2\tx", "word\t0.3\t0.2\tx", "word\t-1\t0.2\tx", "word\t0.2\tinf\tx"]
+    write_text(tmp_path / "al" / "a.tsv", HEADER, *bad, "word\t0.1\t0.2\tgood", "word\t0.2\t0.2\tempty")
+    write_text(tmp_path / "al" / "b.ctm", "b 1 0.1 -0.05 x", "b 1 0.1 0.05 good")
+    write_text(tmp_path / "al" / "c.tsv", HEADER, "word\t0\t0.2\tgood")
+    corpus = read_corpus(tmp_path, alignments=tmp_path / "al")
+    assert [[span.label for span in one.spans["word"]] for one in corpus.utterances] == [["good"]] * 3
+    assert {*corpus.left_out} == {"spans of a.wav", "spans of b.wav"}

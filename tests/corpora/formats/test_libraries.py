@@ -93,3 +93,50 @@ def test_data_sets_of_hugging_faces(audio, tmp_path, form):
     assert second.labels == {"emotion": "calm", "acts": frozenset(), **split}
     whole = read_corpus(audio[1])
     assert corpus.read(second, 8_000).equal(whole.read(whole.utterances[0], 8_000))
+
+
+def test_of_several_columns_of_audio_the_named_one_counts_and_rows_without_audio_are_named(audio, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    stored = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features = {"audio": stored, "clean": stored, "speaker": datasets.ClassLabel(names=["ann", "bob"])}
+    features = datasets.Features({**features, "age": datasets.Value("float32")})
+    first, second = ({"path": path.name, "bytes": path.read_bytes()} for path in audio)
+    rows = {"audio": [first, None, {"path": "gone.wav", "bytes": b""}], "clean": [second] * 3}
+    rows |= {"speaker": [0, 1, 1], "age": [3.0, float("nan"), None]}
+    made = datasets.Dataset.from_dict(rows, features=features)
+    made = made.cast_column("audio", datasets.Audio()).cast_column("clean", datasets.Audio())
+    made.to_parquet(tmp_path / "set.parquet")
+    path = tmp_path / "set.parquet"
+    corpus = read_corpus(path)
+    assert [(one.speaker, one.seconds, one.labels) for one in corpus.utterances] == [("ann", 1.0, {"age": "3.0"})]
+    assert [*corpus.left_out.values()] == ["a row without audio, or whose file isn't there"] * 2
+    clean = read_corpus(path, columns={"audio": "clean"}).utterances
+    assert [(one.speaker, one.seconds) for one in clean] == [("ann", 2.0), ("bob", 2.0), ("bob", 2.0)]
+    with pytest.raises(ValueError, match="no column 'noisy' of audio; there are audio, clean"):
+        read_corpus(path, columns={"audio": "noisy"})
+    made.select([0]).save_to_disk(tmp_path / "set")
+    assert read_corpus(tmp_path / "set").utterances[0].seconds == 1.0
+
+
+def test_several_manifests_of_lhotses_are_not_chosen_among_and_broken_ones_are_named(lhotse, tmp_path):
+    _, recordings, _ = lhotse
+    for name in ("dev", "train"):
+        recordings.to_file(tmp_path / f"recordings_{name}.jsonl.gz")
+    with pytest.raises(ValueError, match=r"several manifests of recordings \(recordings_dev.*: name one of them"):
+        read_corpus(tmp_path)
+    file = tmp_path / "recordings.jsonl"
+    recordings.to_file(file)
+    file.write_text(file.read_text() + "{broken\n")
+    with pytest.raises(ValueError, match=r"recordings\.jsonl could not be read by lhotse"):
+        read_corpus(file)
+
+
+def test_spans_outside_of_a_cut_are_none_of_it(lhotse, tmp_path):
+    library, recordings, supervisions = lhotse
+    here = supervisions.filter(lambda one: one.id == "u1")
+    cuts = library.CutSet.from_manifests(recordings, here).filter(lambda one: one.recording_id == here[0].recording_id)
+    cuts.to_eager().cut_into_windows(0.7).to_file(tmp_path / "cuts.jsonl")
+    found = {round(one.start or 0.0, 1): one.spans.get("word", ()) for one in read_corpus(tmp_path).utterances}
+    assert found[0.0] == (Span(0.5, 0.7, "so"),)
+    assert [(span.label, round(span.start, 2), round(span.end, 2)) for span in found[0.7]] == [("it", 0.05, 0.3)]
+    assert all(span.start >= 0.0 for spans in found.values() for span in spans)
