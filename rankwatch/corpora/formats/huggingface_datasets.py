@@ -99,7 +99,7 @@ def _saved_parts(datasets: ModuleType, folder: Path, said: str | None) -> Iterat
     for split, data in loaded.items() if isinstance(loaded, dict) else [("", loaded)]:
         column = _audio_column(datasets, data.features, folder, said)
         others = _others(datasets, data.features)
-        raw = data.cast_column(column, datasets.Audio(decode=False))
+        raw = data.select_columns([column]).cast_column(column, datasets.Audio(decode=False))
         contents: list[AudioContent] = [_SavedAudio(raw, i, column) for i in range(len(data))]
         yield split, data.features, data.select_columns(others)[:] if others else {}, contents
 
