@@ -16,9 +16,9 @@ from rankwatch.extraction.inputs.call_arguments import by_name, made_by_training
 from rankwatch.extraction.inputs.tensor_copies import Copies
 from rankwatch.extraction.inputs.utterance_keys import fingerprint, primary_input, utterance_keys
 from rankwatch.extraction.model.compiled_modules import (
-    compiled_in_place,
     in_one_graph,
     is_compiled_function,
+    itself_compiled,
     within_compiled,
 )
 
@@ -195,7 +195,7 @@ class CallRecorder:
         return calls
 
     def _compiled_in_vain(self) -> list[int]:
-        """Modules that were compiled in place and whose call was not made.
+        """Modules that were compiled without a wrapper and whose call was not made.
 
         Returns:
             Their identities. A LightningModule (``model.compile()``) is one if its training step doesn't call itself.
@@ -203,7 +203,7 @@ class CallRecorder:
         return [
             id(module)
             for index, (_, module) in enumerate(self._candidates)
-            if compiled_in_place(module) and not in_one_graph(module) and index not in self._fired
+            if itself_compiled(module) and not in_one_graph(module) and index not in self._fired
         ]
 
     def _calls_of_branches(self) -> Call | None:

@@ -9,7 +9,7 @@ from torch import nn
 from rankwatch.extraction.hooks.call_recorder import CallRecorder
 from rankwatch.extraction.hooks.chained_calls import ChainedCallRecorder
 from rankwatch.extraction.model.block_stacks import find_stacks, front_end_branches
-from rankwatch.extraction.model.compiled_modules import compiled_in_place, in_one_graph
+from rankwatch.extraction.model.compiled_modules import in_one_graph, itself_compiled
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.model.module_paths import can_fire, clean_modules, clean_name, within
 
@@ -121,7 +121,7 @@ def front_end_and_blocks(
 
 def replay_advice(root: nn.Module) -> str:
     """What to do where no call of a model can be recorded, in words."""
-    if in_one_graph(root) and not compiled_in_place(root):
+    if in_one_graph(root) and not itself_compiled(root):
         return "all of it is compiled with fullgraph=True: use encoder = torch.compile(encoder) instead"
     return (
         'pass a set with a forward of its own, for example eval_sets=AudioFolder("folder", forward=f) with f(module, '

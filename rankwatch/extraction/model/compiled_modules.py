@@ -12,7 +12,7 @@ from torch import nn
 def within_compiled(modules: Iterable[nn.Module], uncalled: Collection[int] = ()) -> set[int]:
     """Identities of the modules that run as part of the graph of a compiled one.
 
-    A module that was compiled in place is none, unless it is part of another one: what is called around its compiled
+    A module that was compiled in place, or whose forward pass was, is none, unless it is part of another one: what is called around its compiled
     call is outside of the graph.
 
     Args:
@@ -41,16 +41,16 @@ def _inside(module: nn.Module) -> list[nn.Module]:
 
 
 def _called_compiled(module: nn.Module) -> bool:
-    return _is_wrapper(module) or compiled_in_place(module) or _compiled_forward(module) is not None
+    return _is_wrapper(module) or itself_compiled(module)
 
 
 def _is_wrapper(module: nn.Module) -> bool:
     return "_orig_mod" in module._modules
 
 
-def compiled_in_place(module: nn.Module) -> bool:
-    """Whether ``module.compile()`` was called: its own hooks are part of its graph."""
-    return _compiled_call(module) is not None
+def itself_compiled(module: nn.Module) -> bool:
+    """Whether ``module.compile()`` was called, or its forward pass compiled, without a wrapper around it."""
+    return _compiled_call(module) is not None or _compiled_forward(module) is not None
 
 
 def _compiled_call(module: nn.Module) -> Any:

@@ -34,15 +34,17 @@ class EarlierReading:
     rows: StoredRepresentation
 
     def is_outdated(self, now: EarlierReading) -> bool:
-        """Whether no later reading can be compared with it: another protocol, or other columns for the same rows.
+        """Whether no later reading can be compared with it.
 
         With fewer utterances there are fewer columns, too, but only as long as a process is missing.
 
         Returns:
-            True where both are of the same utterances, or under different protocols, and can't be compared.
+            True where the protocol is another, where there are other columns for the same utterances, and where
+            utterances have come that it doesn't have: the set is another one, or a process was missing when it was made.
         """
         same_utterances = torch.equal(self.keys, now.keys)
-        return self.protocol != now.protocol or (same_utterances and self.rows.rows.shape[1] != now.rows.rows.shape[1])
+        other_columns = same_utterances and self.rows.rows.shape[1] != now.rows.rows.shape[1]
+        return self.protocol != now.protocol or other_columns or not bool(torch.isin(now.keys, self.keys).all())
 
     def is_comparable(self, other: EarlierReading) -> bool:
         """Whether both are of the same utterances and frames under the same protocol."""

@@ -142,9 +142,13 @@ def test_a_hook_that_fails_never_raises_in_the_users_forward_pass():
     assert torch.equal(recorder.take(None).args[0], audio)
 
 
-def test_a_module_that_was_compiled_in_place_and_is_not_called_itself_hides_nothing():
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_module_that_was_compiled_and_is_not_called_itself_hides_nothing(in_place):
     model, batch = Outer(), _batch()
-    model.compile(backend="eager")
+    if in_place:
+        model.compile(backend="eager")
+    else:
+        model.forward = torch.compile(model.forward, backend="eager")
     recorder = CallRecorder([("inner", model.inner), ("", model)])
     recorder.install()
     for _ in range(2):  # the first call shows that it isn't the model that is called

@@ -121,6 +121,16 @@ def test_only_the_same_utterances_and_frames_are_compared():
     assert set(take(memory, 70, moved(0.3), protocol=protocol)) == {PREVIOUS, FIRST}
 
 
+@pytest.mark.parametrize("before", ["fewer utterances", "other utterances"])
+def test_a_first_reading_of_fewer_or_other_utterances_is_replaced(before):
+    """A process was missing then, or the run went on with another set: nothing would ever be comparable with it."""
+    memory, rows = DriftMemory(), moved(0.0)
+    first = Rows(*(part[:128] for part in rows)) if before == "fewer utterances" else rows_of(rows.rows, KEYS + 1000)
+    take(memory, 10, first), take(memory, 20, moved(0.1))
+    found = take(memory, 30, moved(0.2))
+    assert {since: one.step for since, one in found.items()} == {PREVIOUS: 20, FIRST: 20}
+
+
 def test_rows_that_are_not_numbers_or_do_not_vary_have_no_drift():
     memory = DriftMemory()
     take(memory, 10, moved(0.0))
