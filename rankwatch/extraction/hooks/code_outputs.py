@@ -67,7 +67,7 @@ def integer_codes(output: Any, given: Sequence[Tensor] = (), size: int = 0) -> T
         (m, groups) from the largest tensor of integers, (B, T) or with an axis for groups anywhere; None without one.
     """
     inputs = _inputs(given)
-    found = [leaf for leaf in _tensors(output) if leaf.dtype in _INTEGERS and leaf.ndim]
+    found = [leaf for leaf in _tensors(_joined(output, given)) if leaf.dtype in _INTEGERS and leaf.ndim]
     found = [leaf for leaf in found if not any(_is_one_hot(leaf, x, size) for x in inputs)]
     if not found:
         return None
@@ -90,7 +90,11 @@ def assigned(output: Any, given: Sequence[Tensor], table: Table) -> CodeAssignme
     """
     inputs = _inputs(given)
     own = {tensor.data_ptr() for tensor in given}
-    leaves = [leaf.detach() for leaf in _tensors(output) if leaf.numel() and leaf.ndim and leaf.data_ptr() not in own]
+    leaves = [
+        leaf.detach()
+        for leaf in _tensors(_joined(output, given))
+        if leaf.numel() and leaf.ndim and leaf.data_ptr() not in own
+    ]
     if not inputs or not table.sizes:
         return None
     sizes = _without_width(table, inputs[0])
@@ -111,6 +115,27 @@ def assigned(output: Any, given: Sequence[Tensor], table: Table) -> CodeAssignme
 
 def _inputs(given: Sequence[Tensor]) -> list[Tensor]:
     return [tensor for tensor in given if tensor.is_floating_point() and tensor.ndim >= 2]
+
+
+def _joined(output: Any, given: Sequence[Tensor]) -> Any:
+    """Groups as one tensor where each has one of its own.
+
+    Returns:
+        The output with one tensor in place of each list of tensors of one shape, and in place of each tuple of such
+        integers; of other numbers a tuple may have vectors and their residuals.
+    """
+    if isinstance(output, Mapping):
+        return {name: _joined(value, given) for name, value in output.items()}
+    if type(output) not in (list, tuple):
+        return output
+    tensors = [one for one in output if isinstance(one, Tensor)]
+    alike = len({(one.shape, one.dtype) for one in tensors}) == 1 and 1 < len(tensors) == len(output)
+    if alike and tensors[0].ndim > 1 and not any(one is other for one in tensors for other in given):
+        if tensors[0].dtype in _INTEGERS:
+            return torch.stack(tensors, dim=-1)
+        if isinstance(output, list):
+            return torch.stack(tensors, dim=-2)
+    return [_joined(one, given) for one in output]
 
 
 def _without_width(table: Table, x: Tensor) -> tuple[int, ...]:
@@ -169,6 +194,9 @@ def _largest(leaf: Tensor, x: Tensor, size: int, table: Table) -> CodeAssignment
         counts = torch.where(valid, counts, torch.ones_like(counts))
         valid = valid | ((shares < 0).any() & shares.isfinite().all())
     codes = torch.where(counts, shares.argmax(dim=-1), -1).int()
+    by_frame = _by_frame(codes.reshape(leaf.shape[:-1]), x) if leaf.shape[-1] == size else None
+    if by_frame is not None:
+        return CodeAssignments(codes=by_frame, valid=valid, size=size)
     groups = leaf.shape[-1] // size if leaf.shape[-1] > size else leaf.shape[-2] if leaf.ndim > x.ndim else 1
     return CodeAssignments(codes=codes.reshape(-1, groups), valid=valid, size=size)
 

@@ -12,8 +12,8 @@ from torch import nn
 def within_compiled(modules: Iterable[nn.Module], uncalled: Collection[int] = ()) -> set[int]:
     """Identities of the modules that run as part of the graph of a compiled one.
 
-    A module that was compiled in place, or whose forward pass was, is none, unless it is part of another one: what is called around its compiled
-    call is outside of the graph.
+    A module that was compiled in place, or whose forward pass was, is none, unless it is part of another one: what is
+    called around its compiled call is outside of the graph.
 
     Args:
         modules: Those to look into; all of a model, say.

@@ -40,7 +40,7 @@ class EarlierReading:
 
         Returns:
             True where the protocol is another, where there are other columns for the same utterances, and where
-            utterances have come that it doesn't have: the set is another one, or a process was missing when it was made.
+            utterances have come that it hasn't: the set is another one, or a process was missing when it was made.
         """
         same_utterances = torch.equal(self.keys, now.keys)
         other_columns = same_utterances and self.rows.rows.shape[1] != now.rows.rows.shape[1]

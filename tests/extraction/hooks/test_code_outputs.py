@@ -4,6 +4,7 @@ import pytest
 import torch
 from code_assigners import FORMS, Assigner, D, V, heard
 from torch import nn
+from torch.nn import functional
 
 from rankwatch.extraction.hooks.code_hooks import CodeHooks
 from rankwatch.extraction.model.quantizers import find_quantizers
@@ -52,6 +53,43 @@ def test_groups_may_be_on_any_axis(kind, channels_first, frames, axis):
     module = kind(axis, channels_first)
     ((_, codes),) = heard(module, x.transpose(1, 2) if channels_first else x)
     expected = torch.cdist(x.reshape(1, -1, D), module.tables).argmin(-1).T
+    assert torch.equal(codes.long(), expected)
+
+
+HEADS = {
+    "one-hot behind the groups": lambda hot: torch.stack(hot, 2),
+    "one-hot, groups before the frames": lambda hot: torch.stack(hot, 1),
+    "a list of one-hot rows": lambda hot: hot,
+    "a list of integers": lambda hot: [one.argmax(-1) for one in hot],
+    "a tuple of integers": lambda hot: {"codes": tuple(one.argmax(-1) for one in hot), "loss": torch.zeros(())},
+}
+
+
+class Heads(nn.Module):
+    """A codebook for each of several heads."""
+
+    codebook_size = V
+
+    def __init__(self, form):
+        super().__init__()
+        self.codebooks = nn.ParameterList(torch.randn(V, D) for _ in range(3))
+        self.form = form
+
+    def forward(self, x):
+        codes = [torch.cdist(x, table.expand(len(x), V, D)).argmin(-1) for table in self.codebooks]
+        return self.form([functional.one_hot(one, V).float() for one in codes])
+
+
+class HeadsQuantizer(Heads):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Heads, HeadsQuantizer])
+@pytest.mark.parametrize("form", HEADS.values(), ids=HEADS)
+def test_all_heads_are_read(kind, form):
+    x, module = torch.randn(4, 50, D), kind(form)
+    ((_, codes),) = heard(module, x)
+    expected = torch.stack([torch.cdist(x.reshape(-1, D), table).argmin(-1) for table in module.codebooks], 1)
     assert torch.equal(codes.long(), expected)
 
 
