@@ -94,6 +94,6 @@ def base_folder(names: Sequence[str], folders: Iterable[Path]) -> Path:
     """
     folders = list(folders)
     for folder in folders:
-        if any((folder / name).is_file() for name in names[:5]):
+        if any(os.path.isfile(folder / name) for name in names[:5]):  # noqa: PTH113 - Path's raises where a name is too long
             return folder
     return folders[0]

@@ -104,9 +104,12 @@ def _csv_lines(file: Path, text: str, delimiter: str) -> list[list[str]]:
         source = io.StringIO(text, newline="")
         return csv.reader(source, delimiter=delimiter, skipinitialspace=True, strict=strict)
 
-    first = 1
     try:
         lines = list(reader(strict=False))
+    except csv.Error as error:
+        raise ValueError(f"{file} can't be read as a table ({error})") from error
+    first = 1
+    try:
         if any("\n" in cell for line in lines for cell in line):
             again = reader(strict=True)
             for _ in again:

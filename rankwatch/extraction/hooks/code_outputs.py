@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankwatch.extraction.inputs.code_groups import INTEGERS, MOST_GROUPS, codes_by_frame, joined_groups
 from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.model.codebooks import Table
 from rankwatch.extraction.model.quantizers import GROUP_NAMES, number_of
@@ -30,8 +31,6 @@ from rankwatch.extraction.model.quantizers import GROUP_NAMES, number_of
 _PERPLEXITY = re.compile(r"(?i)perplex|ppl")
 _PREDICTION = re.compile(r"(?i)pred|student|output")
 _PADDING = re.compile(r"(?i)pad")
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-_MOST_GROUPS = 32
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,12 @@ def integer_codes(output: Any, given: Sequence[Tensor] = (), size: int = 0) -> T
         (m, groups) from the largest tensor of integers, (B, T) or with an axis for groups anywhere; None without one.
     """
     inputs = _inputs(given)
-    found = [leaf for leaf in _tensors(_joined(output, given)) if leaf.dtype in _INTEGERS and leaf.ndim]
+    found = [leaf for leaf in _tensors(joined_groups(output, given)) if leaf.dtype in INTEGERS and leaf.ndim]
     found = [leaf for leaf in found if not any(_is_one_hot(leaf, x, size) for x in inputs)]
     if not found:
         return None
     codes = max(found, key=Tensor.numel).detach()
-    by_frame = next((some for x in inputs if (some := _by_frame(codes, x)) is not None), None)
+    by_frame = next((some for x in inputs if (some := codes_by_frame(codes, x)) is not None), None)
     return codes.reshape(-1, codes.shape[-1] if codes.ndim == 3 else 1) if by_frame is None else by_frame
 
 
@@ -92,50 +91,29 @@ def assigned(output: Any, given: Sequence[Tensor], table: Table) -> CodeAssignme
     own = {tensor.data_ptr() for tensor in given}
     leaves = [
         leaf.detach()
-        for leaf in _tensors(_joined(output, given))
+        for leaf in _tensors(joined_groups(output, given))
         if leaf.numel() and leaf.ndim and leaf.data_ptr() not in own
     ]
     if not inputs or not table.sizes:
         return None
     sizes = _without_width(table, inputs[0])
     likeliest = sizes[0]
-    for leaf in sorted((leaf for leaf in leaves if leaf.dtype in _INTEGERS), key=Tensor.numel, reverse=True):
+    for leaf in sorted((leaf for leaf in leaves if leaf.dtype in INTEGERS), key=Tensor.numel, reverse=True):
         if _is_row_of_shares(leaf, inputs[0], likeliest):
             continue
-        codes = next((found for x in inputs if (found := _by_frame(leaf, x)) is not None), None)
+        codes = next((found for x in inputs if (found := codes_by_frame(leaf, x)) is not None), None)
         if codes is not None:
             valid = (leaf >= -1).all() & (leaf < likeliest).all() & (leaf >= 0).any()
             return CodeAssignments(codes=codes.int(), valid=valid, size=likeliest)
     for size in sizes:
         for leaf in leaves:
-            if leaf.ndim >= 2 and leaf.shape[-1] in range(size, size * _MOST_GROUPS + 1, size):
+            if leaf.ndim >= 2 and leaf.shape[-1] in range(size, size * MOST_GROUPS + 1, size):
                 return _largest(leaf, inputs[0], size, table)
     return None
 
 
 def _inputs(given: Sequence[Tensor]) -> list[Tensor]:
     return [tensor for tensor in given if tensor.is_floating_point() and tensor.ndim >= 2]
-
-
-def _joined(output: Any, given: Sequence[Tensor]) -> Any:
-    """Groups as one tensor where each has one of its own.
-
-    Returns:
-        The output with one tensor in place of each list of tensors of one shape, and in place of each tuple of such
-        integers; of other numbers a tuple may have vectors and their residuals.
-    """
-    if isinstance(output, Mapping):
-        return {name: _joined(value, given) for name, value in output.items()}
-    if type(output) not in (list, tuple):
-        return output
-    tensors = [one for one in output if isinstance(one, Tensor)]
-    alike = len({(one.shape, one.dtype) for one in tensors}) == 1 and 1 < len(tensors) == len(output)
-    if alike and tensors[0].ndim > 1 and not any(one is other for one in tensors for other in given):
-        if tensors[0].dtype in _INTEGERS:
-            return torch.stack(tensors, dim=-1)
-        if isinstance(output, list):
-            return torch.stack(tensors, dim=-2)
-    return [_joined(one, given) for one in output]
 
 
 def _without_width(table: Table, x: Tensor) -> tuple[int, ...]:
@@ -153,35 +131,7 @@ def _is_row_of_shares(leaf: Tensor, x: Tensor, size: int) -> bool:
 
 def _is_one_hot(leaf: Tensor, x: Tensor, size: int) -> bool:
     """Whether integers are rows of as many numbers as there are codes, or of more than a frame has groups."""
-    return (leaf.shape[-1] == size or leaf.shape[-1] > _MOST_GROUPS) and _is_row_of_shares(leaf, x, leaf.shape[-1])
-
-
-def _by_frame(codes: Tensor, x: Tensor) -> Tensor | None:
-    """The codes of each frame of the input `x`.
-
-    Returns:
-        (m, groups), where the axis of the groups was the last one, or else the one before the frames, or the first of
-        all; None where these integers are none of its frames'.
-    """
-    if codes.ndim == 1:
-        return codes.reshape(-1, 1) if len(codes) in (x.shape[:-1].numel(), x.numel() // x.shape[1]) else None
-    if x.ndim == 2:
-        if codes.ndim != 2:
-            return None
-        codes = codes.T if len(codes) != len(x) and codes.shape[1] == len(x) else codes
-        return codes if codes.shape[1] <= _MOST_GROUPS else None
-    if codes.shape in (x.shape[:-1], x.shape[:1] + x.shape[2:]) or (codes.ndim == 2 and len(codes) == len(x)):
-        return codes.reshape(-1, 1)
-    if codes.ndim != 3:
-        return None
-    batch, frames = len(x), x.shape[1:]
-    if len(codes) == batch and codes.shape[1] not in frames and codes.shape[2] in frames:
-        codes = codes.transpose(1, 2)
-    elif len(codes) != batch and codes.shape[1] == batch and codes.shape[2] in frames:
-        codes = codes.movedim(0, 2)
-    elif len(codes) != batch:
-        return None
-    return codes.reshape(-1, codes.shape[2]) if codes.shape[2] <= _MOST_GROUPS else None
+    return (leaf.shape[-1] == size or leaf.shape[-1] > MOST_GROUPS) and _is_row_of_shares(leaf, x, leaf.shape[-1])
 
 
 def _largest(leaf: Tensor, x: Tensor, size: int, table: Table) -> CodeAssignments:
@@ -194,7 +144,7 @@ def _largest(leaf: Tensor, x: Tensor, size: int, table: Table) -> CodeAssignment
         counts = torch.where(valid, counts, torch.ones_like(counts))
         valid = valid | ((shares < 0).any() & shares.isfinite().all())
     codes = torch.where(counts, shares.argmax(dim=-1), -1).int()
-    by_frame = _by_frame(codes.reshape(leaf.shape[:-1]), x) if leaf.shape[-1] == size else None
+    by_frame = codes_by_frame(codes.reshape(leaf.shape[:-1]), x) if leaf.shape[-1] == size else None
     if by_frame is not None:
         return CodeAssignments(codes=by_frame, valid=valid, size=size)
     groups = leaf.shape[-1] // size if leaf.shape[-1] > size else leaf.shape[-2] if leaf.ndim > x.ndim else 1

@@ -38,6 +38,12 @@ class TestTables:
         write_text(table, "path,text,label", 'a.wav,"so', 'it ""is""",x', "b.wav,yes,y")
         assert [one.text for one in read_corpus(table).utterances] == ['so\nit "is"', "yes"]
 
+    def test_names_and_cells_of_any_length_are_answered_by_name(self, audio):
+        table = write_text(audio / "t.csv", "path", "x" * 5_000, "a.wav")
+        assert [one.id for one in read_corpus(table).utterances] == ["a.wav"]
+        with pytest.raises(ValueError, match=r"t\.csv can't be read as a table \(field larger"):
+            read_corpus(write_text(table, "path,text", f"a.wav,{'x' * 200_000}"))
+
     def test_columns_without_a_name_are_no_labels_and_two_of_one_name_are_refused(self, audio):
         """Pandas writes its index into a column without a name."""
         table = write_text(audio / "t.csv", ",path,label", "0,a.wav,x", "1,b.wav,y")
