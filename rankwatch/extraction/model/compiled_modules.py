@@ -64,7 +64,14 @@ def is_compiled_function(function: Any) -> bool:
 
 
 def _compiled_forward(module: nn.Module) -> Any:
-    """Its forward pass where that alone was compiled: in its class, or by ``m.forward = torch.compile(m.forward)``."""
+    """Its forward pass where that alone was compiled: in its class, or by ``m.forward = torch.compile(m.forward)``.
+
+    Returns:
+        What `torch.compile` made, or None. Also None for a whole LightningModule that was compiled: all its steps were,
+        and its forward pass says nothing of what is called.
+    """
+    if "_compiler_ctx" in vars(module):
+        return None
     forward = getattr(module.forward, "__func__", module.forward)
     return forward if is_compiled_function(forward) else None
 
