@@ -86,7 +86,8 @@ def _path(value: object) -> str:
     """A path as it was written, without a placeholder; SpeechBrain may have it in an object with its times."""
     if isinstance(value, Mapping):
         value = value.get("file")
-    return _PLACEHOLDER.sub("", _text(value) or "")
+    path = _PLACEHOLDER.sub("", _text(value) or "")
+    return path if "/" in path else path.replace("\\", "/")  # as Windows writes it
 
 
 def _is_option(name: str, names: Mapping[str, None]) -> bool:

@@ -69,6 +69,11 @@ class TestTables:
         for name in ("t.csv", "z.csv.gz"):
             assert labels(read_corpus(audio / name)) == {"a.wav": {"label": "x"}}
 
+    def test_paths_as_windows_writes_them(self, audio):
+        write_audio(audio / "x" / "c.wav", 0.5)
+        table = write_text(audio / "t.csv", "path,label", "x\\c.wav,x", ".\\a.wav,y")
+        assert labels(read_corpus(table)) == {"x/c.wav": {"label": "x"}, "./a.wav": {"label": "y"}}
+
     def test_seconds_are_not_taken_for_samples(self, audio):
         table = write_text(audio / "t.csv", "path,start,stop", "a.wav,0,1", "b.wav,0.1,0.4")
         with pytest.raises(ValueError, match=r"row 2: .* counted in samples, .*rename the column 'stop' to 'end'"):
