@@ -27,6 +27,7 @@ from rankwatch.analysis.decision.decide import decide
 from rankwatch.analysis.measures.abx.fastabx_scores import abx_protocol
 from rankwatch.analysis.measures.probes.tag_measures import tag_protocol
 from rankwatch.analysis.measures.profile import measure_models
+from rankwatch.analysis.own_names import with_own_names
 from rankwatch.analysis.rows.collect_rows import collect_rows
 from rankwatch.analysis.rows.extraction_plan import Extraction, ModelOptions
 from rankwatch.analysis.rows.row_tables import ModelRows
@@ -117,7 +118,7 @@ def analyze(
     conventions = span_conventions(span_convention)
     folder, compared = folder_of(out, tensorboard), check_abx(abx, abx_context)
     models = named_models(model, against)
-    corpus = corpus_of(audio, labels, alignments)
+    corpus, renamed = with_own_names(corpus_of(audio, labels, alignments))
     asked = Asked(targets, check_tiers("tags", tags, "named_entity"))
     check_names(corpus, targets, groups, weights, compared, asked.tags)
     if preset == "slue":
@@ -137,7 +138,7 @@ def analyze(
         tags=asked.tags,
     )
     options = ModelOptions(layers, forward, feature_extractor)
-    notes = [*corpus.left_out_in_words(), *asked.notes]
+    notes = [*corpus.left_out_in_words(), *renamed, *asked.notes]
 
     def warn(reason: str) -> None:
         notes.append(reason)
