@@ -50,7 +50,8 @@ def rows_of(seed: int, speakers: int, each: int, utterances: int, spread: float,
     )
     frames = {"layer": torch.from_numpy(x).float()}
     table = SequenceTable(frames, {"layer": np.ones(len(x), dtype=int)}, np.array(of_utterance), np.array(places))
-    draw = AbxDraw({}, False, True, each, 0.0, seed)
+    drawn = {one.id: tuple(range(len(one.spans["phone"]))) for one in made if one.spans["phone"]}
+    draw = AbxDraw(drawn, False, True, each, 0.0, seed)
     ids = tuple(one.id for one in made)
     return ModelRows("m", "", (LAYER,), made, ids, {}, torch.zeros(0, 80), {}, None, {"phone": table}, {"phone": draw})
 

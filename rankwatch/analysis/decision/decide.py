@@ -48,7 +48,6 @@ def decide(
         profile: All measurements.
         models: Layers of each model, by its name.
         weights: How much each tier or column counts in the one order of layers; equally by default.
-
         macro_f1: Columns by whose macro F1 layers are compared, rather than by accuracy.
 
     Returns:

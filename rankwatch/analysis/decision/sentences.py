@@ -12,7 +12,7 @@ from rankwatch.analysis.decision.layer_order import LayerOrder, RankEvidence
 from rankwatch.analysis.decision.model_choice import ModelChoice
 from rankwatch.analysis.decision.property_layers import ENOUGH, PropertyLayers
 from rankwatch.analysis.measures.layer_measures import ACOUSTICS
-from rankwatch.analysis.measures.measurement import ABX, CCA, RANK, TAG_FRAME, TAG_SPAN
+from rankwatch.analysis.measures.measurement import ABX, CCA, RANK, TAG_FRAME, TAG_SPAN, TOO_MANY_CELLS, Measurement
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo
 
@@ -68,12 +68,11 @@ def _property(one: PropertyLayers, layers: Sequence[LayerInfo], several: bool) -
         return f"{start} not known: the best of {len(one.scores)} layers, {one.best}, has {_score(one, one.best)}."
     if one.found is None and best.value <= one.chance:
         return (
-            f"{start} not known: no layer has more than chance (best {_score(one, one.best)}), and {best.utterances} "
-            "independent speakers or utterances are too few to say that none holds it."
+            f"{start} not known: no layer has more than chance (best {_score(one, one.best)}), and "
+            f"{_without_interval(best)} to say that none holds it."
         )
     if not one.comparable:
-        few = f"{best.utterances} independent speakers or utterances are too few to tell layers apart"
-        return f"{start} best in {one.best} ({_score(one, one.best)}); {few}."
+        return f"{start} best in {one.best} ({_score(one, one.best)}); {_without_interval(best)} to tell layers apart."
     others = [layer for layer in one.alike if layer != one.best]
     alike = f"; {_listed(others)} can't be told apart from it" if others else ", better than all others"
     said = f"{start} best in {one.best} ({_score(one, one.best)}){alike}."
@@ -86,6 +85,12 @@ def _property(one: PropertyLayers, layers: Sequence[LayerInfo], several: bool) -
     elif one.possible not in (one.best, one.enough):
         said += f" {one.possible} may keep {ENOUGH:.0%} of it; these utterances don't decide that."
     return said
+
+
+def _without_interval(best: Measurement) -> str:
+    if TOO_MANY_CELLS in best.status:
+        return "with so many pairs of labels it would take an interval that costs minutes a layer"
+    return f"{best.utterances} independent speakers or utterances are too few"
 
 
 def _score(one: PropertyLayers, layer: str) -> str:

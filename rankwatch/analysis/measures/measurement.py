@@ -31,6 +31,9 @@ ABX = {ABX_WITHIN: "within speaker", ABX_ACROSS: "across speakers", ABX_ANY: ""}
 FEWEST = 16
 """Utterances that an interval needs."""
 
+TOO_MANY_CELLS = "too_many_cells"
+"""ABX has so many pairs of labels and contexts that an interval over utterances would take minutes a layer."""
+
 
 @dataclass(frozen=True)
 class Measurement:

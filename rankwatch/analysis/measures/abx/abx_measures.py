@@ -10,11 +10,19 @@ import torch
 from numpy.typing import NDArray
 
 from rankwatch.analysis.measures.abx.fastabx_scores import NEXT, ON, PREVIOUS, SPEAKER, AbxCells, abx_cells
-from rankwatch.analysis.measures.measurement import ABX_ACROSS, ABX_ANY, ABX_WITHIN, FEWEST, SPEAKERS, Measurement
+from rankwatch.analysis.measures.measurement import (
+    ABX_ACROSS,
+    ABX_ANY,
+    ABX_WITHIN,
+    FEWEST,
+    SPEAKERS,
+    TOO_MANY_CELLS,
+    Measurement,
+)
 from rankwatch.analysis.measures.probes.share_intervals import equal_units, least_error, share_interval
 from rankwatch.analysis.rows.pieces import draw_number
 from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows
-from rankwatch.analysis.rows.sequences.abx_draws import neighbours
+from rankwatch.analysis.rows.sequences.abx_draws import AbxDraw, neighbours
 from rankwatch.analysis.rows.sequences.sequence_tables import SequenceTable
 
 CHANCE = 0.5
@@ -43,8 +51,11 @@ def of_abx(rows: ModelRows, layer: LayerInfo, note: Callable[[str], None]) -> It
     Yields:
         Errors by tier: within speakers and across them, or whatever the speaker where speakers aren't known.
     """
-    for tier, table in rows.sequences.items():
-        draw = rows.abx[tier]
+    for tier, draw in rows.abx.items():
+        table = rows.sequences.get(tier)
+        if table is None:
+            note(f"ABX of {tier}: there are no two spans of one label and one of another to compare")
+            continue
         columns = _columns(rows, tier, table)
         context = (PREVIOUS, NEXT) if draw.within_context else ()
         conditions: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {ABX_ANY: (context, ())}
@@ -57,6 +68,10 @@ def of_abx(rows: ModelRows, layer: LayerInfo, note: Callable[[str], None]) -> It
                 return _scored(table, layer, columns, kept, by=by, across=across, seed=draw.seed)  # noqa: B023
 
             if across and len(set(columns[SPEAKER])) < 2:
+                if len({one.speaker for one in rows.utterances}) > 1:
+                    note(
+                        f"{measure} of {tier}: the spans that were drawn are of one speaker; more rows may hold others"
+                    )
                 continue
             cells = score(finite)
             if not len(cells.errors):
@@ -64,11 +79,16 @@ def of_abx(rows: ModelRows, layer: LayerInfo, note: Callable[[str], None]) -> It
                 continue
             utterances = np.array([rows.utterances[k].id for k in table.utterances.tolist()])
             where: dict[str, Any] = {"model": rows.name, "layer": layer.label, "measure": measure, "target": tier}
-            yield _measured(cells, score, utterances, finite, **where)
+            yield _measured(cells, score, utterances, finite, draw, **where)
 
 
 def _measured(
-    cells: AbxCells, score: Score, utterances: NDArray[np.str_], finite: NDArray[np.bool_], **where: Any
+    cells: AbxCells,
+    score: Score,
+    utterances: NDArray[np.str_],
+    finite: NDArray[np.bool_],
+    draw: AbxDraw,
+    **where: Any,
 ) -> Measurement:
     speakers = sorted(set(cells.speakers.tolist()) | set(cells.x_speakers.tolist()))
     whole = cells.collapsed(np.ones(len(cells.errors), dtype=bool))
@@ -76,11 +96,16 @@ def _measured(
         without = {
             name: cells.collapsed((cells.speakers != name) & (cells.x_speakers != name)) - whole for name in speakers
         }
+    elif len(cells.errors) <= MOST_CELLS:
+        without = _without_parts(score, utterances, finite, draw, whole)
     else:
-        without = _without_parts(cells, score, utterances, finite, whole)
+        without = {}
+    if not np.isfinite(list(without.values())).all():
+        without = {}  # all cells are of one speaker, or of one part: nothing says what others would change
     # Where nothing varies an utterance counts as one answer, as with probes.
     units = equal_units(np.unique(utterances[finite], return_counts=True)[1].astype(np.float64))
     by_speaker = speakers != [""] and (len(speakers) >= FEWEST or not without)
+    no_interval = TOO_MANY_CELLS if len(speakers) < FEWEST and len(cells.errors) > MOST_CELLS else "too_few_groups"
     low, high = share_interval(cells.error, list(without.values()), units, int(finite.sum()))
     return Measurement(
         level="span",
@@ -94,19 +119,19 @@ def _measured(
         chance=CHANCE,
         without=without,
         least_error=least_error(units),
-        status=() if low is not None else ("too_few_groups",),
+        status=() if low is not None else (no_interval,),
         **where,
     )
 
 
 def _without_parts(
-    cells: AbxCells, score: Score, utterances: NDArray[np.str_], finite: NDArray[np.bool_], whole: float
+    score: Score, utterances: NDArray[np.str_], finite: NDArray[np.bool_], draw: AbxDraw, whole: float
 ) -> dict[str, float]:
-    """What each sixteenth of the utterances changes; nothing where that would cost too much, or they are too few."""
-    names = sorted(set(utterances.tolist()), key=lambda name: draw_number(name, 0))
-    if len(cells.errors) > MOST_CELLS or len(names) < _PARTS:
+    """What each sixteenth of the utterances changes; nothing where they are too few."""
+    if len(set(utterances.tolist())) < _PARTS:
         return {}
-    part = {name: k % _PARTS for k, name in enumerate(names)}
+    # Of all that were drawn, so that a part is the same in two models of which one could not run an utterance.
+    part = {name: k % _PARTS for k, name in enumerate(sorted(draw.places, key=lambda name: draw_number(name, 0)))}
     parts = np.array([part[name] for name in utterances.tolist()])
     left = [score(finite & (parts != k)) for k in range(_PARTS)]
     return {f"part {k}": one.collapsed(np.ones(len(one.errors), dtype=bool)) - whole for k, one in enumerate(left)}

@@ -138,6 +138,9 @@ def abx_cells(
     Returns:
         The cells.
     """
+    within = PREVIOUS in by
+    if not len(lengths):  # a layer of which no span is all numbers
+        return _cells(float("nan"), {}, within)
     fastabx: Any = importlib.import_module("fastabx")
     polars: Any = importlib.import_module("polars")
     ends = np.cumsum(lengths).tolist()
@@ -145,7 +148,6 @@ def abx_cells(
     accessor = fastabx.InMemoryAccessor(indices, frames.detach().float().clone(), torch.device("cpu"))
     dataset = fastabx.Dataset(labels=polars.DataFrame(dict(columns)), accessor=accessor)
     subsampler = fastabx.Subsampler(GROUP, X_ACROSS if across else None, seed)
-    within = PREVIOUS in by
     levels = [*([(NEXT, PREVIOUS)] if within else []), *([SPEAKER] if SPEAKER in {*by, *across} else [])]
     try:
         task = fastabx.Task(dataset, on=ON, by=list(by) or None, across=list(across) or None, subsampler=subsampler)

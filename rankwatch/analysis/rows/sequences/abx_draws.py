@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rankwatch.analysis.rows.pieces import Piece, draw_number
@@ -88,8 +88,8 @@ def abx_spans(pieces: Sequence[Piece], tier: str, seconds: float, seed: int, con
 
     Contexts are held equal where at least half of the labels can then still be compared; otherwise any context will do.
     Of each label, context and speaker at most ten spans are chosen. Where that is more than the budget: within contexts
-    fewer contexts; otherwise fewer spans of each, down to two, and then fewer speakers. What is chosen follows from
-    names, places and the seed alone.
+    fewer contexts; otherwise fewer spans of each, down to two. Where that isn't enough, fewer speakers, and then fewer
+    labels, as with the words of one speaker. What is chosen follows from names, places and the seed alone.
 
     Args:
         pieces: The utterances that are run.
@@ -157,12 +157,26 @@ def _bounded(tokens: Sequence[_Token], seconds: float, seed: int, *, within: boo
         chosen = [one for group in groups.values() for one in group[:each]]
         if sum(one.seconds for one in chosen) <= seconds:
             return chosen, each
+    if within:
+        chosen = _fewer(chosen, lambda one: "\t".join(one.context), seconds, seed)
+    chosen = _fewer(chosen, lambda one: one.speaker, seconds, seed)
+    return _fewer(chosen, lambda one: one.label, seconds, seed, least=2), each
+
+
+def _fewer(
+    tokens: list[_Token], block_of: Callable[[_Token], str], seconds: float, seed: int, least: int = 1
+) -> list[_Token]:
+    """As many whole blocks as the budget allows, in a drawn order, but so many at least; all where they fit."""
+    if sum(one.seconds for one in tokens) <= seconds:
+        return tokens
     blocks: dict[str, list[_Token]] = defaultdict(list)
-    for one in chosen:
-        blocks["\t".join(one.context) if within else one.speaker].append(one)
+    for one in tokens:
+        blocks[block_of(one)].append(one)
     found: list[_Token] = []
-    for name in sorted(blocks, key=lambda block: draw_number(f"abx {block}", seed)):
-        if found and sum(one.seconds for one in [*found, *blocks[name]]) > seconds:
+    left = seconds
+    for k, name in enumerate(sorted(blocks, key=lambda block: draw_number(f"abx {block}", seed))):
+        left -= sum(one.seconds for one in blocks[name])
+        if k >= least and left < 0.0:
             break
         found += blocks[name]
-    return found, each
+    return found

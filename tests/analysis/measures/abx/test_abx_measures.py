@@ -1,5 +1,7 @@
 """Which spans ABX compares, and what follows from layers that are known to tell them apart or not."""
 
+import dataclasses
+
 import numpy as np
 import plain_abx
 import pytest
@@ -9,6 +11,7 @@ from rankwatch.analysis.decision.decide import decide
 from rankwatch.analysis.decision.sentences import sentences
 from rankwatch.analysis.measures.abx import abx_measures
 from rankwatch.analysis.measures.abx.abx_measures import of_abx
+from rankwatch.analysis.measures.abx.fastabx_scores import AbxCells
 from rankwatch.analysis.measures.measurement import mirrored
 from rankwatch.analysis.measures.profile import Profile
 from rankwatch.analysis.models.frame_times import FrameTimes
@@ -24,13 +27,18 @@ FRAME = 0.02
 TIMES = FrameTimes(FRAME, FRAME / 2)
 
 
+def phones(labels, context="sil"):
+    """Spans of one frame each, with a context before and behind each."""
+    names = [name for label in labels for name in (context, label)] + [context]
+    return tuple(Span(m * FRAME, (m + 1) * FRAME - 1e-4, name) for m, name in enumerate(names))
+
+
 def corpus(speakers, labels="abc", each=2, *, per_speaker=1, context="sil"):
     """Utterances in which labels of one frame each alternate with a context."""
     utterances = []
     for k in range(speakers * per_speaker):
         order = np.random.default_rng(k).permutation(list(labels) * each)
-        names = [name for label in order for name in (context, str(label))] + [context]
-        spans = tuple(Span(m * FRAME, (m + 1) * FRAME - 1e-4, name) for m, name in enumerate(names))
+        spans = phones([str(label) for label in order], context)
         utterances.append(Utterance(f"u{k:02d}", None, speaker=f"s{k % speakers}", spans={"phone": spans}))
     return Corpus("made up", tuple(utterances))
 
@@ -128,8 +136,42 @@ def test_few_speakers_have_an_interval_of_their_utterances_where_it_is_cheap(wit
     assert 16 <= within.utterances <= 32
     monkeypatch.setattr(abx_measures, "MOST_CELLS", 3)
     within, _ = of_abx(rows, rows.layers[0], print)
-    assert (within.low, within.high, within.without, within.status) == (None, None, {}, ("too_few_groups",))
+    assert (within.low, within.high, within.without, within.status) == (None, None, {}, ("too_many_cells",))
     assert (within.utterances, within.grouped_by) == (2, "speakers")
+    found = Profile([within, dataclasses.replace(within, layer="L01", value=0.4)])
+    (said, *_) = sentences(decide(found, {"model": rows.layers}), found, {"model": rows.layers})
+    assert "an interval that costs minutes a layer to tell layers apart" in said
+    assert "too few" not in said
+
+
+def test_parts_of_the_utterances_are_the_same_in_a_model_that_could_not_run_one_of_them():
+    draw = abx_spans(choose_pieces(corpus(2, per_speaker=20), 512, 15.0), "phone", 100.0, 0)
+    names = np.array(sorted(draw.places))
+
+    def left_out(there):
+        found = []
+
+        def score(kept):
+            found.append(set(there[~kept].tolist()))
+            return AbxCells(0.5, np.array([0.5]), np.zeros(1, dtype=int), np.array([""]), np.array([""]), False)
+
+        abx_measures._without_parts(score, there, np.ones(len(there), dtype=bool), draw, 0.5)
+        return found
+
+    every, fewer = left_out(names), left_out(names[1:])
+    assert len(every) == 16
+    assert fewer == [part - {names[0]} for part in every]
+
+
+def test_where_one_speaker_has_all_comparisons_there_is_no_interval(without_fastabx):
+    """Of 16 others each says one phone alone: they are X, and without the one who says several nothing is left."""
+    one = Utterance("u00", None, speaker="s00", spans={"phone": phones("ababab")})
+    others = [Utterance(f"u{k:02d}", None, speaker=f"s{k:02d}", spans={"phone": phones("aa")}) for k in range(1, 17)]
+    rows = model(Corpus("made up", (one, *others)), [0.5])
+    across = list(of_abx(rows, rows.layers[0], print))[-1]
+    assert (across.measure, across.speakers) == ("abx_error_across_speakers", 17)
+    assert np.isfinite(across.value)
+    assert (across.low, across.high, across.without) == (None, None, {})
 
 
 def test_spans_that_are_no_numbers_are_left_out(without_fastabx):
@@ -149,6 +191,10 @@ def test_where_nothing_can_be_compared_that_is_said(without_fastabx):
     assert notes == [
         "abx_error_within_speaker of phone: there are no two spans of one label and one of another to compare"
     ]
+    rows = model(corpus(2, labels="a"), [0.3])
+    rows.sequences.clear()  # as where no spans were drawn
+    assert not list(of_abx(rows, rows.layers[0], notes.append))
+    assert notes[1:] == ["ABX of phone: there are no two spans of one label and one of another to compare"]
 
 
 def test_contexts_are_held_equal_where_labels_can_still_be_compared():
@@ -187,6 +233,18 @@ def test_silence_is_left_out_and_the_budget_holds():
     assert least.each == 2
     assert len(least.places) == 1  # speakers are left out as a whole
     assert draw(100.0) == free
+
+
+@pytest.mark.parametrize("context", ["within", "any"])
+def test_the_budget_holds_for_many_words_of_one_speaker(context):
+    spans = phones([f"w{k % 100}" for k in range(200)])
+    whole = Corpus("words", (Utterance("u", None, speaker="s", spans={"word": spans}),))
+    found = abx_spans(choose_pieces(whole, 512, 15.0), "word", 1.0, 0, context)
+    assert 0.9 < found.seconds <= 1.0
+    labels = [spans[k].label for k in found.places["u"]]
+    assert all(labels.count(label) == 2 for label in labels)
+    least = abx_spans(choose_pieces(whole, 512, 15.0), "word", 0.01, 0, context)
+    assert len(least.places["u"]) == 4  # two spans of each of two labels
 
 
 def test_an_error_turned_round_is_a_share_of_right_answers(profile):

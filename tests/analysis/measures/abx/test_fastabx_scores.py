@@ -63,6 +63,13 @@ def test_nothing_to_compare_is_no_error():
     assert not len(found.errors)
 
 
+def test_a_layer_without_any_span_that_is_all_numbers_is_no_error():
+    columns = {name: [] for name in (ON, PREVIOUS, NEXT, SPEAKER)}
+    found = fastabx_scores.abx_cells(torch.zeros(0, 4), [], columns, by=(SPEAKER,), across=(), seed=0)
+    assert np.isnan(found.error)
+    assert not len(found.errors)
+
+
 class Encoder(nn.Module):
     """Fifty frames a second, the first of the first 20 ms, as the files of ZeroSpeech have it."""
 
