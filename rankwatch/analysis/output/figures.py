@@ -116,7 +116,7 @@ def likeness(profile: Profile, models: Models, theme: str = "light") -> go.Figur
         A row of two heatmaps (similarity at resolution 0.1, CKA) for each model and pair.
     """
     pairs = [(model, model) for model in models]
-    others = {one.target.partition(SEPARATOR)[0] for one in profile.measurements if SEPARATOR in one.target}
+    others = {one.target.rpartition(SEPARATOR)[0] for one in profile.measurements if SEPARATOR in one.target}
     pairs += [(model, other) for other in models if other in others for model in models if model != other]
     titles = [
         f"{word}: {model if model == other else f'{model} (up) and {other}'}"

@@ -24,7 +24,7 @@ def sample_sizes(measurements: Sequence[Measurement]) -> dict[str, Any]:
     for one in measurements:
         target = one.target
         if one.measure in (SIMILARITY, CKA):
-            other, separator, _ = target.partition(SEPARATOR)
+            other, separator, _ = target.rpartition(SEPARATOR)
             target = f"layers of {other}" if separator else "layers of the same model"
         found[one.model, target or "the layer itself", one.measure, one.level, one.group or "all"].append(one)
     rows = []

@@ -1,5 +1,6 @@
 """The page and files hold what was measured; text of others stays text."""
 
+import dataclasses
 import json
 import re
 
@@ -8,8 +9,9 @@ from made_up_layers import MadeUpCorpus
 
 from rankwatch.analysis.analysis_result import Analysis
 from rankwatch.analysis.decision.decide import decide
-from rankwatch.analysis.measures.profile import measure_models
+from rankwatch.analysis.measures.profile import Profile, measure_models
 from rankwatch.analysis.output.figures import holdings, likeness, ranks
+from rankwatch.analysis.output.sample_sizes import sample_sizes
 
 pytest.importorskip("plotly")
 
@@ -67,6 +69,17 @@ def test_the_page_says_what_every_value_rests_on(analysis, tmp_path):
     hovers = json.dumps([figure["themes"]["light"] for figure in data["figures"]])
     for words in ("768 rows of 96 utterances by 8 speakers", "576 rows of 96 utterances by 8 speakers"):
         assert words in hovers
+
+
+def test_a_models_name_may_have_slashes(analysis):
+    one, other = analysis.layers
+    named = [
+        dataclasses.replace(m, model=m.model.replace(other, "zoo/other"), target=m.target.replace(other, "zoo/other"))
+        for m in analysis.measurements
+    ]
+    profile, layers = Profile(named), {one: analysis.layers[one], "zoo/other": analysis.layers[other]}
+    assert len(likeness(profile, layers).data) == 6
+    assert "layers of zoo/other" in {row[1] for row in sample_sizes(named)["rows"]}
 
 
 def test_without_plotly_the_other_files_are_written(analysis, tmp_path, monkeypatch):

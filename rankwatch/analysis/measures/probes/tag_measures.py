@@ -34,7 +34,7 @@ from rankwatch.analysis.measures.probes.tag_scores import (
     told_tags,
 )
 from rankwatch.analysis.measures.targets import FEWEST_UTTERANCES, left_out_by, recordings_of, rests_on
-from rankwatch.analysis.rows.row_tables import LayerInfo, ModelRows
+from rankwatch.analysis.rows.row_tables import FRAME, LayerInfo, ModelRows
 from rankwatch.analysis.rows.sequences.cell_rows import CELL
 from rankwatch.corpora import Span
 from rankwatch.numerics.probes.left_out_scores import left_out_scores
@@ -65,6 +65,8 @@ def of_tags(rows: ModelRows, layer: LayerInfo, note: Callable[[str], None]) -> I
         Frame F1 with tags and without, label F1 and span F1 of each tier.
     """
     if rows.cells is None:
+        for tier in rows.tagged:
+            note(f"{tier} is not told in frames and spans: no utterance that was run has this tier and 80 ms of audio")
         return
     x = rows.cells.rows[layer.path]
     for tier in rows.tagged:
@@ -88,8 +90,9 @@ def of_tags(rows: ModelRows, layer: LayerInfo, note: Callable[[str], None]) -> I
         where: dict[str, Any] = {"model": rows.name, "layer": layer.label, "target": tier, "level": "span"}
         where |= rests_on(rows, units, at)
         of = dict(zip([one.id for one in rows.utterances], units.tolist(), strict=True))
-        yield _measured(TAG_FRAME, count_frames, true, told, tags, seconds, of, **where)
-        yield _measured(TAGGED_FRAME, count_frames, _untagged(true), _untagged(told), [_ANY], seconds, of, **where)
+        of_frames = where | {"level": FRAME}
+        yield _measured(TAG_FRAME, count_frames, true, told, tags, seconds, of, **of_frames)
+        yield _measured(TAGGED_FRAME, count_frames, _untagged(true), _untagged(told), [_ANY], seconds, of, **of_frames)
         yield _measured(TAG_LABEL, count_labels, true, told, tags, seconds, of, **where)
         yield _measured(TAG_SPAN, count_spans, true, told, tags, seconds, of, **where)
 
