@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from rankwatch.commands.refusal import interrupted, refuse
+from rankwatch.commands.refusal import interrupted, refuse, stopped_as_by_ctrl_c
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,27 +58,28 @@ def run(options: argparse.Namespace) -> int:
 
     warnings.filterwarnings("ignore", message="analyze: ")  # they are printed below, as notes
     try:
-        found = analyze(
-            options.model,
-            options.audio,
-            labels=options.labels,
-            alignments=options.alignments,
-            against=options.against,
-            layers=options.layers or "auto",
-            forward=import_function(options.forward) if options.forward else None,
-            targets=options.targets,
-            groups=options.groups,
-            n_utterances=options.utterances,
-            rows=options.rows,
-            max_seconds=options.max_seconds,
-            sample_rate=options.sample_rate,
-            preset=options.preset,
-            out=options.out,
-            tensorboard=options.tensorboard,
-            abx=options.abx,
-            abx_context=options.abx_context,
-            tags=options.tags,
-        )
+        with stopped_as_by_ctrl_c():
+            found = analyze(
+                options.model,
+                options.audio,
+                labels=options.labels,
+                alignments=options.alignments,
+                against=options.against,
+                layers=options.layers or "auto",
+                forward=import_function(options.forward) if options.forward else None,
+                targets=options.targets,
+                groups=options.groups,
+                n_utterances=options.utterances,
+                rows=options.rows,
+                max_seconds=options.max_seconds,
+                sample_rate=options.sample_rate,
+                preset=options.preset,
+                out=options.out,
+                tensorboard=options.tensorboard,
+                abx=options.abx,
+                abx_context=options.abx_context,
+                tags=options.tags,
+            )
     except (OSError, ValueError, ImportError) as error:
         return refuse(error, "analyze")
     except KeyboardInterrupt:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 
 _REFUSED = 2
 """Exit status for bad arguments, as argparse has it."""
@@ -37,3 +41,16 @@ def interrupted(command: str, folder: object) -> int:
     """
     print(f"rankwatch {command}: interrupted; what is done is kept in {folder}", file=sys.stderr)
     return _INTERRUPTED
+
+
+@contextlib.contextmanager
+def stopped_as_by_ctrl_c() -> Iterator[None]:
+    """Take SIGTERM, which schedulers and containers send, for Ctrl-C: what is done is kept, temporary files go."""
+    if threading.current_thread() is not threading.main_thread():  # signals belong to that one
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
