@@ -1,5 +1,7 @@
 """Layers that hold tags are told from those that don't, and chance is what knows nothing of an utterance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,16 @@ def test_tags_of_few_utterances_are_not_told_and_that_is_said():
     assert notes == ["named_entity is not told in frames and spans: no tag is in 6 utterances"]
     assert list(of_tags(ModelRows(**{**rows.__dict__, "cells": None}), rows.layers[0], notes.append)) == []
     assert "no utterance that was run has this tier" in notes[1]
+
+
+def test_tags_of_one_speaker_alone_are_not_told_and_that_is_said():
+    notes = []
+    rows = made([2.0], utterances=24, speakers=3)
+    spans = {"named_entity": (Span(0.8, 1.6, "ORG"),)}
+    some = tuple(replace(one, spans=spans if one.speaker == "s0" else {}) for one in rows.utterances)
+    assert list(of_tags(replace(rows, utterances=some), rows.layers[0], notes.append)) == []
+    (said,) = notes
+    assert "all utterances with it are of one of the speakers" in said
 
 
 def test_cells_are_means_of_the_frames_in_them_and_of_coarse_layers_the_nearest():
