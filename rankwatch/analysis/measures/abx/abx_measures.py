@@ -62,6 +62,7 @@ def of_abx(rows: ModelRows, layer: LayerInfo, note: Callable[[str], None]) -> It
         if draw.speakers:
             conditions = {ABX_WITHIN: ((*context, SPEAKER), ()), ABX_ACROSS: (context, (SPEAKER,))}
         finite = _finite(table, layer)
+        of_layer = "" if finite.all() else f" in {layer.label}, which has NaN or infinite numbers"
         for measure, (by, across) in conditions.items():
 
             def score(kept: NDArray[np.bool_], by: tuple[str, ...] = by, across: tuple[str, ...] = across) -> AbxCells:
@@ -75,7 +76,9 @@ def of_abx(rows: ModelRows, layer: LayerInfo, note: Callable[[str], None]) -> It
                 continue
             cells = score(finite)
             if not len(cells.errors):
-                note(f"{measure} of {tier}: there are no two spans of one label and one of another to compare")
+                note(
+                    f"{measure} of {tier}{of_layer}: there are no two spans of one label and one of another to compare"
+                )
                 continue
             utterances = np.array([rows.utterances[k].id for k in table.utterances.tolist()])
             where: dict[str, Any] = {"model": rows.name, "layer": layer.label, "measure": measure, "target": tier}

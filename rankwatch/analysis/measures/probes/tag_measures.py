@@ -85,7 +85,8 @@ def of_tags(rows: ModelRows, layer: LayerInfo, note: Callable[[str], None]) -> I
         if not tags or len(np.unique(groups[at])) < 2:
             why = f"all utterances with it are of one of the {word} that are left out in turn"
             why = why if tags else f"no tag is in {FEWEST_UTTERANCES} utterances"
-            note(f"{tier} is not told in frames and spans: {why}")
+            of_layer = f" of {layer.label}, which has NaN or infinite numbers" if broken else ""
+            note(f"{tier} is not told in frames and spans{of_layer}: {why}")
             continue
         true = {name: tuple(one for one in spans if one.label in tags) for name, spans in true.items()}
         told = _told_spans(x[torch.from_numpy(kept)], at, rows, tier, tags, groups)

@@ -180,6 +180,10 @@ def test_spans_that_are_no_numbers_are_left_out(without_fastabx):
     within, _ = of_abx(rows, rows.layers[0], print)
     assert within.n == len(rows.sequences["phone"]) - 1
     assert np.isfinite(within.value)
+    rows.sequences["phone"].frames["blocks.0"][:] = torch.nan
+    notes = []
+    assert not list(of_abx(rows, rows.layers[0], notes.append))
+    assert notes[0].startswith("abx_error_within_speaker of phone in L00, which has NaN or infinite numbers: there are")
 
 
 def test_where_nothing_can_be_compared_that_is_said(without_fastabx):

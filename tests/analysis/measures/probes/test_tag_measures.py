@@ -113,6 +113,10 @@ def test_an_utterance_with_a_cell_that_is_no_number_is_left_out(found):
     rows.cells.rows["blocks.0"][7] = torch.nan
     frame, *_ = of_tags(rows, rows.layers[0], print)
     assert frame.utterances == 39
+    rows.cells.rows["blocks.0"][:] = torch.nan
+    notes = []
+    assert not list(of_tags(rows, rows.layers[0], notes.append))
+    assert "in frames and spans of L00, which has NaN or infinite numbers: no tag is in" in notes[0]
 
 
 def test_tags_of_few_utterances_are_not_told_and_that_is_said():
