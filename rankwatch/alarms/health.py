@@ -54,5 +54,6 @@ def _health(reading: Reading, past: Series, finding: Finding | None) -> float:
 
 
 def _at_most(finding: Finding) -> float:
-    grave = finding.can_be_critical and finding.corroborated
-    return finding.ratio if grave else max(finding.ratio, _LEAST_FOR_A_WARNING)
+    if finding.can_be_critical and finding.corroborated:
+        return finding.ratio
+    return max(finding.ratio, _LEAST_FOR_A_WARNING)
