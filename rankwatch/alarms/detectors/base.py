@@ -11,6 +11,8 @@ from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.readings.codebook_reading import AnyReading
 from rankwatch.readings.reading import Key, Reading
 
+_WITHIN = "within_utterance_variance_fraction"
+_ALIKE_AT_MOST, _ALIKE_BELOW = 0.05, 0.25  # of the variance, and of the usual share of it, between utterances
 _SHARED = "mean_energy_fraction"
 _NEARLY_ALL = 0.9  # share of the energy in one shared vector beside which the rest's rank is no reference
 _MORE_REMAINS = 3.0  # multiple of what is outside of the shared vector that shows it to have gone
@@ -161,3 +163,13 @@ def ends_shared_vector(reading: Reading, past: Series, ignored_readings: int) ->
     """
     usual, now = past.usual(_SHARED, ignored_readings), reading.metrics.get(_SHARED, math.nan)
     return usual is not None and usual > _NEARLY_ALL and 1.0 - now > _MORE_REMAINS * (1.0 - usual)
+
+
+def utterances_alike(reading: Reading, past: Series) -> bool:
+    """Whether what tells utterances apart has nearly gone: a twentieth of the variance, and a quarter of the usual.
+
+    Returns:
+        False where less than four clean readings say what is usual.
+    """
+    usual, between = past.clean_quantile(_WITHIN, 0.5), 1.0 - reading.metrics.get(_WITHIN, math.nan)
+    return usual is not None and between < min(_ALIKE_AT_MOST, _ALIKE_BELOW * (1.0 - usual))

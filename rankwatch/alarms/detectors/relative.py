@@ -15,6 +15,7 @@ from rankwatch.alarms.detectors.base import (
     lower,
     other_curve,
     upper,
+    utterances_alike,
     with_interval,
 )
 from rankwatch.alarms.history import IGNORED_READINGS, Series
@@ -43,8 +44,8 @@ class RankDecline:
       of the energy was one shared vector, is none once that vector has gone (`ends_shared_vector`).
     * A random network's rank is no level to return to: deep layers of healthy runs have come down to a sixth of it
       while probes improved. The first watched layer has not (to two thirds at most), since all others depend on
-      what it holds. So a fall from the initial level is corroborated where the first layer has lost half too;
-      one to less than `certain` of it needs no corroboration.
+      what it holds. So a fall from the initial level is corroborated where the first layer has lost half too, or
+      utterances have become alike; one to less than `certain` of it needs no corroboration.
 
     Attributes:
         below: Share of the reference below which it is a breach.
@@ -105,6 +106,8 @@ class RankDecline:
         lowest = min((value for value in past.values if np.isfinite(value)), default=np.inf)
         on_its_way_back = lower(reading) >= self.recovering * lowest
         is_certain = bool(asked) or found.ratio < self.certain
+        if utterances_alike(reading, past):
+            found, is_certain = replace(found, evidence=f"{found.evidence}; utterances have become alike, too"), True
         return replace(found, corroborated=is_certain and not on_its_way_back)
 
     def before(self, reading: Reading, past: Series, context: StepContext) -> float | None:

@@ -108,6 +108,16 @@ def test_the_first_layer_itself_bears_out_its_fall_unless_it_is_the_only_one():
     assert not fallen_from_the_start([15.0], judged=0).corroborated
 
 
+@pytest.mark.parametrize(("between", "corroborated"), [(0.03, True), (0.06, False)])
+def test_a_fall_from_the_start_is_borne_out_by_utterances_that_became_alike(between, corroborated):
+    """Three tenths of the variance lay between them: less than a quarter of that, and a twentieth at most, is left."""
+    past = past_of([60.0] * 6, lr_warming_up=True, within_utterance_variance_fraction=0.7)
+    now = reading(99, 15.0, within_utterance_variance_fraction=1.0 - between)
+    found = RankDecline().check(now, past, StepContext("first_batches", lr_warming_up=True))
+    assert found.corroborated is corroborated
+    assert found.evidence.endswith("; utterances have become alike, too") is corroborated
+
+
 @pytest.mark.parametrize(("rank", "corroborated"), [(9.5, False), (8.5, True)])
 def test_a_fall_from_the_start_to_nearly_nothing_speaks_for_itself(rank, corroborated):
     assert fallen_from_the_start([60.0, rank]).corroborated is corroborated
