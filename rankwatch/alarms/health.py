@@ -14,6 +14,8 @@ from rankwatch.readings.reading import Key, Reading
 _NORMAL_SHARE = 0.75
 """Share of a layer's usual rank and participation ratio that is as good as all of it: healthy ones contract."""
 _LEAST_FOR_A_WARNING = 0.5
+"""Health that a finding takes away at most where it can't become critical, or where nothing else bears it out: below it
+the run itself is in doubt, which one indicator alone doesn't say."""
 
 
 def health(

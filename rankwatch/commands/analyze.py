@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from rankwatch.commands.refusal import interrupted, refuse, stopped_as_by_ctrl_c
+from rankwatch.commands.refusal import interrupted, out_of_memory, refuse, stopped_as_by_ctrl_c
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +82,8 @@ def run(options: argparse.Namespace) -> int:
             )
     except (OSError, ValueError, ImportError) as error:
         return refuse(error, "analyze")
+    except MemoryError as error:
+        return out_of_memory(error, "analyze", options.out)
     except KeyboardInterrupt:
         return interrupted("analyze", options.out)
     for name in found.layers:

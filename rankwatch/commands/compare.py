@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rankwatch.commands.refusal import interrupted, refuse
+from rankwatch.commands.refusal import interrupted, out_of_memory, refuse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
         )
     except (OSError, ValueError, ImportError) as error:
         return refuse(error, "compare")
+    except MemoryError as error:
+        return out_of_memory(error, "compare", options.out)
     except KeyboardInterrupt:
         return interrupted("compare", options.out)
     print(found.table(), end="\n\n")

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 _REFUSED = 2
 """Exit status for bad arguments, as argparse has it."""
 
+_FAILED = 1
+"""Exit status where the arguments were good and the machine too small."""
+
 _INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -27,6 +30,25 @@ def refuse(reason: object, command: str) -> int:
     """
     print(f"rankwatch {command}: {reason}", file=sys.stderr)
     return _REFUSED
+
+
+def out_of_memory(error: MemoryError, command: str, folder: object) -> int:
+    """Say that memory was too small, and what to do.
+
+    Args:
+        error: What was raised; Python's own says nothing.
+        command: Of which command.
+        folder: Where its results are.
+
+    Returns:
+        The exit status of a failure, 1.
+    """
+    reason = str(error) or (
+        "there is not enough memory. Make some free, or allow the job more, and start it again; or ask for fewer "
+        "utterances, layers or rows"
+    )
+    print(f"rankwatch {command}: {reason}. What is done is kept in {folder}", file=sys.stderr)
+    return _FAILED
 
 
 def interrupted(command: str, folder: object) -> int:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 
 from rankwatch.corpora.corpus import Utterance
 
 NO_FILE = "there is no such file of audio"
+OF_WINDOWS = (
+    "there is no such file of audio: it is a path with a drive, as Windows has them; write paths that begin at the "
+    "manifest's folder, or at root="
+)
 NO_PATH = "it names no file of audio"
 SAME_ID = "its id was there before"
+_DRIVE = re.compile(r"(^|/)[A-Za-z]:/")
 
 
 @dataclass
@@ -53,7 +59,7 @@ class Draft:
         if audio not in self._there:
             self._there[audio] = found or os.path.isfile(audio)  # noqa: PTH113 - half the time of Path's, ten thousand times
         if not self._there[audio]:
-            self.leave_out(f"{where}: {audio}", NO_FILE)
+            self.leave_out(f"{where}: {audio}", OF_WINDOWS if _DRIVE.search(audio) and os.name != "nt" else NO_FILE)
         elif utterance.id in self._ids:
             self.leave_out(f"{where}: {utterance.id}", SAME_ID)
         else:
@@ -97,3 +103,19 @@ def base_folder(names: Sequence[str], folders: Iterable[Path]) -> Path:
         if any(os.path.isfile(folder / name) for name in names[:5]):  # noqa: PTH113 - Path's raises where a name is too long
             return folder
     return folders[0]
+
+
+def as_path(name: str) -> PurePath:
+    r"""A path as it was written, on this system or on Windows.
+
+    Args:
+        name: The path. A backslash is Windows' mark of a folder: hardly a file is called so elsewhere.
+
+    Returns:
+        The path with this system's folders.
+
+    Example:
+        >>> as_path("C:\\clips\\a.wav").as_posix()
+        'C:/clips/a.wav'
+    """
+    return PurePath(PureWindowsPath(name).as_posix() if "\\" in name else name)

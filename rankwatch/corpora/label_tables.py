@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rankwatch.corpora.columns import Columns, as_label, find_roles
-from rankwatch.corpora.draft import Draft
+from rankwatch.corpora.draft import Draft, as_path
 from rankwatch.corpora.formats.tables import read_table
 from rankwatch.corpora.name_matching import NameMatcher
 
@@ -62,7 +62,7 @@ def attach_labels(draft: Draft, file: Path, columns: Columns | None = None) -> N
                 text=row.get("text") or utterance.text,
             )
             if row.get("alignment"):
-                draft.alignments[utterance.id] = file.parent / row["alignment"]
+                draft.alignments[utterance.id] = file.parent / as_path(row["alignment"])
     for i, utterance in enumerate(draft.utterances):
         if i not in named:
             draft.leave_out(utterance.id, NO_LABELS)

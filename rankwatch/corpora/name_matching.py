@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 from rankwatch.corpora.corpus import Utterance
+from rankwatch.corpora.draft import as_path
 
 AMBIGUOUS = "it fits several files of audio"
 
@@ -32,7 +33,7 @@ class NameMatcher:
                 self._audio[key].setdefault(audio, []).append(i)
         # How many folders among the names end so, by the stem: a file belongs to a name whose ending no other has.
         self._folders: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
-        for stem, folders in {(path.stem, path.parts[:-1]) for path in map(PurePath, names)}:
+        for stem, folders in {(path.stem, path.parts[:-1]) for path in map(as_path, names)}:
             self._folders[stem].update(folders[i:] for i in range(len(folders) + 1))
 
     def by_id(self, name: str) -> int | None:
@@ -44,7 +45,8 @@ class NameMatcher:
         Returns:
             Its place among the utterances, or None where none has this id.
         """
-        return self._ids.get(name)
+        place = self._ids.get(name)
+        return place if place is not None or "\\" not in name else self._ids.get(as_path(name).as_posix())
 
     def by_audio(self, name: str) -> list[int]:
         """Look for a file of audio.
@@ -58,7 +60,7 @@ class NameMatcher:
         Raises:
             ValueError: If several fit equally well.
         """
-        path = PurePath(name)
+        path = as_path(name)
         found = self._audio.get(path.name) or {}
         if not found and path.suffix[1:2].isalpha():  # "a.1" is no file "a"
             found = self._audio.get(path.stem, {})

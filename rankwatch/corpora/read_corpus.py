@@ -9,7 +9,7 @@ from rankwatch.corpora.alignments.named_entities import time_entities
 from rankwatch.corpora.audio_check import check_audio
 from rankwatch.corpora.columns import Columns
 from rankwatch.corpora.corpus import Corpus
-from rankwatch.corpora.draft import NO_FILE, Draft
+from rankwatch.corpora.draft import NO_FILE, OF_WINDOWS, Draft
 from rankwatch.corpora.formats.audio_folders import read_audio_file, read_audio_folder
 from rankwatch.corpora.formats.fairseq import read_fairseq
 from rankwatch.corpora.formats.found_format import found_format, own_table
@@ -79,7 +79,7 @@ def read_corpus(
     corpus = Corpus(draft.name, tuple(draft.utterances), dict(draft.left_out), draft.passed_over)
     if not corpus.utterances:
         reasons = f"{path}: not one utterance can be used. {'; '.join(corpus.left_out_in_words()) or 'It is empty'}"
-        if corpus.left_out and set(corpus.left_out.values()) == {NO_FILE}:
+        if corpus.left_out and set(corpus.left_out.values()) <= {NO_FILE, OF_WINDOWS}:
             raise FileNotFoundError(reasons)
         raise ValueError(reasons)
     return corpus

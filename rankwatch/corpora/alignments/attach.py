@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rankwatch.corpora.alignments.span_files import ENDINGS, Tiers, read_span_file
+from rankwatch.corpora.alignments.span_files import ENDINGS, Owner, Tiers, read_span_file
 from rankwatch.corpora.corpus import Span, Utterance
 from rankwatch.corpora.draft import Draft
 from rankwatch.corpora.name_matching import NameMatcher
 from rankwatch.extraction.inputs.folder_search import find_files
+from rankwatch.extraction.inputs.text_files import WrongEncodingError
 
 NO_AUDIO = "alignment without audio"
 NO_FILE = "there is no such file of alignments"
 TWICE = "a tier that another file of alignments has as well"
 NO_ALIGNMENT = "no alignment: its audio and labels count, its spans are none"
 IMPOSSIBLE = "spans that end before they begin, or whose times are no times, left out"
+CHANNELS = (
+    "its lines are of several channels, which may be several speakers, and audio is read as the mean of its channels: "
+    "put each channel into a file of its own that is called as the recording and the channel (rec_A.wav, rec_B.wav), "
+    "or keep the lines of one channel"
+)
 BEHIND_END = "spans behind the end of the audio, cut or left out"
 _ROUNDING = 0.01
 """Seconds by which an alignment may end after its audio without being named: times are often rounded to hundredths."""
@@ -60,35 +67,57 @@ def attach_alignments(draft: Draft, alignments: Path | None) -> None:
 def _from_rows(draft: Draft, matcher: NameMatcher, spans: dict[int, Tiers]) -> None:
     """What the manifest itself names."""
     rows = Counter(draft.alignments.values())
-    known: dict[Path, dict[str | None, Tiers]] = {}
+    known: dict[Path, dict[Owner, Tiers]] = {}
     for name, file in draft.alignments.items():
         place = matcher.by_id(name)
         if file not in known:
             known[file] = _read(draft, file)
         for owner, tiers in known[file].items():
-            if place is not None and owner in (None, name):
-                _add(draft, place, tiers, spans, of_recording=rows[file] > 1 and owner is None)
+            if place is not None and (owner.name is None or name in owner.names):
+                _add(draft, place, tiers, spans, of_recording=rows[file] > 1 and owner.name is None)
+            elif owner.channel and owner.name == name:
+                draft.leave_out(f"alignment {name}", CHANNELS)
 
 
 def _from_file(draft: Draft, matcher: NameMatcher, file: Path, name: str, spans: dict[int, Tiers]) -> None:
     """What one file holds, by its own name or by those in it."""
     for owner, tiers in _read(draft, file).items():
-        wanted = owner or name.rpartition(".")[0]
-        place = matcher.by_id(wanted)
-        if place is None and owner is None:
-            place = matcher.by_id(wanted.rpartition("/")[2])
+        wanted = owner.names or (name.rpartition(".")[0],)
         try:
-            places = [place] if place is not None else matcher.by_audio(wanted)
+            places, of_recording = _places(matcher, wanted, alone=owner.name is None)
+            if owner.channel and not places and _places(matcher, (owner.name or "",), alone=False)[0]:
+                draft.leave_out(f"alignment {owner.name}", CHANNELS)
+                continue
         except ValueError as error:
-            draft.leave_out(f"alignment {wanted}", str(error))
+            draft.leave_out(f"alignment {wanted[0]}", str(error))
             continue
         if not places:
-            draft.leave_out(f"alignment {wanted}", NO_AUDIO)
+            draft.leave_out(f"alignment {wanted[0]}", NO_AUDIO)
         for one in places:
-            _add(draft, one, tiers, spans, of_recording=place is None)
+            _add(draft, one, tiers, spans, of_recording=of_recording)
 
 
-def _read(draft: Draft, file: Path) -> dict[str | None, Tiers]:
+def _places(matcher: NameMatcher, wanted: Sequence[str], *, alone: bool) -> tuple[list[int], bool]:
+    """Utterances of the first of these names that there is.
+
+    Args:
+        matcher: Knows the utterances.
+        wanted: What their id, or the name of their audio, may be.
+        alone: Whether a file's own name is looked for, which is an utterance's without its folders, too.
+
+    Returns:
+        Their places, and whether the name is a recording's rather than an utterance's.
+    """
+    for name in wanted:
+        place = matcher.by_id(name)
+        if place is None and alone:
+            place = matcher.by_id(name.rpartition("/")[2])
+        if place is not None:
+            return [place], False
+    return next((found for name in wanted if (found := matcher.by_audio(name))), []), True
+
+
+def _read(draft: Draft, file: Path) -> dict[Owner, Tiers]:
     """One file; what is broken is left out, but for a wrong encoding, which all of them will have."""
     if not file.is_file():
         draft.leave_out(f"alignment {file}", NO_FILE)
@@ -96,7 +125,7 @@ def _read(draft: Draft, file: Path) -> dict[str | None, Tiers]:
     try:
         return read_span_file(file, draft.encoding)
     except (ValueError, OSError) as error:
-        if isinstance(error.__cause__, UnicodeDecodeError):
+        if isinstance(error, WrongEncodingError):
             raise
         draft.leave_out(f"alignment {file}", f"it could not be read: {error}")
         return {}

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 
 from rankwatch.corpora.corpus import Span
 
+TEXTGRID_BEGINS = ('File type = "ooTextFile', '"ooTextFile')
+"""What a TextGrid begins with, in its long and in its short form; Praat writes many of them in UTF-16."""
+
 _TOKEN = re.compile(
     r'"((?:[^"]|"")*)"'  # a text; a quotation mark in it is doubled
     r"|(?<!\S)(<\w+>)"  # a flag

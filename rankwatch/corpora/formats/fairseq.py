@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rankwatch.corpora.audio_headers import sample_rate
 from rankwatch.corpora.corpus import Span, Utterance
-from rankwatch.corpora.draft import Draft
+from rankwatch.corpora.draft import Draft, as_path
 from rankwatch.extraction.inputs.text_files import read_lines
 
 _RATES = (12.5, 25.0, 50.0, 100.0)
@@ -41,10 +41,18 @@ def read_fairseq(draft: Draft, file: Path, root: Path | None = None) -> None:
         draft: What is filled.
         file: The manifest.
         root: The folder at which its paths begin, instead of that in its first line.
+
+    Raises:
+        FileNotFoundError: If there is no such folder as its first line names.
     """
     first, *lines = read_lines(file, draft.encoding) or [""]
     lines = [line for line in lines if line.strip()]
-    base = root or file.parent / first.strip()
+    base = root or file.parent / as_path(first.strip())
+    if root is None and not base.is_dir() and not (lines and Path(lines[0]).is_absolute()):
+        raise FileNotFoundError(
+            f"{file}: its paths begin at the folder {first.strip()!r}, as its first line says, and there is none such "
+            "here; root= says another"
+        )
     labels = _label_files(file, len(lines), draft.encoding)
     letters = [line.replace(" ", "").replace("|", " ").strip() for line in labels.pop("ltr", [])]
     texts = labels.pop("wrd", letters)
@@ -52,6 +60,7 @@ def read_fairseq(draft: Draft, file: Path, root: Path | None = None) -> None:
     rate = 0
     for i, line in enumerate(lines):
         name, _, samples = line.rpartition("\t") if "\t" in line else (line, "", "")
+        name = as_path(name).as_posix() if "\\" in name else name
         audio = base / name
         known = {ending: _label(ending, found[i]) for ending, found in labels.items() if found[i].strip()}
         utterance = Utterance(name, audio, text=texts[i].strip() or None if texts else None, labels=known)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from rankwatch.corpora.audio_headers import sample_rate
 from rankwatch.corpora.columns import Columns, as_label, as_seconds, find_roles, is_missing
 from rankwatch.corpora.corpus import Utterance
-from rankwatch.corpora.draft import NO_PATH, Draft, base_folder
+from rankwatch.corpora.draft import NO_PATH, Draft, as_path, base_folder
 
 _PLACEHOLDER = re.compile(r"^(\$\w+|\{\w+\})/*")
 """SpeechBrain's ``$data_root`` and ``{data_root}``, which stand for a folder that only the recipe knows."""
@@ -75,7 +75,7 @@ def add_records(
         )
         alignment = _text(row.get("alignment"))
         if draft.add(where, utterance) and alignment:
-            draft.alignments[utterance.id] = base / alignment
+            draft.alignments[utterance.id] = base / as_path(alignment)
 
 
 def _text(value: object) -> str | None:
@@ -87,7 +87,8 @@ def _path(value: object) -> str:
     if isinstance(value, Mapping):
         value = value.get("file")
     path = _PLACEHOLDER.sub("", _text(value) or "")
-    return path if "/" in path else path.replace("\\", "/")  # as Windows writes it
+    of_windows = "/" not in path or PureWindowsPath(path).drive
+    return path.replace("\\", "/") if of_windows else path
 
 
 def _is_option(name: str, names: Mapping[str, None]) -> bool:

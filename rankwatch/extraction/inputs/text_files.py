@@ -6,6 +6,7 @@ import codecs
 import gzip
 import shlex
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 _MARKS = (
@@ -17,32 +18,43 @@ _MARKS = (
 )
 """Byte-order marks; UTF-32's little-endian one begins as UTF-16's does, so it comes first."""
 
+_OF_PYTHON = {"WINDOWS-1252": "cp1252", "UTF-16LE": "utf-16-le", "UTF-16BE": "utf-16-be"}
+"""Python's names of encodings, by those of iconv."""
+
+_UNMARKED = ("utf-16-le", "utf-16-be")
+_WIDE = ("utf-16", "utf-32")
+
 _GZIP = b"\x1f\x8b"  # with which a file begins that was compressed by gzip, whatever its name
 
 
-def read_text(file: Path, encoding: str = "utf-8") -> str:
+class WrongEncodingError(ValueError):
+    """A text file is in another encoding than the one that was named for it."""
+
+
+def read_text(file: Path, encoding: str = "utf-8", begins: Sequence[str] = ()) -> str:
     """A file in the encoding that is named, or in whatever Unicode encoding its byte-order mark says.
 
     Args:
         file: The file, perhaps compressed with gzip.
         encoding: Its encoding where it has no byte-order mark.
+        begins: What every file of this kind begins with: where one begins so in UTF-16, that is no guess.
 
     Returns:
-        Its text, without the mark.
+        Its text, without the mark. ValueError is raised if no encoding has this name, or what is compressed is broken.
 
     Raises:
-        ValueError: If it is in another encoding; says where that was found, and how to convert the file. Likewise if
-            no encoding has this name, or what is compressed is broken.
+        WrongEncodingError: If it is in another encoding; says where that was found, and how to convert the file.
     """
     content = _content(file)
-    marked = next((name for mark, name in _MARKS if content.startswith(mark)), None)
-    encoding = marked or _known(encoding)
+    shown = [name for mark, name in _MARKS if content.startswith(mark)]
+    shown += [name for name in _UNMARKED for text in begins if content.startswith(text.encode(name))]
+    encoding = shown[0] if shown else _with_byte_order(_known(encoding), content)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(_refusal(file, content, error.start, encoding, marked is not None)) from error
-    if encoding == "utf-8" and "\0" in text:
-        raise ValueError(_refusal(file, content, content.index(0), encoding, False))
+        raise WrongEncodingError(_refusal(file, content, error.start, encoding, bool(shown))) from error
+    if "\0" in text and not encoding.startswith(_WIDE):
+        raise WrongEncodingError(_refusal(file, content, content.index(0), encoding, False))
     return text
 
 
@@ -85,9 +97,22 @@ def _known(encoding: str) -> str:
         raise ValueError(f"encoding={encoding!r}: no encoding has this name; try 'utf-8' or 'cp1252'") from None
 
 
-def _refusal(file: Path, content: bytes, position: int, encoding: str, marked: bool) -> str:
+def _with_byte_order(encoding: str, content: bytes) -> str:
+    """UTF-16 without a mark may be of either order, and Python takes this machine's: what is mostly ASCII shows which.
+
+    Returns:
+        The encoding, with the order for UTF-16 and UTF-32 alone.
+    """
+    if encoding not in _WIDE:
+        return encoding
+    width = 2 if encoding == "utf-16" else 4
+    first, last = (content[place::width].count(0) for place in (0, width - 1))
+    return f"{encoding}-be" if first > last else f"{encoding}-le"
+
+
+def _refusal(file: Path, content: bytes, position: int, encoding: str, shown: bool) -> str:
     """Where it goes wrong and what to do; what the encoding may be follows from where zeros are."""
-    if marked and encoding != "utf-8-sig":
+    if shown and encoding != "utf-8-sig":
         return f"{file}: byte {position} is none of {encoding.upper()}, in which it begins; is the file whole?"
     if not encoding.startswith("utf-8"):
         found = f"byte {position} (0x{content[position]:02x}) is none of it"
@@ -104,5 +129,6 @@ def _refusal(file: Path, content: bytes, position: int, encoding: str, marked: b
     return (
         f"{file} is not in UTF-8: byte {position} (0x{content[position]:02x}) is none of it. Convert it by "
         f"{convert} > {shlex.quote(str(new))} (with its own encoding instead "
-        f"of {guess} where that is another), and name {new.name} instead of it"
+        f"of {guess} where that is another), and name {new.name} instead of it; or, where all text files are in this "
+        f"encoding, pass encoding={_OF_PYTHON[guess]!r}"
     )

@@ -112,5 +112,7 @@ def test_too_little_memory_is_no_damage(stored, tmp_path, monkeypatch):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
     monkeypatch.setattr(torch, "load", load)
-    with pytest.raises(MemoryError, match=r"rows-00000.pt can't be read into memory"):
+    with pytest.raises(
+        MemoryError, match=r"rows-00000.pt, .* can't be read into memory .*start the same analysis again"
+    ):
         files_in(tmp_path, [])

@@ -78,3 +78,64 @@ def test_spans_whose_times_are_none_are_left_out_and_named(tmp_path):
     corpus = read_corpus(tmp_path, alignments=tmp_path / "al")
     assert [[span.label for span in one.spans["word"]] for one in corpus.utterances] == [["good"]] * 3
     assert {*corpus.left_out} == {"spans of a.wav", "spans of b.wav"}
+
+
+TWO_CHANNELS = ["rec A 0.1 0.2 hello", "rec B 0.2 0.2 hi", "rec A 0.4 0.1 there"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("rec_A", "rec_B"), ("rec-a", "rec-b"), ("recA", "recB")])
+def test_the_channels_of_a_ctm_go_to_files_of_their_own(first, second, tmp_path):
+    """A telephone recording: each channel is a speaker."""
+    for name in (first, second):
+        write_audio(tmp_path / "audio" / f"{name}.wav", 1.0)
+    ctm = write_text(tmp_path / "words.ctm", *TWO_CHANNELS)
+    corpus = read_corpus(tmp_path / "audio", alignments=ctm)
+    words = [[span.label for span in one.spans["word"]] for one in corpus.utterances]
+    assert words == [["hello", "there"], ["hi"]]
+    assert corpus.left_out == {}
+
+
+def test_the_channels_of_one_recording_are_refused_by_its_name(tmp_path):
+    for name in ("rec", "mono"):
+        write_audio(tmp_path / "audio" / f"{name}.wav", 1.0)
+    ctm = write_text(tmp_path / "words.ctm", *TWO_CHANNELS, "mono A 0 0.5 x", "gone A 0 1 y", "gone B 0 1 z")
+    corpus = read_corpus(tmp_path / "audio", alignments=ctm)
+    spans = {one.id: one.spans for one in corpus.utterances}
+    assert spans == {"mono.wav": {"word": (Span(0.0, 0.5, "x"),)}, "rec.wav": {}}
+    assert "rec_A.wav" in corpus.left_out["alignment rec"]
+    assert "several channels" in corpus.left_out["alignment rec"]
+    assert corpus.left_out["alignment gone_A"] == "alignment without audio"
+
+
+def test_the_channels_of_a_row_that_names_its_ctm(tmp_path):
+    for name in ("rec", "rec_A"):
+        write_audio(tmp_path / f"{name}.wav", 1.0)
+    write_text(tmp_path / "w.ctm", *TWO_CHANNELS)
+    table = write_text(tmp_path / "t.csv", "id,path,alignment", "rec,rec.wav,w.ctm", "rec_A,rec_A.wav,w.ctm")
+    corpus = read_corpus(table)
+    assert [[span.label for span in one.spans.get("word", ())] for one in corpus.utterances] == [[], ["hello", "there"]]
+    assert "several channels" in corpus.left_out["alignment rec"]
+
+
+SHORT = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "0", "1", "<exists>", "1", '"IntervalTier"']
+SHORT += ['"words"', "0", "1", "1", "0", "0.5", '"größer"']
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16"])
+def test_a_textgrid_in_utf_16_is_known_by_its_first_words_without_a_mark(encoding, tmp_path):
+    write_audio(tmp_path / "a.wav", 1.0)
+    write_text(tmp_path / "al" / "a.TextGrid", *SHORT, encoding=encoding)
+    (found,) = read_corpus(tmp_path, alignments=tmp_path / "al").utterances
+    assert found.spans == {"word": (Span(0.0, 0.5, "größer"),)}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_other_alignments_in_utf_16_without_a_mark_are_an_error_that_says_encoding(encoding, tmp_path):
+    write_audio(tmp_path / "a.wav", 1.0)
+    write_text(tmp_path / "al" / "a.ctm", "a 1 0 0.5 plain", encoding=encoding)
+    with pytest.raises(ValueError, match=rf"a\.ctm is not in UTF-8: .*pass encoding='{encoding}'"):
+        read_corpus(tmp_path, alignments=tmp_path / "al")
+    with pytest.raises(ValueError, match=r"a\.ctm is not in CP1252: byte . \(0x00\)"):
+        read_corpus(tmp_path, alignments=tmp_path / "al", encoding="cp1252")
+    for named in (encoding, "utf-16"):
+        assert read_corpus(tmp_path, alignments=tmp_path / "al", encoding=named).tiers() == {"word": 1}

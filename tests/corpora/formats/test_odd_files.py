@@ -74,6 +74,25 @@ class TestTables:
         table = write_text(audio / "t.csv", "path,label", "x\\c.wav,x", ".\\a.wav,y")
         assert labels(read_corpus(table)) == {"x/c.wav": {"label": "x"}, "./a.wav": {"label": "y"}}
 
+    def test_labels_of_paths_as_windows_writes_them(self, audio):
+        for name in ("x/c.wav", "y/c.wav"):
+            write_audio(audio / name, 0.5)
+        rows = ["C:\\data\\clips\\x\\c.wav,1", "C:/data\\clips/y/c.wav,2", "a.wav,3", "D:\\b.wav,4"]
+        corpus = read_corpus(audio, labels=write_text(audio / "l.csv", "path,label", *rows))
+        assert {name: found["label"] for name, found in labels(corpus).items()} == {
+            "x/c.wav": "1",
+            "y/c.wav": "2",
+            "a.wav": "3",
+            "b.wav": "4",
+        }
+        corpus = read_corpus(audio, labels=write_text(audio / "l.csv", "id,label", "x\\c.wav,1"))
+        assert labels(corpus) == {"x/c.wav": {"label": "1"}}
+
+    def test_a_drive_of_windows_is_said_to_be_one(self, audio):
+        table = write_text(audio / "t.csv", "path,label", "C:\\clips\\a.wav,x", "C:/clips\\b.wav,x")
+        with pytest.raises(FileNotFoundError, match="it is a path with a drive, as Windows has them; write paths that"):
+            read_corpus(table)
+
     def test_seconds_are_not_taken_for_samples(self, audio):
         table = write_text(audio / "t.csv", "path,start,stop", "a.wav,0,1", "b.wav,0.1,0.4")
         with pytest.raises(ValueError, match=r"row 2: .* counted in samples, .*rename the column 'stop' to 'end'"):
@@ -144,3 +163,14 @@ def test_an_empty_manifest_of_fairseqs_is_said_to_be_empty(audio):
         read_corpus(audio / "t.tsv", format="fairseq")
     with pytest.raises(ValueError, match=r"t\.tsv is empty"):
         read_corpus(audio / "t.tsv")
+
+
+def test_a_manifest_of_fairseqs_with_paths_as_windows_writes_them(audio):
+    write_audio(audio / "x" / "y" / "c.wav", 0.5)
+    manifest = write_text(audio / "t.tsv", ".\\x", "y\\c.wav\t4000")
+    corpus = read_corpus(manifest)
+    assert [(one.id, one.audio.name) for one in corpus.utterances] == [("y/c.wav", "c.wav")]
+    write_text(manifest, "C:\\data\\x", "y\\c.wav\t4000")
+    with pytest.raises(FileNotFoundError, match=r"t\.tsv: its paths begin at the folder .*C:.*; root= says another"):
+        read_corpus(manifest)
+    assert read_corpus(manifest, root=audio / "x").utterances[0].seconds == 0.5
