@@ -118,8 +118,8 @@ class RowFiles:
                 raise MemoryError(
                     f"{file}, which holds the rows of at most {TOGETHER} utterances ({len(content) / 1e6:.0f} MB), "
                     f"can't be read into memory ({str(error) or type(error).__name__}). Make memory free, or allow the "
-                    "job more, and start the same analysis again, which goes on where it was; or ask for fewer layers or "
-                    "rows"
+                    "job more, and start the same analysis again, which goes on where it was; or ask for fewer layers "
+                    "or rows"
                 ) from error
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".rstrip(": ")
             self._warn(f"{file} is damaged or half-written, and its utterances are run again ({reason})")
