@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ _ALLOWED = {
     ("pathlib._local", "PosixPath"),
 }
 """Plain classes outside of DCP's own module that a list of contents is made of."""
+
+_OF_OPTIMISERS = re.compile(r"\.(optim|optimizers?)\.(state|param_groups)\.")
+"""Where an optimiser's tensors are, twice as large as the weights, if model and optimiser were saved as one entry."""
 
 
 class _ListOfContents(pickle.Unpickler):
@@ -93,7 +97,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     tensors = {
         name: torch.empty(about.size, dtype=about.properties.dtype)
         for name, about in listed.state_dict_metadata.items()
-        if hasattr(about, "size") and not name.startswith(("optim", "state."))
+        if hasattr(about, "size") and not name.startswith(("optim", "state.")) and not _OF_OPTIMISERS.search(name)
     }
     options: dict[str, Any] = {"storage_reader": Reader(folder)}
     if "no_dist" in inspect.signature(load).parameters:

@@ -76,6 +76,12 @@ def write_sharded(path, weights):
     dcp.save(state, checkpoint_id=path, no_dist=True)
 
 
+def write_sharded_as_one(path, weights):
+    """Model and optimiser in one object that knows its state, as in torch's guide to DCP."""
+    optim = {"state": {"0.weight": {"exp_avg": torch.ones(2)}}, "param_groups": {"0.weight": {"lr": torch.ones(())}}}
+    dcp.save({"app": {"model": weights, "optim": optim}}, checkpoint_id=path, no_dist=True)
+
+
 def write_lightning_sharded(path, weights):
     write_sharded(path, weights)
     torch.save({"global_step": 5, "pytorch-lightning_version": "2.6"}, path / "meta.pt")
@@ -113,6 +119,15 @@ def test_the_same_weights_come_out_of_every_kind(name, tmp_path, weights):
     assert is_checkpoint(path)
     found = open_checkpoint(path).weights()
     assert {key.removeprefix("model."): value.tolist() for key, value in found.items()} == {
+        key: value.tolist() for key, value in weights.items()
+    }
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is")
+def test_of_a_folder_with_model_and_optimiser_as_one_entry_the_weights_alone_are_read(tmp_path, weights):
+    write_sharded_as_one(tmp_path / "sharded", weights)
+    found = open_checkpoint(tmp_path / "sharded").weights()
+    assert {key.removeprefix("app.model."): value.tolist() for key, value in found.items()} == {
         key: value.tolist() for key, value in weights.items()
     }
 
