@@ -31,6 +31,7 @@ _NAMED = re.compile(
 )
 """A number after such a word; of fairseq's ``checkpoint_3_4000`` the second one, since the first is the epoch."""
 _NUMBER = re.compile(r"\d+")
+_DECIMAL = re.compile(r"\d+\.\d+")
 
 
 def step_in(stored: StoredCheckpoint) -> int | None:
@@ -85,6 +86,8 @@ def _watched_steps(values: Mapping[str, Any]) -> Iterator[int]:
 def step_in_name(name: str, folder: str = "") -> int | None:
     """The step that a name gives: the number after ``step``, ``iter``, ``checkpoint`` or the like, else the last one.
 
+    Decimals, such as the loss that many put into names, aren't steps.
+
     Args:
         name: Of a file or folder, without what it is in.
         folder: What it is in: a number after such a word counts where `name` has none, as in ``step-500/model.pt``.
@@ -95,12 +98,12 @@ def step_in_name(name: str, folder: str = "") -> int | None:
     Example:
         >>> [step_in_name(name) for name in ("epoch=3-step=500.ckpt", "checkpoint-1000", "last.ckpt")]
         [500, 1000, None]
-        >>> step_in_name("checkpoint_2_400.pt")
-        400
+        >>> step_in_name("checkpoint_2_400.pt"), step_in_name("epoch3_loss0.25.pt")
+        (400, 3)
         >>> step_in_name("model.safetensors", "step-500")
         500
     """
-    bare = re.sub(r"\.[A-Za-z]\w*$", "", name)
+    bare = _DECIMAL.sub(" ", re.sub(r"\.[A-Za-z]\w*$", "", name))
     found = _NAMED.findall(bare) or _NUMBER.findall(bare) or _NAMED.findall(folder)
     return int(found[-1]) if found else None
 

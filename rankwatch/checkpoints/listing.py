@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,13 @@ from rankwatch.checkpoints.stored_checkpoint import is_checkpoint, on_this_machi
 from rankwatch.runtime.files.file_actions import modified
 from rankwatch.runtime.files.run_paths import RemotePath, RunPath, run_path
 
-_NO_CHECKPOINTS = ("optimizer", "scheduler", "rng_state", "training_args", "scaler", "random_states", "meta", "sampler")
-"""How files begin that lie beside checkpoints and end as they do."""
+_BESIDE = re.compile(
+    r"(?:optimizer|scheduler|rng_state|training_args|scaler|random_states|meta|sampler)"
+    r"(?:[_\-=.]*(?:states?|dict|rank|global|step|epoch|iteration|iter|checkpoint|ckpt|latest|last|best|final|\d+))*"
+    r"\.\w+",
+    re.IGNORECASE,
+)
+"""Names of files that lie beside checkpoints and end as they do; one that says more may be a run's own name."""
 
 _GLOB = frozenset("*?[")
 
@@ -71,7 +77,7 @@ class CheckpointListing:
         """
         found: list[Checkpoint] = []
         broken: dict[str, str] = {}
-        for path in dict.fromkeys(path for place in self._places for path in _paths(place)):
+        for path in _each_once(path for place in self._places for path in _paths(place)):
             one = self._look_at(path)
             if isinstance(one, Checkpoint):
                 found.append(one)
@@ -137,6 +143,17 @@ def _in_order(found: Iterable[Checkpoint], broken: dict[str, str]) -> Listed:
     return Listed(tuple(chosen), broken, tuple(notes))
 
 
+def _each_once(paths: Iterable[RunPath]) -> list[RunPath]:
+    """Without those that lead to the same place in a folder by a longer way, over links for example."""
+    found: dict[RunPath, RunPath] = {}
+    for path in paths:
+        real = path.parent.resolve() / path.name if isinstance(path, Path) else path
+        before = found.setdefault(real, path)
+        if len(str(path)) < len(str(before)):
+            found[real] = path
+    return list(found.values())
+
+
 def _paths(place: RunPath) -> list[RunPath]:
     """All checkpoints that a file, a folder or a glob stands for, in the order of their names."""
     if not _GLOB.isdisjoint(str(place)) and not place.exists():
@@ -164,12 +181,15 @@ def _below(path: RunPath, *, asked: bool = False) -> list[RunPath]:
 
 def _may_be_one(name: str) -> bool:
     """Whether a file isn't one of those that lie beside checkpoints; rankwatch's own sets and replays are such."""
-    return not name.startswith((".", *_NO_CHECKPOINTS)) and ".eval_set." not in name and ".replay." not in name
+    beside = name.startswith(".") or _BESIDE.fullmatch(name)
+    return not beside and ".eval_set." not in name and ".replay." not in name
 
 
 def _children(folder: RunPath) -> list[RunPath]:
     if isinstance(folder, Path):
-        return [*sorted(folder.iterdir())]
+        real = folder.resolve()
+        above = {real, *real.parents}
+        return [one for one in sorted(folder.iterdir()) if not (one.is_symlink() and one.resolve() in above)]
     store, inside = folder.store()
     store.invalidate_cache()
     names = [name.rstrip("/").rpartition("/")[2] for name in store.ls(inside, detail=False)]

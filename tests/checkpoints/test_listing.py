@@ -54,6 +54,34 @@ def test_else_from_its_name_which_is_said(tmp_path):
     assert ("checkpoint-700", 600) in names(list_checkpoints(tmp_path / "checkpoint-700"))
 
 
+def test_a_loss_in_a_name_is_no_step(tmp_path):
+    for name in ("epoch1_loss0.25.pt", "epoch2_loss0.25.pt", "epoch=3-val_loss=1.05.pt", "model.400.pt"):
+        save(tmp_path / name)
+    assert [step for _, step in names(list_checkpoints(tmp_path))] == [1, 2, 3, 400]
+
+
+def test_a_run_may_be_called_as_what_lies_beside_checkpoints(tmp_path):
+    for name in ("optimizer-lamb-step=5.pt", "metaformer_6.pt", "sampler-weighted-7.ckpt"):
+        save(tmp_path / name)
+    for name in ("optimizer_step5.pt", "optimizer_state_5.pt", "meta.pt", "rng_state_0.pth", "scheduler_last.pt"):
+        save(tmp_path / name, step=9)
+    assert [step for _, step in names(list_checkpoints(tmp_path))] == [5, 6, 7]
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path):
+    run = tmp_path / "run"
+    save(run / "a" / "step=1.pt", step=1)
+    for name in ("loop", "again"):
+        (run / "a" / name).symlink_to(run, target_is_directory=True)
+    (tmp_path / "elsewhere").mkdir()
+    (run / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    save(tmp_path / "elsewhere" / "step=2.pt", step=2)
+    (run / "gone.pt").symlink_to(tmp_path / "nowhere.pt")
+    listed = list_checkpoints([run, str(run / "a" / "loop" / "a" / "*.pt")])
+    assert [one.path for one in listed.checkpoints] == [run / "a" / "step=1.pt", run / "linked" / "step=2.pt"]
+    assert not listed.notes
+
+
 def test_two_of_one_step_are_read_once_and_named(tmp_path):
     save(tmp_path / "last.ckpt", global_step=500)
     save(tmp_path / "x-step=500.ckpt", global_step=500)
