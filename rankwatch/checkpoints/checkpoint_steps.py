@@ -75,8 +75,10 @@ def _watched_steps(values: Mapping[str, Any]) -> Iterator[int]:
                 steps = state["steps"]
                 if isinstance(steps, (list, tuple)) and len(steps) == 3:
                     model, every, hooked = steps  # see `rankwatch.run.optimizers.OptimizerSteps`
-                    several = len(values.get("optimizer_states") or ()) > 1
-                    found = _whole(model if several else max(int(values.get("global_step") or 0), every, hooked))
+                    states = values.get("optimizer_states")
+                    several = isinstance(states, (list, tuple)) and len(states) > 1
+                    counts = (model,) if several else (values.get("global_step"), every, hooked)
+                    found = max((count for one in counts if (count := _whole(one)) is not None), default=None)
                 else:
                     found = _whole(steps)
                 if found is not None:

@@ -25,6 +25,9 @@ _BESIDE = re.compile(
 
 _GLOB = frozenset("*?[")
 
+CONTENTS, NAME = "contents", "name"
+"""What a checkpoint's step is known from."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -33,12 +36,12 @@ class Checkpoint:
     Attributes:
         path: A file or a folder.
         step: Optimiser steps after which it was written.
-        step_from: ``"contents"`` or ``"name"``.
+        step_from: `CONTENTS` or `NAME`.
     """
 
     path: RunPath
     step: int
-    step_from: str = "contents"
+    step_from: str = CONTENTS
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def _signature(path: RunPath) -> tuple[int, int]:
 def _read_step(path: RunPath) -> Checkpoint | str:
     named = step_in_name(path.name, path.parent.name)
     if isinstance(path, RemotePath) and named is not None:  # it is fetched only once, when it is read
-        return Checkpoint(path, named, "name")
+        return Checkpoint(path, named, NAME)
     try:
         with on_this_machine(path) as here:
             step = step_in(open_checkpoint(here))
@@ -119,7 +122,7 @@ def _read_step(path: RunPath) -> Checkpoint | str:
         return (
             f"{path} says neither by its contents nor by its name from which step it is; name it step=500 or the like"
         )
-    return Checkpoint(path, named, "name")
+    return Checkpoint(path, named, NAME)
 
 
 def _in_order(found: Iterable[Checkpoint], broken: dict[str, str]) -> Listed:
@@ -134,7 +137,7 @@ def _in_order(found: Iterable[Checkpoint], broken: dict[str, str]) -> Listed:
         if len(several) > 1:
             others = ", ".join(str(one.path) for one in several[1:])
             notes.append(f"step {step}: {several[0].path} is read; of the same step, and left out: {others}")
-    named = [one for one in chosen if one.step_from == "name"]
+    named = [one for one in chosen if one.step_from == NAME]
     if named:
         notes.append(
             f"{len(named)} of {len(chosen)} checkpoints don't say from which step they are, so the number in the name "

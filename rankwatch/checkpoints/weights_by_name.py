@@ -64,7 +64,9 @@ def _usual(held: Mapping[str, Any]) -> Mapping[str, Any] | None:
         entry = held.get(name)
         if isinstance(entry, Mapping) and next(_tensors(entry), None) is not None:
             return entry
-    whole = held and all(isinstance(value, Tensor) or name.endswith("_extra_state") for name, value in held.items())
+    whole = held and all(
+        isinstance(value, Tensor) or str(name).endswith("_extra_state") for name, value in held.items()
+    )
     return held if whole else None
 
 

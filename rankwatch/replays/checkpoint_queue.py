@@ -17,6 +17,9 @@ from rankwatch.runtime.files.run_paths import run_path
 HALF_WRITTEN = 60.0
 """Seconds without any change after which a file that can't be read isn't taken to be still written any more."""
 
+_REASONS = 3
+"""Why checkpoints can't be read, of so many in one message."""
+
 POLL = 5.0
 """Seconds between two looks at the folder."""
 
@@ -164,6 +167,29 @@ class CheckpointQueue:
         if sentence not in self._said:
             self._said.add(sentence)
             self._say_any(sentence)
+
+    def why_nothing(self, places: object) -> str:
+        """Why there is nothing to read.
+
+        Args:
+            places: As the user has named them.
+
+        Returns:
+            A sentence; empty where there is something, or it is waited for.
+        """
+        listed, last = self._listing.update(), self._until_step
+        if listed.checkpoints:
+            first = listed.checkpoints[0]
+            if last is None or first.step <= last or self._state.done:
+                return ""
+            return f"there is no checkpoint up to step {last}: the first is {first.path}, from step {first.step}"
+        if self._follow:
+            return ""
+        if not listed.broken:
+            return f"there is no checkpoint at {places}"
+        reasons = list(listed.broken.values())
+        more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
+        return f"no checkpoint at {places} can be read: {'; '.join(reasons[:_REASONS])}{more}"
 
     @property
     def steps(self) -> list[int]:

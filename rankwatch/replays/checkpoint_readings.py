@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from rankwatch.arguments.settings import Settings
-from rankwatch.checkpoints.listing import Checkpoint
+from rankwatch.checkpoints.listing import CONTENTS, Checkpoint
 from rankwatch.readings.alarm import Alarm
 from rankwatch.readings.reading import Reading
 from rankwatch.replays.checkpoint_queue import CheckpointQueue
@@ -95,11 +95,13 @@ class CheckpointReadings:
         left_out: frozenset[str] = frozenset()
         try:
             loaded = weights.load(checkpoint.path)
+            reason = _written_over(checkpoint, loaded.step)
             rate, left_out = loaded.rate, session.touched_by(loaded.weights.untouched)
             said = named_weights(checkpoint.path.name, loaded.weights, left_out)
-            if said and said.partition(" ")[2] != self._said:
+            about = said.removeprefix(checkpoint.path.name)
+            if said and about != self._said:
                 self._say(said)
-            self._said = said.partition(" ")[2]
+            self._said = about
             if left_out >= set(session.layers):
                 reason = f"{checkpoint.path}: every watched layer depends on weights that it lacks"
         except (ValueError, OSError) as error:
@@ -154,6 +156,13 @@ class CheckpointReadings:
         self.healthy = session.healthy
         newest = max((one.step for one in session.readings), default=0)  # its state may not have been saved any more
         session.end(max(self._state.last_step, newest), interrupted_by)
+
+
+def _written_over(checkpoint: Checkpoint, step: int | None) -> str:
+    """Whether the file holds another step than when it was listed, in a sentence; else empty."""
+    if checkpoint.step_from != CONTENTS or step == checkpoint.step:
+        return ""
+    return f"{checkpoint.path} was of step {checkpoint.step} and is of step {step} now: it was written over meanwhile"
 
 
 def waiting_with(group: Group) -> Callable[[float], None]:

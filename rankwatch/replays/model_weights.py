@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rankwatch.analysis.models.model_sources import find_model
-from rankwatch.checkpoints.checkpoint_steps import learning_rate_in
+from rankwatch.checkpoints.checkpoint_steps import learning_rate_in, step_in
 from rankwatch.checkpoints.deepspeed_folder import optimizer_states
 from rankwatch.checkpoints.lightning_modules import from_hyperparameters, is_lightning_class
 from rankwatch.checkpoints.load_weights import LoadedWeights, load_weights
@@ -30,10 +30,12 @@ class LoadedCheckpoint:
     Attributes:
         weights: What was loaded, and what didn't fit.
         rate: Learning rate of its optimiser's state, or None.
+        step: The step that it says it is from, or None.
     """
 
     weights: LoadedWeights
     rate: float | None
+    step: int | None
 
 
 class ModelWeights:
@@ -64,12 +66,12 @@ class ModelWeights:
             weights = load_weights(
                 self.model, stored.weights(self._part), prefix=self._prefix, partly=True, source=path
             )
-            rate = learning_rate_in(stored.values)
+            rate, step = learning_rate_in(stored.values), step_in(stored)
             if rate is None and here.is_dir():
                 rate = _rate_beside(here)
         if self._prefix is None and weights.prefix and not weights.untouched:
             self._prefix = weights.prefix  # of the next ones it needn't be looked for
-        return LoadedCheckpoint(weights, rate)
+        return LoadedCheckpoint(weights, rate, step)
 
 
 def _rate_beside(folder: Path) -> float | None:

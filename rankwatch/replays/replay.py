@@ -95,16 +95,18 @@ def replay(
         precision: The training's, for example ``"bf16-mixed"``; by default that of the run, or ``"32-true"``.
         device: Where the model runs; by default the first GPU, or the CPU.
         follow: Whether to wait for checkpoints that are still to be written, until it is interrupted.
-        until_step: With `follow`: the step that ends it. Checkpoints of later steps aren't read.
+        until_step: Checkpoints of later steps aren't read; with `follow`: the step that ends it.
         idle_seconds: With `follow`: so many seconds without a new checkpoint end it.
         say: Prints a line.
         arguments: Further arguments of `rankwatch.RankWatch` (rows, layers, watch, sensitivity, name), which go before
             those of the run.
 
     Returns:
-        What was read, and which checkpoints could not be. Where there is no checkpoint, or no audio, FileNotFoundError
-        is raised; for a bad argument, a model that can't be made or run, or a folder that holds something else
-        ValueError.
+        What was read, and which checkpoints could not be. For a bad argument, a model that can't be made or run, or a
+        folder that holds something else ValueError is raised.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint that can be read, with the reason, or no audio.
 
     Example:
         >>> import tempfile, torch
@@ -136,7 +138,10 @@ def replay(
         queue = CheckpointQueue(
             checkpoints, state, follow=follow, until_step=until_step, idle_seconds=idle_seconds, say=say, sleep=wait
         )
-        settings = _with_interval(settings, queue.steps, follow=follow, places=checkpoints)
+        why = queue.why_nothing(checkpoints)
+        if why:
+            raise FileNotFoundError(why)
+        settings = _with_interval(settings, queue.steps)
     for note in notes:
         say(note)
     reader = CheckpointReadings(options, settings, folder, run, state, world, group, say)
@@ -169,17 +174,8 @@ def _asked(options: ModelOptions, run: EarlierRun | None, settings: Settings) ->
     }
 
 
-def _with_interval(settings: Settings, steps: Sequence[int], *, follow: bool, places: object) -> Settings:
-    """How far apart checkpoints are, for the table at the start; no step is left out for it.
-
-    Returns:
-        The settings with it.
-
-    Raises:
-        FileNotFoundError: If there is no checkpoint, and none is waited for.
-    """
-    if not steps and not follow:
-        raise FileNotFoundError(f"there is no checkpoint at {places}")
+def _with_interval(settings: Settings, steps: Sequence[int]) -> Settings:
+    """How far apart checkpoints are, for the table at the start; no step is left out for it."""
     if len(steps) < 2:
         return settings
     return dataclasses.replace(settings, every_n_steps=max(int(np.median(np.diff(steps))), 1))

@@ -67,19 +67,26 @@ def open_state(folder: RunPath, name: str, asked: Mapping[str, Any]) -> ReplaySt
         The state.
 
     Raises:
-        ValueError: If a replay with other settings, or a run, has written into the folder; with what differs.
+        ValueError: If a replay with other settings, or a run, has written into the folder; with what differs. If the
+            state can't be read.
     """
     file = folder / f"{name}.replay.pt"
     if not file.exists():
         if (folder / f"{name}.jsonl").exists():
             raise ValueError(f"{folder} holds the records of a run ({name}.jsonl): name another folder for the replay")
         return ReplayState(file, asked)
-    with file.open("rb") as opened:
-        content = torch.load(opened, weights_only=True)
-    before = json.loads(content["asked"])
+    try:
+        with file.open("rb") as opened:
+            content = torch.load(opened, weights_only=True)
+        before, done, session = json.loads(content["asked"]), dict(content["done"]), content["session"]
+    except Exception as error:  # torch raises many kinds for files that are cut off or something else
+        raise ValueError(
+            f"{file}, from which the replay would go on, can't be read ({type(error).__name__}): remove {folder}, or "
+            "name another folder, and all checkpoints are read anew"
+        ) from error
     now = json.loads(json.dumps(asked, sort_keys=True))
     differing = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
     if differing:
         said = "; ".join(f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in differing[:3])
         raise ValueError(f"{folder} holds a replay with other settings ({said}): name another folder, or remove it")
-    return ReplayState(file, asked, dict(content["done"]), session=content["session"])
+    return ReplayState(file, asked, done, session=session)

@@ -32,6 +32,11 @@ def names(listed):
         {"optimizer_history": [{"num_updates": 3}, {"num_updates": 7}]},
         {"extra_state": {"num_updates": 7}},
         {"step": torch.tensor(7)},
+        {
+            "global_step": torch.zeros(2),
+            "callbacks": {"RankWatch[a]": {"steps": [3, 7, None], "monitor": {}, "curves": ""}},
+            "optimizer_states": 3,
+        },
     ],
 )
 def test_the_step_is_read_from_what_the_checkpoint_holds(content, tmp_path):

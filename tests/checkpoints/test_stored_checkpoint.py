@@ -230,3 +230,9 @@ def test_what_holds_no_weights_says_what_it_holds(tmp_path):
     with pytest.raises(BrokenCheckpointError, match=r"'encoder' \(1 tensors\); say which"):
         open_checkpoint(file).weights()
     assert open_checkpoint(file).weights("encoder").keys() == {"w"}
+
+
+def test_a_dict_of_something_else_is_refused_and_ends_nothing(tmp_path):
+    torch.save({0: "yes", 1: "no"}, tmp_path / "labels.pt")
+    with pytest.raises(BrokenCheckpointError, match="holds no weights by name"):
+        open_checkpoint(tmp_path / "labels.pt").weights()

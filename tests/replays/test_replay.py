@@ -14,7 +14,9 @@ from torch import nn
 from toys import Encoder, Module
 
 from rankwatch import AudioFolder, Loader, RowSampling, replay
+from rankwatch.checkpoints.listing import Checkpoint
 from rankwatch.cli import main
+from rankwatch.replays.checkpoint_queue import CheckpointQueue
 from rankwatch.replays.replay_state import ReplayState
 from rankwatch.reporting import read_jsonl
 from rankwatch.reporting.jsonl_records import read_records
@@ -157,6 +159,64 @@ def test_what_is_asked_for_and_is_not_there(tmp_path, capsys):
         read(folder, tmp_path / "out", max_overhead=0.1)
     assert main(["replay", "test_replay:nothing", "--checkpoints", folder, "--audio", str(tmp_path)]) == 2
     assert "rankwatch replay: " in capsys.readouterr().err
+
+
+def test_why_there_is_nothing_to_read_is_said(tmp_path):
+    folder = write(tmp_path / "run", [10, 20])
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint up to step 5: the first is .*step=10.pt, from step 10"):
+        read(folder, tmp_path / "out", until_step=5)
+    for step in (10, 20):
+        (folder / f"step={step}.pt").write_bytes(b"half")
+    with pytest.raises(FileNotFoundError, match=r"can be read: .*step=10.pt is cut off.*; .*step=20.pt is cut off"):
+        read(folder, tmp_path / "out")
+
+
+def test_a_state_that_cannot_be_read_is_said_with_what_to_do(tmp_path):
+    folder = write(tmp_path / "run", [10])
+    read(folder, tmp_path / "out")
+    state = tmp_path / "out" / "RankWatch.replay.pt"
+    for content in (state.read_bytes()[:200], b""):
+        state.write_bytes(content)
+        with pytest.raises(ValueError, match=r"replay.pt, from which .* can't be read \(.*name another folder"):
+            read(folder, tmp_path / "out")
+
+
+def test_one_that_is_written_over_between_two_looks_is_not_taken_for_what_it_was(tmp_path):
+    folder = tmp_path / "run"
+    write(folder, [10, 20])
+    newer = (write(tmp_path / "elsewhere", [30], make(2, collapse="constant")) / "step=30.pt").read_bytes()
+    (folder / "step=20.pt").rename(folder / "last.pt")
+
+    def overwrite(line):
+        if line.startswith("step       10"):
+            (folder / "last.pt").write_bytes(newer)
+
+    arguments = {"follow": True, "idle_seconds": 0.0, **ASKED}
+    queue, real = CheckpointQueue, CheckpointQueue._next
+    listed = {}
+
+    def next_of_before(self):  # as if the file were written over after the look
+        found = listed.pop("last", None) or real(self)
+        if found is not None and found.step == 10:
+            listed["last"] = Checkpoint(folder / "last.pt", 20)
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(queue, "_next", next_of_before)
+        found = replay("test_replay:make", folder, audio(), out=tmp_path / "out", say=overwrite, **arguments)
+    assert found.steps == [10]
+    assert "last.pt was of step 20 and is of step 30 now" in found.failed[str(folder / "last.pt")]
+    later = read(folder, tmp_path / "out")
+    assert later.steps == [10, 30]
+
+
+def test_what_does_not_fit_is_said_once_whatever_files_are_called(tmp_path):
+    folder = write(tmp_path / "run", [10, 20], make(2))
+    for step in (10, 20):
+        (folder / f"step={step}.pt").rename(folder / f"of step {step}.pt")
+    lines = []
+    read(folder, tmp_path / "out", lines, model="test_replay:make_three")
+    assert len([line for line in lines if "lacks" in line]) == 1
 
 
 def test_new_checkpoints_are_read_as_a_run_writes_them(tmp_path, monkeypatch):
