@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 from rankwatch._version import __version__
 from rankwatch.correlation.evidence.across import across_layers, across_runs
 from rankwatch.correlation.evidence.choices import choices_together, chosen_checkpoints, chosen_layers, chosen_runs
 from rankwatch.correlation.evidence.within_runs import MOST_CHECKPOINTS, together, within_run
-from rankwatch.correlation.inputs.run_series import LOSS, RunSeries
+from rankwatch.correlation.inputs.run_series import LOSS, RunSeries, same_numbers
 from rankwatch.correlation.result import Correlation
 
 
@@ -36,7 +37,8 @@ def correlate_series(
         What was found.
 
     Raises:
-        ValueError: If no run has a check, two have one name, or a group, layer or measure isn't there.
+        ValueError: If no run has a check (from `from_step` on), two have one name or are one run, or a group, layer or
+            measure isn't there.
     """
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
@@ -51,8 +53,17 @@ def correlate_series(
         raise ValueError(f"groups name runs that aren't there: {', '.join(unknown)}; there are {', '.join(names)}")
     if layer and not any(layer in run.layers for run in runs):
         raise ValueError(f"there is no layer {layer!r}; there are {', '.join(runs[0].layers)}")
+    last = max(int(one.steps[-1]) for run in runs for one in run.checks)
+    if last < from_step:
+        raise ValueError(f"there is no labelled check from step {from_step} on; the last is at step {last}")
     chosen = [_with_measures(run, measures) for run in runs]
     of = {name: (groups or {}).get(name, name) for name in names}
+    for one, other in itertools.combinations(runs, 2):
+        if of[one.name] != of[other.name] and same_numbers(one, other):
+            raise ValueError(
+                f"{one.name} and {other.name} have the same effective ranks at the same steps: they are one run, "
+                "copied or replayed, and would count as two; name it once"
+            )
     associations = [
         one for run in chosen for one in (*within_run(run, from_step=from_step, seed=seed), *across_layers(run))
     ]

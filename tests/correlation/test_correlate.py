@@ -190,7 +190,7 @@ def test_a_check_that_finds_nothing_says_nothing_about_rank():
 
 
 def test_runs_that_all_lose_nothing_have_no_interval_of_nothing():
-    runs = [made_up_series(f"r{i}", AT, AT + 0.01 * i) for i in range(3)]
+    runs = [made_up_series(f"r{i}", AT * (1 + 0.01 * i), AT + 0.01 * i) for i in range(3)]
     (text,) = correlate_series(runs).sentences
     assert "would have lost 0.0 points of probe accuracy on 'labelled' at frame level against the best one" in text
     assert "Here it has come to the same as taking the last one." in text
@@ -204,3 +204,21 @@ def test_runs_of_other_layers_and_steps_are_taken_as_far_as_they_go():
     assert (finding.runs, finding.beyond.units, finding.lost["last"].runs) == (4, 3, 4)
     assert set(finding.follows_by_layer) == {"L01", "L02", "L07"}
     assert correlation_figure(found.runs, found.associations, found.choices, finding).data
+
+
+def test_one_run_that_is_there_twice_is_not_two():
+    runs = made_up(0.5)
+    cut = dataclasses.replace(
+        runs[0],
+        name="its replay",
+        measures=[dataclasses.replace(one, steps=one.steps[::4], values=one.values[::4]) for one in runs[0].measures],
+    )
+    with pytest.raises(ValueError, match=r"seed0 and its replay have the same effective ranks.*count as two"):
+        correlate_series([*runs, cut])
+    groups = {run.name: run.name for run in runs} | {"its replay": "seed0"}
+    assert correlate_series([*runs, cut], groups=groups).findings
+
+
+def test_a_step_from_which_on_there_is_no_check_is_refused():
+    with pytest.raises(ValueError, match="no labelled check from step 20001 on; the last is at step 20000"):
+        correlate_series(made_up(0.5), from_step=20_001)

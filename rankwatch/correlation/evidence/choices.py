@@ -142,13 +142,13 @@ def chosen_layers(run: RunSeries) -> Iterator[Choice]:
 def chosen_runs(runs: Sequence[RunSeries]) -> Iterator[Choice]:
     """What choosing one of several runs would have lost, at their last checkpoints.
 
-    Runs that were measured under other conditions than the first one are left out of a measure's choice.
+    A measure that runs had under different conditions, or that isn't in all of them, chooses none.
 
     Args:
         runs: Their series.
 
     Yields:
-        Each rule against chance, the loss and the best run; one choice each, so without an interval.
+        Each rule against chance and the best run; one choice each, so without an interval.
     """
     known = [{one.key: one for one in (*run.measures, *run.checks)} for run in runs]
     for check in runs[0].checks if len(runs) > 1 else ():

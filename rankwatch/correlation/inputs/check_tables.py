@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from collections import defaultdict
@@ -12,44 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from rankwatch.correlation.inputs.run_series import RunSeries, Series
+from rankwatch.correlation.inputs.table_lines import number_in_cell, read_rows, step_in_cell
 
 _SOUNDS_LOW = ("wer", "cer", "per", "eer", "error", "loss", "perplexity")
 _WORDS = str.maketrans("-_/. ", "     ")
-
-
-def read_rows(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """The lines of a table with a header, by column; names of columns in lower case, cells without blanks around.
-
-    Args:
-        path: A CSV, TSV or semicolon-separated file in UTF-8.
-        needed: Columns that must be there.
-
-    Returns:
-        A mapping for each line.
-
-    Raises:
-        ValueError: If a column is missing or there is no line.
-    """
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
-        file.seek(0)
-        delimiter = max("\t;,", key=header.count)
-        lines = list(csv.reader(file, delimiter=delimiter))
-    names = [name.strip().lower() for name in lines[0]] if lines else []
-    missing = [name for name in needed if name not in names]
-    if missing:
-        raise ValueError(f"{path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(names)}")
-    found = [dict(zip(names, map(str.strip, line), strict=False)) for line in lines[1:] if any(line)]
-    if not found:
-        raise ValueError(f"{path} has a header, but no line below it")
-    return found
 
 
 def with_checks(runs: Sequence[RunSeries], path: str | Path, lower_is_better: Collection[str] = ()) -> list[RunSeries]:
     """Runs with the checks of a table.
 
     Columns: ``run`` (may be missing where there is one run), ``step``, ``task``, ``value``, and where it applies
-    ``layer`` (label or path), ``level`` and ``utterance``: with a line for each utterance, the check is their mean.
+    ``layer`` (label or path), ``level`` and ``utterance``: with a line for each utterance, the check is the mean over
+    those that have a value at every step.
 
     Args:
         runs: What the records say.
@@ -60,22 +33,24 @@ def with_checks(runs: Sequence[RunSeries], path: str | Path, lower_is_better: Co
         The runs with further checks.
 
     Raises:
-        ValueError: If the table names a run, a layer or a level that isn't there, or a cell can't be read.
+        ValueError: If the table names a run, a layer or a level that isn't there, a cell can't be read, or most of the
+            utterances don't have a value at every step.
     """
     by_name = {run.name: run for run in runs}
     cells: dict[str, dict[tuple[str, str, str], dict[int, dict[str, float]]]] = defaultdict(lambda: defaultdict(dict))
-    for number, row in enumerate(read_rows(path, ("step", "task", "value")), start=2):
-        where = f"{path}, line {number}"
+    for where, row in read_rows(path, ("step", "task", "value")):
         run = by_name[_run_of(row, list(by_name), where)]
         layer = _layer_of(row.get("layer", ""), run, where)
         level = row.get("level", "").lower()
         if level not in ("", "frame", "utterance"):
             raise ValueError(f"{where}: level {level!r} is neither 'frame' nor 'utterance'")
-        step, value = _number(row["step"], where), _number(row["value"], where)
-        by_utterance = cells[run.name][row["task"], level, layer].setdefault(int(step), {})
+        if not row["task"]:
+            raise ValueError(f"{where} names no task")
+        step, value = step_in_cell(row["step"], where), number_in_cell(row["value"], where)
+        by_utterance = cells[run.name][row["task"], level, layer].setdefault(step, {})
         utterance = row.get("utterance", "")
         if utterance in by_utterance:
-            raise ValueError(f"{where}: {row['task']!r} has two values for step {int(step)}{_at(layer, utterance)}")
+            raise ValueError(f"{where}: {row['task']!r} has two values for step {step}{_at(layer, utterance)}")
         by_utterance[utterance] = value
     tasks = {task for checks in cells.values() for task, _, _ in checks}
     unknown = sorted(set(lower_is_better) - tasks)
@@ -90,11 +65,21 @@ def with_checks(runs: Sequence[RunSeries], path: str | Path, lower_is_better: Co
     ]
     found = []
     for run in runs:
-        new = [
-            _series(task, level, layer, by_step, -1 if task in lower_is_better else 1)
-            for (task, level, layer), by_step in cells[run.name].items()
-        ]
-        said = [*run.notes, *notes] if run is runs[0] else run.notes
+        new, said = [], [*run.notes, *(notes if run is runs[0] else ())]
+        for (task, level, layer), by_step in cells[run.name].items():
+            everywhere, every = _at_every_step(by_step)
+            shared, what = len(next(iter(everywhere.values()))), f"{run.name}: {task!r}{_at(layer, '')}"
+            if 2 * shared < every:
+                step = min(by_step, key=lambda one: len(by_step[one]))
+                raise ValueError(
+                    f"{what} has a value at every step of {shared} of {every} utterances alone, and means over "
+                    f"different utterances can't be compared: step {step} has the fewest ({len(by_step[step])}); "
+                    "complete it, or leave it out"
+                )
+            if shared < every:
+                left = f"{every - shared} of {every} utterances"
+                said.append(f"{what}: {left} don't have a value at every step, and are left out.")
+            new.append(_series(task, level, layer, everywhere, -1 if task in lower_is_better else 1))
         found.append(dataclasses.replace(run, checks=[*run.checks, *new], notes=said))
     return found
 
@@ -115,18 +100,19 @@ def _layer_of(cell: str, run: RunSeries, where: str) -> str:
     return layer
 
 
-def _number(cell: str, where: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        raise ValueError(f"{where}: {cell!r} is no number") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{where}: {cell!r} is no finite number; leave the line out where there is none")
-    return value
-
-
 def _at(layer: str, utterance: str) -> str:
     return (f" in {layer}" if layer else "") + (f" of {utterance!r}" if utterance else "")
+
+
+def _at_every_step(by_step: Mapping[int, Mapping[str, float]]) -> tuple[dict[int, dict[str, float]], int]:
+    """Leave out what isn't there at every step: a mean would rise where the hard utterances are missing.
+
+    Returns:
+        Values of the utterances that are, and how many utterances there are in all.
+    """
+    everything = dict.fromkeys(name for values in by_step.values() for name in values)
+    shared = [name for name in everything if all(name in values for values in by_step.values())]
+    return {step: {name: values[name] for name in shared} for step, values in by_step.items()}, len(everything)
 
 
 def _series(task: str, level: str, layer: str, by_step: Mapping[int, Mapping[str, float]], direction: int) -> Series:
@@ -134,7 +120,7 @@ def _series(task: str, level: str, layer: str, by_step: Mapping[int, Mapping[str
     values = np.array([np.mean(list(by_step[step].values())) for step in steps])
     at = np.array(steps, np.int64)
     utterances = list(by_step[steps[0]])
-    if len(utterances) < 2 or any(set(by_step[step]) != set(utterances) for step in steps):
+    if len(utterances) < 2:
         return Series(task, "", level, layer, at, values, direction)
     rows = np.array([[by_step[step][one] for one in utterances] for step in steps])
     errors = rows.std(axis=1, ddof=1) / math.sqrt(len(utterances))

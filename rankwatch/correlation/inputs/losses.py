@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rankwatch.correlation.inputs.check_tables import read_rows
 from rankwatch.correlation.inputs.run_series import LOSS, Floats, Integers, RunSeries, Series
+from rankwatch.correlation.inputs.table_lines import read_rows, step_in_cell
 from rankwatch.reporting.recorded.log_folder import LogFolder, folder_of
 
 
@@ -42,17 +42,18 @@ def with_losses(
 
 def _of_table(path: str | Path, names: Sequence[str]) -> dict[str, tuple[Integers, Floats]]:
     points: dict[str, dict[int, float]] = defaultdict(dict)
-    for number, row in enumerate(read_rows(path, ("step",)), start=2):
+    for where, row in read_rows(path, ("step",)):
         name = row.get("run", "") or (names[0] if len(names) == 1 else "")
         if name not in names:
-            raise ValueError(f"{path}, line {number}: there is no run {name!r}; the runs are called {', '.join(names)}")
+            raise ValueError(f"{where}: there is no run {name!r}; the runs are called {', '.join(names)}")
         cell = row.get("value", row.get("loss"))
         if cell is None:
             raise ValueError(f"{path} has no column 'value' or 'loss'")
         try:
-            points[name][int(float(row["step"]))] = float(cell)
+            value = float(cell)
         except ValueError:
-            raise ValueError(f"{path}, line {number}: {row['step']!r} or {cell!r} is no number") from None
+            raise ValueError(f"{where}: {cell!r} is no number") from None
+        points[name][step_in_cell(row["step"], where)] = value
     return {name: _sorted(by_step) for name, by_step in points.items()}
 
 

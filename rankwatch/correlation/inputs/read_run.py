@@ -33,6 +33,8 @@ class _Records:
     def begin(self) -> None:
         self.labels: dict[str, str] = {}
         self.primary = ""
+        self.resumed = False
+        self.went_back: list[int] = []
         self.protocols: dict[_Curve, str] = {}
         self.changed: set[_Curve] = set()
         self.unusable = 0
@@ -57,6 +59,7 @@ class _Records:
         if header.run != self.run and self.numbers:
             self.earlier += 1
             self.begin()
+        self.resumed = bool(self.numbers)
         self.run = header.run
         self.labels.update({row.layer: row.label for row in header.layers})
         self.primary = header.sources[0] if header.sources else ""
@@ -64,6 +67,8 @@ class _Records:
     def _take_reading(self, record: Mapping[str, Any]) -> None:
         curve = (text_of(record["source"]), text_of(record["level"]), text_of(record["layer"]))
         step, protocol = step_of(record), text_of(record["protocol"])
+        if self.resumed:
+            self._go_back_to(step)
         if record.get("brief"):
             return
         if self.protocols.setdefault(curve, protocol) != protocol:  # what follows can't be compared with what was
@@ -78,12 +83,23 @@ class _Records:
             self.columns.setdefault(metric, len(self.columns))
         self.numbers[curve][step] = np.array([found.get(metric, math.nan) for metric in self.columns])
 
+    def _go_back_to(self, step: int) -> None:
+        """Forget what a run had read beyond the checkpoint that it was resumed from: that training was given up."""
+        self.resumed = False
+        tables: list[dict[int, Any]] = [*self.numbers.values(), self.perplexities]
+        if any(one > step for by_step in tables for one in by_step):
+            self.went_back.append(step)
+        for by_step in tables:
+            for one in [one for one in by_step if one >= step]:
+                del by_step[one]
+
 
 def read_run(path: str | Path, name: str) -> RunSeries:
     """The measures and the checks that a run's records hold; the loss and tables of checks come from elsewhere.
 
     Full readings of evaluation sets count, of the newest run in the file; the training pass (``train``), with its
-    dropout and masks, doesn't. Where the conditions of a curve changed on the way, only what followed counts.
+    dropout and masks, doesn't. Where the conditions of a curve changed on the way, only what followed counts. What a
+    run had read beyond the checkpoint from which it was resumed doesn't.
 
     Args:
         path: A run's ``.jsonl`` file, or its URL; a missing one raises `FileNotFoundError`.
@@ -107,6 +123,10 @@ def read_run(path: str | Path, name: str) -> RunSeries:
         notes.append(f"{name}: {found.unusable} records hold something else than rankwatch writes, and are left out.")
     if found.earlier:
         notes.append(f"{name}: the file holds {found.earlier} earlier runs as well; the newest is taken.")
+    notes += [
+        f"{name}: it was resumed from a checkpoint before step {step}; what was read from there on before is left out."
+        for step in found.went_back
+    ]
     if found.changed:
         notes.append(
             f"{name}: the conditions of {len(found.changed)} curves changed during the run; what was measured before "

@@ -14,6 +14,9 @@ Integers = npt.NDArray[np.int64]
 LOSS = "loss"
 PROBE = "probe_accuracy"
 
+_TELLING = 3
+"""Steps at which numbers of two runs aren't equal by chance."""
+
 _BETTER_WHEN_LOW = frozenset(
     {"mean_energy_fraction", "top1_explained_variance", "dead_dimension_fraction", "non_finite_fraction", LOSS}
 )
@@ -140,6 +143,27 @@ def direction_of(measure: str) -> int:
         [1, -1, 0]
     """
     return -1 if measure in _BETTER_WHEN_LOW else int(measure in _BETTER_WHEN_HIGH)
+
+
+def same_numbers(one: RunSeries, other: RunSeries) -> bool:
+    """Whether two runs are one: a copy, or a run and its replay, which have the same numbers to the last digit.
+
+    Args:
+        one: A run.
+        other: Another one.
+
+    Returns:
+        True where all effective ranks that both have are equal, at three steps or more at which they aren't all alike.
+    """
+    theirs = {series.key: series for series in other.measures if series.name == "effective_rank"}
+    shared = [(series, theirs[series.key]) for series in one.measures if series.key in theirs]
+    told = False
+    for mine, its in shared:
+        _, i, j = np.intersect1d(mine.steps, its.steps, return_indices=True)
+        if not np.array_equal(mine.values[i], its.values[j]):
+            return False
+        told |= len(i) >= _TELLING and np.ptp(mine.values[i]) > 0.0
+    return bool(told)
 
 
 def thinned(steps: Sequence[int], most: int) -> list[int]:

@@ -92,7 +92,8 @@ def mean_loss(values: npt.ArrayLike, groups: Sequence[Hashable]) -> Interval:
     r"""The mean of what choices lose against the best one: never below nothing, often nothing, and sometimes much.
 
     Student's interval is too short and too low for such numbers. Here those above nothing are taken as gamma
-    distributed with shape :math:`a = 1.5`, a share p of all; k of r groups lose something, S together. The interval is
+    distributed, a share p of all, with shape :math:`a = 1` (exponential), or more where three or more vary less than
+    that for sure; k of r groups lose something, S together. The interval is
     that of generalised pivots (Krishnamoorthy & Wang, Stat. Methods Med. Res. 2016, there for log-normal numbers):
     quantiles of :math:`p \, S a / G` with :math:`p \sim \mathrm{Beta}(k + 1/2, r - k + 1/2)` and
     :math:`G \sim \mathrm{Gamma}(k a)`.

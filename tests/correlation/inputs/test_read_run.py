@@ -47,6 +47,17 @@ def test_the_newest_run_counts_and_a_restart_goes_on(tmp_path):
     assert "1 earlier runs" in run.notes[0]
 
 
+def test_what_was_read_beyond_the_checkpoint_that_a_run_was_resumed_from_is_left_out(tmp_path):
+    path = write_run(tmp_path / "run.jsonl", RANKS, ACCURACIES, run="one")
+    write_run(path, RANKS[:, :1] + 100, ACCURACIES[:, :1], steps=[1500], run="one")
+    run = read_run(path, "a")
+    rank = find(run.measures, "effective_rank")
+    assert (rank.steps.tolist(), rank.values.tolist()) == ([1000, 1500], [11.0, 111.0])
+    assert "resumed from a checkpoint before step 1500" in run.notes[0]
+    write_run(path, RANKS[:, :1] + 100, ACCURACIES[:, :1], steps=[1500], run="one")  # the same once more
+    assert len(read_run(path, "a").notes) == 1
+
+
 def test_damage_is_named_and_the_rest_is_read(tmp_path):
     path = write_run(tmp_path / "run.jsonl", RANKS, ACCURACIES, end='{"record": "reading", "step": 4\n')
     with path.open("a") as file:

@@ -59,11 +59,43 @@ def test_a_line_for_each_utterance_gives_means_errors_and_rows(tmp_path):
         ("run,step,task,value\na,1,x,good\n", "'good' is no number"),
         ("run,step,task,value\na,1,x,nan\n", "no finite number"),
         ("run,step,task,value\na,1,x,1\na,1,x,2\n", "'x' has two values for step 1"),
+        ("run,step,task,value\n\n\na,1,x\n", "line 4: '' is no number"),
+        ("run,step,task,value\na,1.5,x,1\n", "'1.5' is no optimiser step"),
+        ("run,step,task,value\na,-1,x,1\n", "'-1' is no optimiser step"),
+        ("run,step,task,value\na,1,x, y,1\n", "line 2 has more cells than the header"),
+        ("run,step,task,value\na,1,,1\n", "line 2 names no task"),
     ],
 )
 def test_what_a_table_has_wrong_is_said(tmp_path, text, said):
     with pytest.raises(ValueError, match=said):
         with_checks(RUNS, table(tmp_path, text))
+
+
+def test_tables_in_another_encoding_are_named(tmp_path):
+    (tmp_path / "checks.csv").write_bytes("run,step,task,value\na,1,wört,1\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"checks.csv can't be read as a table .*: save it as CSV in UTF-8"):
+        with_checks(RUNS, tmp_path / "checks.csv")
+
+
+def of_utterances(missing, steps=range(1000, 4001, 1000), names="stuv"):
+    """Utterance t is right at every second step, the others always; those of some steps are missing."""
+    lines = [
+        f"{step},found,{0 if name == 't' and step % 2000 else 1},{name}"
+        for step in steps
+        for name in names
+        if name not in missing.get(step, "")
+    ]
+    return "\n".join(["step,task,value,utterance", *lines])
+
+
+def test_means_are_over_the_same_utterances_at_every_step(tmp_path):
+    (run,) = with_checks(RUNS[:1], table(tmp_path, of_utterances({3000: "v"})))
+    (found,) = of(run, "found")
+    assert found.values == pytest.approx([2 / 3, 1, 2 / 3, 1])
+    assert found.rows.shape == (4, 3)
+    assert "1 of 4 utterances don't have a value at every step" in run.notes[0]
+    with pytest.raises(ValueError, match=r"1 of 4 utterances alone.*step 3000 has the fewest \(1\)"):
+        with_checks(RUNS[:1], table(tmp_path, of_utterances({3000: "stv"})))
 
 
 def test_error_rates_are_asked_about_and_unknown_tasks_refused(tmp_path):
@@ -83,6 +115,19 @@ def test_a_checkpoints_loss_is_the_mean_since_the_one_before(tmp_path):
     assert loss_of(first).values == pytest.approx([0.75, 1.75, 2.75, 3.75])
     assert loss_of(first).direction == -1
     assert second is RUNS[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("step,value\ninf,3\n", "line 2: 'inf' is no finite number"),
+        ("step,value\n1000\n", "line 2: '' is no number"),
+        ("step,note\n1000,a\n", "no column 'value' or 'loss'"),
+    ],
+)
+def test_what_a_table_of_losses_has_wrong_is_said(tmp_path, text, said):
+    with pytest.raises(ValueError, match=said):
+        with_losses(RUNS[:1], [""], table(tmp_path, text))
 
 
 def test_the_loss_beside_the_records_is_found_by_itself_or_by_its_name(tmp_path):
