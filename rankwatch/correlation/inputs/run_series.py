@@ -162,8 +162,8 @@ def same_numbers(one: RunSeries, other: RunSeries) -> bool:
         _, i, j = np.intersect1d(mine.steps, its.steps, return_indices=True)
         if not np.array_equal(mine.values[i], its.values[j]):
             return False
-        told |= len(i) >= _TELLING and np.ptp(mine.values[i]) > 0.0
-    return bool(told)
+        told = told or (len(i) >= _TELLING and bool(np.ptp(mine.values[i]) > 0.0))
+    return told
 
 
 def thinned(steps: Sequence[int], most: int) -> list[int]:
