@@ -23,9 +23,11 @@ class _Condition:
 
     Attributes:
         findings: Readings in a row with a finding.
+        worrying_findings: Readings in a row with a finding that is more than information.
         critical_findings: Readings in a row with a finding that is critical.
         readings_without: Readings in a row without a finding.
         since: Step of the first reading of the row.
+        worrying_since: The same of the row of findings that are more than information.
         open: Whether it is an alarm.
         severity: The highest severity that it has had as an alarm.
         evidence: The newest finding's.
@@ -34,9 +36,11 @@ class _Condition:
     """
 
     findings: int = 0
+    worrying_findings: int = 0
     critical_findings: int = 0
     readings_without: int = 0
     since: int = -1
+    worrying_since: int = -1
     open: bool = False
     severity: str = INFO
     evidence: str = ""
@@ -118,26 +122,35 @@ class AlarmTracker:
         for reading in readings:
             key = reading.key
             found = self._findings(reading, context, failed)
+            abated = {kind for kind, (_, finding) in found.items() if self._has_abated(kind, key, finding)}
             for kind, (detector, finding) in found.items():
+                findings.setdefault(key, finding)
+                if kind in abated:
+                    continue
                 alarm = self._count(detector, finding, reading)
                 raised += [alarm] if alarm is not None else []
-                findings.setdefault(key, finding)
                 waits = self._conditions[kind, key].severity != CRITICAL
                 unconfirmed |= waits and self._severity(reading, finding) == CRITICAL
-            self._count_absence(key, set(found))
-            unclean |= {key} if any(finding.can_be_critical for _, finding in found.values()) else set()
-            undecided |= self._is_undecided(reading, context, set(found))
+            self._count_absence(key, set(found) - abated)
+            grave = {kind for kind, (_, finding) in found.items() if finding.can_be_critical}
+            unclean |= {key} if grave else set()
+            undecided |= self._is_undecided(reading, context, grave)
         open_alarms = tuple(self._open_alarms())
         return TrackedAlarms(tuple(raised), open_alarms, findings, unclean, unconfirmed, failed, undecided)
 
-    def _is_undecided(self, reading: AnyReading, context: StepContext, found: set[str]) -> bool:
+    def _has_abated(self, kind: str, key: Key, finding: Finding) -> bool:
+        """Whether only information is left of an alarm, which is to end then, and not to be held open by it."""
+        condition = self._conditions.get((kind, key))
+        return finding.info_only and condition is not None and condition.open and condition.severity != INFO
+
+    def _is_undecided(self, reading: AnyReading, context: StepContext, grave: set[str]) -> bool:
         """Whether a brief reading's lower end would be a finding that can become critical, and its upper end isn't."""
         if not isinstance(reading, Reading) or not reading.brief or reading.effective_rank_low is None:
             return False
         low = reading.effective_rank_low
         lowest = replace(reading, effective_rank=low, effective_rank_high=low)
         worst = self._findings(lowest, context, {})
-        return any(finding.can_be_critical for kind, (_, finding) in worst.items() if kind not in found)
+        return any(finding.can_be_critical for kind, (_, finding) in worst.items() if kind not in grave)
 
     def _findings(
         self, reading: AnyReading, context: StepContext, failed: dict[str, Exception]
@@ -166,13 +179,20 @@ class AlarmTracker:
         if condition.findings == 1:
             condition.since = reading.step
         severity = self._severity(reading, finding)
+        condition.worrying_findings = condition.worrying_findings + 1 if severity != INFO else 0
+        if condition.worrying_findings == 1:
+            condition.worrying_since = reading.step
         condition.critical_findings = condition.critical_findings + 1 if severity == CRITICAL else 0
         if condition.findings < detector.patience:
             return None
         if severity == CRITICAL and condition.critical_findings < detector.patience:  # critical takes as long as that
             severity = WARNING
+        if severity == WARNING and condition.worrying_findings < detector.patience:  # and so does a warning
+            severity = INFO
         worse = _ORDER.index(severity) > _ORDER.index(condition.severity)
         begins = not condition.open or worse
+        if worse and condition.severity == INFO and severity != INFO:  # what was no more than information is no alarm
+            condition.since = condition.worrying_since
         condition.open, condition.severity = True, severity if worse else condition.severity
         condition.evidence = finding.evidence
         if not begins:
@@ -185,6 +205,7 @@ class AlarmTracker:
         for kind in [k for k, key_ in self._conditions if key_ == key and k not in kinds]:
             condition = self._conditions[kind, key]
             condition.readings_without, condition.critical_findings = condition.readings_without + 1, 0
+            condition.worrying_findings = 0
             if not condition.open or condition.readings_without >= max(condition.patience, _READINGS_TO_END):
                 del self._conditions[kind, key]
 

@@ -137,12 +137,12 @@ class Series:
             self._cache[about] = float(np.quantile(usable, quantile)) if len(usable) >= 2 else None
         return self._cache[about]
 
-    def usual(self, name: str, ignored_readings: int) -> float | None:
-        """Median of a tracked metric over clean readings, as `reference` is of the effective rank."""
-        if (name, ignored_readings) not in self._cache:
+    def usual(self, name: str, ignored_readings: int, quantile: float = 0.5) -> float | None:
+        """Quantile of a tracked metric over clean readings after the warm-up, as `reference` is of the rank."""
+        if (about := (name, ignored_readings, quantile)) not in self._cache:
             usable = self._usable(1 + TRACKED.index(name), ignored_readings)
-            self._cache[name, ignored_readings] = float(np.median(usable)) if len(usable) >= 2 else None
-        return self._cache[name, ignored_readings]
+            self._cache[about] = float(np.quantile(usable, quantile)) if len(usable) >= 2 else None
+        return self._cache[about]
 
     def clean_quantile(self, name: str, quantile: float) -> float | None:
         """Quantile of a tracked metric over all clean readings that are remembered.

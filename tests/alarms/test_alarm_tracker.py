@@ -121,11 +121,33 @@ def test_utterance_level_train_mode_and_further_sets_alone_only_warn(made):
 
 def test_constant_and_shared_vector_are_seen_from_the_first_steps():
     assert raised(run([{"a": 1.0}] * 3, mean_energy_fraction=1.0))[0][:3] == (1, "complete_collapse", "critical")
-    # A centred rank of 100 of 128 looks healthy; the shared vector is told all the same, but stops nothing.
-    assert raised(run([{"a": 100.0}] * 4, mean_energy_fraction=0.9999)) == [(2, "anisotropy", "warning", "a")]
+    # Whoever takes the shared vector off has all dimensions that there ever were: worth a line, and no alarm.
+    held = run([{"a": 100.0}] * 4, mean_energy_fraction=0.9999)
+    assert raised(held) == [(2, "anisotropy", "info", "a")]
+    assert [(v.level, v.healthy, v.health, v.message) for v in held[2:]] == [(0, True, 1.0, "")] * 2
     fallen = raised(run([{"a": 100.0}] * 4 + [{"a": 30.0}] * 4, mean_energy_fraction=0.9999))
     assert (6, "anisotropy", "critical", "a") in fallen
     assert not raised(run([{"a": 100.0}] * 4, mean_energy_fraction=0.99))
+
+
+def test_what_was_information_needs_the_patience_to_become_an_alarm_and_ends_where_it_is_no_more_than_that():
+    """70 % of the usual rank is less than the rest may lose beside a shared vector, and no fall by itself."""
+    once = run([{"a": 100.0}] * 8 + [{"a": 70.0}] * 2 + [{"a": 100.0}] * 8, mean_energy_fraction=0.9999)
+    assert raised(once) == [(2, "anisotropy", "info", "a")]
+    verdicts = run([{"a": 100.0}] * 8 + [{"a": 70.0}] * 3 + [{"a": 100.0}] * 8, mean_energy_fraction=0.9999)
+    assert raised(verdicts) == [(i, "anisotropy", severity, "a") for i, severity in ((2, "info"), (10, "critical"))] + [
+        (16, "anisotropy", "info", "a")
+    ]
+    assert [v.level for v in verdicts] == [0] * 10 + [2] * 3 + [0] * 6
+    assert "since step 80" in verdicts[10].message
+    assert "ENDED" in verdicts[13].message
+
+
+def test_a_brief_reading_beside_a_shared_vector_is_undecided_where_its_lower_end_would_be_a_loss():
+    before = [{"a": 100.0}] * 8
+    for half_width, undecided in ((5.0, False), (15.0, True)):
+        now = replace(reading(80, 90.0, layer="a", half_width=half_width, mean_energy_fraction=0.9999), brief=True)
+        assert run([*before, {"a": now}], mean_energy_fraction=0.9999)[-1].undecided is undecided
 
 
 def test_a_cloud_on_a_line_is_seen_from_the_first_steps():

@@ -12,6 +12,7 @@ from rankwatch.numerics.rank.rank_estimate import CONSTANT, ROUNDED
 from rankwatch.readings.codebook_reading import NON_FINITE, AnyReading, CodebookReading
 from rankwatch.readings.reading import Reading
 
+_SHARED = "mean_energy_fraction"
 _SHARES = "one shared vector makes up {:.4%} of the embeddings' second moment"
 
 
@@ -62,7 +63,7 @@ class CompleteCollapse:
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at ``metrics["mean_energy_fraction"]`` and at the status."""
-        share = reading.metrics.get("mean_energy_fraction", math.nan)
+        share = reading.metrics.get(_SHARED, math.nan)
         near = reading.level == "frame" and 1.0 - share < self.spread
         readable = ROUNDED not in reading.status and _rank_holds(reading, past)
         if CONSTANT not in reading.status and (not near or readable):
@@ -75,10 +76,12 @@ class Anisotropy:
     """Nearly all of every frame is one shared vector; what differs is a fiftieth of its length.
 
     The effective rank is that of the cloud around its mean, so it can't see this. What differs is still above the
-    number format's rounding (`CompleteCollapse` is for what isn't), so its rank can be read. It can become critical
-    only where that has fallen too, below 80 % of its reference or, until there is one, below 35 % of its early
-    readings, or isn't known: encoders that have learnt how often each target comes, and nothing else yet, share nearly
-    everything and keep their dimensions. Not judged at utterance level, where means over many frames are naturally
+    number format's rounding (`CompleteCollapse` is for what isn't), so its rank can be read. Where that is below 80 %
+    of its reference or, until there is one, below 35 % of its early readings, or isn't known, it can become critical.
+    Where it holds, whoever reads the layer with a bias of their own (a probe, a head) takes the shared vector off and
+    loses nothing: that is information, for encoders that have learnt how often each target comes, and nothing else yet,
+    share nearly everything. Where the rank holds but rounding would have changed it, the number format is too coarse
+    for what is left, and it is a warning. Not judged at utterance level, where means over many frames are naturally
     close to one another.
 
     Attributes:
@@ -92,51 +95,62 @@ class Anisotropy:
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Look at ``metrics["mean_energy_fraction"]``."""
-        share = reading.metrics.get("mean_energy_fraction", math.nan)
+        share = reading.metrics.get(_SHARED, math.nan)
         if reading.level != "frame" or not share > self.mean_energy_fraction:
             return None
-        held = _rank_holds(reading, past)
-        kept = ", the effective rank of the rest holds" if held else ""
-        return Finding(_SHARES.format(share) + kept, 0.0, corroborated=not held)
+        if not _rank_holds(reading, past):
+            return Finding(_SHARES.format(share), 0.0)
+        evidence = f"{_SHARES.format(share)}, the effective rank of the rest holds"
+        if ROUNDED in reading.status:
+            return Finding(f"{evidence}, but rounding is near", 0.0, corroborated=False)
+        return Finding(evidence, 1.0, can_be_critical=False, info_only=True)
 
 
 @dataclass(frozen=True)
 class GrowingAnisotropy:
     """Frames have come closer and closer to one shared vector, and utterances span fewer dimensions than they did.
 
-    A high share by itself says nothing: trained transformers are anisotropic by nature, and some methods' healthy runs
-    grow so while they learn how often each target comes. Without an utterance level the share alone counts. Never more
-    than a warning.
+    A high share by itself says nothing: trained transformers are anisotropic by nature. Nor does its growth in the
+    first readings: as long as a loss tells a model only how often each target comes, its gradient is nearly the same
+    for all frames, and moves them all along one vector. So what is not shared must have shrunk since the layer has
+    settled or, since the start, utterances must have lost half of the dimensions that they had in the random network.
+    Without an utterance level the share alone counts. Never more than a warning.
 
     Attributes:
         mean_energy_fraction: Share of the second moment that the mean vector may take.
-        below: What isn't shared, relative to the upper quartile of the newest 64 clean readings, those of the
-            learning rate's warm-up too, that counts as shrunk.
+        below: What isn't shared, relative to the upper quartile of the newest 64 clean readings, that counts as shrunk.
         utterance_below: Below which share of its beginning the effective rank of the layer's utterances must be for an
             alarm to begin; it ends where the share of the mean vector is low again.
+        utterance_below_initial: The same where that quartile is one of all readings, those of the warm-up too.
         patience: Readings in a row before it is an alarm.
     """
 
     mean_energy_fraction: float = 0.97
     below: float = 0.2
     utterance_below: float = 0.75
+    utterance_below_initial: float = 0.5
     kind: str = "growing_anisotropy"
     patience: int = 3
 
     def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
         """Compare ``metrics["mean_energy_fraction"]`` with what it was."""
-        share = reading.metrics.get("mean_energy_fraction", math.nan)
+        share = reading.metrics.get(_SHARED, math.nan)
         if reading.level != "frame" or not share > self.mean_energy_fraction:
             return None
-        before = past.clean_quantile("mean_energy_fraction", 0.25)
-        shrunk = before is not None and 1.0 - share < self.below * (1.0 - before)
         utterances = context.latest_ratio_to_initial((reading.source, "utterance", reading.layer), IGNORED_READINGS)
-        shrunk = shrunk and not utterances >= self.utterance_below
+        pasts = (
+            (past.usual(_SHARED, IGNORED_READINGS, 0.25), self.utterance_below),
+            (past.clean_quantile(_SHARED, 0.25), self.utterance_below_initial),
+        )
+        rose = [
+            f", {before:.2%} before"
+            for before, utterance_below in pasts
+            if before is not None and 1.0 - share < self.below * (1.0 - before) and not utterances >= utterance_below
+        ]
         # What holds ends where the share is low again, not when the past is full of it.
-        if not shrunk and not context.holds(self.kind, reading):
+        if not rose and not context.holds(self.kind, reading):
             return None
-        rose = f", {before:.2%} before" if shrunk else ""
-        return Finding(f"{_SHARES.format(share)}{rose}", 1.0, can_be_critical=False)
+        return Finding(f"{_SHARES.format(share)}{''.join(rose[:1])}", 1.0, can_be_critical=False)
 
 
 @dataclass(frozen=True)

@@ -45,17 +45,29 @@ def test_a_shared_vector_is_one_of_frames():
 
 
 @pytest.mark.parametrize(
-    ("readings", "now", "corroborated"), [(10, 50.0, False), (10, 45.0, True), (3, 25.0, False), (3, 20.0, True)]
+    ("readings", "now", "holds"), [(10, 50.0, True), (10, 45.0, False), (3, 25.0, True), (3, 20.0, False)]
 )
-def test_a_shared_vector_is_critical_only_where_the_rest_has_lost_rank(readings, now, corroborated):
+def test_a_shared_vector_is_information_as_long_as_the_rest_keeps_its_rank(readings, now, holds):
     """0.8 of the reference once there is one, until then 0.35 of the early readings."""
     past = Series("")
     for step in range(readings):
         past.add(reading(step, 60.0), clean=True)
     assert (past.reference(4) is None) == (readings == 3)
     found = Anisotropy().check(reading(readings, now, mean_energy_fraction=0.9996), past, HERE)
-    assert found.corroborated == corroborated
-    assert ("rank of the rest holds" in found.evidence) != corroborated
+    assert found.info_only == holds
+    assert found.can_be_critical != holds
+    assert found.ratio == (1.0 if holds else 0.0)
+    assert ("rank of the rest holds" in found.evidence) == holds
+
+
+def test_a_shared_vector_that_leaves_too_few_digits_for_the_rest_is_a_warning():
+    past = Series("")
+    for step in range(10):
+        past.add(reading(step, 60.0), clean=True)
+    now = replace(reading(10, 60.0, mean_energy_fraction=0.9996), status=frozenset({"rounded"}))
+    found = Anisotropy().check(now, past, HERE)
+    assert not found.info_only
+    assert not found.corroborated
 
 
 @pytest.mark.parametrize(
@@ -73,7 +85,9 @@ def test_rows_whose_rest_can_be_read_and_holds_its_rank_are_not_one_vector(rank,
 
 @pytest.mark.parametrize("rank", [60.0, math.nan])
 def test_a_shared_vector_without_a_past_or_a_rank_may_be_critical(rank):
-    assert check(Anisotropy(), rank, mean_energy_fraction=0.9996).corroborated
+    found = check(Anisotropy(), rank, mean_energy_fraction=0.9996)
+    assert found.corroborated
+    assert found.can_be_critical
 
 
 @pytest.mark.parametrize(
@@ -115,6 +129,26 @@ def test_converging_begins_only_where_utterances_span_fewer_dimensions_than_at_f
     assert (GrowingAnisotropy().check(here, past, context) is not None) == found
     held = replace(context, open={("growing_anisotropy", here.key)})
     assert GrowingAnisotropy().check(here, past, held) is not None
+
+
+@pytest.mark.parametrize(
+    ("settled_at", "utterances", "found"),
+    [(None, 44.0, False), (None, 31.0, False), (None, 29.0, True), (0.985, 44.0, False), (0.985, 29.0, True)],
+)
+def test_what_has_converged_before_the_layer_settled_counts_where_utterances_lost_half(settled_at, utterances, found):
+    """Each layer does while all that its loss has told yet is how often each target comes."""
+    past, before = Series(""), Series("")
+    for step in range(8):
+        past.add(reading(step, 60.0, mean_energy_fraction=0.5), clean=True, lr_warming_up=step < 4)
+        before.add(reading(step, 60.0, level="utterance"), clean=True)
+    past.recent_clean = past.recent_clean[:4]  # the four of the warm-up
+    for step in range(8, 14):
+        if settled_at is not None:
+            past.add(reading(step, 60.0, mean_energy_fraction=settled_at), clean=True)
+    here, means = reading(14, 60.0, mean_energy_fraction=0.99), reading(14, utterances, level="utterance")
+    context = StepContext("first_batches", {here.key: here, means.key: means}, {means.key: before})
+    assert (past.usual("mean_energy_fraction", 4) is None) == (settled_at is None)
+    assert (GrowingAnisotropy().check(here, past, context) is not None) == found
 
 
 def test_converging_needs_a_past():
