@@ -23,7 +23,13 @@ settings.register_profile(
 )
 settings.load_profile("reproducible")
 
-SCRIPTS = ("tests/test_ddp.py", "tests/test_faults_ddp.py", "tests/test_processes.py", "tests/test_inspection.py")
+SCRIPTS = (
+    "tests/test_ddp.py",
+    "tests/test_faults_ddp.py",
+    "tests/test_processes.py",
+    "tests/test_sharded.py",
+    "tests/test_inspection.py",
+)
 """Files whose tests run scripts: on one worker, whose `run_script` has imported once what all of them need."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rankwatch.extraction.eval_sets.eval_set import EvalBatch, EvalForward, EvalSet
 from rankwatch.extraction.execution.audio_swap import substitute
-from rankwatch.extraction.execution.fsdp import given_back, within_shards
+from rankwatch.extraction.execution.fsdp import ShardedPass, UnitOrders
 from rankwatch.extraction.execution.model_families import Adapter, unmasked_call
 from rankwatch.extraction.hooks.call_recorder import RecordedCall
 from rankwatch.extraction.hooks.chained_calls import ParallelCalls
@@ -19,6 +19,10 @@ from rankwatch.extraction.inputs.tensor_copies import Copies
 
 _WHOLE_MODEL = (torch.bfloat16, torch.float16, torch.float64)
 """Types other than float32 that a model's weights are trained in."""
+
+
+_Within = Callable[[nn.Module, Callable[..., Any]], Callable[..., Any]]
+"""Gives a function that calls a module with all parameters there, from one that calls it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class EvalRunner:
         self._template = template
         self._routes = _routes(root, backbone)
         self._replayed: set[str] = set()
+        self._unit_orders = UnitOrders()
 
     @property
     def puts_audio_into_calls(self) -> bool:
@@ -139,9 +144,10 @@ class EvalRunner:
             forward: The set's own function of (root, batch), or None. What DDP wraps is the root for it: calling the
                 wrapper would broadcast buffers, and wait for a process on which the function fails.
         """
-        with given_back(self._outermost()):
-            recorded = forward is None and not batch.audio
-            self._run(batch, Copies(device, None if recorded else self._precision), forward)
+        recorded = forward is None and not batch.audio
+        kind = "recorded" if recorded else f"by {id(forward)}" if forward is not None else "audio"
+        with ShardedPass(self._outermost(), self._unit_orders, kind) as sharded:
+            self._run(batch, Copies(device, None if recorded else self._precision), forward, sharded.within)
 
     @property
     def _precision(self) -> torch.dtype | None:
@@ -152,28 +158,27 @@ class EvalRunner:
         dtype = next((p.dtype for p in self._root.parameters() if p.is_floating_point()), torch.float32)
         return dtype if dtype in _WHOLE_MODEL else None
 
-    def _run(self, batch: EvalBatch, there: Copies, forward: EvalForward | None) -> None:
+    def _run(self, batch: EvalBatch, there: Copies, forward: EvalForward | None, within: _Within) -> None:
         if forward is not None:
             model = _undistributed(self._root)
-            self._within(model, forward)(model, there(batch.batch))
+            within(model, forward)(model, there(batch.batch))
             return
         for route in self._routes:
             if batch.audio:
-                self._run_audio(route, *there(batch.args))
+                self._run_audio(route, within, *there(batch.args))
             else:
-                self._run_call(route, *there((*route.call(batch), batch.batch)))
+                self._run_call(route, within, *there((*route.call(batch), batch.batch)))
 
-    def _within(self, module: nn.Module, call: Callable[..., Any]) -> Callable[..., Any]:
-        return within_shards(self._outermost(), module, call)
-
-    def _run_call(self, route: _Route, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Any) -> None:
+    def _run_call(
+        self, route: _Route, within: _Within, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Any
+    ) -> None:
         adapter = route.adapter
 
         def clean(*args: Any, **kwargs: Any) -> Callable[[], Any] | None:
             return adapter.transform(args, kwargs, batch) if adapter is not None else None
 
         if adapter is not None and clean(*args, **kwargs) is not None:
-            self._within(adapter.module, lambda *a, **k: _called(clean(*a, **k)))(*args, **kwargs)
+            within(adapter.module, lambda *a, **k: _called(clean(*a, **k)))(*args, **kwargs)
         elif route.module is None:
             raise ValueError(
                 "no module that contains all watched layers is called as a module in the training step, so its call "
@@ -182,15 +187,15 @@ class EvalRunner:
             )
         else:
             self._replayed.add(route.path)
-            self._within(route.module, route.module)(*args, **kwargs)
+            within(route.module, route.module)(*args, **kwargs)
 
-    def _run_audio(self, route: _Route, waveforms: Tensor, lengths: Tensor) -> None:
+    def _run_audio(self, route: _Route, within: _Within, waveforms: Tensor, lengths: Tensor) -> None:
         if route.adapter is not None:
-            self._within(route.adapter.module, route.adapter.run)(waveforms, lengths)
+            within(route.adapter.module, route.adapter.run)(waveforms, lengths)
         elif route.module is not None and self._template is not None:
             args, kwargs = Copies(waveforms.device)(route.call(self._template))
             args, kwargs = substitute(args, kwargs, waveforms, lengths, route.module.forward)
-            self._within(route.module, route.module)(*args, **kwargs)
+            within(route.module, route.module)(*args, **kwargs)
         else:
             raise ValueError(
                 "files of audio can't be run through this model, whose family isn't known and of which no call could "
