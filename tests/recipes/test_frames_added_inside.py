@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from one_by_one import check, outputs, watch_every_frame
+from one_by_one import EVERY_FRAME, check, outputs, watch_every_frame
 from recipe import padded, pretrain
 from speech_models import FairseqLikeBlock
 from torch import Tensor, nn
 from toys import pl
+
+from rankwatch import RankWatch, RowSampling
 
 CHANNELS, WIDTH = 16, 24
 BLOCKS = [f"encoder.layers.{i}" for i in range(3)]
@@ -145,3 +147,22 @@ def test_even_numbers_of_frames(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_odd_numbers_of_frames(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _check(SAMPLES, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(("layers", "lengths"), [("auto", "auto"), (["encoder.layers.*"], "none")])
+def test_masked_frames_are_left_out_whether_their_number_is_odd_or_even(
+    layers: Any, lengths: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mask is drawn over the frames of the front end, of which the blocks have one more where it is odd."""
+    samples = [[n] * 4 for n in (1610, 1910)] if lengths == "none" else [SAMPLES[0], SAMPLES[2]]
+    assert [_frames(one[0]) for one in samples] == [79, 94]
+    batches = [_batch(one, seed) for seed, one in enumerate(samples)]
+    for batch, one in zip(batches, samples, strict=True):
+        masked = torch.zeros(4, _frames(one[0]), dtype=torch.bool)
+        masked[:, 3:9] = masked[:, 12:16] = True
+        batch["net_input"]["mask_indices"] = masked
+    rows = RowSampling(frames_per_utterance=EVERY_FRAME, projection=None, lengths=lengths)
+    run = pretrain(Data2VecLike, batches, tmp_path, monkeypatch, watch=RankWatch(rows=rows, layers=layers))
+    assert run.layers[-3:] == BLOCKS
+    wanted = sum(_frames(n) - 10 for one in samples for n in one)
+    assert all(found == {wanted} for found in run.rows("frame").values())

@@ -134,7 +134,8 @@ class RowExtractor:
             name = one.layer.name
             try:
                 frames = valid[name].frames[:used].clamp(max=one.hidden.shape[1])
-                among = self._among(masks, one.hidden.shape[1], used) if one.per_frame == 1 and not one.every else None
+                whole = one.hidden.shape[1] - valid[name].added  # the frames that a mask is drawn over
+                among = self._among(masks, whole, used) if one.per_frame == 1 and not one.every else None
                 lengths = (int(among is None), one.hidden.shape[1], *frames.tolist())
                 if lengths not in shared:
                     shared[lengths] = self._draw(frames, keys[:used], brief, among)

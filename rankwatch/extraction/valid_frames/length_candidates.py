@@ -235,3 +235,13 @@ def _mask(value: Tensor, place: str, path: str, name: str, named: bool) -> Candi
     if not problem and valid != hint and int(lengths.max()) < mask.shape[1]:
         problem = "no row is valid throughout: padded on the left?"
     return Candidate(place, path, "mask", lengths, mask.shape[1], named, problem)
+
+
+def told(candidate: Candidate) -> str:
+    """Its name, its first values, and what is wrong with it."""
+    return f"{candidate.name} = {few(candidate.values)}{f' ({candidate.problem})' if candidate.problem else ''}"
+
+
+def few(values: Tensor) -> str:
+    """The first of them."""
+    return f"[{', '.join(f'{v:g}' for v in values[:6].tolist())}{', ...' if len(values) > 6 else ''}]"

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like, waveform_lists
 from rankwatch.extraction.inputs.containers import walk
-from rankwatch.extraction.valid_frames.downsampling import TRIM, Chain, chains, front_ends_of, to_frames
+from rankwatch.extraction.valid_frames.downsampling import OF_A_WAVEFORM, TRIM, Chain, chains, front_ends_of, to_frames
 from rankwatch.extraction.valid_frames.input_axes import InputAxes, input_axes
 from rankwatch.extraction.valid_frames.length_candidates import Candidate
 
@@ -41,6 +41,12 @@ class Inputs:
         """The model's own downsampling, likeliest first: a walk over all modules, made only where it is asked for."""
         known = list(self.front_ends) or (front_ends_of(self.root) if self.root is not None else [])
         return chains(self.root, known)
+
+    @cached_property
+    def frames_of_waveforms(self) -> set[int]:
+        """Frames that the model's own downsampling makes of the waveforms, one number for each way."""
+        samples = [axis for axis, unit in self.axes.items() if unit == "samples"]
+        return {way.of(axis) for way in self.ways if way.stride >= OF_A_WAVEFORM for axis in samples}
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Observed:
         layout: How its axes stood, for the table.
         per_frame: Positions of one time: several where patches of a spectrogram are tokens.
         every: Why every position counts, in words; empty where lengths decide.
+        added: Frames at the end that the model added inside of itself.
     """
 
     layer: WatchedLayer
@@ -53,11 +54,12 @@ class Observed:
     layout: str = ""
     per_frame: int = 1
     every: str = ""
+    added: int = 0
 
     @property
     def frames(self) -> int:
-        """Times of the layer, T without the other patches of the same time."""
-        return self.hidden.shape[1] // self.per_frame
+        """Times of the layer, T without the other patches of the same time and without frames that were added."""
+        return self.hidden.shape[1] // self.per_frame - self.added
 
 
 class OutputReader:

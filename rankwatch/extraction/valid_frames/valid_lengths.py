@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rankwatch.extraction.inputs.call_arguments import look_up
 from rankwatch.extraction.valid_frames.downsampling import TRIM, padded_inside, to_frames
-from rankwatch.extraction.valid_frames.length_candidates import Candidate, as_candidate
+from rankwatch.extraction.valid_frames.length_candidates import Candidate, as_candidate, few, told
 from rankwatch.extraction.valid_frames.length_matching import Inputs, advice, fit, visibly_padded
 from rankwatch.extraction.valid_frames.observed_outputs import Observed
 
@@ -30,10 +30,12 @@ class Valid:
     Attributes:
         frames: (B,) int64 on the CPU, between 0 and T.
         source: Where they come from, in words.
+        added: Frames behind all of these that the model added inside of itself.
     """
 
     frames: Tensor
     source: str
+    added: int = 0
 
 
 def resolve_lengths(
@@ -82,6 +84,8 @@ def resolve_lengths(
     """
     if not observed:
         return {}
+    fronts = {one.frames for one in observed if one.layer.kind == "frontend" and one.per_frame == 1}
+    observed = [replace(one, added=_added(one, fronts, inputs)) for one in observed]
     if spec == "none":
         return {one.layer.name: _all_patches(one, _every(one, 'every frame (lengths="none")')) for one in observed}
     size = observed[0].hidden.shape[0]
@@ -101,15 +105,13 @@ def _found_lengths(
     whole = [one for one in own if one.layer.kind == "frontend"]
     valid: dict[str, tuple[Observed, Valid]] = {}
     same: dict[int, Valid] = {}  # most layers have as many frames as another
-    of_fronts = {one.frames for one in observed if one.layer.kind == "frontend"}
-    # Front ends first: blocks may have frames that were added behind theirs.
+    # Front ends first: what is said of them holds for blocks with as many frames, and they add none inside.
     for one in sorted(observed, key=lambda one: one.layer.kind != "frontend"):
         frames = one.frames
         known = _every(one, one.every) if one.every else _given(one, own, TRIM) or _given(one, whole)
-        known = known or _added_inside(one, [pair for pair in valid.values() if pair[0].layer.kind == "frontend"])
         if known is None and frames not in same:
             same[frames] = (
-                _from_inputs(one, found, inputs, frames not in of_fronts)
+                _from_inputs(one, found, inputs, added=one.layer.kind != "frontend")
                 or _given(one, own)
                 or _every_or_refuse(one, found, inputs)
             )
@@ -117,8 +119,20 @@ def _found_lengths(
     return valid
 
 
+def _added(one: Observed, fronts: set[int], inputs: Inputs) -> int:
+    """Frames that a layer has more than the front end: fairseq fills them up to an even number inside its encoder."""
+    # Where no front end is watched, its convolutions say how many it makes, and only an even T tells of added ones.
+    if one.layer.kind == "frontend" or one.per_frame > 1 or one.every or not (fronts or one.frames % 2 == 0):
+        return 0
+    known = fronts or inputs.frames_of_waveforms
+    more = [one.frames - frames for frames in known if one.frames in padded_inside(frames)]
+    return 0 if one.frames in known else min(more, default=0)
+
+
 def _all_patches(one: Observed, valid: Valid) -> Valid:
     """Positions instead of times, where a time has several."""
+    if one.added:
+        return Valid(valid.frames, f"{valid.source}, {one.added} added inside", one.added)
     if one.per_frame == 1 or one.every:
         return valid
     return Valid(valid.frames * one.per_frame, f"{valid.source}, {one.per_frame} patches each")
@@ -166,16 +180,6 @@ def _given(one: Observed, own: Sequence[Observed], above: int | None = None) -> 
     return None
 
 
-def _added_inside(one: Observed, fronts: Sequence[tuple[Observed, Valid]]) -> Valid | None:
-    """The front end's lengths, where these blocks have a few frames more, which were added behind its own."""
-    if one.layer.kind == "frontend":
-        return None
-    for front, valid in fronts:
-        if front.per_frame == one.per_frame == 1 and one.frames in padded_inside(front.frames):
-            return Valid(valid.frames, f"{valid.source}, {one.frames - front.frames} added inside")
-    return None
-
-
 def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs, added: bool) -> Valid | None:
     """From the arguments, else from the batch, if what fits there agrees to within a frame."""
     frames = one.frames
@@ -188,7 +192,7 @@ def _from_inputs(one: Observed, found: Sequence[Candidate], inputs: Inputs, adde
         if any(int((it.frames - chosen[0].frames).abs().max()) > 1 for it in chosen[1:]):
             raise AmbiguousLengths(
                 f"layer {one.layer.name!r}, {frames} frames: several fields fit and disagree: "
-                + "; ".join(f"{it.source} -> {_few(it.frames)}" for it in chosen)
+                + "; ".join(f"{it.source} -> {few(it.frames)}" for it in chosen)
                 + f". {advice(chosen[0].candidate, inputs)}"
             )
         if chosen:
@@ -203,7 +207,7 @@ def _every_or_refuse(one: Observed, found: Sequence[Candidate], inputs: Inputs) 
     if misfits:
         raise AmbiguousLengths(
             f"layer {one.layer.name!r}, {frames} frames: looks like lengths but doesn't fit: "
-            + "; ".join(_told(candidate) for candidate in misfits)
+            + "; ".join(told(candidate) for candidate in misfits)
             + f" (time axes of the input: {sorted(inputs.axes)}). {advice(misfits[0], inputs)}"
         )
     if visibly_padded(inputs.audio, frames):
@@ -236,15 +240,7 @@ def _explicit(named: Candidate, one: Observed, inputs: Inputs) -> Valid:
     found = fit(named, one.frames, inputs, asked=True)
     if found is None:
         raise ValueError(
-            f"layer {one.layer.name!r}, {one.frames} frames: {_told(named)} fits neither these "
+            f"layer {one.layer.name!r}, {one.frames} frames: {told(named)} fits neither these "
             f"frames nor the time axes of the input ({sorted(inputs.axes)})"
         )
     return _all_patches(one, Valid(found.frames, found.source))
-
-
-def _told(candidate: Candidate) -> str:
-    return f"{candidate.name} = {_few(candidate.values)}{f' ({candidate.problem})' if candidate.problem else ''}"
-
-
-def _few(values: Tensor) -> str:
-    return f"[{', '.join(f'{v:g}' for v in values[:6].tolist())}{', ...' if len(values) > 6 else ''}]"

@@ -109,6 +109,29 @@ class TestFramesAddedInside:
             assert found is not None
             assert found[0].tolist() == exact.tolist()
 
+    @pytest.mark.parametrize("watched", [True, False])
+    @pytest.mark.parametrize("known", ["nothing", "none", "counts", "mask", "mask named", "mask of samples"])
+    def test_they_are_never_valid(self, watched, known):
+        """Whether the front end is watched or not, and whatever says the lengths; 8000 samples are 24 frames or 25."""
+        for samples, frames in ((8000, 24), (8320, 25)):
+            lengths = torch.tensor([frames, 20, 7] if known not in ("nothing", "none") else [frames] * 3)
+            fields = {
+                "counts": {"lengths": lengths},
+                "mask": {"attention_mask": torch.arange(frames) < lengths[:, None]},
+                "mask of samples": {"padding_mask": torch.arange(samples) >= torch.tensor([[samples], [6730], [2400]])},
+            }
+            batch = {"audio": torch.randn(3, samples), **fields.get(known.removesuffix(" named"), {})}
+            model = nn.ModuleDict({"front": self.FRONT, "blocks": nn.ModuleList([nn.TransformerEncoderLayer(4, 2, 8)])})
+            front = replace(find_layers(model, ["front"])[0], kind="frontend")
+            block = find_layers(model, ["blocks.0"])[0]
+            observed = [Observed(block, torch.randn(3, frames + frames % 2, 4))]
+            if watched:
+                observed.append(Observed(front, torch.randn(3, frames, 4)))
+            spec = {"none": "none", "mask named": "attention_mask"}.get(known, "auto")
+            valid = resolve_lengths(observed, args=(), kwargs={}, batch=batch, spec=spec, root=model)
+            assert valid["blocks.0"].frames.tolist() == lengths.tolist()
+            assert valid["blocks.0"].added == frames % 2
+
 
 class TestRecurrentLayers:
     @pytest.mark.parametrize("batch_first", [True, False])

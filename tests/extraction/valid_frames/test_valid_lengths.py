@@ -110,13 +110,15 @@ class TestOwnLengths:
         return resolve_lengths([given, *others], args=(), kwargs={}, batch=batch)
 
     def test_win_over_the_batch_and_serve_other_layers(self) -> None:
-        valid = self.own([79, 40, 3, 0], batch=(WAVEFORMS, LENGTHS), more=(79, 78, 40, 80))
+        valid = self.own([79, 40, 3, 0], batch=(WAVEFORMS, LENGTHS), more=(79, 78, 40, 81, 80))
         assert valid["front"].source == "lengths given by front"
         assert valid["b0"].frames.tolist() == [79, 40, 3, 0]
         assert valid["b0"].source == "lengths given by front"
         assert valid["b1"].frames.tolist() == [78, 40, 3, 0]
         assert valid["b2"].frames.tolist() == [40, 21, 2, 0]
-        assert valid["b3"].frames.tolist() == [80, 41, 4, 0]
+        assert valid["b3"].frames.tolist() == [81, 42, 4, 0]
+        assert valid["b4"].frames.tolist() == [79, 40, 3, 0]
+        assert valid["b4"].source == "lengths given by front, 1 added inside"
 
     @pytest.mark.parametrize("other", [[80, 40, 3, 0], [79, -1, 3, 0]])
     def test_integers_that_are_no_lengths(self, other: list[int]) -> None:
