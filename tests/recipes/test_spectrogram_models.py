@@ -126,12 +126,16 @@ def test_a_convolutional_network_is_found(tmp_path: Any, monkeypatch: pytest.Mon
     assert not any("target_encoder" in layer for layer in run.layers)
 
 
+BANDS = 64
+"""A patch of four frames has 256 values then, as one of 16 bands and 16 frames would have."""
+
+
 class PatchEmbed(nn.Module):
     """Patches of all mels and four frames; returns them, their embeddings and how many are valid."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.patch_embed = nn.Linear(4 * MELS, WIDTH)
+        self.patch_embed = nn.Linear(4 * BANDS, WIDTH)
 
     def forward(self, x: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         patches = x[..., : x.shape[-1] // 4 * 4].unflatten(-1, (-1, 4)).permute(0, 3, 2, 4, 1).flatten(2)
@@ -200,26 +204,35 @@ class FrameATST(pl.LightningModule):
         return torch.optim.AdamW(self.student.parameters(), 5e-4)
 
 
-LENGTHS = [[61, 84, 77, 69], [100, 90, 66, 81]]
+LENGTHS = [[61, 84, 77, 69], [96, 90, 65, 81], [80, 48, 61, 33]]
+"""96 frames make as many patches as the model is wide; 96 and 80 as many as patches of 16 x 16 would be."""
 
 
 def _clips(lengths: list[int], seed: int) -> Any:
     generator = torch.Generator().manual_seed(seed)
-    counts = torch.tensor(lengths)
-    keep = torch.arange(100) < counts[:, None]
-    views = [torch.randn(4, 1, MELS, 100, generator=generator).cumsum(3) * keep[:, None, None] for _ in range(2)]
-    mask = torch.rand(4, 25, generator=generator) < 0.6
+    counts, longest = torch.tensor(lengths), max(lengths)
+    keep = torch.arange(longest) < counts[:, None]
+    views = [torch.randn(4, 1, BANDS, longest, generator=generator).cumsum(3) * keep[:, None, None] for _ in range(2)]
+    mask = torch.rand(4, longest // 4, generator=generator) < 0.6
     return (views, [counts, counts.clone()], [mask, mask.clone()]), torch.zeros(4)
 
 
 def test_counts_of_spectrogram_frames(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both views of a batch go through in one call and count; every clip has the frames that it has alone."""
     batches = [_clips(lengths, seed) for seed, lengths in enumerate(LENGTHS)]
     run = pretrain(FrameATST, batches, tmp_path, monkeypatch, watch=watch_every_frame())
     blocks = [f"student.encoder.blocks.{i}" for i in range(3)]
-    assert [layer for layer in run.layers if "blocks" in layer] == blocks
-    for layer in blocks:
-        # Both views of a batch go through in one call; the first view of each clip counts.
-        assert run.frames(layer) in (
-            [n // 4 for one in LENGTHS for n in one],
-            [n // 4 for one in LENGTHS for n in one * 2],
+    assert run.layers == ["student.encoder.patch_embed", *blocks]
+    calls = [
+        lambda x=view[i : i + 1, ..., :n], n=n, mask=mask[i : i + 1, : n // 4]: run.module.student["encoder"](
+            x, torch.tensor([n]), mask
         )
+        for ((views, _, masks), _), lengths in zip(batches, LENGTHS, strict=True)
+        for view, mask in zip(views, masks, strict=True)
+        for i, n in enumerate(lengths)
+    ]
+    for layer in run.layers:
+        assert run.frames(layer) == [n // 4 for lengths in LENGTHS for n in lengths * 2]
+        assert run.source(layer) == "lengths given by student.encoder.patch_embed"
+        alone = outputs(run.module, layer, calls, lambda out: out[0] if isinstance(out, Tensor) else out[1][0])
+        check(run, layer, alone)

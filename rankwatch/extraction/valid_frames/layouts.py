@@ -73,7 +73,9 @@ def fitting_part_first(output: Any, module: nn.Module, kind: str, batch_size: in
         batch_size: Utterances in this forward pass.
 
     Returns:
-        The output itself, unless it is a tuple whose first part has no layout and one of whose others has.
+        The output itself, unless it is a tuple whose first part has no layout and one of whose others has; or whose
+        first part has one only because there happen to be as many positions as the layer is wide, and another one
+        has this width at these positions.
     """
     if type(output) not in (tuple, list) or len(output) < 2 or isinstance(output[0], (tuple, list, dict)):
         return output
@@ -85,6 +87,12 @@ def fitting_part_first(output: Any, module: nn.Module, kind: str, batch_size: in
         and bool(fitting_layouts(part, module, kind, around))
         for part in output
     ]
+    if fits[0]:
+        wide, first = layer_widths(module, kind)[0], output[0].shape
+        fits = [
+            fit and part.shape[:-1] == first[:-1] and part.shape[-1] in wide
+            for fit, part in zip(fits, output, strict=True)
+        ]
     if fits[0] or sum(fits) != 1:
         return output
     place = fits.index(True)

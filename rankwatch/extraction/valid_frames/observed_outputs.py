@@ -18,9 +18,9 @@ from rankwatch.extraction.valid_frames.input_axes import InputAxes
 from rankwatch.extraction.valid_frames.layer_outputs import LayoutError, to_btc, unpack
 from rankwatch.extraction.valid_frames.layouts import FOUR_AXES, TOKENS, fitting_part_first, time_is_first
 from rankwatch.extraction.valid_frames.length_matching import Pass, visibly_padded
+from rankwatch.extraction.valid_frames.time_masks import are_chosen
 from rankwatch.extraction.valid_frames.token_grids import (
     TokenGrid,
-    are_chosen,
     at_another_scale,
     grid_of,
     grid_of_rearranged,
@@ -209,7 +209,7 @@ class OutputReader:
                     return self._grids.setdefault(around.axes, grid)
         for one in observed:
             if one.layer.kind == "frontend" and unpacked[one.layer.name][0].ndim == 3:
-                grid = grid_of_rearranged(unwrap(one.layer.module), around.axes, one.hidden.shape[1])
+                grid = grid_of_rearranged(unwrap(one.layer.module), around.axes, one.hidden.shape[1], one.lengths)
                 if grid is not None:
                     return grid
         # In the training pass nothing but layers is hooked.

@@ -1,8 +1,9 @@
-"""Which frames lay under the mask of a self-supervised training call, where the call shows it."""
+"""Which frames lay under the mask of a self-supervised training call, or were left out, where the call shows it."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ _NAMES = frozenset(
     }
 )
 _INDEX_NAMES = frozenset({"mask", "mask_indices", "mask_indexes", "masked_indices", "masked_positions"})
+_MASK_RATIO = re.compile(r"(?i)mask\w*ratio")  # another ratio may be one of downsampling, where lengths do count
+_SLACK = 3  # so many tokens may stand beside the frames or patches
 _BY_NAME_ALONE = frozenset({"mask_time_indices", "bool_masked_pos"})
 
 
@@ -126,3 +129,41 @@ def _boolean(leaf: Tensor) -> Tensor | None:
 
 def _changes_twice(mask: Tensor) -> bool:
     return bool(((mask[:, 1:] ^ mask[:, :-1]).sum(dim=1) > 1).any())
+
+
+def are_chosen(tokens: int, frames: int, given: Sequence[Any], batch_size: int) -> bool:
+    """Whether so many tokens are a choice of these frames or patches, as a mask or indices in the call say.
+
+    Args:
+        tokens: N of a layer.
+        frames: Frames or patches of what feeds it.
+        given: Arguments of the call by name, and the batch.
+        batch_size: Utterances in this forward pass.
+
+    Returns:
+        True where a mask leaves out all but N frames in each row (and not the last ones, as padding does), where
+        indices (B, N) are there, or where a share says so that is called a ratio of masked frames.
+    """
+    if not 0 < tokens < frames:
+        return False
+    for path, leaf in (item for thing in given for item in walk(thing)):
+        share = leaf if isinstance(leaf, float) and _MASK_RATIO.search(path) else 0.0
+        if 0 < share < 1 and abs(tokens - frames * (1 - share)) <= 1 + _SLACK:
+            return True
+        if isinstance(leaf, Tensor) and leaf.ndim == 2 and len(leaf) == batch_size and _chooses(leaf, tokens, frames):
+            return True
+    return False
+
+
+def _chooses(leaf: Tensor, tokens: int, frames: int) -> bool:
+    leaf = leaf.detach().cpu()
+    whole = not (leaf.is_floating_point() or leaf.is_complex())
+    if leaf.dtype == torch.bool and tokens < leaf.shape[1] <= frames + _SLACK:
+        for mask in (leaf, ~leaf):
+            if bool((mask.sum(dim=1) == tokens).all()):
+                return not bool(mask[:, :tokens].all())
+    elif whole and leaf.shape[1] == tokens and tokens > 1:
+        ordered = leaf.sort(dim=1).values
+        distinct = bool((ordered[:, 1:] > ordered[:, :-1]).all())
+        return distinct and int(leaf.min()) >= 0 and tokens <= int(leaf.max()) < frames
+    return False

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.model.front_ends import CONVOLUTIONS, POOLINGS, shortens
 from rankwatch.extraction.model.module_paths import clean_modules, unwrap
 from rankwatch.extraction.valid_frames.input_axes import InputAxes
 from rankwatch.extraction.valid_frames.layouts import FOUR_AXES, Surroundings, fitting_layouts
 
-_MASK_RATIO = re.compile(r"(?i)mask\w*ratio")  # another ratio may be one of downsampling, where lengths do count
+_CUT = re.compile(r"\(\s*(\w+)\s+(\w+)\s*\)")  # an axis in patches and what is inside of each, in einops' words
 _EXTRA = 8  # at most so many tokens stand beside the patches: of the whole clip, of a distillation, registers
 _SLACK = 3  # so many of them where the number of patches is no more than likely
 
@@ -95,16 +93,22 @@ def grid_of(hidden: Tensor, convolution: nn.Module, axes: InputAxes | None, batc
     return TokenGrid(hidden.shape[time], hidden.shape[bands], time < bands)
 
 
-def grid_of_rearranged(front_end: nn.Module, axes: InputAxes | None, tokens: int) -> TokenGrid | None:
-    """The grid of square patches that were cut out by rearranging, before a linear map.
+def grid_of_rearranged(
+    front_end: nn.Module, axes: InputAxes | None, tokens: int, lengths: Tensor | None = None
+) -> TokenGrid | None:
+    """The grid of patches that were cut out by rearranging, before a linear map.
+
+    How large they are is what the module says (einops' pattern, `patch_size`, `patch_height` and `patch_width`); where
+    it says nothing they are taken as square.
 
     Args:
         front_end: Holds the linear map.
         axes: Axes of the input.
         tokens: How many there are.
+        lengths: What the front end gave as lengths, or None; above the number of times they count single tokens.
 
     Returns:
-        The grid in the input's order, or None where patches of this size don't give so many tokens.
+        The grid, or None where patches of this size don't give so many tokens, or each time has one.
     """
     linear = next((m for m in front_end.modules() if isinstance(m, nn.Linear)), None)
     if (
@@ -115,10 +119,35 @@ def grid_of_rearranged(front_end: nn.Module, axes: InputAxes | None, tokens: int
     ):
         return None
     side = math.isqrt(linear.in_features)
-    if side < 2 or side * side != linear.in_features:
+    square = (side, side, True) if side > 1 and side * side == linear.in_features else None
+    first, second, in_order = _patch_size(front_end) or square or (0, 0, True)
+    if min(first, second) < 1:
         return None
-    grid = TokenGrid(axes.time // side, axes.bands // side, axes.time_first)
-    return grid if tokens == grid.time * grid.bands else None
+    along_time, along_bands = (first, second) if axes.time_first else (second, first)
+    grid = TokenGrid(axes.time // along_time, axes.bands // along_bands, axes.time_first == in_order)
+    single = lengths is not None and len(lengths) > 0 and grid.time < int(lengths.max()) <= tokens
+    return grid if tokens == grid.time * grid.bands and not single else None
+
+
+def _patch_size(front_end: nn.Module) -> tuple[int, int, bool] | None:
+    """Positions of a patch on both axes of the input, 0 and 0 if only one of them is cut, and the order of tokens."""
+    for module in front_end.modules():
+        pattern, inner = getattr(module, "pattern", None), getattr(module, "axes_lengths", None)
+        if isinstance(pattern, str) and isinstance(inner, Mapping):
+            before, _, behind = pattern.partition("->")
+            cut = [(axis, inner[part]) for axis, part in _CUT.findall(before) if isinstance(inner.get(part), int)]
+            if len(cut) == 2:
+                order = [axis for axis in re.findall(r"\w+", behind) if axis in {name for name, _ in cut}]
+                return cut[0][1], cut[1][1], order[:1] != [cut[1][0]]
+            if len(cut) == 1:
+                return 0, 0, True
+    for module in front_end.modules():
+        both = (getattr(module, "patch_height", None), getattr(module, "patch_width", None))
+        for said in (getattr(module, "patch_size", None), both, getattr(module, "kernel_size", None)):
+            sizes = (said, said) if isinstance(said, int) else said
+            if isinstance(sizes, (tuple, list)) and len(sizes) == 2 and all(isinstance(n, int) for n in sizes):
+                return sizes[0], sizes[1], True
+    return None
 
 
 def in_order_of_time(hidden: Tensor, grid: TokenGrid, behind: int = 0) -> Tokens | None:
@@ -198,41 +227,3 @@ def at_another_scale(grid: TokenGrid, tokens: int) -> TokenGrid | None:
         scales.append(TokenGrid(grid.time * merged, grid.bands * merged, grid.time_first))
     extras = ((extra, one) for extra in range(_SLACK + 1) for one in scales)
     return next((one for extra, one in extras if one.bands > 1 and one.time * one.bands == tokens - extra), None)
-
-
-def are_chosen(tokens: int, frames: int, given: Sequence[Any], batch_size: int) -> bool:
-    """Whether so many tokens are a choice of these frames or patches, as a mask or indices in the call say.
-
-    Args:
-        tokens: N of a layer.
-        frames: Frames or patches of what feeds it.
-        given: Arguments of the call by name, and the batch.
-        batch_size: Utterances in this forward pass.
-
-    Returns:
-        True where a mask leaves out all but N frames in each row (and not the last ones, as padding does), where
-        indices (B, N) are there, or where a share says so that is called a ratio of masked frames.
-    """
-    if not 0 < tokens < frames:
-        return False
-    for path, leaf in (item for thing in given for item in walk(thing)):
-        share = leaf if isinstance(leaf, float) and _MASK_RATIO.search(path) else 0.0
-        if 0 < share < 1 and abs(tokens - frames * (1 - share)) <= 1 + _SLACK:
-            return True
-        if isinstance(leaf, Tensor) and leaf.ndim == 2 and len(leaf) == batch_size and _chooses(leaf, tokens, frames):
-            return True
-    return False
-
-
-def _chooses(leaf: Tensor, tokens: int, frames: int) -> bool:
-    leaf = leaf.detach().cpu()
-    whole = not (leaf.is_floating_point() or leaf.is_complex())
-    if leaf.dtype == torch.bool and tokens < leaf.shape[1] <= frames + _SLACK:
-        for mask in (leaf, ~leaf):
-            if bool((mask.sum(dim=1) == tokens).all()):
-                return not bool(mask[:, :tokens].all())
-    elif whole and leaf.shape[1] == tokens and tokens > 1:
-        ordered = leaf.sort(dim=1).values
-        distinct = bool((ordered[:, 1:] > ordered[:, :-1]).all())
-        return distinct and int(leaf.min()) >= 0 and tokens <= int(leaf.max()) < frames
-    return False

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
 from rankwatch.extraction.valid_frames.layer_outputs import LayoutError, OutputError, to_btc, unpack
+from rankwatch.extraction.valid_frames.layouts import fitting_part_first
 
 X = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
 LENGTHS = torch.tensor([5, 3])
@@ -211,3 +212,14 @@ def test_real_blocks_give_the_layout_of_their_library() -> None:
     found, layout = to_btc(hidden, batch_size=3, layer=find_layers(conformer)[1])
     assert layout == "(T, B, C)"
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("positions", [7, 24])
+def test_the_part_that_is_as_wide_as_the_layer_is_read_also_where_there_are_as_many_positions(positions):
+    patches, embedded = torch.randn(3, positions, 40), torch.randn(3, positions, 24)
+    layer = nn.Sequential(nn.Linear(40, 24))
+    first = fitting_part_first((patches, embedded, torch.tensor([positions] * 3)), layer, "frontend", 3)
+    assert torch.equal(first[0], embedded)
+    channels_first = torch.randn(3, 24, 40)
+    both = (channels_first, torch.randn(3, 40, 24))
+    assert torch.equal(fitting_part_first(both, layer, "frontend", 3)[0], channels_first)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rankwatch.extraction.valid_frames.input_axes import InputAxes, input_axes
+from rankwatch.extraction.valid_frames.time_masks import are_chosen
 from rankwatch.extraction.valid_frames.token_grids import (
     TokenGrid,
-    are_chosen,
     at_another_scale,
     grid_of,
     grid_of_rearranged,
@@ -72,6 +72,57 @@ def test_patches_that_were_rearranged():
     assert grid_of_rearranged(embedding, InputAxes(200, 64, False), 12 * 4) == TokenGrid(12, 4, False)
     assert grid_of_rearranged(embedding, InputAxes(200, 64, False), 12 * 4 + 1) is None
     assert grid_of_rearranged(embedding, InputAxes(16000), 100) is None
+
+
+class _Rearrange(nn.Module):
+    """As einops' layer: a pattern, and the sizes that it names."""
+
+    def __init__(self, pattern: str, **sizes: int) -> None:
+        super().__init__()
+        self.pattern, self.axes_lengths = pattern, sizes
+
+
+class TestPatchesThatSayTheirSize:
+    """Of 256 values in a patch, 64 x 4 would be as likely as 16 x 16, and gives as many: 192 frames make 48 tokens."""
+
+    MELS_FIRST, TIME_FIRST = InputAxes(192, 64, False), InputAxes(192, 64, True)
+
+    @pytest.mark.parametrize(
+        ("pattern", "sizes", "first", "expected"),
+        [
+            ("b c (h p1) (w p2) -> b (w h) (p1 p2 c)", {"p1": 64, "p2": 4}, False, (48, 1)),
+            ("b c (h p1) (w p2) -> b (h w) (p1 p2 c)", {"p1": 16, "p2": 16}, False, (12, 4, False)),
+            ("b c (h p1) (w p2) -> b (w h) (p1 p2 c)", {"p1": 16, "p2": 16}, False, (12, 4, True)),
+            ("b (t p1) (f p2) -> b (t f) (p1 p2)", {"p1": 16, "p2": 16}, True, (12, 4, True)),
+            ("b (t p1) (f p2) -> b (f t) (p1 p2)", {"p1": 8, "p2": 32}, True, (24, 2, False)),
+            ("b c f (t p) -> b t (c f p)", {"p": 4}, False, None),
+        ],
+    )
+    def test_by_the_pattern(self, pattern, sizes, first, expected):
+        embedding = nn.Sequential(_Rearrange(pattern, **sizes), nn.Linear(256, 24))
+        found = grid_of_rearranged(embedding, self.TIME_FIRST if first else self.MELS_FIRST, 48)
+        if expected is None:
+            assert found is None
+        else:
+            assert (found.time, found.bands) == expected[:2]
+            assert expected[2:] in ((), (found.time_first,))
+
+    def test_by_attributes(self):
+        for said, expected in (((64, 4), (48, 1)), (16, (12, 4)), ((32, 8), (24, 2))):
+            embedding = nn.Sequential(nn.Linear(256, 24))
+            embedding.patch_size = said
+            found = grid_of_rearranged(embedding, self.MELS_FIRST, 48)
+            assert (found.time, found.bands) == expected
+        embedding = nn.Sequential(nn.Linear(256, 24))
+        embedding.patch_height, embedding.patch_width = 64, 4
+        assert grid_of_rearranged(embedding, self.MELS_FIRST, 48).bands == 1
+        unfold = nn.Sequential(nn.Unfold((64, 4), stride=(64, 4)), nn.Linear(256, 24))
+        assert grid_of_rearranged(unfold, self.MELS_FIRST, 48).bands == 1
+
+    def test_lengths_above_the_number_of_times_count_tokens(self):
+        embedding = nn.Sequential(nn.Linear(256, 24))
+        assert grid_of_rearranged(embedding, self.MELS_FIRST, 48, torch.tensor([48, 20])) is None
+        assert grid_of_rearranged(embedding, self.MELS_FIRST, 48, torch.tensor([12, 5])) == TokenGrid(12, 4, False)
 
 
 def test_merged_stages():
