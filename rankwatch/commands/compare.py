@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rankwatch.commands.refusal import interrupted, out_of_memory, refuse
+
+_NO_NAME = frozenset("/\\@:")
+"""What the name of a group doesn't hold, and paths and models do."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +102,7 @@ def _sources(options: argparse.Namespace) -> tuple[list[str] | dict[str, str], d
         raise ValueError(f"{len(options.names)} names for {len(options.sources)} runs or models")
     if len(options.sources) < 2 and len(options.group) < 2 and not (options.sources and options.audio is None):
         raise ValueError("name at least two runs or models, or two groups with --group A,B --group C,D")
+    _once(options.names, "two runs or models can't both be called {}: give each a name of its own")
     if options.names:
         return dict(zip(options.names, options.sources, strict=True)), None
     if not options.group:
@@ -105,9 +110,24 @@ def _sources(options: argparse.Namespace) -> tuple[list[str] | dict[str, str], d
     named: dict[str, str] = {}
     groups: dict[str, list[str]] = {}
     for k, text in enumerate(options.group):
-        title, equals, members = text.partition("=")
-        name, listed = (title, members) if equals else (f"group {k + 1}", text)
+        title, listed = _named(text)
+        name = title or f"group {k + 1}"
+        _once([*groups, name], "two groups can't both be called {}: give each a name of its own")
         places = [place for place in listed.split(",") if place]
+        _once([*named.values(), *places], "{} is in the groups twice, and counts once")
         groups[name] = [f"{name}, {i + 1}" for i in range(len(places))]
         named |= dict(zip(groups[name], places, strict=True))
     return named, groups
+
+
+def _named(text: str) -> tuple[str, str]:
+    """A group's name, empty where it has none, and its members; paths may hold an equals sign themselves."""
+    title, equals, members = text.partition("=")
+    a_path = not _NO_NAME.isdisjoint(title) or Path(text.split(",")[0]).exists()
+    return (title, members) if equals and not a_path else ("", text)
+
+
+def _once(names: Sequence[str], said: str) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(said.format(repr(twice)))

@@ -28,7 +28,8 @@ def refuse(reason: object, command: str) -> int:
     Returns:
         The exit status of bad arguments, 2.
     """
-    print(f"rankwatch {command}: {reason}", file=sys.stderr)
+    said = str(reason).removeprefix(f"{command}: ")  # the function of the same name says so itself
+    print(f"rankwatch {command}: {said}", file=sys.stderr)
     return _REFUSED
 
 

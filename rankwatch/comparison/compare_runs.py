@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from rankwatch._version import __version__
 from rankwatch.comparison.comparison_result import Comparison
 from rankwatch.comparison.differences.sides import make_sides
 from rankwatch.comparison.differences.verdicts import AtLeast
 from rankwatch.comparison.output.sentences import RUNS
-from rankwatch.comparison.records.run_curves import common_curves
+from rankwatch.comparison.records.run_curves import CommonCurves, common_curves
 from rankwatch.comparison.records.run_differences import all_partings, run_differences, values_at
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
 
@@ -45,6 +48,7 @@ def compare_runs(
     if not any(log == log for of_runs in values.values() for log, _ in of_runs):
         first = min(int(run.steps[0]) for run in runs if run.steps.size)
         raise ValueError(f"no run has a reading at step {at} or before; the first is at step {first}")
+    common = dataclasses.replace(common, notes=(*common.notes, *_of_other_steps(common, names, at)))
     differences = run_differences(values, sides, at_least, at)
     partings = [] if groups is not None else all_partings(common, names, at_least)
     protocol = {
@@ -57,3 +61,24 @@ def compare_runs(
         "sets": sorted({place.source for place in common.curves}),
     }
     return Comparison(RUNS, tuple(differences), tuple(partings), common.notes, protocol)
+
+
+def _of_other_steps(common: CommonCurves, names: Sequence[str], step: int) -> list[str]:
+    """Which readings are compared, where they aren't all of the step itself."""
+    read = [
+        set.union(*(set(map(int, curves[k].steps[np.isfinite(curves[k].logs)])) for curves in common.curves.values()))
+        for k in range(len(names))
+    ]
+    newest = [max((one for one in steps if one <= step), default=None) for steps in read]
+    if set(newest) == {step}:
+        return []
+    if len(set(newest)) == 1:
+        return [f"The newest readings up to step {step} are of step {newest[0]}."]
+    listed = ", ".join(
+        f"{name} {f'of step {one}' if one is not None else 'of none'}" for name, one in zip(names, newest, strict=True)
+    )
+    shared = [one for one in set.intersection(*read) if one <= step]
+    advice = (
+        f"the last one that was read in all is {max(shared)} (--step)" if shared else "none was read in all of them"
+    )
+    return [f"The newest readings up to step {step} aren't of one step: {listed}; {advice}."]

@@ -1,8 +1,10 @@
 """Runs by their records: what may be compared, what is said, and what to do where it may not."""
 
+import argparse
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from recorded_runs import recorded, write_records
 
 from rankwatch import compare
 from rankwatch.cli import main
+from rankwatch.commands.compare import _sources
 from rankwatch.comparison.compare_runs import compare_runs
 from rankwatch.comparison.differences.difference import ALL_LAYERS
 from rankwatch.reporting.recorded.from_readings import run_from_readings
@@ -185,7 +188,11 @@ def test_groups_and_names_on_the_command_line(folder, tmp_path, capsys):
         (["a.jsonl", "b.jsonl", "--names", "x"], "1 names for 2"),
         (["nothing_here", "nor_here"], "nothing_here"),
         (["m:make@a.ckpt", "m:make@b.ckpt"], "is a model.*--audio"),
-        (["a", "b", "--at-least", "-1"], "at_least"),
+        (["a", "b", "--at-least", "-1"], "^rankwatch compare: compare.at_least"),
+        (["m:make@a.ckpt", "m:make@b.ckpt"], "^rankwatch compare: m:make@a.ckpt is a model"),
+        (["a", "b", "c", "--names", "x", "x", "y"], "two runs or models can't both be called 'x'"),
+        (["--group", "x=a,b", "--group", "x=c,d"], "two groups can't both be called 'x'"),
+        (["--group", "a,b", "--group", "c,a"], "'a' is in the groups twice"),
     ],
 )
 def test_the_command_says_what_is_wrong(words, said, tmp_path, capsys):
@@ -193,6 +200,31 @@ def test_the_command_says_what_is_wrong(words, said, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("rankwatch compare: ")
     assert re.search(said, error), error
+
+
+def test_paths_of_a_group_may_hold_an_equals_sign(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for rate, names in (("0.1", ("good", "good2")), ("0.2", ("bad", "bad2"))):
+        for seed, name in enumerate(names):
+            shutil.copytree(folder / name, tmp_path / f"lr={rate}" / f"seed={seed}")
+    paths = [f"lr={rate}/seed=0,lr={rate}/seed=1" for rate in ("0.1", "0.2")]
+    assert main(["compare", "--group", paths[0], "--group", f"fast={paths[1]}"]) == 0
+    assert re.search("group 1 +fast", capsys.readouterr().out.splitlines()[0])
+    options = argparse.Namespace(group=["m:make@e=1.ckpt", "y=m:make@e=2.ckpt"], sources=[], names=[], audio="clips")
+    assert _sources(options)[0] == {"group 1, 1": "m:make@e=1.ckpt", "y, 1": "m:make@e=2.ckpt"}
+
+
+def test_readings_of_other_steps_are_said():
+    ours = made_up("ours", [20.0, 30.0], steps=[0, 1000])
+    theirs = made_up("theirs", [20.0, 30.0], steps=[0, 300, 999])
+    (note,) = compare_runs([ours, theirs]).notes
+    assert note == (
+        "The newest readings up to step 999 aren't of one step: ours of step 0, theirs of step 999; the last one that "
+        "was read in all is 0 (--step)."
+    )
+    twin = dataclasses.replace(ours, name="twin")
+    assert compare_runs([ours, twin], step=5000).notes == ("The newest readings up to step 5000 are of step 1000.",)
+    assert compare_runs([ours, twin]).notes == ()
 
 
 def test_a_run_alone_is_refused(tmp_path):
