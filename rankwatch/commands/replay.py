@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio", metavar="PATH", help="a folder of audio, or a manifest, to read the model on")
     parser.add_argument("--labels", metavar="TABLE", help="a table of labelled clips, as a further set with probes")
     parser.add_argument("--label", default="label", metavar="COLUMN", help="of the table (default: %(default)s)")
+    parser.add_argument(
+        "--speaker", default="speaker", metavar="COLUMN", help="of the table, '' for none (default: %(default)s)"
+    )
     parser.add_argument("--like", metavar="RUN", help="a run's .jsonl file: its settings and evaluation sets are used")
     parser.add_argument("--out", default="replay", metavar="FOLDER", help="(default: %(default)s)")
     parser.add_argument("--weights", default="", metavar="NAME", help="which weights, such as teacher or _ema")
@@ -85,7 +88,7 @@ def _audio(options: argparse.Namespace) -> Any:
     if options.audio is not None:
         sets["audio"] = AudioFolder(options.audio, **about)
     if options.labels is not None:
-        sets["labelled"] = LabelledSet(options.labels, options.label, **about)
+        sets["labelled"] = LabelledSet(options.labels, options.label, options.speaker or None, **about)
     return sets or None
 
 

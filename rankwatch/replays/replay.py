@@ -154,8 +154,10 @@ def replay(
         reader.close(type(error).__name__)
         raise
     reader.close("")
-    if queue is not None and not reader.readings and state.done:
+    if not reader.readings and state.done:
         say(f"nothing new: {len(state.done)} checkpoints were read before, up to step {state.last_step}")
+    elif not reader.readings and not state.failed:
+        say(f"no checkpoint has come at {checkpoints}")
     return ReplayResult(folder, reader.readings, reader.alarms, sorted(state.done), dict(state.failed), reader.healthy)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,9 +69,11 @@ def open_state(folder: RunPath, name: str, asked: Mapping[str, Any]) -> ReplaySt
 
     Raises:
         ValueError: If a replay with other settings, or a run, has written into the folder; with what differs. If the
-            state can't be read.
+            state can't be read, or the folder is a file.
     """
     file = folder / f"{name}.replay.pt"
+    if isinstance(folder, Path) and folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder for the replay")
     if not file.exists():
         if (folder / f"{name}.jsonl").exists():
             raise ValueError(f"{folder} holds the records of a run ({name}.jsonl): name another folder for the replay")

@@ -123,6 +123,8 @@ def test_another_replay_or_a_run_in_the_folder_is_left_alone(tmp_path):
     (tmp_path / "live" / "RankWatch.jsonl").write_text("{}\n")
     with pytest.raises(ValueError, match="holds the records of a run"):
         read(folder, tmp_path / "live")
+    with pytest.raises(ValueError, match="jsonl is a file: name a folder"):
+        read(folder, tmp_path / "live" / "RankWatch.jsonl")
 
 
 def test_one_broken_file_of_many_is_named_and_the_rest_is_read(tmp_path, capsys, caplog, monkeypatch):
@@ -145,6 +147,21 @@ def test_one_broken_file_of_many_is_named_and_the_rest_is_read(tmp_path, capsys,
     assert steps_in(tmp_path / "replay") == [10, 30]
     assert "step       30   health 1.00   lowest layers.1: " in said
     assert f"Last healthy checkpoint: {folder}/step=30.pt" in " ".join(caplog.text.split())  # lines end where they may
+
+
+def test_labelled_clips_need_no_speakers(tmp_path, capsys, monkeypatch):
+    folder = write(tmp_path / "run", [10])
+    clips = [write_audio(tmp_path / "audio" / f"{i}.wav", 0.1, rate=8000, seed=i) for i in range(8)]
+    table = tmp_path / "clips.csv"
+    table.write_text("".join(["path,label\n", *(f"{clip},{'ab'[i % 2]}\n" for i, clip in enumerate(clips))]))
+    arguments = ["--checkpoints", str(folder), "--labels", str(table), "--sample-rate", "8000", "--device", "cpu"]
+    further = ["--forward", "test_replay:run_batch", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command replaces
+    with warnings.catch_warnings():
+        assert main(["replay", "test_replay:make", *arguments, *further]) == 2
+        assert "no column 'speaker'" in capsys.readouterr().err
+        assert main(["replay", "test_replay:make", *arguments, *further, "--speaker", ""]) == 0
+    assert {reading.source for reading in read_jsonl(tmp_path / "out" / "RankWatch.jsonl")} == {"labelled"}
 
 
 def test_what_is_asked_for_and_is_not_there(tmp_path, capsys):
@@ -253,6 +270,9 @@ def test_new_checkpoints_are_read_as_a_run_writes_them(tmp_path, monkeypatch):
 def test_nothing_more_is_waited_for_after_so_long(tmp_path):
     found = read(write(tmp_path / "run", [10]), tmp_path / "out", follow=True, idle_seconds=0.2)
     assert found.steps == [10]
+    lines = []
+    assert read(tmp_path / "nothing", tmp_path / "none", lines, follow=True, idle_seconds=0.0).steps == []
+    assert lines == [f"no checkpoint has come at {tmp_path / 'nothing'}"]
 
 
 def test_a_checkpoint_that_comes_too_late_is_named(tmp_path):

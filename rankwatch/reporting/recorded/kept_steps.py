@@ -85,6 +85,22 @@ class KeptSteps:
             self._open = (step, StepRow())
         return self._open[1]
 
+    def forget_from(self, step: int) -> bool:
+        """Drop what was recorded from a step on: a run was resumed from a checkpoint before it.
+
+        Args:
+            step: The first one that is dropped.
+
+        Returns:
+            Whether anything beyond that step was there.
+        """
+        self._close()
+        later = [one for one in self._rows if one >= step]
+        for one in later:
+            del self._rows[one]
+        self.seen -= len(later)
+        return any(one > step for one in later)
+
     def _close(self) -> None:
         if self._open is None:
             return

@@ -186,6 +186,16 @@ def test_the_newest_of_several_runs_is_shown_and_a_resumed_one_is_one_run(tmp_pa
     assert again.n_readings == 8
 
 
+def test_readings_beyond_the_checkpoint_that_a_run_was_resumed_from_are_left_out(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "a.jsonl", 2, 10, run="one")
+    steps = read(path).steps.tolist()
+    write_records(path, 2, 4, run="one", append=True)
+    again = read(path)
+    assert again.steps.tolist() == steps[:4]
+    assert again.n_readings == 4
+    assert any(f"resumed from a checkpoint before step {steps[0]};" in problem for problem in again.problems)
+
+
 def test_a_file_without_its_header_numbers_the_layers(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.jsonl", 3, 10)
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
