@@ -70,6 +70,7 @@ class KeptSteps:
 
     Attributes:
         seen: Steps that were ever begun; one that is read again, after a restart, counts once as long as it is kept.
+        went_back: Steps from which on what had been recorded was given up, since the run was resumed from before.
     """
 
     def __init__(self) -> None:
@@ -77,29 +78,31 @@ class KeptSteps:
         self._stride = 1
         self._open: tuple[int, StepRow] | None = None
         self.seen = 0
+        self.went_back: list[int] = []
+        self._resumed = False
 
     def at(self, step: int) -> StepRow:
         """The row of a step, which stays open until another one begins."""
+        if self._resumed:
+            self._forget_from(step)
         if self._open is None or self._open[0] != step:
             self._close()
             self._open = (step, StepRow())
         return self._open[1]
 
-    def forget_from(self, step: int) -> bool:
-        """Drop what was recorded from a step on: a run was resumed from a checkpoint before it.
+    def resume(self) -> None:
+        """The run goes on from a checkpoint: what it had recorded from the next step on is given up."""
+        self._resumed = True
 
-        Args:
-            step: The first one that is dropped.
-
-        Returns:
-            Whether anything beyond that step was there.
-        """
+    def _forget_from(self, step: int) -> None:
+        self._resumed = False
         self._close()
         later = [one for one in self._rows if one >= step]
         for one in later:
             del self._rows[one]
         self.seen -= len(later)
-        return any(one > step for one in later)
+        if any(one > step for one in later):
+            self.went_back.append(step)
 
     def _close(self) -> None:
         if self._open is None:

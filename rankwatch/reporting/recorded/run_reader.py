@@ -30,6 +30,7 @@ from rankwatch.runtime.plain_data import from_plain
 MOST_ALARMS = 2_000
 MOST_EPISODES = 500
 _MOST_PARTS = 32
+_RESUMED = "The run was resumed from a checkpoint before step {}; what was read from there on before is left out."
 
 
 class RunReader:
@@ -66,8 +67,6 @@ class RunReader:
         self.alarms: dict[tuple[Any, ...], Alarm] = {}
         self.episodes: dict[int, Episode] = {}
         self.end: RunEnd | None = None
-        self._resumed = False
-        self._went_back: list[int] = []
 
     @property
     def bytes_read(self) -> int:
@@ -135,10 +134,7 @@ class RunReader:
         ]
         if self.header is None and self.curves:
             said.append("The run's header is missing: layers are numbered as they come.")
-        said += [
-            f"The run was resumed from a checkpoint before step {step}; what was read from there on before is left out."
-            for step in self._went_back
-        ]
+        said += [_RESUMED.format(step) for step in self.steps.went_back]
         if self._earlier:
             said.append(f"The file holds {self._earlier} earlier runs as well; the newest is shown.")
         return said
@@ -159,7 +155,7 @@ class RunReader:
         if self.curves and run != self._run:
             self._earlier += 1
             self._begin()
-        self._resumed = bool(self.curves)
+        self.steps.resume()
         self._run, self.header, self.end = run, header, None
 
     def _take_protocol(self, record: Mapping[str, Any]) -> None:
@@ -175,11 +171,7 @@ class RunReader:
         floats = (*map(number_of, numbers), *drift_numbers(record.get("drift", ())))
         spectrum = [number_of(value) for value in record.get("spectrum", ())[:256]]
         self.protocol_of[key], self.widths[key] = text_of(record["protocol"]), max(0, min(int(record["d"]), 10**9))
-        step = step_of(record)
-        if self._resumed and self.steps.forget_from(step):  # that training was given up
-            self._went_back.append(step)
-        self._resumed = False
-        row = self.steps.at(step)
+        row = self.steps.at(step_of(record))
         row.curves[index] = floats
         if spectrum:
             row.spectra[index] = spectrum
