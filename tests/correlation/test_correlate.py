@@ -222,3 +222,5 @@ def test_one_run_that_is_there_twice_is_not_two():
 def test_a_step_from_which_on_there_is_no_check_is_refused():
     with pytest.raises(ValueError, match="no labelled check from step 20001 on; the last is at step 20000"):
         correlate_series(made_up(0.5), from_step=20_001)
+    (text,) = correlate_series(made_up(0.5), from_step=20_000).sentences
+    assert ": 1 checkpoint is too few to tell it" in text

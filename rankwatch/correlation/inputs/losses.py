@@ -80,14 +80,17 @@ def _with(run: RunSeries, steps: Integers, values: Floats) -> RunSeries:
     """The mean since the checkpoint before, at each checkpoint."""
     there = np.isfinite(values)
     steps, values = steps[there], values[there]
-    checkpoints = np.unique(np.concatenate([one.steps for one in (*run.measures, *run.checks)]))
-    means, at, before = [], [], -1
+    found = [one.steps for one in (*run.measures, *run.checks)]
+    checkpoints = np.unique(np.concatenate(found))
+    # A check that was made a few steps after a reading is of the same checkpoint, and not of those few steps alone.
+    near = min((float(np.diff(one).min()) / 4.0 for one in found if len(one) > 1), default=0.0)
+    means, at = [], []
     for step in checkpoints:
-        ours = values[(steps > before) & (steps <= step)]
+        before = checkpoints[checkpoints < step - near]
+        ours = values[(steps > (before[-1] if before.size else -1)) & (steps <= step)]
         if ours.size:
             means.append(ours.mean())
             at.append(step)
-        before = step
     if not at:
         return dataclasses.replace(run, notes=[*run.notes, f"{run.name}: its loss has no step of any checkpoint."])
     loss = Series(LOSS, "", "", "", np.array(at, np.int64), np.array(means), -1)

@@ -143,7 +143,8 @@ def _why_not(one: Finding) -> str:
         return ""
     if one.beyond is None or TOO_FEW_CHECKPOINTS in one.beyond.status:
         n = 0 if one.beyond is None else one.beyond.n
-        return f": {n} checkpoints are too few to tell it from the passage of training, eleven are needed"
+        counted = "1 checkpoint is" if n == 1 else f"{n} checkpoints are"
+        return f": {counted} too few to tell it from the passage of training, eleven are needed"
     if CONSTANT in one.beyond.status:
         return ": one of both doesn't change"
     return ""

@@ -117,6 +117,14 @@ def test_a_checkpoints_loss_is_the_mean_since_the_one_before(tmp_path):
     assert second is RUNS[1]
 
 
+def test_a_check_just_after_a_reading_has_no_loss_of_the_steps_between_alone(tmp_path):
+    checks = table(tmp_path, "step,task,value\n1003,x,1\n2003,x,2\n3003,x,3\n")
+    lines = ["step,value", *(f"{step},{step / 1000}" for step in range(1, 4001))]
+    (run,) = with_losses(with_checks(RUNS[:1], checks), [""], table(tmp_path, "\n".join(lines), "loss.csv"))
+    loss = dict(zip(loss_of(run).steps.tolist(), loss_of(run).values.tolist(), strict=True))
+    assert [loss[step] for step in (2000, 2003, 3003)] == pytest.approx([1.5, 1.5, 2.5], abs=0.005)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
