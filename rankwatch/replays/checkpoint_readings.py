@@ -76,7 +76,7 @@ class CheckpointReadings:
         self._state, self._world, self._group, self._say = state, world, group, say
         self._weights: ModelWeights | None = None
         self._session: ReplaySession | None = None
-        self._said = ""
+        self._said, self._compared = "", False
         self.readings: list[Reading] = []
         self.alarms: list[Alarm] = []
         self.healthy: RunPath | None = None
@@ -118,6 +118,9 @@ class CheckpointReadings:
             full = bool(self._group.all_gather_int(int(full), "how much is read")[0])
         if not session.read(step, str(checkpoint.path), rate, full=full, left_out=left_out):
             return f"{checkpoint.path}: no reading came of it; warnings above say why"
+        for note in like.unlike(session.readings) if like is not None and not self._compared else ():
+            self._say(note)
+        self._compared = True
         self._state.take(checkpoint, session.session.state_dict())
         if self._world.rank == 0:
             self._state.save()

@@ -133,3 +133,20 @@ def test_the_runs_records_are_found_among_other_lists(tmp_path):
     (tmp_path / "records" / "RankWatch.jsonl").unlink()
     with pytest.raises(ValueError, match="holds no records of rankwatch's"):
         read_earlier_run(tmp_path / "records")
+
+
+def test_that_the_runs_audio_is_another_now_is_said(tmp_path):
+    folder = write(tmp_path / "run", [10, 20])
+    clips = [write_audio(tmp_path / "audio" / f"{i}.wav", 0.1, rate=8000, seed=i) for i in range(8)]
+    audio_folder = AudioFolder(tmp_path / "audio", sample_rate=8000, forward="test_replay:run_batch")
+    replay("test_replay:make", folder, audio_folder, out=tmp_path / "first", say=quietly, **ASKED)
+    lines = []
+    like = {"like": tmp_path / "first", "say": lines.append, "device": "cpu"}
+    replay("test_replay:make", folder, out=tmp_path / "same", **like)
+    assert not any("compared" in line for line in lines)
+    write_audio(clips[0], 0.1, rate=8000, seed=99)
+    replay("test_replay:make", folder, out=tmp_path / "other", **like)
+    assert [line for line in lines if "compared" in line] == [
+        "evaluation set 'audio_folder' isn't what the run has read (other audio): its numbers and the run's can't be "
+        "compared"
+    ]

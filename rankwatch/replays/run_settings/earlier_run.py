@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rankwatch.readings.protocol import CODEBOOK
+from rankwatch.readings.protocol import CODEBOOK, Protocol
+from rankwatch.readings.reading import Key, Reading
 from rankwatch.reporting.jsonl_records import newest_run
 from rankwatch.reporting.search.record_search import find_records
 from rankwatch.runtime.files.run_paths import RemotePath, RunPath, run_path
+from rankwatch.runtime.plain_data import from_plain
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class EarlierRun:
         brief: Whether the primary set was read briefly, by step.
         rates: Learning rate, by step, where it was known.
         notes: What isn't known, in sentences.
+        protocols: Conditions of its newest readings, by curve.
     """
 
     records: RunPath
@@ -34,6 +37,28 @@ class EarlierRun:
     brief: Mapping[int, bool] = field(default_factory=dict)
     rates: Mapping[int, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    protocols: Mapping[Key, Protocol] = field(default_factory=dict)
+
+    def unlike(self, readings: Iterable[Reading]) -> list[str]:
+        """Which evaluation sets aren't read as the run has read them, so that their numbers can't be compared.
+
+        Args:
+            readings: Of the replay.
+
+        Returns:
+            A sentence for each set.
+        """
+        differing: dict[str, dict[str, str]] = {}
+        for one in readings:
+            theirs = self.protocols.get(one.key)
+            for name in one.protocol.differing_fields(theirs) if theirs is not None else ():
+                words = f"{name} {getattr(one.protocol, name)} instead of {getattr(theirs, name)}"
+                differing.setdefault(one.source, {}).setdefault(name, _OTHER_AUDIO if name == "eval_set" else words)
+        return [
+            f"evaluation set {source!r} isn't what the run has read ({', '.join(words.values())}): its numbers and the "
+            "run's can't be compared"
+            for source, words in differing.items()
+        ]
 
     @property
     def folder(self) -> RunPath:
@@ -57,6 +82,7 @@ def read_earlier_run(place: str | Path) -> EarlierRun:
     settings: Mapping[str, Any] = {}
     header: Mapping[str, Any] = {}
     protocols: dict[str, Mapping[str, Any]] = {}
+    curves: dict[Key, str] = {}
     brief: dict[int, bool] = {}
     rates: dict[int, float] = {}
     for record in newest_run(str(path)):
@@ -65,8 +91,10 @@ def read_earlier_run(place: str | Path) -> EarlierRun:
             header, settings = record, record.get("settings") or settings
         elif kind == "protocol":
             protocols[record["id"]] = record
-        elif kind == "reading" and record.get("source") == (header.get("sources") or [""])[0]:
-            brief[record["step"]] = bool(record.get("brief", False))
+        elif kind == "reading":
+            curves[record["source"], record["level"], record["layer"]] = record["protocol"]
+            if record["source"] == (header.get("sources") or [""])[0]:
+                brief[record["step"]] = bool(record.get("brief", False))
         elif kind == "summary" and record.get("learning_rate") is not None:
             rates[record["step"]] = record["learning_rate"]
     if not header:
@@ -75,9 +103,12 @@ def read_earlier_run(place: str | Path) -> EarlierRun:
         brief = {}
     if settings:
         about = {"precision": settings.get("precision", "32-true"), "processes": settings.get("processes", 1)}
-        return EarlierRun(path, settings, brief=brief, rates=rates, **about)
+        known = {key: from_plain(Protocol, protocols[id_]) for key, id_ in curves.items() if id_ in protocols}
+        return EarlierRun(path, settings, brief=brief, rates=rates, protocols=known, **about)
     return EarlierRun(path, *_guessed(header, protocols), brief=brief, rates=rates, notes=(_GUESSED.format(path=path),))
 
+
+_OTHER_AUDIO = "other audio"
 
 _GUESSED = (
     "{path} was written by a version of rankwatch that didn't record its settings: rows, levels, layers and precision "
