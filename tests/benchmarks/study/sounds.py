@@ -56,11 +56,12 @@ ALARMS: dict[str, Callable[[Samples, float, float], Samples]] = {
 """Eight kinds of alarm, which are a labelled check of their own."""
 
 
-def alarms(folder: Path) -> Path:
-    """Twelve clips of one second of each kind, with a little noise, and a table of their kinds.
+def alarms(folder: Path, count: int = CLIPS) -> Path:
+    """As many clips of one second of each kind, with a little noise, and a table of their kinds.
 
     Args:
         folder: Where they are written.
+        count: Clips of all kinds together.
 
     Returns:
         The table.
@@ -70,7 +71,7 @@ def alarms(folder: Path) -> Path:
     t = _seconds(1.0)
     rows = []
     for kind, make in ALARMS.items():
-        for i in range(CLIPS // len(ALARMS)):
+        for i in range(count // len(ALARMS)):
             frequency, variety, noise = rng.uniform(400, 2500), rng.uniform(), 10 ** rng.uniform(-3, -1.5)
             clip = 0.3 * make(t, frequency, variety) + noise * rng.standard_normal(len(t))
             _write(folder / f"{kind}-{i:02d}.flac", clip)
@@ -82,23 +83,25 @@ def alarms(folder: Path) -> Path:
     return folder / "alarms.csv"
 
 
-def short_clips(data: Path, folder: Path, seconds: float) -> Path:
+def short_clips(data: Path, folder: Path, seconds: float, count: int = CLIPS) -> Path:
     """Pieces of so many seconds of recordings that weren't trained on; returns the folder."""
-    return _pieces(data, folder, seconds, 0.0)
+    return _pieces(data, folder, seconds, 0.0, count)
 
 
-def intermittent_clips(data: Path, folder: Path, silence: float) -> Path:
+def intermittent_clips(data: Path, folder: Path, silence: float, count: int = CLIPS) -> Path:
     """One second of such a recording, of which a share is silenced in bursts; returns the folder."""
-    return _pieces(data, folder, 1.0, silence)
+    return _pieces(data, folder, 1.0, silence, count)
 
 
-def _pieces(data: Path, folder: Path, seconds: float, silence: float) -> Path:
+def _pieces(data: Path, folder: Path, seconds: float, silence: float, count: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / f"{count - 1:03d}.flac").exists():  # the last one: all are there
+        return folder
     rng = np.random.default_rng(23)
     speech = [one.double().numpy() for one in waveforms(tuple(unseen_files(data)))]
     t = _seconds(seconds)
     speech = [one for one in speech if len(one) >= 1.2 * SAMPLE_RATE]
-    for i in range(CLIPS):
+    for i in range(count):
         whole = speech[i % len(speech)]
         loud = np.convolve(whole**2, np.ones(len(t)), "valid")
         starts = np.flatnonzero(loud >= np.quantile(loud, 0.5))  # a piece of a pause is no speech
