@@ -166,9 +166,15 @@ class AlarmTracker:
             except Exception as error:
                 failed.setdefault(detector.kind, error)
                 continue
-            if finding is not None:
-                found.setdefault(detector.kind, (detector, finding))
+            if finding is None:
+                continue
+            before = found.get(detector.kind)
+            if before is None or self._is_graver(reading, finding, before[1]):
+                found[detector.kind] = detector, finding
         return found
+
+    def _is_graver(self, reading: AnyReading, finding: Finding, than: Finding) -> bool:
+        return _ORDER.index(self._severity(reading, finding)) > _ORDER.index(self._severity(reading, than))
 
     def _count(self, detector: Detector, finding: Finding, reading: AnyReading) -> Alarm | None:
         """Count one finding; the alarm where one begins with it, or becomes more severe."""

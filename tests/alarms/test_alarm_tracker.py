@@ -154,6 +154,19 @@ def test_a_cloud_on_a_line_is_seen_from_the_first_steps():
     assert raised(run([{"a": 1.02}] * 4)) == [(2, "dimensional_collapse", "critical", "a")]
 
 
+@pytest.mark.parametrize(("fallen", "severity"), [("ab", "critical"), ("", "warning")])
+def test_of_two_findings_of_one_kind_the_graver_counts(fallen, severity):
+    """That hardly a dimension is left is no more than a warning while utterances keep theirs; a fall may be more."""
+    columns = []
+    for step in range(14):
+        frames = {layer: reading(step, 60.0 if layer in fallen and step < 10 else 2.2, layer=layer) for layer in "ab"}
+        means = {f"{layer}, means": reading(step, 40.0, layer=layer, level="utterance") for layer in "ab"}
+        columns.append(frames | means)
+    found = [alarm for alarm in run(columns)[-1].open if alarm.kind == "dimensional_collapse"]
+    assert {(alarm.severity, alarm.level) for alarm in found} == {(severity, "frame")}
+    assert ("of its usual 60.0" in found[0].message) == bool(fallen)
+
+
 def test_nan_is_told_at_once_and_never_read_as_healthy():
     assert raised(run([{"a": math.nan}], non_finite_fraction=1.0)) == [(0, "non_finite", "critical", "a")]
     assert raised(run([{"a": 50.0}], non_finite_fraction=0.01)) == [(0, "non_finite", "warning", "a")]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rankwatch.alarms.detectors.base import Finding, StepContext, upper
+from rankwatch.alarms.detectors.base import Finding, StepContext, lower, upper
 from rankwatch.alarms.history import IGNORED_READINGS, Series
 from rankwatch.numerics.rank.rank_estimate import CONSTANT, ROUNDED
 from rankwatch.readings.codebook_reading import NON_FINITE, AnyReading, CodebookReading
@@ -157,6 +157,10 @@ class GrowingAnisotropy:
 class LowRank:
     """The cloud has hardly more than one dimension, whatever it had before.
 
+    It is a warning as long as the means over time of the same layer span more than that, and hold their rank: those lie
+    in the span of the frames, which has not been lost then; a few large values dominate it (steps in silence, massive
+    activations).
+
     Attributes:
         at_most: Effective rank (its upper bound, where there is one) that is too low for any layer
             of at least `width` channels.
@@ -176,7 +180,14 @@ class LowRank:
         rank = upper(reading)
         if rank > self.at_most:
             return None
-        return Finding(f"effective rank {reading.effective_rank:.1f} of {reading.d}", rank / reading.d)
+        evidence = f"effective rank {reading.effective_rank:.1f} of {reading.d}"
+        about = (reading.source, "utterance", reading.layer)
+        means, before = context.readings.get(about), context.series.get(about)
+        spans_more = means is not None and reading.level == "frame" and lower(means) > self.at_most
+        if means is None or before is None or not spans_more or not _rank_holds(means, before):
+            return Finding(evidence, rank / reading.d)
+        evidence = f"{evidence}, while that of utterances holds at {means.effective_rank:.1f}"
+        return Finding(evidence, rank / reading.d, corroborated=False)
 
 
 @dataclass(frozen=True)

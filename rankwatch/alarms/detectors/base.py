@@ -100,7 +100,7 @@ class Detector(Protocol):
     """What a detector must have. It keeps nothing: what it knows is in the reading and in its curve's past.
 
     Attributes:
-        kind: The alarm's kind; of several findings of one kind about a curve the first counts.
+        kind: The alarm's kind; of several findings of one kind about a curve the gravest counts, of these the first.
         patience: Readings in a row before it is an alarm, and clean ones before the alarm ends.
 
     A detector that reads quantizers names the types of its readings in a further attribute, `reads`, as `isinstance`

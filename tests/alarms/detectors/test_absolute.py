@@ -160,6 +160,22 @@ def test_few_dimensions_are_judged_by_the_upper_end():
     assert check(LowRank(), 2.4, half_width=0.2) is None
 
 
+@pytest.mark.parametrize(
+    ("utterances", "corroborated"), [(38.0, False), (25.0, True), (2.0, True), (math.nan, True), (None, True)]
+)
+def test_few_dimensions_are_no_loss_as_long_as_utterances_span_and_keep_more(utterances, corroborated):
+    """Their means lie in the span of the frames: two large directions hide what there is, and nothing has gone."""
+    before = Series("")
+    for step in range(10):
+        before.add(reading(step, 40.0 if utterances != 2.0 else 2.0, level="utterance"), clean=True)
+    here, means = reading(10, 2.2), reading(10, utterances or 0.0, level="utterance")
+    context = StepContext("first_batches", {here.key: here, means.key: means}, {means.key: before})
+    found = LowRank().check(here, Series(""), HERE if utterances is None else context)
+    assert found.can_be_critical
+    assert found.corroborated == corroborated
+    assert ("utterances holds at 38.0" in found.evidence) != corroborated
+
+
 @pytest.mark.parametrize(("share", "can_be_critical"), [(0.2, None), (0.3, False), (0.8, True)])
 def test_dead_dimensions_are_counted_at_frame_level(share, can_be_critical):
     found = check(DeadDimensions(), dead_dimension_fraction=share)
