@@ -193,7 +193,7 @@ def _digits(code: PublicCode, data: Path, layers: list[str]) -> float:
     return float(np.mean(above))
 
 
-def _run(name: str, broken: str, seed: int, data: Path) -> None:
+def _run(name: str, broken: str, seed: int, data: Path, records: Path | None) -> None:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(1000 + seed)
     code = MODELS[name]()
@@ -201,7 +201,8 @@ def _run(name: str, broken: str, seed: int, data: Path) -> None:
     factor = 20.0 if broken == "rate_x20" else 1.0
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, factor))
     losses = []
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        folder = temporary if records is None else records / f"{name}-{broken}-{seed}"
         warnings.simplefilter("ignore")
         rows = RowSampling(n_utterances=48)
         with Watch(code.model, folder, optimizer=optimizer, every_n_steps=EVERY, max_overhead=None, rows=rows) as watch:
@@ -234,6 +235,7 @@ def main() -> None:
     parser.add_argument("--codes", nargs="+", choices=sorted(MODELS), default=sorted(MODELS))
     parser.add_argument("--breaks", nargs="+", choices=BREAKS, default=BREAKS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--records", type=Path, help="keep each run's records in a folder there, to judge them anew")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name in arguments.codes:
@@ -241,7 +243,7 @@ def main() -> None:
             if broken == "no_ema" and name == "minimal_hubert":
                 continue  # it has no teacher
             for seed in arguments.seeds:
-                _run(name, broken, seed, arguments.data)
+                _run(name, broken, seed, arguments.data, arguments.records)
 
 
 if __name__ == "__main__":
