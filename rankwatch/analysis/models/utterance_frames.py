@@ -21,8 +21,9 @@ from rankwatch.extraction.hooks.safe_hooks import eager
 from rankwatch.extraction.model.layers import WatchedLayer, find_layers
 from rankwatch.extraction.taps.operations import UNKNOWN
 from rankwatch.extraction.taps.tap_finder import TapFinder
-from rankwatch.extraction.valid_frames.length_matching import Pass, inputs_of
+from rankwatch.extraction.valid_frames.length_matching import Pass, frames_of_convolutions, inputs_of
 from rankwatch.extraction.valid_frames.observed_outputs import Observed, OutputReader
+from rankwatch.extraction.valid_frames.valid_lengths import without_added
 
 Forward = Callable[[nn.Module, Any], Any]
 """``f(model, (waveforms (1, T), lengths (1,)))``, as evaluation sets have it."""
@@ -194,8 +195,9 @@ class UtteranceFrames:
         inputs = inputs_of(
             self._inputs or (x,), {}, None, 1, self._root, [one.module for one in self._layers if _is_front(one)]
         )
+        inputs = dataclasses.replace(inputs, unwatched=frames_of_convolutions(self._reader.convolutions, outputs))
         observed, _ = self._reader.read(outputs, Pass(1, inputs, [], ({}, None)), found.failures)
-        for one in observed:
+        for one in without_added(observed, inputs):
             try:
                 found.frames[one.layer.name] = self._of_audio(one, x.shape[1] / self.sample_rate)
             except ValueError as error:
@@ -205,7 +207,7 @@ class UtteranceFrames:
     def _of_audio(self, one: Observed, seconds: float) -> Tensor:
         if one.every:
             raise ValueError(f"layer {one.layer.name!r} has {one.every}, which have no times")
-        hidden = one.hidden[0]
+        hidden = one.hidden[0, : one.frames * one.per_frame]
         if one.per_frame > 1:  # patches of one time together: bands are columns, as in a spectrogram
             hidden = hidden.reshape(one.frames, -1)
         if self.window is not None:

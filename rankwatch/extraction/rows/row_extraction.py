@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_sampling import DrawnFrames, SampledRows, draw_frames, sample_rows
 from rankwatch.extraction.taps.layer_taps import LayerTaps
 from rankwatch.extraction.valid_frames.length_candidates import input_candidates
-from rankwatch.extraction.valid_frames.length_matching import Pass, inputs_of
+from rankwatch.extraction.valid_frames.length_matching import Pass, frames_of_convolutions, inputs_of
 from rankwatch.extraction.valid_frames.observed_outputs import OutputReader
 from rankwatch.extraction.valid_frames.time_masks import TimeMask, mask_of, time_masks
 from rankwatch.extraction.valid_frames.valid_lengths import LengthSpec, resolve_lengths
@@ -115,6 +115,7 @@ class RowExtractor:
         found = input_candidates(args, kwargs, batch, batch_size=len(keys), forward=forward)
         front_ends = [layer.module for layer in self._layers.values() if layer.kind == "frontend"]
         inputs = inputs_of(args, kwargs, batch, len(keys), self._root, front_ends)
+        inputs = replace(inputs, unwatched=frames_of_convolutions(self.reader.convolutions, outputs))
         call = (named_arguments(args, kwargs, forward, defaults=True), batch)
         around = Pass(len(keys), inputs, found, call)
         observed, changed = self.reader.read(outputs, around, failures)

@@ -17,7 +17,7 @@ from rankwatch.extraction.model.conventions import output_length_formula
 from rankwatch.extraction.model.front_ends import CONVOLUTIONS, POOLINGS, shortens
 from rankwatch.extraction.model.module_paths import clean_modules, unwrap
 
-OF_A_WAVEFORM = 16
+_OF_A_WAVEFORM = 16
 """A smaller stride is one of features, whose convolutions are often padded outside of themselves."""
 
 TRIM = 2
@@ -217,7 +217,7 @@ def to_frames(
         if frames < out <= frames + TRIM:
             return way(counts).clamp(max=frames), f"{way.words}, {out - frames} cut off"
     for way, out in known:
-        if added and way.stride >= OF_A_WAVEFORM and frames in padded_inside(out):
+        if added and way.stride >= _OF_A_WAVEFORM and frames in padded_inside(out):
             return way(counts).clamp(max=frames), f"{way.words}, {frames - out} added inside"
     if axis == 0 or frames == 0:
         return torch.zeros_like(counts), "no frames"

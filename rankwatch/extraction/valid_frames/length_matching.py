@@ -13,7 +13,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from rankwatch.extraction.inputs.call_arguments import named_arguments, waveform_like, waveform_lists
 from rankwatch.extraction.inputs.containers import walk
-from rankwatch.extraction.valid_frames.downsampling import OF_A_WAVEFORM, TRIM, Chain, chains, front_ends_of, to_frames
+from rankwatch.extraction.model.layers import WatchedLayer
+from rankwatch.extraction.model.module_paths import unwrap
+from rankwatch.extraction.valid_frames.downsampling import TRIM, Chain, chains, front_ends_of, to_frames
 from rankwatch.extraction.valid_frames.input_axes import InputAxes, input_axes
 from rankwatch.extraction.valid_frames.length_candidates import Candidate
 
@@ -28,6 +30,7 @@ class Inputs:
         root: The whole model, or None.
         front_ends: Its convolutional front ends, as far as they are watched.
         batch_is_known: Whether there is a batch, whose fields the user can name; Hugging Face's Trainer shows none.
+        unwatched: Frames that the convolutions of front ends gave that aren't watched.
     """
 
     axes: Mapping[int, str]
@@ -35,18 +38,13 @@ class Inputs:
     root: nn.Module | None
     front_ends: Sequence[nn.Module]
     batch_is_known: bool = True
+    unwatched: frozenset[int] = frozenset()
 
     @cached_property
     def ways(self) -> list[Chain]:
         """The model's own downsampling, likeliest first: a walk over all modules, made only where it is asked for."""
         known = list(self.front_ends) or (front_ends_of(self.root) if self.root is not None else [])
         return chains(self.root, known)
-
-    @cached_property
-    def frames_of_waveforms(self) -> set[int]:
-        """Frames that the model's own downsampling makes of the waveforms, one number for each way."""
-        samples = [axis for axis, unit in self.axes.items() if unit == "samples"]
-        return {way.of(axis) for way in self.ways if way.stride >= OF_A_WAVEFORM for axis in samples}
 
 
 @dataclass(frozen=True)
@@ -122,6 +120,12 @@ def inputs_of(
     return Inputs(
         axes, audio, root, front_ends, batch_is_known=any(isinstance(leaf, Tensor) for _, leaf in walk(batch))
     )
+
+
+def frames_of_convolutions(convolutions: Sequence[WatchedLayer], outputs: Mapping[str, Any]) -> frozenset[int]:
+    """Frames that the convolutions over time gave, of front ends that aren't watched."""
+    over_time = [outputs.get(one.name) for one in convolutions if isinstance(unwrap(one.module), nn.Conv1d)]
+    return frozenset(output.shape[-1] for output in over_time if isinstance(output, Tensor))
 
 
 def advice(candidate: Candidate | None, inputs: Inputs) -> str:

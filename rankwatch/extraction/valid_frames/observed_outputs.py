@@ -25,6 +25,7 @@ from rankwatch.extraction.valid_frames.token_grids import (
     grid_of,
     grid_of_rearranged,
     in_order_of_time,
+    last_convolutions,
     patch_convolutions,
     tokens_behind,
     without_order,
@@ -80,12 +81,13 @@ class OutputReader:
         modules = clean_modules(root)
         front_ends = {one.front_end: modules[one.front_end] for one in find_stacks(modules) if one.front_end}
         inside = within_compiled(root.modules())
+        bare = {} if any(layer.kind == "frontend" for layer in layers) else last_convolutions(front_ends)
         self.convolutions = [
             WatchedLayer(path, module, "other", "student", "")
-            for path, module in patch_convolutions(front_ends).items()
+            for path, module in {**patch_convolutions(front_ends), **bare}.items()
             if path not in self._layers and id(module) not in inside
         ]
-        """Modules that have to be hooked as well, since their outputs show how patches lie."""
+        """Modules that have to be hooked as well, since their outputs show how patches lie, or how many frames are."""
 
     def read(
         self, outputs: Mapping[str, Any], around: Pass, failures: dict[str, Exception]

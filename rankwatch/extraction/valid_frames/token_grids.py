@@ -72,6 +72,23 @@ def patch_convolutions(front_ends: Mapping[str, nn.Module]) -> dict[str, nn.Modu
     return found
 
 
+def last_convolutions(front_ends: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """The last convolution over time of each front end: its frames are those that there are before a model adds any.
+
+    Args:
+        front_ends: Front ends by path.
+
+    Returns:
+        Convolutions by path.
+    """
+    found: dict[str, nn.Module] = {}
+    for path, front_end in front_ends.items():
+        inside = [(name, m) for name, m in clean_modules(front_end).items() if isinstance(unwrap(m), nn.Conv1d)]
+        if inside:
+            found[".".join(filter(None, (path, inside[-1][0])))] = inside[-1][1]
+    return found
+
+
 def grid_of(hidden: Tensor, convolution: nn.Module, axes: InputAxes | None, batch_size: int) -> TokenGrid | None:
     """The grid of patches that a convolution gave, if it is known which of its axes is time.
 

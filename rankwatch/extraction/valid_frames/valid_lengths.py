@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,8 +84,7 @@ def resolve_lengths(
     """
     if not observed:
         return {}
-    fronts = {one.frames for one in observed if one.layer.kind == "frontend" and one.per_frame == 1}
-    observed = [replace(one, added=_added(one, fronts, inputs)) for one in observed]
+    observed = without_added(observed, inputs)
     if spec == "none":
         return {one.layer.name: _all_patches(one, _every(one, 'every frame (lengths="none")')) for one in observed}
     size = observed[0].hidden.shape[0]
@@ -119,14 +118,17 @@ def _found_lengths(
     return valid
 
 
-def _added(one: Observed, fronts: set[int], inputs: Inputs) -> int:
+def without_added(observed: Sequence[Observed], inputs: Inputs) -> list[Observed]:
+    """The outputs of a pass, with the frames set apart that a model has added inside of itself."""
+    fronts = {one.frames for one in observed if one.layer.kind == "frontend" and one.per_frame == 1}
+    return [replace(one, added=_added(one, fronts or inputs.unwatched)) for one in observed]
+
+
+def _added(one: Observed, known: Set[int]) -> int:
     """Frames that a layer has more than the front end: fairseq fills them up to an even number inside its encoder."""
-    # Where no front end is watched, its convolutions say how many it makes, and only an even T tells of added ones.
-    if one.layer.kind == "frontend" or one.per_frame > 1 or one.every or not (fronts or one.frames % 2 == 0):
+    if one.layer.kind == "frontend" or one.per_frame > 1 or one.every or one.frames in known:
         return 0
-    known = fronts or inputs.frames_of_waveforms
-    more = [one.frames - frames for frames in known if one.frames in padded_inside(frames)]
-    return 0 if one.frames in known else min(more, default=0)
+    return min((one.frames - frames for frames in known if one.frames in padded_inside(frames)), default=0)
 
 
 def _all_patches(one: Observed, valid: Valid) -> Valid:

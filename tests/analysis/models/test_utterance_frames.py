@@ -42,6 +42,30 @@ def test_convolutions_without_padding_have_their_own_step_and_first_centre():
     assert times["blocks.layers.1"].step == pytest.approx(0.160)  # every eighth frame
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("layers", ["auto", ["blocks.*"]])
+def test_a_frame_that_the_model_adds_inside_of_itself_is_left_out(layers):
+    """Fairseq fills an odd number of frames up to an even one."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.front = nn.Sequential(nn.Conv1d(1, 8, 10, 5), nn.Conv1d(8, 8, 8, 4))
+            self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True) for _ in range(2))
+
+        def forward(self, x):
+            x = self.front(x[:, None]).transpose(1, 2)
+            x = nn.functional.pad(x, (0, 0, 0, x.shape[1] % 2))
+            for block in self.blocks:
+                x = block(x)
+            return x
+
+    model = Model().eval()
+    read = UtteranceFrames(model, find_layers(model, layers))
+    for samples, frames in ((1610, 79), (1600, 78)):
+        assert {len(rows) for rows in read(torch.randn(samples)).frames.values()} == {frames}
+
+
 def test_the_nearest_frame_is_taken_and_none_beyond_the_ends():
     times = FrameTimes(step=0.02, first=0.0125)
     assert [times.at(s, 10) for s in (0.0, 0.0125, 0.0224, 0.0326, 0.19, 5.0)] == [0, 0, 0, 1, 9, 9]

@@ -128,9 +128,18 @@ class TestFramesAddedInside:
             if watched:
                 observed.append(Observed(front, torch.randn(3, frames, 4)))
             spec = {"none": "none", "mask named": "attention_mask"}.get(known, "auto")
-            valid = resolve_lengths(observed, args=(), kwargs={}, batch=batch, spec=spec, root=model)
+            made = () if watched else (frames,)
+            valid = resolve_lengths(observed, args=(), kwargs={}, batch=batch, spec=spec, root=model, unwatched=made)
             assert valid["blocks.0"].frames.tolist() == lengths.tolist()
             assert valid["blocks.0"].added == frames % 2
+
+    def test_convolutions_that_are_padded_from_outside_give_more_than_they_would_alone(self):
+        """They give 26 frames, which their sizes don't say, and so none of the blocks' 26 was added."""
+        model = nn.ModuleDict({"front": self.FRONT, "blocks": nn.ModuleList([nn.TransformerEncoderLayer(4, 2, 8)])})
+        observed = [Observed(find_layers(model, ["blocks.0"])[0], torch.randn(3, 26, 4))]
+        batch = {"audio": torch.randn(3, 8320)}  # 25 frames without padding
+        (valid,) = resolve_lengths(observed, args=(), kwargs={}, batch=batch, root=model, unwatched=(26,)).values()
+        assert (valid.frames.tolist(), valid.added) == ([26] * 3, 0)
 
 
 class TestRecurrentLayers:
