@@ -14,6 +14,7 @@ import sys
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ class PublicCode(ABC):
     @abstractmethod
     def embed(self, speech: Tensor) -> None:
         """One unmasked pass through all layers."""
+
+    def frames(self, output: Any) -> Tensor:
+        """(T, C) from what a block has returned for one utterance."""
+        found: Tensor = (output if isinstance(output, Tensor) else output[0])[0]
+        return found
 
     def moved(self, step: int, broken: str) -> None:  # noqa: B027 - without a teacher there is nothing to do
         """After an optimiser step."""
@@ -152,7 +158,11 @@ class Units:
         return torch.cdist(frames.contiguous(), self._centres.expand(len(frames), -1, -1)).argmin(2)
 
 
-MODELS = {"spidr": Spidr, "dinosr": lambda: Spidr("dinosr"), "minimal_hubert": MinimalHubert}
+MODELS: dict[str, Callable[[], Any]] = {
+    "spidr": Spidr,
+    "dinosr": lambda: Spidr("dinosr"),
+    "minimal_hubert": MinimalHubert,
+}
 
 
 def _rate(step: int, factor: float) -> float:
@@ -175,7 +185,7 @@ def _digits(code: PublicCode, data: Path, layers: list[str]) -> float:
     labelled, found = digits(data), {layer: [] for layer in layers}  # type: ignore[var-annotated]
     hooks = [
         code.model.get_submodule(layer).register_forward_hook(
-            lambda m, a, o, layer=layer: found[layer].append((o if isinstance(o, Tensor) else o[0])[0].mean(0))
+            lambda m, a, o, layer=layer: found[layer].append(code.frames(o).mean(0))
         )
         for layer in layers
     ]
@@ -218,7 +228,7 @@ def _run(name: str, broken: str, seed: int, data: Path, records: Path | None) ->
                 code.moved(step + 1, broken)
                 losses.append(loss.item())
                 watch.step()
-    layers = [layer for layer in dict.fromkeys(reading.layer for reading in watch.readings) if ".layers." in layer]
+    layers = list(dict.fromkeys(r.layer for r in watch.readings if ".layers." in r.layer or ".blocks." in r.layer))
     last = [r for r in watch.readings if (r.layer, r.level) == (layers[-1], "frame")]
     ranks = " ".join(f"{reading.effective_rank:.0f}" for reading in last[::3])
     above = _digits(code, data, layers)
