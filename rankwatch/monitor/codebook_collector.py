@@ -18,7 +18,7 @@ from rankwatch.arguments.settings import Settings
 from rankwatch.extraction.hooks.code_hooks import CodeHooks
 from rankwatch.extraction.hooks.code_outputs import CodeAssignments
 from rankwatch.extraction.inputs.containers import walk
-from rankwatch.extraction.model.compiled_modules import within_compiled
+from rankwatch.extraction.model.compiled_modules import compiled_functions, within_compiled
 from rankwatch.extraction.model.quantizers import MOST, Quantizer, find_quantizers
 from rankwatch.readings.codebook_usage import CodeUsage
 from rankwatch.readings.protocol import CODEBOOK, TRAIN, Protocol
@@ -143,6 +143,7 @@ class CodebookCollector:
             for one in self._hooks.quantizers
         }
         self._hooks.quantizers = confirmed(self._hooks.quantizers, calls)
+        self._name_silent(calls)
         usages = {}
         for one in list(self._hooks.quantizers):
             try:
@@ -151,6 +152,26 @@ class CodebookCollector:
             except Exception as error:
                 self._fail(one.name, error)
         return usages
+
+    def _name_silent(self, calls: Mapping[str, Sequence[CodeAssignments]]) -> None:
+        """Quantizers whose codes can't be told apart, or that a compiled function may call where nothing is seen."""
+        unknown = {name: why for name, why in self._hooks.unknown_layouts.items() if not calls.get(name)}
+        for name, why in unknown.items():
+            self._diagnostics.warn_once(
+                f"layout of quantizer {name}",
+                f"the codes of quantizer {name} are not counted: {why}, so that which axis is which can't be known; it "
+                "is known from the first batch of another size on, or where it returns (B, T, groups)",
+            )
+        silent = [one.name for one in self._hooks.quantizers if one.table is None and not calls[one.name]]
+        silent = [name for name in silent if name not in unknown]
+        functions = compiled_functions(self._root.modules()) if silent and self._root is not None else {}
+        for name in silent if functions else []:
+            self._diagnostics.warn_once(
+                f"silent quantizer {name}",
+                f"the codes of quantizer {name} are not counted, since it isn't called as a module where it can be "
+                f"seen; it may lie within what torch.compile has made of {', '.join(functions)}, where no hook fires: "
+                "compile the modules around it instead, each in place (module.compile())",
+            )
 
     @property
     def protocol(self) -> Protocol:

@@ -154,7 +154,7 @@ class RowCollector:
             return
         with self._diagnostics.guarded("reading the training pass"):
             if self._train is not None:
-                self._train.take_rows()
+                self._train.batch_ends()
         with self._diagnostics.guarded("copying a training batch into the evaluation set"):
             self.collection.batch_ends(batch)
 

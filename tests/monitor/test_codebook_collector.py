@@ -185,6 +185,36 @@ def test_they_can_be_turned_off_and_a_perplexity_alone_is_read():
         monitor.close()
 
 
+class GroupsFirst(RandomQuantizer):
+    """(groups, B, T), with eight groups."""
+
+    def forward(self, x):
+        return torch.stack([(super(GroupsFirst, self).forward(x) + g) % 16 for g in range(8)])
+
+
+def test_groups_that_cannot_be_told_from_utterances_are_named_and_never_counted_wrongly():
+    """Each batch has as many utterances as there are groups, until one of another size comes."""
+    model = BestRq(GroupsFirst(width=20))
+    monitor = Monitor(Settings(rows=RowSampling(n_utterances=8), every_n_steps=5))
+    monitor.attach(model)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _, readings = train(monitor, model, 10, collate(Noise(8).items))
+        assert readings == []
+    (message,) = [str(one.message) for one in caught]
+    assert "quantizer quantizer are not counted: its codes are of 8 groups in batches of 8 utterances" in message
+    batch = collate(Noise(4).items)
+    for step in range(10, 15):
+        monitor.batch_starts(batch, step)
+        model(*batch)[0].sum().backward()
+        monitor.batch_ends(batch)
+        if monitor.agree_whether_due(step + 1):
+            readings += monitor.read(step + 1).report.codebooks
+    monitor.close()
+    counts = torch.bincount(model(*batch)[1][0].flatten(), minlength=16)  # of one group; all others' are shifted
+    assert readings[-1].perplexity == pytest.approx(read(CodeUsage(16, [counts.tolist()])).perplexity)
+
+
 def test_a_quantizer_that_fails_is_reported_once_and_left_out(monkeypatch):
     def explode(*_):
         raise OSError("made up")

@@ -19,6 +19,7 @@ from rankwatch.extraction.model.compiled_modules import (
     in_one_graph,
     is_compiled_function,
     itself_compiled,
+    may_be_split,
     within_compiled,
 )
 
@@ -100,7 +101,9 @@ class CallRecorder:
             uncalled: Identities of modules that were compiled, but are not called.
         """
         self._uncalled.update(uncalled)
-        self._handles.place_again(within_compiled((module for _, module in self._candidates), self._uncalled))
+        modules = [module for _, module in self._candidates]
+        splits = may_be_split(modules[-1].modules()) if modules else True  # the last one holds all others
+        self._handles.place_again(within_compiled(modules, self._uncalled), splits=splits)
         for other in self._others:
             other.place_again(self._uncalled)
 

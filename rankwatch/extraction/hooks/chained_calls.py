@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rankwatch.extraction.hooks.hook_handles import HookHandles
 from rankwatch.extraction.hooks.safe_hooks import never_raising
 from rankwatch.extraction.inputs.call_arguments import Named, by_name, made_by_training
-from rankwatch.extraction.model.compiled_modules import within_compiled
+from rankwatch.extraction.model.compiled_modules import may_be_split, within_compiled
 
 
 class ChainedCalls(nn.Module):
@@ -93,8 +93,8 @@ class ChainedCallRecorder:
         Args:
             uncalled: Identities of modules that were compiled, but are not called.
         """
-        modules = self._root.modules() if self._root is not None else ()
-        self._handles.place_again(within_compiled(modules, uncalled))
+        modules = list(self._root.modules()) if self._root is not None else []
+        self._handles.place_again(within_compiled(modules, uncalled), splits=may_be_split(modules))
 
     def remove(self) -> None:
         """Take every hook away."""

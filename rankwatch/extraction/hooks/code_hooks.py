@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from rankwatch.extraction.hooks.code_outputs import CodeAssignments, assigned, counting, integer_codes, own_perplexity
 from rankwatch.extraction.hooks.hook_handles import HookHandles
 from rankwatch.extraction.hooks.safe_hooks import never_raising, recomputing
+from rankwatch.extraction.inputs.code_groups import GroupLayout, UnknownLayoutError
 from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.model.codebooks import Head, Table
-from rankwatch.extraction.model.compiled_modules import within_compiled
+from rankwatch.extraction.model.compiled_modules import may_be_split, within_compiled
 from rankwatch.extraction.model.module_paths import unwrap
 from rankwatch.extraction.model.quantizers import Quantizer
 
@@ -30,6 +31,7 @@ class _Buffer:
     predicted_rows: int = 0
     utterances: int = 0
     silent_calls: int = 0
+    unknown_layouts: list[UnknownLayoutError] = field(default_factory=list)
     troubles: list[Exception] = field(default_factory=list)
 
 
@@ -45,6 +47,9 @@ class CodeHooks:
         self._heard: dict[str, _Buffer] = {}
         self._handles = HookHandles()
         self._inside: set[int] = set()
+        self._layouts: dict[str, GroupLayout] = {}
+        self.unknown_layouts: dict[str, str] = {}
+        """Why calls weren't counted, of quantizers of which none has been."""
 
     def listen(self, root: nn.Module | None = None) -> None:
         """Put the hooks in place, except for those that would be part of a compiled graph.
@@ -53,7 +58,7 @@ class CodeHooks:
             root: The whole model, any part of which may have been compiled since the quantizers were found.
         """
         self.stop()
-        around = [one.module for one in self.quantizers] if root is None else root.modules()
+        around = [one.module for one in self.quantizers] if root is None else list(root.modules())
         self._inside = within_compiled(around)
         self._heard = {one.name: _Buffer() for one in self.quantizers}
         for one in self.quantizers:
@@ -63,7 +68,9 @@ class CodeHooks:
                 self._hook(projection, _likeliest(one.codes, heard), heard)
             if one.head is not None:
                 self._hook(one.head.module, _predicted(one.head, one.codes, heard), heard)
-            self._hook(one.module, _drawn(one, heard), heard)
+            layout = self._layouts.setdefault(one.name, GroupLayout())
+            self._hook(one.module, _drawn(one, heard, layout), heard)
+        self._handles.place_again(splits=may_be_split(around))
 
     def _hook(self, module: nn.Module, hook: Callable[..., None], heard: _Buffer) -> None:
         if id(module) in self._inside:
@@ -79,6 +86,8 @@ class CodeHooks:
         heard, self._heard = self._heard, {}
         silent = [one.name for one in self.quantizers if one.table is not None and _says_nothing(heard.get(one.name))]
         self.quantizers = [one for one in self.quantizers if one.name not in silent]
+        unknown = {name: str(one.unknown_layouts[0]) for name, one in heard.items() if one.unknown_layouts}
+        self.unknown_layouts.update(unknown)
         draws = {name: [*one.draws, *_predictions(one)] for name, one in heard.items() if one.draws}
         failures = {name: one.troubles[0] for name, one in heard.items() if one.troubles and name not in silent}
         return draws, max((one.utterances for one in heard.values()), default=0), failures
@@ -122,13 +131,17 @@ def _predicted(head: Head, codes: int, heard: _Buffer) -> Callable[..., None]:
     return hook
 
 
-def _drawn(quantizer: Quantizer, heard: _Buffer) -> Callable[..., None]:
+def _drawn(quantizer: Quantizer, heard: _Buffer, layout: GroupLayout) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
         if recomputing():
             return
         likeliest, heard.likeliest = heard.likeliest, None
         given = _by_name(unwrap(module), args, kwargs)
-        draw = _draw(quantizer, unwrap(module), given, output, likeliest)
+        try:
+            draw = _draw(quantizer, unwrap(module), given, output, likeliest, layout)
+        except UnknownLayoutError as error:  # a batch of another size may still show it
+            heard.unknown_layouts.append(error)
+            return
         if draw is None:
             heard.silent_calls += 1
             return
@@ -153,19 +166,24 @@ def _tensors(given: Mapping[str, Any]) -> list[Tensor]:
 
 
 def _draw(
-    quantizer: Quantizer, module: nn.Module, given: Mapping[str, Any], output: Any, likeliest: Tensor | None
+    quantizer: Quantizer,
+    module: nn.Module,
+    given: Mapping[str, Any],
+    output: Any,
+    likeliest: Tensor | None,
+    layout: GroupLayout,
 ) -> CodeAssignments | None:
     tensors = _tensors(given)
     codes = likeliest
     if codes is None and quantizer.table is None:
-        codes = integer_codes(output, tensors, quantizer.codes)
+        codes = integer_codes(output, tensors, quantizer.codes, layout)
     if codes is not None:
         return CodeAssignments(codes=counting(codes, given))
     table = quantizer.table or Table((quantizer.codes,) if quantizer.codes else (), True, True, 0, True)
     reported = own_perplexity(module, output) if table.named else None
     if reported is not None and (quantizer.table is None or not table.small):
         return reported  # what a whole model returns besides may look like codes
-    found = assigned(output, tensors, table)
+    found = assigned(output, tensors, table, layout)
     if found is None or found.codes is None:
         return reported
     return replace(found, codes=counting(found.codes, given))

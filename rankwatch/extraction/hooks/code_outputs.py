@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rankwatch.extraction.inputs.code_groups import INTEGERS, MOST_GROUPS, codes_by_frame, joined_groups
+from rankwatch.extraction.inputs.code_groups import INTEGERS, MOST_GROUPS, GroupLayout, codes_by_frame, joined_groups
 from rankwatch.extraction.inputs.containers import walk
 from rankwatch.extraction.model.codebooks import Table
 from rankwatch.extraction.model.quantizers import GROUP_NAMES, number_of
@@ -54,13 +54,16 @@ class CodeAssignments:
     prediction_perplexity: Tensor | None = None
 
 
-def integer_codes(output: Any, given: Sequence[Tensor] = (), size: int = 0) -> Tensor | None:
+def integer_codes(
+    output: Any, given: Sequence[Tensor] = (), size: int = 0, layout: GroupLayout | None = None
+) -> Tensor | None:
     """The codes in the output of what is known to be a quantizer.
 
     Args:
         output: What it returned.
         given: The tensors that it was called with, whose frames show which axis is that of the groups.
         size: How many codes it has; 0 where that isn't known.
+        layout: What its earlier calls have shown.
 
     Returns:
         (m, groups) from the largest tensor of integers, (B, T) or with an axis for groups anywhere; None without one.
@@ -71,23 +74,27 @@ def integer_codes(output: Any, given: Sequence[Tensor] = (), size: int = 0) -> T
     if not found:
         return None
     codes = max(found, key=Tensor.numel).detach()
-    by_frame = next((some for x in inputs if (some := codes_by_frame(codes, x)) is not None), None)
+    layout = layout or GroupLayout()
+    by_frame = next((some for x in inputs if (some := codes_by_frame(codes, x, layout)) is not None), None)
     return codes.reshape(-1, codes.shape[-1] if codes.ndim == 3 else 1) if by_frame is None else by_frame
 
 
-def assigned(output: Any, given: Sequence[Tensor], table: Table) -> CodeAssignments | None:
+def assigned(
+    output: Any, given: Sequence[Tensor], table: Table, layout: GroupLayout | None = None
+) -> CodeAssignments | None:
     """The codes in the output of a module that may be a quantizer.
 
     Args:
         output: What it returned.
         given: The tensors that it was called with.
         table: Its codebook, if it is one.
+        layout: What its earlier calls have shown.
 
     Returns:
         Integers below V, one for each frame and group of the input, or the largest of each row of V shares that sum to
         one; None where there is nothing of the kind. Whether the numbers are what they should be is in `valid`.
     """
-    inputs = _inputs(given)
+    inputs, layout = _inputs(given), layout or GroupLayout()
     own = {tensor.data_ptr() for tensor in given}
     leaves = [
         leaf.detach()
@@ -101,14 +108,14 @@ def assigned(output: Any, given: Sequence[Tensor], table: Table) -> CodeAssignme
     for leaf in sorted((leaf for leaf in leaves if leaf.dtype in INTEGERS), key=Tensor.numel, reverse=True):
         if _is_row_of_shares(leaf, inputs[0], likeliest):
             continue
-        codes = next((found for x in inputs if (found := codes_by_frame(leaf, x)) is not None), None)
+        codes = next((found for x in inputs if (found := codes_by_frame(leaf, x, layout)) is not None), None)
         if codes is not None:
             valid = (leaf >= -1).all() & (leaf < likeliest).all() & (leaf >= 0).any()
             return CodeAssignments(codes=codes.int(), valid=valid, size=likeliest)
     for size in sizes:
         for leaf in leaves:
             if leaf.ndim >= 2 and leaf.shape[-1] in range(size, size * MOST_GROUPS + 1, size):
-                return _largest(leaf, inputs[0], size, table)
+                return _largest(leaf, inputs[0], size, table, layout)
     return None
 
 
@@ -134,7 +141,7 @@ def _is_one_hot(leaf: Tensor, x: Tensor, size: int) -> bool:
     return (leaf.shape[-1] == size or leaf.shape[-1] > MOST_GROUPS) and _is_row_of_shares(leaf, x, leaf.shape[-1])
 
 
-def _largest(leaf: Tensor, x: Tensor, size: int, table: Table) -> CodeAssignments:
+def _largest(leaf: Tensor, x: Tensor, size: int, table: Table, layout: GroupLayout) -> CodeAssignments:
     """The largest of each `size` numbers in a row; rows of zeros don't count (padding)."""
     shares = leaf.float().reshape(-1, size)
     sums = shares.sum(dim=-1)
@@ -144,7 +151,7 @@ def _largest(leaf: Tensor, x: Tensor, size: int, table: Table) -> CodeAssignment
         counts = torch.where(valid, counts, torch.ones_like(counts))
         valid = valid | ((shares < 0).any() & shares.isfinite().all())
     codes = torch.where(counts, shares.argmax(dim=-1), -1).int()
-    by_frame = codes_by_frame(codes.reshape(leaf.shape[:-1]), x) if leaf.shape[-1] == size else None
+    by_frame = codes_by_frame(codes.reshape(leaf.shape[:-1]), x, layout) if leaf.shape[-1] == size else None
     if by_frame is not None:
         return CodeAssignments(codes=by_frame, valid=valid, size=size)
     groups = leaf.shape[-1] // size if leaf.shape[-1] > size else leaf.shape[-2] if leaf.ndim > x.ndim else 1

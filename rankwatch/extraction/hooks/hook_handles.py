@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from rankwatch.extraction.hooks.call_around import CallAround
+from rankwatch.extraction.hooks.safe_hooks import outside_graphs
 from rankwatch.extraction.hooks.uncopied_hooks import copy_again, leave_out_of_copies
 
 _REGISTRIES = (
@@ -28,14 +29,22 @@ class _PlacedHook:
         self._before = before
         self._handle: RemovableHandle | None = None
         self._around: CallAround | None = None
+        self._splits = True
 
-    def place(self) -> None:
-        """Put the hook where it belongs, if it isn't there: ``module.compile()`` may have been called since."""
+    def place(self, splits: bool = True) -> None:
+        """Put the hook where it belongs, if it isn't there: ``module.compile()`` may have been called since.
+
+        Args:
+            splits: Whether it may split a graph in which its module turns out to be.
+        """
         call = vars(self.module).get("_compiled_call_impl")
+        if splits != self._splits:
+            self.lift()
+            self._splits = splits
         if call is None and self._handle is None:
             self.lift()
             register = self.module.register_forward_pre_hook if self._before else self.module.register_forward_hook
-            self._handle = register(self._hook, with_kwargs=True)
+            self._handle = register(self._hook if splits else outside_graphs(self._hook), with_kwargs=True)
             for registry in self._registries(self._handle.id):
                 leave_out_of_copies(registry, self._handle.id)
         elif call is not None and call is not self._around:
@@ -92,18 +101,19 @@ class HookHandles:
         self._placed[-1 - len(self._placed) if key is None else key] = placed
         placed.place()
 
-    def place_again(self, inside: Collection[int] = ()) -> None:
+    def place_again(self, inside: Collection[int] = (), *, splits: bool = True) -> None:
         """Follow what was compiled since; for the start of each batch.
 
         Args:
             inside: Identities of modules in whose place hooks would be part of a compiled graph: those get none as
                 long as that is so.
+            splits: Whether hooks may split graphs that aren't known; else they don't fire in these.
         """
         for placed in self._placed.values():
             if id(placed.module) in inside:
                 placed.lift()
             else:
-                placed.place()
+                placed.place(splits)
 
     def remove(self, *, but: int | None = None) -> None:
         """Remove all hooks, except for the one with the key `but`."""

@@ -51,9 +51,13 @@ class LayerHooks:
         self._handles.remove()
         self._outputs.clear()
 
-    def place_again(self) -> None:
-        """Follow layers that were compiled in place since; for hooks that stay on during training."""
-        self._handles.place_again()
+    def place_again(self, *, splits: bool = True) -> None:
+        """Follow layers that were compiled in place since; for hooks that stay on during training.
+
+        Args:
+            splits: Whether hooks may split graphs that aren't known; else they don't fire in these.
+        """
+        self._handles.place_again(splits=splits)
 
     def _hook(self, layer: WatchedLayer) -> Callable[[nn.Module, Any, Any, Any], None]:
         name = layer.name

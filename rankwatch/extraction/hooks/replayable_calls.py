@@ -9,7 +9,7 @@ from torch import nn
 from rankwatch.extraction.hooks.call_recorder import CallRecorder
 from rankwatch.extraction.hooks.chained_calls import ChainedCallRecorder
 from rankwatch.extraction.model.block_stacks import find_stacks, front_end_branches
-from rankwatch.extraction.model.compiled_modules import in_one_graph, itself_compiled
+from rankwatch.extraction.model.compiled_modules import compiled_functions, in_one_graph, itself_compiled
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.model.module_paths import can_fire, clean_modules, clean_name, within
 
@@ -123,7 +123,12 @@ def replay_advice(root: nn.Module) -> str:
     """What to do where no call of a model can be recorded, in words."""
     if in_one_graph(root) and not itself_compiled(root):
         return "all of it is compiled with fullgraph=True: use encoder = torch.compile(encoder) instead"
-    return (
-        'pass a set with a forward of its own, for example eval_sets=AudioFolder("folder", forward=f) with f(module, '
-        'batch), or add "training_pass" to watch'
-    )
+    example = 'eval_sets=AudioFolder("folder", forward=f) with f(module, batch)'
+    own = f"pass a set with a forward of its own, for example {example}"
+    functions = ", ".join(compiled_functions(root.modules()))
+    if functions:  # where the training pass can't be seen either
+        return (
+            f"calls may lie within what torch.compile has made of {functions}, where no hook fires: compile the "
+            f"encoder instead (encoder.compile()), or {own}"
+        )
+    return f'{own}, or add "training_pass" to watch'

@@ -59,6 +59,23 @@ def never_compiled(hook: _Hook) -> _Hook:
     return disabled
 
 
+def outside_graphs(hook: Callable[..., None]) -> Callable[..., None]:
+    """A hook that isn't there for `torch.compile`: where its module is part of a graph, nothing of it is in the graph.
+
+    Args:
+        hook: What it does outside of graphs; one that `never_compiled` made.
+
+    Returns:
+        The hook. It doesn't fire within a graph, which it leaves whole.
+    """
+
+    def outside(*args: object) -> None:
+        if not torch.compiler.is_compiling():
+            hook(*args)
+
+    return outside if hasattr(torch.compiler, "is_compiling") else hook
+
+
 def never_raising(hook: Callable[..., None], troubles: list[Exception]) -> Callable[..., None]:
     """A hook that never raises within the user's forward pass and that `torch.compile` leaves alone.
 

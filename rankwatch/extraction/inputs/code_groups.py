@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,16 +41,33 @@ def joined_groups(output: Any, given: Sequence[Tensor]) -> Any:
     return [joined_groups(one, given) for one in output]
 
 
-def codes_by_frame(codes: Tensor, x: Tensor) -> Tensor | None:
+class UnknownLayoutError(ValueError):
+    """There are as many groups as utterances, and no batch of another size has shown which axis is which."""
+
+
+@dataclass
+class GroupLayout:
+    """How one quantizer lays out its codes, as far as its calls have shown it.
+
+    Attributes:
+        groups_first: Whether it gives (groups, B, T) rather than (B, groups, T); None as long as neither was seen.
+    """
+
+    groups_first: bool | None = None
+
+
+def codes_by_frame(codes: Tensor, x: Tensor, layout: GroupLayout) -> Tensor | None:
     """The codes of each frame of an input.
 
     Args:
         codes: Integers.
         x: The input, (B, T, C), (B, C, T), (B, H, W, C), (B, C, H, W) or (N, C).
+        layout: What earlier calls of the same quantizer have shown; a call that shows it is remembered there.
 
     Returns:
         (m, groups), where the axis of the groups was the last one, or else the one before the frames, or the first of
-        all; None where these integers are none of its frames'.
+        all; None where these integers are none of its frames'. UnknownLayoutError is raised where groups and
+        utterances can't be told apart.
     """
     if codes.ndim == 1:
         return codes.reshape(-1, 1) if len(codes) in (x.shape[:-1].numel(), x.numel() // x.shape[1]) else None
@@ -62,11 +80,20 @@ def codes_by_frame(codes: Tensor, x: Tensor) -> Tensor | None:
         return codes.reshape(-1, 1)
     if codes.ndim != 3:
         return None
-    batch, frames = len(x), x.shape[1:]
-    if len(codes) == batch and codes.shape[1] not in frames and codes.shape[2] in frames:
-        codes = codes.transpose(1, 2)
-    elif len(codes) != batch and codes.shape[1] == batch and codes.shape[2] in frames:
-        codes = codes.movedim(0, 2)
-    elif len(codes) != batch:
+    by_axes = _with_groups_last(codes, len(x), x.shape[1:], layout)
+    if by_axes is None or by_axes.shape[2] > MOST_GROUPS:
         return None
-    return codes.reshape(-1, codes.shape[2]) if codes.shape[2] <= MOST_GROUPS else None
+    return by_axes.reshape(-1, by_axes.shape[2])
+
+
+def _with_groups_last(codes: Tensor, batch: int, frames: Sequence[int], layout: GroupLayout) -> Tensor | None:
+    if codes.shape[2] in frames and codes.shape[1] not in frames and batch in codes.shape[:2]:
+        if len(codes) == codes.shape[1] > 1:
+            if layout.groups_first is None:
+                raise UnknownLayoutError(f"its codes are of {batch} groups in batches of {batch} utterances")
+        else:
+            layout.groups_first = len(codes) != batch
+        return codes.movedim(0, 2) if layout.groups_first else codes.transpose(1, 2)
+    if len(codes) == batch:
+        return codes
+    return codes.movedim(0, 2) if codes.shape[1] == batch and codes.shape[2] in frames else None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from torch import nn
+
+_OF_MODULES = ("forward", "_compiled_call_impl")
 
 
 def within_compiled(modules: Iterable[nn.Module], uncalled: Collection[int] = ()) -> set[int]:
@@ -88,10 +91,48 @@ def in_one_graph(module: nn.Module) -> bool:
     contexts = []
     if _is_wrapper(module):
         contexts.append(vars(module).get("dynamo_ctx"))
-    for call in (_compiled_call(module), _compiled_forward(module)):
-        if inspect.isfunction(call):
-            contexts.append(inspect.getclosurevars(call).nonlocals.get("self"))
+    contexts += [_context_of(call) for call in (_compiled_call(module), _compiled_forward(module))]
     by_lightning = vars(module).get("_compiler_ctx")
     if isinstance(by_lightning, dict):
         contexts.append(by_lightning.get("dynamo_ctx"))
     return any(getattr(context, "fullgraph", False) for context in contexts)
+
+
+def _context_of(call: Any) -> Any:
+    """What `torch.compile` was asked for where it made this function; None of anything else."""
+    return inspect.getclosurevars(call).nonlocals.get("self") if inspect.isfunction(call) else None
+
+
+def compiled_functions(modules: Iterable[nn.Module]) -> dict[str, bool]:
+    """Functions that were compiled and aren't the forward pass of a module: what they call can't be told from outside.
+
+    Args:
+        modules: All of a model. Looked through are their attributes (``self.encode = torch.compile(self._encode)``),
+            the methods of their classes, and the files in which these are defined, or which is run.
+
+    Returns:
+        By name, whether the function was compiled with ``fullgraph=True``.
+    """
+    modules = list(modules)
+    kinds = {kind for module in modules for kind in type(module).__mro__ if not kind.__module__.startswith("torch.")}
+    files = {kind.__module__ for kind in kinds} | {"__main__"}
+    spaces = [vars(module) for module in modules] + [vars(kind) for kind in kinds]
+    spaces += [vars(sys.modules[name]) for name in files if name in sys.modules]
+    return {
+        name: getattr(_context_of(value), "fullgraph", False)
+        for space in spaces
+        for name, value in list(space.items())
+        if inspect.isfunction(value) and name not in _OF_MODULES and is_compiled_function(value)
+    }
+
+
+def may_be_split(modules: Iterable[nn.Module]) -> bool:
+    """Whether a hook may split the graph in which its module turns out to be: not where one function is a full graph.
+
+    Args:
+        modules: All of a model.
+
+    Returns:
+        False where some function was compiled with ``fullgraph=True``, whatever it calls.
+    """
+    return not any(compiled_functions(modules).values())

@@ -12,7 +12,7 @@ from torch import nn
 from rankwatch.extraction.hooks.call_recorder import CallRecorder, _raw
 from rankwatch.extraction.hooks.layer_hooks import LayerHooks
 from rankwatch.extraction.hooks.safe_hooks import within_checkpoint
-from rankwatch.extraction.model.compiled_modules import within_one_graph
+from rankwatch.extraction.model.compiled_modules import compiled_functions, within_one_graph
 from rankwatch.extraction.model.layers import WatchedLayer
 from rankwatch.extraction.rows.row_buffer import RowBuffer
 from rankwatch.extraction.rows.row_extraction import RowExtractor
@@ -53,6 +53,9 @@ class TrainingRows:
         self.failures: dict[str, Exception] = {}
         self._with_gradients: set[str] = set()
         self._without_gradients: set[str] = set()
+        self._functions = ""  # of the model, that were compiled, by name
+        self._splits = True
+        self._silent_batches = 0
         self.frames: str = "all"
         """Which frames counted: those without the mask, where one was seen."""
 
@@ -65,6 +68,10 @@ class TrainingRows:
         Returns:
             The reason and what to do, in words; empty where there is none.
         """
+        functions = compiled_functions(root.modules())
+        self._functions = ", ".join(functions)
+        self._splits = not any(functions.values())
+        self._layer_hooks.place_again(splits=self._splits)
         whole = within_one_graph(root.modules())
         if not any(id(layer.module) in whole for layer in self._layer_hooks.layers):
             return ""
@@ -76,7 +83,7 @@ class TrainingRows:
     def batch_starts(self, batch: Any, steps_to_reading: int) -> None:
         """Before a training batch; rows are gathered only as long before the reading as it takes."""
         self.drop_batch()  # of one that was skipped, say, outputs may still be there
-        self._layer_hooks.place_again()
+        self._layer_hooks.place_again(splits=self._splits)
         self._recorder.place_again()
         near = steps_to_reading * self._batch_size <= self._wanted + self._batch_size
         self._collecting = near and self.window.utterances < self._wanted
@@ -108,6 +115,23 @@ class TrainingRows:
                 f"{', '.join(silent)} ran without gradients (torch.no_grad) in the training pass, of which only what "
                 "is trained is read: see their curves of evaluation sets",
             )
+
+        if self._silent_batches and not self._with_gradients | self._without_gradients:
+            within = (
+                f"; they may lie within what torch.compile has made of {self._functions}, where no hook fires: compile "
+                "the encoder itself (encoder.compile()) or each of its blocks (block.compile())"
+            )
+            diagnostics.warn_once(
+                "silent training pass",
+                "no watched layer was called as a module in the training pass, of which nothing is read: see the "
+                f"curves of evaluation sets{within if self._functions else ''}",
+            )
+
+    def batch_ends(self) -> None:
+        """After a training batch: what fires from here on is no part of it."""
+        self.take_rows()
+        self._silent_batches += self._collecting
+        self._collecting = False
 
     def drop_batch(self) -> None:
         """Forget what has fired without reading it: its batch has failed and is no batch of the training."""
