@@ -14,6 +14,7 @@ from rankwatch.comparison.differences.verdicts import AtLeast
 from rankwatch.comparison.output.sentences import RUNS
 from rankwatch.comparison.records.run_curves import CommonCurves, common_curves
 from rankwatch.comparison.records.run_differences import all_partings, run_differences, values_at
+from rankwatch.comparison.records.turnovers import turnover_ratios
 from rankwatch.reporting.recorded.recorded_run import RecordedRun
 
 
@@ -35,7 +36,7 @@ def compare_runs(
         same_seeds: Whether the runs of each group stand in the order of the same seeds.
 
     Returns:
-        Differences at that step, and where single runs part.
+        Differences at that step, how fast layers move up to it, and where single runs part.
 
     Raises:
         ValueError: If they can't be compared, with the reason and what to do, or `step` is before the first reading.
@@ -60,7 +61,8 @@ def compare_runs(
         "at_least": at_least,
         "sets": sorted({place.source for place in common.curves}),
     }
-    return Comparison(RUNS, tuple(differences), tuple(partings), common.notes, protocol)
+    turnovers = turnover_ratios(common, sides, at)
+    return Comparison(RUNS, tuple(differences), tuple(partings), common.notes, protocol, tuple(turnovers))
 
 
 def _of_other_steps(common: CommonCurves, names: Sequence[str], step: int) -> list[str]:

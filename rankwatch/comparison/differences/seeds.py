@@ -41,23 +41,33 @@ The root mean square over five methods with four seeds each at another learning 
 unequal the variances are fits 10 and 15 degrees of freedom; fewer are counted, as in `PRIOR`."""
 
 
+Prior = tuple[float, float]
+"""A standard deviation that is known from elsewhere, and how many degrees of freedom it is worth."""
+
+
+def prior_at(level: str, *, same_seeds: bool) -> Prior:
+    """What seeds have done elsewhere to ln(effective rank) at a level; the larger one for a level that isn't known."""
+    known = SAME_SEED_PRIOR if same_seeds else PRIOR
+    return known.get(level, max(known.values()))
+
+
 def group_interval(
-    one: Sequence[float], other: Sequence[float], half: float, level: str, confidence: float
+    one: Sequence[float], other: Sequence[float], half: float, prior: Prior, confidence: float
 ) -> tuple[float, float]:
     """How far two groups of runs are apart, for seeds that weren't run as well.
 
     Args:
-        one: ln(effective rank) of each run of the first group.
+        one: ln(effective rank) of each run of the first group, or another logarithm.
         other: Of the second; three runs in all at least.
         half: Half of the interval that the choice of utterances gives, at the same confidence.
-        level: ``"frame"`` or ``"utterance"``.
+        prior: What seeds have done elsewhere: see `prior_at`.
         confidence: Of the interval.
 
     Returns:
         The difference of the groups' means and half of its interval; NaN where any is, or there are too few runs.
 
     Example:
-        >>> middle, half = group_interval([4.0, 4.02, 3.99], [3.8, 3.82], 0.01, "frame", 0.95)
+        >>> middle, half = group_interval([4.0, 4.02, 3.99], [3.8, 3.82], 0.01, PRIOR["frame"], 0.95)
         >>> round(middle, 3), half < 0.1
         (0.193, True)
     """
@@ -65,24 +75,24 @@ def group_interval(
     freedom = x.size + y.size - 2
     if freedom < 1 or not min(x.size, y.size):
         return math.nan, math.nan
-    prior, worth = PRIOR.get(level, max(PRIOR.values()))
+    usual, worth = prior
     squares = float(np.square(x - x.mean()).sum() + np.square(y - y.mean()).sum())
-    variance = (squares + worth * prior**2) / (freedom + worth)
+    variance = (squares + worth * usual**2) / (freedom + worth)
     quantile = float(stdtrit(freedom + worth, 0.5 + 0.5 * confidence))
     spread = quantile * math.sqrt(variance * (1.0 / x.size + 1.0 / y.size))
     return float(x.mean() - y.mean()), math.hypot(spread, half)
 
 
 def same_seed_interval(
-    one: Sequence[float], other: Sequence[float], half: float, level: str, confidence: float
+    one: Sequence[float], other: Sequence[float], half: float, prior: Prior, confidence: float
 ) -> tuple[float, float]:
     """How far two groups of runs are apart in which each seed was run once, for seeds that weren't run as well.
 
     Args:
-        one: ln(effective rank) of each run of the first group.
+        one: ln(effective rank) of each run of the first group, or another logarithm.
         other: Of the second, in the same order of seeds; two seeds at least.
         half: Half of the interval that the choice of utterances gives, at the same confidence.
-        level: ``"frame"`` or ``"utterance"``.
+        prior: What seeds have done elsewhere: see `prior_at`.
         confidence: Of the interval.
 
     Returns:
@@ -91,16 +101,16 @@ def same_seed_interval(
     Example:
         >>> seeds = [0.0, 0.1, -0.1]
         >>> one, other = [4.0 + s for s in seeds], [3.9 + 1.1 * s for s in seeds]
-        >>> middle, half = same_seed_interval(one, other, 0.01, "frame", 0.95)
-        >>> round(middle, 2), half < 0.5 * group_interval(one, other, 0.01, "frame", 0.95)[1]
+        >>> middle, half = same_seed_interval(one, other, 0.01, SAME_SEED_PRIOR["frame"], 0.95)
+        >>> round(middle, 2), half < 0.5 * group_interval(one, other, 0.01, PRIOR["frame"], 0.95)[1]
         (0.1, True)
     """
     differences = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     freedom = differences.size - 1
     if freedom < 1:
         return math.nan, math.nan
-    prior, worth = SAME_SEED_PRIOR.get(level, max(SAME_SEED_PRIOR.values()))
+    usual, worth = prior
     squares = float(np.square(differences - differences.mean()).sum())
-    variance = (squares + worth * prior**2) / (freedom + worth)
+    variance = (squares + worth * usual**2) / (freedom + worth)
     quantile = float(stdtrit(freedom + worth, 0.5 + 0.5 * confidence))
     return float(differences.mean()), math.hypot(quantile * math.sqrt(variance / differences.size), half)

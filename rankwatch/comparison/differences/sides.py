@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rankwatch.comparison.differences.difference import Difference, Place, ends
-from rankwatch.comparison.differences.seeds import group_interval, same_seed_interval
+from rankwatch.comparison.differences.seeds import Prior, group_interval, prior_at, same_seed_interval
 from rankwatch.comparison.differences.verdicts import (
     HIGHER,
     LOWER,
@@ -75,6 +75,77 @@ def make_sides(
     return sides
 
 
+@dataclass(frozen=True)
+class LogRatio:
+    """The logarithm of a ratio of two sides, with half of its intervals.
+
+    Attributes:
+        middle: Its estimate.
+        own: Half of its own 90 % interval; NaN where it isn't known.
+        wide: Half of the one that holds together with all others.
+        seeds: Whether the intervals hold for runs of other seeds, too.
+        same_seeds: Whether runs of one seed were compared with each other.
+    """
+
+    middle: float
+    own: float
+    wide: float
+    seeds: bool
+    same_seeds: bool
+
+
+def log_ratio_of_sides(
+    sides: tuple[Side, Side],
+    logs: Sequence[float],
+    halves: Sequence[float],
+    priors: tuple[Prior, Prior],
+    comparisons: int,
+    simultaneous: Sequence[float] | None = None,
+) -> LogRatio:
+    """The ratio of two sides, which are single runs or groups that differ in their seed.
+
+    Args:
+        sides: Both.
+        logs: A logarithm of each run.
+        halves: Half of the 90 % interval of the difference of each pair of runs of the two sides.
+        priors: What seeds have done elsewhere: between runs, and to differences of runs of one seed.
+        comparisons: How many there are, which shall hold together.
+        simultaneous: The same halves at the confidence of each of so many; by default those of a normal error.
+
+    Returns:
+        The ratio.
+    """
+    one, other = ([logs[k] for k in side.members] for side in sides)
+    paired = all(side.same_seeds for side in sides)
+    if paired:  # of all pairs of runs those of one seed
+        halves = halves[:: len(other) + 1]
+        simultaneous = simultaneous[:: len(other) + 1] if simultaneous is not None else None
+    own = float(np.mean(halves))
+    wide = float(np.mean(simultaneous)) if simultaneous is not None else own * widened(comparisons)
+    seeds = len(one) + len(other) > 2
+    if seeds:
+        interval, prior = (same_seed_interval, priors[1]) if paired else (group_interval, priors[0])
+        own = interval(one, other, own, prior, 0.9)[1]
+        wide = interval(one, other, wide, prior, confidence_of_each(comparisons))[1]
+    return LogRatio(float(np.mean(one) - np.mean(other)), own, wide, seeds, paired)
+
+
+def verdict_of(ratio: LogRatio, margin: float, *, given: bool) -> str:
+    """What it says next to the smallest difference that matters; between groups of seeds any difference counts.
+
+    Args:
+        ratio: The ratio.
+        margin: The smallest difference that matters, or what seeds do, as a logarithm.
+        given: Whether it was given.
+
+    Returns:
+        See `verdict`.
+    """
+    if ratio.seeds and not given and abs(ratio.middle) > ratio.wide:
+        return HIGHER if ratio.middle > 0.0 else LOWER
+    return verdict(ratio.middle, ratio.own, ratio.wide, margin, given)
+
+
 def difference_of_sides(
     place: Place,
     sides: tuple[Side, Side],
@@ -102,34 +173,21 @@ def difference_of_sides(
         The difference. With several runs on either side it holds for runs of other seeds, too: their variation is in
         the interval, so that any difference counts unless `at_least` is given.
     """
-    one, other = ([logs[k] for k in side.members] for side in sides)
-    paired = all(side.same_seeds for side in sides)
-    if paired:  # of all pairs of runs those of one seed
-        halves = halves[:: len(other) + 1]
-        simultaneous = simultaneous[:: len(other) + 1] if simultaneous is not None else None
-    own = float(np.mean(halves))
-    wide = float(np.mean(simultaneous)) if simultaneous is not None else own * widened(comparisons)
-    middle, seeds = float(np.mean(one) - np.mean(other)), len(one) + len(other) > 2
-    if seeds:
-        interval = same_seed_interval if paired else group_interval
-        own = interval(one, other, own, place.level, 0.9)[1]
-        wide = interval(one, other, wide, place.level, confidence_of_each(comparisons))[1]
-    margin, given = smallest(at_least, place.level), at_least is not None
-    found = verdict(middle, own, wide, margin, given)
-    if seeds and not given and abs(middle) > wide:
-        found = HIGHER if middle > 0.0 else LOWER
-    ranks = float(np.exp(np.mean(one))), float(np.exp(np.mean(other)))
+    priors = prior_at(place.level, same_seeds=False), prior_at(place.level, same_seeds=True)
+    found = log_ratio_of_sides(sides, logs, halves, priors, comparisons, simultaneous)
+    margin = smallest(at_least, place.level)
+    ranks = [float(np.exp(np.mean([logs[k] for k in side.members]))) for side in sides]
     return Difference(
         place,
         sides[0].name,
         sides[1].name,
-        ranks,
-        math.exp(middle) if math.isfinite(middle) else math.nan,
-        *ends(middle, wide),
-        *ends(middle, own),
+        (ranks[0], ranks[1]),
+        math.exp(found.middle) if math.isfinite(found.middle) else math.nan,
+        *ends(found.middle, found.wide),
+        *ends(found.middle, found.own),
         at_least=math.expm1(margin),
-        verdict=found,
-        seeds=seeds,
-        same_seeds=paired,
+        verdict=verdict_of(found, margin, given=at_least is not None),
+        seeds=found.seeds,
+        same_seeds=found.same_seeds,
         **facts,
     )

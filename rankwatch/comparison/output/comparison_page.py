@@ -9,9 +9,10 @@ from typing import Any
 
 from rankwatch.analysis.output.analysis_page import analysis_script
 from rankwatch.comparison.differences.difference import Difference
-from rankwatch.comparison.output.difference_table import difference_cells
+from rankwatch.comparison.output.difference_table import difference_cells, turnover_cells
 from rankwatch.comparison.output.ratio_figure import ratio_figure
 from rankwatch.comparison.records.parting import Parting
+from rankwatch.comparison.records.turnovers import TurnoverRatio
 from rankwatch.reporting.page.html_page import write_page
 
 _CAPTION = (
@@ -25,6 +26,7 @@ def write_comparison_page(
     title: str,
     differences: Sequence[Difference],
     partings: Sequence[Parting],
+    turnovers: Sequence[TurnoverRatio],
     said: tuple[Sequence[str], Sequence[str]],
     protocol: Mapping[str, Any],
 ) -> None:
@@ -35,6 +37,7 @@ def write_comparison_page(
         title: What is compared.
         differences: All of them.
         partings: Of runs.
+        turnovers: Of runs.
         said: Conclusions, and notes on what was left out.
         protocol: What was compared, and how.
     """
@@ -47,6 +50,7 @@ def write_comparison_page(
         "decision": {"title": "Layer by layer", "head": head, "rows": rows, "open": True},
         "figures": [{"title": "Ratios of effective ranks", "caption": _CAPTION, "themes": themes}],
         "tables": [
+            *([_turnovers(turnovers)] if turnovers else []),
             _partings(partings),
             {
                 "title": "How it was measured",
@@ -60,6 +64,11 @@ def write_comparison_page(
 
 def _words(protocol: Mapping[str, Any]) -> list[list[str]]:
     return [[name, str(value)] for name, value in protocol.items() if value is not None]
+
+
+def _turnovers(turnovers: Sequence[TurnoverRatio]) -> dict[str, Any]:
+    head, *rows = turnover_cells(turnovers)
+    return {"title": "How fast layers move: mean turnover between readings", "head": head, "rows": rows}
 
 
 def _partings(partings: Sequence[Parting]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from rankwatch.comparison.differences.difference import Difference
 from rankwatch.comparison.differences.orders import Order
 from rankwatch.comparison.records.parting import Parting
+from rankwatch.comparison.records.turnovers import TurnoverRatio
 from rankwatch.runtime.files.file_actions import write
 
 
@@ -21,6 +22,7 @@ def write_comparison(
     differences: Sequence[Difference],
     orders: Sequence[Order],
     partings: Sequence[Parting],
+    turnovers: Sequence[TurnoverRatio],
 ) -> None:
     """Write ``comparison.jsonl`` and ``comparison.csv``.
 
@@ -30,11 +32,13 @@ def write_comparison(
         differences: All of them.
         orders: In each layer.
         partings: Of runs.
+        turnovers: Of runs.
     """
     lines: list[dict[str, Any]] = [{"kind": "protocol", **protocol}]
     lines += [{"kind": "difference", **one.to_plain()} for one in differences]
     lines += [{"kind": "order", **_flat(one)} for one in orders]
     lines += [{"kind": "parting", **_flat(one)} for one in partings]
+    lines += [{"kind": "turnover", **one.to_plain()} for one in turnovers]
     text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
     write(folder / "comparison.jsonl", lambda file: file.write_text(text, encoding="utf-8"))
     rows = [one.to_plain() for one in differences]

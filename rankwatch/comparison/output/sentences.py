@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rankwatch.comparison.differences.difference import ALL_LAYERS, Difference
 from rankwatch.comparison.differences.verdicts import ALIKE, HIGHER, LOWER, SEEDS
 from rankwatch.comparison.records.parting import Parting
+from rankwatch.comparison.records.turnovers import FASTER, SLOWER, TurnoverRatio
 
 RUNS, CHECKPOINTS = "runs", "checkpoints"
 
@@ -24,13 +25,20 @@ _WITH_SEEDS = (
 _SAME_SEEDS = " Runs of the same seed were compared with each other, so that what a seed does in both isn't in them."
 
 
-def sentences(kind: str, differences: Sequence[Difference], partings: Sequence[Parting], chosen: bool) -> list[str]:
+def sentences(
+    kind: str,
+    differences: Sequence[Difference],
+    partings: Sequence[Parting],
+    turnovers: Sequence[TurnoverRatio],
+    chosen: bool,
+) -> list[str]:
     """Everything that is to be said, the most useful first.
 
     Args:
         kind: `RUNS` or `CHECKPOINTS`.
         differences: All of them.
         partings: Of runs.
+        turnovers: Of runs.
         chosen: Whether the user has said which difference matters.
 
     Returns:
@@ -41,6 +49,8 @@ def sentences(kind: str, differences: Sequence[Difference], partings: Sequence[P
         said.append(_level(key, [d for d in differences if _key(d) == key], chosen))
     for key in dict.fromkeys(_key(p) for p in partings):
         said.append(_parting(key, [p for p in partings if _key(p) == key]))
+    for key in dict.fromkeys(_key(t) for t in turnovers):
+        said.append(_moving(key, [t for t in turnovers if _key(t) == key]))
     said += _alike_layers(differences)
     said.append(_evidence(kind, differences, chosen))
     if not any(d.paired for d in differences):
@@ -48,7 +58,7 @@ def sentences(kind: str, differences: Sequence[Difference], partings: Sequence[P
     return [*said, _LABELS]
 
 
-def _key(one: Difference | Parting) -> tuple[str, str, str, str]:
+def _key(one: Difference | Parting | TurnoverRatio) -> tuple[str, str, str, str]:
     return one.one, one.other, one.place.source, one.place.level
 
 
@@ -78,13 +88,13 @@ def _level(key: tuple[str, str, str, str], here: Sequence[Difference], chosen: b
     return f"{source}, {level} level: {start}{'; '.join(parts)}.{over}"
 
 
-def _strongest(found: Sequence[Difference]) -> str:
+def _strongest(found: Sequence[Difference | TurnoverRatio]) -> str:
     ordered = sorted(found, key=lambda d: -max(d.ratio, 1.0 / d.ratio))
     more = ", ..." if len(ordered) > _NAMED else ""
     return ", ".join(f"{d.place.layer} {_ratio(d)}" for d in ordered[:_NAMED]) + more
 
 
-def _ratio(d: Difference) -> str:
+def _ratio(d: Difference | TurnoverRatio) -> str:
     return f"{d.ratio:.2f} times [{d.low:.2f}, {d.high:.2f}]"
 
 
@@ -103,6 +113,24 @@ def _parting(key: tuple[str, str, str, str], here: Sequence[Parting]) -> str:
         f"than {margin} for sure from step {first.apart_from} on, as estimated from step {first.step} on; it may have "
         f"begun {since}."
     )
+
+
+def _moving(key: tuple[str, str, str, str], here: Sequence[TurnoverRatio]) -> str:
+    """How fast the layers of one pair move at one level."""
+    one, other, source, level = key
+    layers = [t for t in here if t.place.layer != ALL_LAYERS]
+    usual = "" if here[0].seeds else f" by more than seeds alone give ({1.0 + here[0].at_least:.1f} times)"
+    parts = []
+    for word in (FASTER, SLOWER):
+        found = [t for t in layers if t.verdict == word]
+        if found:
+            where = f"in {len(found)} of {len(layers)} layers ({_strongest(found)})"
+            parts.append(f"{one}'s layers move {word} than {other}'s{usual} {where}")
+    said = "; ".join(parts) or f"that layers of {one} and {other} move at different speeds isn't shown"
+    mean = next((t for t in here if t.place.layer == ALL_LAYERS and t.low is not None), None)
+    over = f" Over all layers: {_ratio(mean)}." if mean is not None else ""
+    cause = " A larger learning rate does that, or a teacher that follows faster." if parts else ""
+    return f"{source}, {level} level: {said}.{over}{cause}"
 
 
 def _alike_layers(differences: Sequence[Difference]) -> list[str]:

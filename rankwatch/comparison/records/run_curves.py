@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rankwatch.comparison.differences.difference import Place
 from rankwatch.readings.protocol import TRAIN
 from rankwatch.reporting.figures.comparison import differing_protocols
-from rankwatch.reporting.recorded.recorded_run import RecordedRun
+from rankwatch.reporting.recorded.recorded_run import DriftCurve, RecordedRun
 
 Array = npt.NDArray[np.float64]
 
@@ -25,11 +25,13 @@ class LogCurve:
         steps: Optimiser steps, ascending.
         logs: ln(effective rank).
         halves: Half of its 90 % interval; 0 where all rows are one vector, whose rank is known to be 1.
+        drift: Since the ``"previous"`` and the ``"first"`` full reading, as far as there is any.
     """
 
     steps: npt.NDArray[np.int64]
     logs: Array
     halves: Array
+    drift: Mapping[str, DriftCurve] = field(default_factory=dict)
 
     def at(self, step: int) -> int | None:
         """Index of the newest value up to a step; None where there is none."""
@@ -103,7 +105,7 @@ def _log_curve(run: RecordedRun, key: tuple[str, str, str]) -> LogCurve:
     with np.errstate(divide="ignore", invalid="ignore"):
         halves = 0.5 * (np.log(high) - np.log(low))
         logs = np.log(values)
-    return LogCurve(run.steps, logs, np.where(values == 1.0, 0.0, halves))
+    return LogCurve(run.steps, logs, np.where(values == 1.0, 0.0, halves), curve.drift)
 
 
 def _unshared(runs: Sequence[RecordedRun], found: dict[Place, tuple[LogCurve, ...]]) -> list[str]:

@@ -20,7 +20,7 @@ def test_intervals_over_seeds_hold(sizes, level):
     for _ in range(2000):
         spread = PRIOR[level][0] * rng.choice([0.7, 1.0, 1.3])  # recipes whose seeds vary less and more
         one, other = apart + spread * rng.standard_normal(sizes[0]), spread * rng.standard_normal(sizes[1])
-        middle, half = group_interval(one, other, 0.0, level, 0.9)
+        middle, half = group_interval(one, other, 0.0, PRIOR[level], 0.9)
         held += abs(middle - apart) <= half
     assert 0.85 < held / 2000 < 0.96
 
@@ -34,7 +34,7 @@ def test_intervals_over_the_same_seeds_hold_whatever_seeds_do_in_both(seeds, lev
         spread = alone * rng.choice([0.7, 1.0, 1.3])
         both = math.sqrt(shared / (1.0 - shared)) * spread * rng.standard_normal(seeds)
         one, other = (both + spread * rng.standard_normal(seeds) for _ in range(2))
-        middle, half = same_seed_interval(one + apart, other, 0.0, level, 0.9)
+        middle, half = same_seed_interval(one + apart, other, 0.0, SAME_SEED_PRIOR[level], 0.9)
         held += abs(middle - apart) <= half
     assert 0.85 < held / 2000 < 0.96
 
@@ -42,12 +42,15 @@ def test_intervals_over_the_same_seeds_hold_whatever_seeds_do_in_both(seeds, lev
 def test_what_seeds_do_in_both_recipes_cancels_and_what_they_do_in_one_does_not():
     seeds = [0.0, 0.08, -0.06]
     one, alike, unlike = [4.1 + s for s in seeds], [4.0 + s for s in seeds], [4.0 - s for s in seeds]
-    narrow, wide = same_seed_interval(one, alike, 0.0, "frame", 0.9), group_interval(one, alike, 0.0, "frame", 0.9)
+    narrow, wide = (
+        same_seed_interval(one, alike, 0.0, SAME_SEED_PRIOR["frame"], 0.9),
+        group_interval(one, alike, 0.0, PRIOR["frame"], 0.9),
+    )
     assert narrow[0] == pytest.approx(wide[0])
     assert narrow[1] < 0.5 * wide[1]
-    assert same_seed_interval(one, unlike, 0.0, "frame", 0.9)[1] > wide[1]
-    assert same_seed_interval(one, alike, 0.3, "frame", 0.9)[1] > 0.3
-    assert all(math.isnan(x) for x in same_seed_interval([4.0], [3.5], 0.0, "frame", 0.9))
+    assert same_seed_interval(one, unlike, 0.0, SAME_SEED_PRIOR["frame"], 0.9)[1] > wide[1]
+    assert same_seed_interval(one, alike, 0.3, SAME_SEED_PRIOR["frame"], 0.9)[1] > 0.3
+    assert all(math.isnan(x) for x in same_seed_interval([4.0], [3.5], 0.0, SAME_SEED_PRIOR["frame"], 0.9))
 
 
 def test_groups_of_the_same_seeds_are_compared_seed_by_seed():
@@ -67,12 +70,16 @@ def test_groups_of_the_same_seeds_are_compared_seed_by_seed():
 def test_seeds_that_differ_much_widen_the_interval_and_more_seeds_narrow_it():
     close, wide = ([4.0, 4.0 + gap, 4.0 - gap] for gap in (0.01, 0.2))
     other = [3.5, 3.51]
-    assert group_interval(wide, other, 0.0, "frame", 0.9)[1] > 2.0 * group_interval(close, other, 0.0, "frame", 0.9)[1]
     assert (
-        group_interval(close * 3, other * 3, 0.0, "frame", 0.9)[1] < group_interval(close, other, 0.0, "frame", 0.9)[1]
+        group_interval(wide, other, 0.0, PRIOR["frame"], 0.9)[1]
+        > 2.0 * group_interval(close, other, 0.0, PRIOR["frame"], 0.9)[1]
     )
-    assert group_interval(close, other, 0.3, "frame", 0.9)[1] > 0.3
-    assert all(math.isnan(x) for x in group_interval([4.0], [3.5], 0.0, "frame", 0.9))
+    assert (
+        group_interval(close * 3, other * 3, 0.0, PRIOR["frame"], 0.9)[1]
+        < group_interval(close, other, 0.0, PRIOR["frame"], 0.9)[1]
+    )
+    assert group_interval(close, other, 0.3, PRIOR["frame"], 0.9)[1] > 0.3
+    assert all(math.isnan(x) for x in group_interval([4.0], [3.5], 0.0, PRIOR["frame"], 0.9))
 
 
 def test_one_run_each_says_nothing_of_other_seeds_and_groups_do():
