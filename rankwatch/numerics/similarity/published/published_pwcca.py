@@ -71,8 +71,8 @@ def published_pwcca(x: Any, y: Any, *, groups: Any | None = None, divisions: int
         See `PublishedPwcca`.
 
     Raises:
-        ValueError: If lengths don't fit, a value isn't finite, or there are too few rows: eight tenths must be more
-            than columns, and a tenth no fewer than columns of the narrower representation.
+        ValueError: If lengths don't fit, a value isn't finite, `divisions` is below 1, or there are too few rows: eight
+            tenths must be more than columns, and a tenth no fewer than columns of the narrower representation.
 
     Example:
         >>> z = torch.randn(4000, 20, generator=torch.Generator().manual_seed(0))
@@ -80,6 +80,8 @@ def published_pwcca(x: Any, y: Any, *, groups: Any | None = None, divisions: int
         (1.0, True)
     """
     rows, target, labels = _checked(x, y)
+    if divisions < 1:
+        raise ValueError(f"published_pwcca: divisions must be at least 1, got {divisions}")
     units = _numbers(groups) if groups is not None else None
     if units is not None and len(units) != len(rows):
         raise ValueError(f"published_pwcca: expected one group for each of {len(rows)} rows, got {len(units)}")

@@ -85,3 +85,5 @@ def test_too_few_rows_are_refused_with_the_number_that_it_takes():
         published_pwcca(torch.full((20, 3), float("nan")), normal(20, 3))
     with pytest.raises(ValueError, match=r"expected \(n, d\)"):
         published_pwcca(normal(20, 3), [0, 1])
+    with pytest.raises(ValueError, match="divisions must be at least 1, got 0"):
+        published_pwcca(normal(400, 3), normal(400, 3), divisions=0)
