@@ -74,6 +74,21 @@ def spread(pairs: Pairs) -> str:
     return f"{len(gaps)} layers: {of_one_run:.3f} a run, 95 % below {np.quantile(gaps, 0.95):.3f}"
 
 
+def grouped(slower: list[RecordedRun], plain: list[RecordedRun], *, same_seeds: bool) -> str:
+    """Claims between seeds at half the rate and seeds at the full one."""
+    if same_seeds:
+        plain = [run for run in plain if run.name[-1] in {one.name[-1] for one in slower}]
+    groups = {"slower": [run.name for run in slower], "plain": [run.name for run in plain]}
+    found = compare_runs([*slower, *plain], groups, same_seeds=same_seeds)
+    layers = [t for t in found.turnovers if t.place.layer != ALL_LAYERS]
+    means = [f"{t.ratio:.2f} [{t.low:.2f}, {t.high:.2f}]" for t in found.turnovers if t.place.layer == ALL_LAYERS]
+    ranks = [d.verdict for d in found.differences if d.place.layer != ALL_LAYERS]
+    return (
+        f"{len(slower)} against {len(plain)}{' of the same seeds' if same_seeds else ''}: ranks {_share(ranks)}, speeds "
+        f"{_share([t.verdict for t in layers])}, over all layers {', '.join(means)}"
+    )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,6 +111,11 @@ def main() -> None:
             slower = list(itertools.product(named(pair, "half_rate-healthy"), of_one))
             if slower:
                 print(row(f"half the rate, {title}: {' '.join(pair)}", slower))
+            of_seeds = named(pair, "half_rate-healthy")
+            if len(of_seeds) > 1:
+                print(
+                    *(f"{' '.join(pair)}, {grouped(of_seeds, of_one, same_seeds=s)}" for s in (False, True)), sep="\n"
+                )
     for pair, way, when in BROKEN:
         broken = list(itertools.product(named(pair, f"{way}-{when}"), named(pair, "plain-healthy")))
         if broken:
