@@ -83,10 +83,9 @@ def grouped(slower: list[RecordedRun], plain: list[RecordedRun], *, same_seeds: 
     layers = [t for t in found.turnovers if t.place.layer != ALL_LAYERS]
     means = [f"{t.ratio:.2f} [{t.low:.2f}, {t.high:.2f}]" for t in found.turnovers if t.place.layer == ALL_LAYERS]
     ranks = [d.verdict for d in found.differences if d.place.layer != ALL_LAYERS]
-    return (
-        f"{len(slower)} against {len(plain)}{' of the same seeds' if same_seeds else ''}: ranks {_share(ranks)}, speeds "
-        f"{_share([t.verdict for t in layers])}, over all layers {', '.join(means)}"
-    )
+    sides = f"{len(slower)} against {len(plain)}{' of the same seeds' if same_seeds else ''}"
+    speeds = _share([t.verdict for t in layers])
+    return f"{sides}: ranks {_share(ranks)}, speeds {speeds}, over all layers {', '.join(means)}"
 
 
 def main() -> None:
@@ -113,9 +112,8 @@ def main() -> None:
                 print(row(f"half the rate, {title}: {' '.join(pair)}", slower))
             of_seeds = named(pair, "half_rate-healthy")
             if len(of_seeds) > 1:
-                print(
-                    *(f"{' '.join(pair)}, {grouped(of_seeds, of_one, same_seeds=s)}" for s in (False, True)), sep="\n"
-                )
+                for same in (False, True):
+                    print(f"{' '.join(pair)}, {grouped(of_seeds, of_one, same_seeds=same)}")
     for pair, way, when in BROKEN:
         broken = list(itertools.product(named(pair, f"{way}-{when}"), named(pair, "plain-healthy")))
         if broken:
