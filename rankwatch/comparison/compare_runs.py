@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from rankwatch.comparison.comparison_result import Comparison
 from rankwatch.comparison.differences.sides import make_sides
 from rankwatch.comparison.differences.verdicts import AtLeast
 from rankwatch.comparison.output.sentences import RUNS
+from rankwatch.comparison.records.learning_rates import learning_rates
 from rankwatch.comparison.records.run_curves import CommonCurves, common_curves
 from rankwatch.comparison.records.run_differences import all_partings, run_differences, values_at
 from rankwatch.comparison.records.turnovers import turnover_ratios
@@ -49,7 +49,7 @@ def compare_runs(
     if not any(log == log for of_runs in values.values() for log, _ in of_runs):
         first = min(int(run.steps[0]) for run in runs if run.steps.size)
         raise ValueError(f"no run has a reading at step {at} or before; the first is at step {first}")
-    common = dataclasses.replace(common, notes=(*common.notes, *_of_other_steps(common, names, at)))
+    notes = (*common.notes, *_of_other_steps(common, names, at), *learning_rates(runs, at))
     differences = run_differences(values, sides, at_least, at)
     partings = [] if groups is not None else all_partings(common, names, at_least)
     protocol = {
@@ -62,7 +62,7 @@ def compare_runs(
         "sets": sorted({place.source for place in common.curves}),
     }
     turnovers = turnover_ratios(common, sides, at)
-    return Comparison(RUNS, tuple(differences), tuple(partings), common.notes, protocol, tuple(turnovers))
+    return Comparison(RUNS, tuple(differences), tuple(partings), notes, protocol, tuple(turnovers))
 
 
 def _of_other_steps(common: CommonCurves, names: Sequence[str], step: int) -> list[str]:

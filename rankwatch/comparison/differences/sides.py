@@ -51,17 +51,21 @@ def make_sides(
         The sides.
 
     Raises:
-        ValueError: If a group names a run that isn't there, there are fewer than two sides, or groups that are said to
-            have the same seeds can't have them.
+        ValueError: If a group names a run that isn't there, or twice, there are fewer than two sides, or groups that
+            are said to have the same seeds can't have them.
     """
     if groups is None:
         sides = [Side(name, (k,)) for k, name in enumerate(names)]
     else:
-        sides = []
+        sides, taken = [], list[Sequence[str]]()
         for title, members in groups.items():
             unknown = [name for name in members if name not in names]
             if unknown or not members:
                 raise ValueError(f"group {title!r} names {unknown or 'nothing'}; there are {list(names)}")
+            twice = [name for name in members if members.count(name) > 1 or any(name in one for one in taken)]
+            if twice:
+                raise ValueError(f"group {title!r}: {twice[0]!r} is named twice; a run is in one group, and once")
+            taken.append(members)
             sides.append(Side(title, tuple(names.index(name) for name in members), same_seeds))
     if len(sides) < 2:
         raise ValueError(f"a comparison needs at least two runs, checkpoints or groups; there is {len(sides)}")

@@ -82,7 +82,7 @@ def common_curves(runs: Sequence[RecordedRun]) -> CommonCurves:
         raise ValueError(f"{said} {_advice(said)}")
     notes = [f"Evaluation set {source!r} is left out: {reason}" for source, reason in reasons]
     last = min(int(run.steps[-1]) for run in runs if run.steps.size)
-    return CommonCurves(found, (*notes, *_unshared(runs, found)), last)
+    return CommonCurves(found, (*notes, *_earlier_protocols(runs), *_unshared(runs, found)), last)
 
 
 def _of_source(run: RecordedRun, source: str) -> RecordedRun:
@@ -101,11 +101,28 @@ def _by_place(run: RecordedRun, source: str) -> dict[Place, LogCurve]:
 
 def _log_curve(run: RecordedRun, key: tuple[str, str, str]) -> LogCurve:
     curve = run.curves[key]
-    values, low, high = (array.astype(np.float64) for array in (curve.values, curve.low, curve.high))
+    under = run.steps >= curve.since  # readings of before were made under another protocol
+    values, low, high = (
+        np.where(under, array.astype(np.float64), np.nan) for array in (curve.values, curve.low, curve.high)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         halves = 0.5 * (np.log(high) - np.log(low))
         logs = np.log(values)
     return LogCurve(run.steps, logs, np.where(values == 1.0, 0.0, halves), curve.drift)
+
+
+def _earlier_protocols(runs: Sequence[RecordedRun]) -> list[str]:
+    """Which runs have readings that don't count, since the protocol has changed."""
+    said = []
+    for run in runs:
+        begun = [
+            curve.since
+            for key, curve in run.curves.items()
+            if key[0] != TRAIN and np.isfinite(curve.values[run.steps < curve.since]).any()
+        ]
+        if begun:
+            said.append(f"{run.name} was read under another protocol before step {max(begun)}; only later ones count.")
+    return said
 
 
 def _unshared(runs: Sequence[RecordedRun], found: dict[Place, tuple[LogCurve, ...]]) -> list[str]:

@@ -40,7 +40,7 @@ def run_from_readings(
     """
     steps, protocols = KeptSteps(), dict[str, Protocol]()
     curves, quantizers, n_codes = dict[Key, int](), dict[str, int](), dict[str, int]()
-    protocol_of, widths = dict[Key, str](), dict[Key, int]()
+    protocol_of, widths = dict[Key, tuple[str, int]](), dict[Key, int]()
     both: list[Reading | CodebookReading] = [*readings, *codebooks]
     raised = list(alarms)
     for one in sorted(both, key=lambda reading: reading.step):
@@ -52,7 +52,9 @@ def run_from_readings(
             row.codebooks[index] = (one.perplexity, one.normalized_perplexity, one.active_code_fraction)
             continue
         index = curves.setdefault(one.key, len(curves))
-        protocol_of[one.key], widths[one.key] = one.protocol.id, one.d
+        if protocol_of.get(one.key, ("", 0))[0] != one.protocol.id:
+            protocol_of[one.key] = one.protocol.id, one.step
+        widths[one.key] = one.d
         ends = (one.effective_rank_low, one.effective_rank_high, one.metrics.get(ACCURACY), one.metrics.get(MAJORITY))
         drift = drift_numbers([to_plain(drifted) for drifted in one.drift])
         row.curves[index] = (one.effective_rank, *(np.nan if end is None else end for end in ends), *drift)

@@ -151,7 +151,7 @@ class KeptSteps:
 def assemble(
     rows: Sequence[tuple[int, StepRow]],
     curves: Mapping[Key, int],
-    protocol_of: Mapping[Key, str],
+    protocol_of: Mapping[Key, tuple[str, int]],
     widths: Mapping[Key, int],
     quantizers: Mapping[str, int],
     n_codes: Mapping[str, int],
@@ -161,7 +161,7 @@ def assemble(
     Args:
         rows: Steps, ascending, and what was recorded at each.
         curves: Index of each curve in the rows.
-        protocol_of: Id of each curve's newest protocol.
+        protocol_of: Id of each curve's newest protocol, and the first step that was read under it.
         widths: Width of each curve's layer.
         quantizers: Index of each quantizer in the rows.
         n_codes: Codes in each group of a quantizer.
@@ -181,7 +181,7 @@ def assemble(
     parts = dict.fromkeys(part for _, row in rows for part in row.seconds)
     return {
         "steps": steps,
-        "curves": {key: _curve(numbers[:, index], protocol_of.get(key, "")) for key, index in curves.items()},
+        "curves": {key: _curve(numbers[:, index], *protocol_of.get(key, ("", 0))) for key, index in curves.items()},
         "spectra": _spectra(rows, steps, curves, widths),
         "codebooks": {
             name: CodebookCurve(codes[:, i, 0], codes[:, i, 1], codes[:, i, 2], n_codes.get(name, 0))
@@ -198,7 +198,7 @@ def assemble(
     }
 
 
-def _curve(numbers: npt.NDArray[np.float32], protocol: str) -> Curve:
+def _curve(numbers: npt.NDArray[np.float32], protocol: str, begun: int) -> Curve:
     values, low, high, accuracy, majority, *drift = (np.ascontiguousarray(numbers[:, i]) for i in range(NUMBERS))
     if np.isnan(accuracy).all():
         accuracy = majority = np.empty(0, np.float32)
@@ -207,7 +207,7 @@ def _curve(numbers: npt.NDArray[np.float32], protocol: str) -> Curve:
         for since, i in ((PREVIOUS, 0), (FIRST, 4))
     }
     there = {since: one for since, one in drifts.items() if not np.isnan(one.values).all()}
-    return Curve(values, low, high, protocol, accuracy, majority, there)
+    return Curve(values, low, high, protocol, begun, accuracy, majority, there)
 
 
 def _spectra(

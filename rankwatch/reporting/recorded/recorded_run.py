@@ -43,6 +43,7 @@ class Curve:
         low: Lower ends of their 90 % intervals.
         high: Upper ends.
         protocol: Id of the newest reading's protocol.
+        since: First step that was read under it; before there was another one.
         accuracy: Accuracy of a linear probe on labelled rows, in [0, 1].
         majority: Accuracy of always naming the most frequent label.
         drift: Since the ``"previous"`` and the ``"first"`` full reading, as far as there is any.
@@ -52,6 +53,7 @@ class Curve:
     low: Floats
     high: Floats
     protocol: str = ""
+    since: int = 0
     accuracy: Floats = field(default_factory=lambda: np.empty(0, np.float32))
     majority: Floats = field(default_factory=lambda: np.empty(0, np.float32))
     drift: Mapping[str, DriftCurve] = field(default_factory=dict)

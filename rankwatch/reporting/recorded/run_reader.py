@@ -60,7 +60,7 @@ class RunReader:
         self.header: RunHeader | None = None
         self.steps = KeptSteps()
         self.curves: dict[Key, int] = {}
-        self.protocol_of: dict[Key, str] = {}
+        self.protocol_of: dict[Key, tuple[str, int]] = {}
         self.widths: dict[Key, int] = {}
         self.quantizers: dict[str, int] = {}
         self.n_codes: dict[str, int] = {}
@@ -170,8 +170,11 @@ class RunReader:
         numbers = (record["effective_rank"], *ends, metrics.get(ACCURACY), metrics.get(MAJORITY))
         floats = (*map(number_of, numbers), *drift_numbers(record.get("drift", ())))
         spectrum = [number_of(value) for value in record.get("spectrum", ())[:256]]
-        self.protocol_of[key], self.widths[key] = text_of(record["protocol"]), max(0, min(int(record["d"]), 10**9))
-        row = self.steps.at(step_of(record))
+        step, protocol = step_of(record), text_of(record["protocol"])
+        if self.protocol_of.get(key, ("", 0))[0] != protocol:
+            self.protocol_of[key] = protocol, step
+        self.widths[key] = max(0, min(int(record["d"]), 10**9))
+        row = self.steps.at(step)
         row.curves[index] = floats
         if spectrum:
             row.spectra[index] = spectrum

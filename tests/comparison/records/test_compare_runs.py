@@ -231,3 +231,37 @@ def test_a_run_alone_is_refused(tmp_path):
     recorded(tmp_path, layers=1, readings=4)
     with pytest.raises(ValueError, match="at least two"):
         compare([tmp_path / "run.jsonl"])
+
+
+def test_readings_under_an_earlier_protocol_do_not_count():
+    before, after = (
+        [reading(step, rank, source="audio", half_width=1.0, seed=seed) for step in steps]
+        for rank, seed, steps in ((20.0, 1, range(0, 100, 10)), (60.0, 0, range(100, 200, 10)))
+    )
+    changed = run_from_readings([*before, *after], name="changed")
+    found = compare_runs([changed, made_up("b", [60.0])])
+    assert any("changed was read under another protocol before step 100" in note for note in found.notes)
+    assert not found.partings
+    assert found.differences[0].verdict == "alike"
+    with pytest.raises(ValueError, match="the first is at step"):  # before the change there is nothing to compare
+        compare_runs([changed, made_up("b", [60.0], steps=range(100, 200, 10))], step=50)
+
+
+def test_another_learning_rate_is_said():
+    def at_rate(name, rate):
+        run = made_up(name, [60.0])
+        return dataclasses.replace(run, learning_rate=np.array([rate(step) for step in run.steps], np.float32))
+
+    runs = [at_rate("a", lambda step: 1e-3), at_rate("b", lambda step: 1e-3 if step < 100 else 5e-4)]
+    assert compare_runs(runs).notes == ("The learning rate of b is 0.5 times that of a between steps 100 and 190.",)
+    assert not compare_runs(runs, step=90).notes
+    falling = at_rate("c", lambda step: 1e-3 * (1.0 - step / 400))
+    assert "is 0.525 to 0.975 times that of a between steps 10 and 190" in compare_runs([runs[0], falling]).notes[0]
+    assert not compare_runs([runs[0], at_rate("replay", lambda step: float("nan"))]).notes
+
+
+def test_a_run_is_in_one_group_and_once():
+    runs = [made_up(name, [60.0]) for name in ("a", "b", "c")]
+    for groups in ({"x": ["a", "b"], "y": ["b", "c"]}, {"x": ["a", "a"], "y": ["b"]}):
+        with pytest.raises(ValueError, match="is named twice"):
+            compare_runs(runs, groups)
