@@ -23,7 +23,7 @@ import numpy as np
 from rankwatch.comparison.differences.difference import ALL_LAYERS, Place, ends
 from rankwatch.comparison.differences.seeds import Prior
 from rankwatch.comparison.differences.sides import Side, log_ratio_of_sides, verdict_of
-from rankwatch.comparison.differences.verdicts import HIGHER, LOWER
+from rankwatch.comparison.differences.verdicts import ALIKE, HIGHER, LOWER
 from rankwatch.comparison.records.run_curves import CommonCurves, LogCurve
 from rankwatch.readings.drift.layer_drift import FIRST, PREVIOUS
 
@@ -41,8 +41,8 @@ SEEDS = 1.3
 exp(sqrt(2) 0.21 t) - 1, where t is the 97.5 % quantile of Student's distribution with the 4 degrees of freedom that
 stand for how unequal recipes are."""
 
-FASTER, SLOWER = "faster", "slower"
-_WORDS: Mapping[str, str] = {HIGHER: FASTER, LOWER: SLOWER}
+FASTER, SLOWER, WITHIN_SEEDS = "faster", "slower", "within seeds"
+_WORDS: Mapping[str, str] = {HIGHER: FASTER, LOWER: SLOWER, ALIKE: WITHIN_SEEDS}
 _LEAST_SIMILAR = 0.01  # below this a layer is another one, and its turnover has no use for more
 
 
@@ -61,7 +61,8 @@ class TurnoverRatio:
         high: Upper end, likewise.
         low_90: Lower end of its own 90 % interval, likewise.
         high_90: Upper end, likewise.
-        verdict: ``"faster"``, ``"slower"``, ``"alike"`` or ``"not known"``: the first next to the second.
+        verdict: ``"faster"`` or ``"slower"``: the first next to the second, by more than seeds alone give;
+            ``"within seeds"`` where the interval says that it is no more than that, else ``"not known"``.
         at_least: The relative difference that seeds alone stay below in 95 of 100 layers.
         pairs: Pairs of readings that both have.
         steps: Step of the first and of the last of those readings.

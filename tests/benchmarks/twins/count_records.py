@@ -24,7 +24,8 @@ from twins.make import BROKEN, CHOSEN, HELD_OUT, MORE_CHOSEN, MORE_HELD_OUT  # n
 from rankwatch.comparison.compare_runs import compare_runs  # noqa: E402
 from rankwatch.comparison.comparison_result import Comparison  # noqa: E402
 from rankwatch.comparison.differences.difference import ALL_LAYERS  # noqa: E402
-from rankwatch.comparison.differences.verdicts import ALIKE, UNKNOWN  # noqa: E402
+from rankwatch.comparison.differences.verdicts import HIGHER, LOWER  # noqa: E402
+from rankwatch.comparison.records.turnovers import FASTER, SLOWER  # noqa: E402
 from rankwatch.reporting.recorded.recorded_run import RecordedRun  # noqa: E402
 from rankwatch.reporting.recorded.run_reader import RunReader  # noqa: E402
 
@@ -54,7 +55,7 @@ def row(title: str, pairs: Pairs) -> str:
 
 def claimed(verdict: str) -> bool:
     """Whether two runs are called different."""
-    return verdict not in (ALIKE, UNKNOWN)
+    return verdict in (HIGHER, LOWER, FASTER, SLOWER)
 
 
 def _share(verdicts: Sequence[str]) -> str:

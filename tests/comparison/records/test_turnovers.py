@@ -56,7 +56,7 @@ def test_the_ratio_is_that_of_the_mean_turnovers_after_the_warm_up():
     assert first.turnovers == pytest.approx((mean, 0.005), rel=1e-4)
     assert first.ratio == pytest.approx(mean / 0.005, rel=1e-4)
     assert (first.pairs, first.steps) == (len(later()), (WARM, STEPS[-1]))
-    assert (first.verdict, second.verdict) == ("faster", "alike")
+    assert (first.verdict, second.verdict) == ("faster", "within seeds")
     assert of(found, ALL_LAYERS).ratio == pytest.approx(math.sqrt(first.ratio * second.ratio), rel=1e-4)
     other_way = compare_runs([moving("slow", [0.005, 0.019]), moving("fast", [uneven, 0.02])])
     assert of(other_way, "L00").verdict == "slower"
