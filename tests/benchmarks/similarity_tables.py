@@ -2,6 +2,7 @@
 
     python tests/benchmarks/similarity_tables.py --seeds 50            # all cases, markdown rows
     python tests/benchmarks/similarity_tables.py --only labels --seeds 10
+    python tests/benchmarks/similarity_tables.py --first-seed 1000 --seeds 200   # draws that no table has seen
 
 Each line is one case and one measure: the population's value, the mean of the plain values, the mean error, the median
 and the largest absolute error of values whose status is empty (with how many of the seeds that were), the largest of
@@ -185,6 +186,7 @@ CASES = [
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", default="", help="cases whose name has this in it")
     parser.add_argument("--measure", default="", help="this measure alone")
     parser.add_argument("--most-columns", type=int, default=1024, help="leave wider cases out")
@@ -196,7 +198,7 @@ def main():
         measures = [m for m in case.measures if arguments.measure in (m, "")]
         found = {measure: [] for measure in measures}
         seconds = dict.fromkeys(measures, 0.0)
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             x, y, groups = draw(case, seed)
             for measure in measures:
                 start = time.process_time()

@@ -15,9 +15,10 @@ from rankwatch import RankWatch, RowSampling
 EVERY_FRAME = 1000
 
 
-def watch_every_frame(**arguments: Any) -> RankWatch:
-    """A callback that reads all frames of all utterances, so that there is one right value."""
-    return RankWatch(rows=RowSampling(frames_per_utterance=EVERY_FRAME, projection=None), **arguments)
+def watch_every_frame(frame_mask: str = "unmasked", **arguments: Any) -> RankWatch:
+    """A callback that reads all frames (under the mask as it is said) of all utterances: there is one right value."""
+    rows = RowSampling(frames_per_utterance=EVERY_FRAME, projection=None, frame_mask=frame_mask)
+    return RankWatch(rows=rows, **arguments)
 
 
 def outputs(

@@ -217,10 +217,11 @@ def _clips(lengths: list[int], seed: int) -> Any:
     return (views, [counts, counts.clone()], [mask, mask.clone()]), torch.zeros(4)
 
 
-def test_counts_of_spectrogram_frames(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("frame_mask", ["all", "unmasked"])
+def test_counts_of_spectrogram_frames(frame_mask: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both views of a batch go through in one call and count; every clip has the frames that it has alone."""
     batches = [_clips(lengths, seed) for seed, lengths in enumerate(LENGTHS)]
-    run = pretrain(FrameATST, batches, tmp_path, monkeypatch, watch=watch_every_frame())
+    run = pretrain(FrameATST, batches, tmp_path, monkeypatch, watch=watch_every_frame(frame_mask))
     blocks = [f"student.encoder.blocks.{i}" for i in range(3)]
     assert run.layers == ["student.encoder.patch_embed", *blocks]
     calls = [
@@ -231,8 +232,16 @@ def test_counts_of_spectrogram_frames(tmp_path: Any, monkeypatch: pytest.MonkeyP
         for view, mask in zip(views, masks, strict=True)
         for i, n in enumerate(lengths)
     ]
+    masked = [
+        mask[i, : n // 4]
+        for ((_, _, masks), _), lengths in zip(batches, LENGTHS, strict=True)
+        for mask in masks
+        for i, n in enumerate(lengths)
+    ]
     for layer in run.layers:
         assert run.frames(layer) == [n // 4 for lengths in LENGTHS for n in lengths * 2]
         assert run.source(layer) == "lengths given by student.encoder.patch_embed"
         alone = outputs(run.module, layer, calls, lambda out: out[0] if isinstance(out, Tensor) else out[1][0])
+        if frame_mask == "unmasked":
+            alone = [rows[~mask] for rows, mask in zip(alone, masked, strict=True)]
         check(run, layer, alone)

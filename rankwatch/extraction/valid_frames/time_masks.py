@@ -18,11 +18,12 @@ from rankwatch.extraction.valid_frames.downsampling import TRIM
 
 _NAMES = frozenset(
     {
-        *("mask", "masks", "mask_indices", "mask_indexes", "masked_indices", "masked_positions", "bool_masked_pos"),
+        *("mask", "masks", "mask_index", "mask_indices", "mask_indexes", "masked_indices", "masked_positions"),
+        *("bool_masked_pos",),
         *("time_mask", "time_masks", "mask_time", "mask_time_indices", "time_mask_indices", "ssl_mask", "mlm_mask"),
     }
 )
-_INDEX_NAMES = frozenset({"mask", "mask_indices", "mask_indexes", "masked_indices", "masked_positions"})
+_INDEX_NAMES = frozenset({"mask", "mask_index", "mask_indices", "mask_indexes", "masked_indices", "masked_positions"})
 _MASK_RATIO = re.compile(r"(?i)mask\w*ratio")  # another ratio may be one of downsampling, where lengths do count
 _SLACK = 3  # so many tokens may stand beside the frames or patches
 _BY_NAME_ALONE = frozenset({"mask_time_indices", "bool_masked_pos"})
