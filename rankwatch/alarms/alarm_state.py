@@ -166,7 +166,9 @@ class AlarmState:
     def _is_healthy(self, readings: Sequence[Reading], tracked: TrackedAlarms) -> bool:
         frames = [r for r in readings if (r.source, r.level) == (self._primary, "frame")]
         unclean = any((source, level) == (self._primary, "frame") for source, level, _ in tracked.unclean)
-        return not unclean and tracked.level < 2 and any(reading.ok for reading in frames)
+        found = [tracked.findings[reading.key] for reading in frames if reading.key in tracked.findings]
+        uncertain = any(finding.info_only and not finding.corroborated for finding in found)
+        return not (unclean or uncertain) and tracked.level < 2 and any(reading.ok for reading in frames)
 
     @staticmethod
     def _labels(readings: Sequence[Reading], series: Mapping[Key, Series], alarms: Sequence[Alarm]) -> str:

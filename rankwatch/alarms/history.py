@@ -103,21 +103,21 @@ class Series:
             if len(self.accuracies) == _ACCURACIES:
                 self.best_accuracy = max(self.best_accuracy or 0.0, median(self.accuracies))
 
-    def initial_level(self, readings: int, quantile: float = 0.8) -> float | None:
+    def initial_level(self, readings: int, quantile: float = 0.8, of_first: float = 0.5) -> float | None:
         """What it read before there is a reference.
 
-        The higher of the median of the first `readings` (at most 8), and of a high quantile of all clean ones, those of
-        the learning rate's warm-up too: a layer may rise before it falls.
+        The higher of the median (or another quantile) of the first `readings` (at most 8), and of a high quantile of
+        all clean ones, those of the learning rate's warm-up too: a layer may rise before it falls.
 
         Returns:
             The level, or None as long as there are fewer than two readings.
         """
-        about = ("initial", readings, quantile)
+        about = ("initial", readings, quantile, of_first)
         if about not in self._cache:  # of all layers, for each that has fallen
             usable = [value for value in self.initial_ranks[:readings] if np.isfinite(value)]
             clean = [row[1] for row in self.recent_clean]
             high = float(np.quantile(clean, quantile)) if len(clean) >= readings else 0.0
-            self._cache[about] = max(float(np.median(usable)), high) if len(usable) >= 2 else None
+            self._cache[about] = max(float(np.quantile(usable, of_first)), high) if len(usable) >= 2 else None
         return self._cache[about]
 
     def reference(self, ignored_readings: int, recent: int = 60, quantile: float = 0.8) -> float | None:

@@ -103,7 +103,8 @@ class Anisotropy:
         evidence = f"{_SHARES.format(share)}, the effective rank of the rest holds"
         if ROUNDED in reading.status:
             return Finding(f"{evidence}, but rounding is near", 0.0, corroborated=False)
-        return Finding(evidence, 1.0, can_be_critical=False, info_only=True)
+        certain = past.reference(IGNORED_READINGS) is not None
+        return Finding(evidence, 1.0, can_be_critical=False, corroborated=certain, info_only=True)
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ class GrowingAnisotropy:
         below: What isn't shared, relative to the upper quartile of the newest 64 clean readings, that counts as shrunk.
         utterance_below: Below which share of its beginning the effective rank of the layer's utterances must be for an
             alarm to begin; it ends where the share of the mean vector is low again.
-        utterance_below_initial: The same where that quartile is one of all readings, those of the warm-up too.
+        utterance_below_initial: The same, of the highest of their first readings, where that quartile is one of all
+            readings, those of the warm-up too.
         patience: Readings in a row before it is an alarm.
     """
 
@@ -137,15 +139,18 @@ class GrowingAnisotropy:
         share = reading.metrics.get(_SHARED, math.nan)
         if reading.level != "frame" or not share > self.mean_energy_fraction:
             return None
-        utterances = context.latest_ratio_to_initial((reading.source, "utterance", reading.layer), IGNORED_READINGS)
+        means = (reading.source, "utterance", reading.layer)
+        # Where what shrank in the first readings counts, they can't be what it is compared with, but for the highest.
         pasts = (
-            (past.usual(_SHARED, IGNORED_READINGS, 0.25), self.utterance_below),
-            (past.clean_quantile(_SHARED, 0.25), self.utterance_below_initial),
+            (past.usual(_SHARED, IGNORED_READINGS, 0.25), self.utterance_below, 0.5),
+            (past.clean_quantile(_SHARED, 0.25), self.utterance_below_initial, 1.0),
         )
         rose = [
             f", {before:.2%} before"
-            for before, utterance_below in pasts
-            if before is not None and 1.0 - share < self.below * (1.0 - before) and not utterances >= utterance_below
+            for before, utterance_below, of_first in pasts
+            if before is not None
+            and 1.0 - share < self.below * (1.0 - before)
+            and not context.latest_ratio_to_initial(means, IGNORED_READINGS, of_first) >= utterance_below
         ]
         # What holds ends where the share is low again, not when the past is full of it.
         if not rose and not context.holds(self.kind, reading):

@@ -26,7 +26,8 @@ class Finding:
         evidence: One sentence with numbers, without the layer's name.
         ratio: How much is left of what should be there, in [0, 1]; the health of this layer.
         can_be_critical: Whether it may become critical; otherwise it stays a warning.
-        corroborated: Whether it needs no other indicator that agrees before it may become critical.
+        corroborated: Whether it needs no other indicator that agrees before it may become critical. Of information:
+            whether it is certain that nothing is lost; a checkpoint of the step isn't called healthy otherwise.
         info_only: Whether it is worth a line and no alarm.
     """
 
@@ -77,18 +78,18 @@ class StepContext:
             return math.nan
         return reading.effective_rank / reference
 
-    def ratio_to_initial(self, key: Key, ignored_readings: int) -> float:
+    def ratio_to_initial(self, key: Key, ignored_readings: int, of_first: float = 0.5) -> float:
         """The same relative to its `Series.initial_level`."""
         reading, past = self.readings.get(key), self.series.get(key)
-        start = past.initial_level(ignored_readings) if past is not None else None
+        start = past.initial_level(ignored_readings, of_first=of_first) if past is not None else None
         return math.nan if reading is None or start is None or not reading.ok else reading.effective_rank / start
 
-    def latest_ratio_to_initial(self, key: Key, ignored_readings: int) -> float:
+    def latest_ratio_to_initial(self, key: Key, ignored_readings: int, of_first: float = 0.5) -> float:
         """The same of the curve's newest reading, where this step has none (a brief reading has no utterance level)."""
         past = self.series.get(key)
         if key in self.readings or past is None:
-            return self.ratio_to_initial(key, ignored_readings)
-        start = past.initial_level(ignored_readings)
+            return self.ratio_to_initial(key, ignored_readings, of_first)
+        start = past.initial_level(ignored_readings, of_first=of_first)
         return math.nan if start is None or not past.values else past.values[-1] / start
 
     def others(self, reading: Reading) -> Iterable[Key]:

@@ -151,6 +151,17 @@ def test_what_has_converged_before_the_layer_settled_counts_where_utterances_los
     assert (GrowingAnisotropy().check(here, past, context) is not None) == found
 
 
+@pytest.mark.parametrize(("first", "found"), [(64.0, True), (56.0, False)])
+def test_what_utterances_lost_since_the_start_is_seen_from_the_highest_of_their_first_readings(first, found):
+    past, before = Series(""), Series("")
+    for step in range(8):
+        past.add(reading(step, 60.0, mean_energy_fraction=0.5), clean=True, lr_warming_up=True)
+        before.add(reading(step, first if step == 0 else 40.0, level="utterance"), clean=True)
+    here, means = reading(8, 60.0, mean_energy_fraction=0.99), reading(8, 30.0, level="utterance")
+    context = StepContext("first_batches", {here.key: here, means.key: means}, {means.key: before})
+    assert (GrowingAnisotropy().check(here, past, context) is not None) == found
+
+
 def test_converging_needs_a_past():
     assert check(GrowingAnisotropy(), mean_energy_fraction=0.995) is None
 
