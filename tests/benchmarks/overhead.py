@@ -53,6 +53,7 @@ class Row:
         seconds: Of audio in an utterance.
         steps: Optimiser steps in a segment.
         device: Where it runs.
+        brief: Whether brief readings are measured, of which a run at the defaults has most; else full ones.
         arguments: Of `Watch`.
     """
 
@@ -65,19 +66,25 @@ class Row:
     seconds: float = 1.0
     steps: int = 10
     device: str = "cpu"
+    brief: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
 SMALL = {"every_n_steps": 60}  # only for the time that an outcome takes: 6 steps instead of 50
 ROWS = {
     "cpu, 16 utterances a step": Row(arguments=SMALL, steps=20),
+    "cpu, 16, brief readings": Row(arguments=SMALL, steps=20, brief=True),
     "cpu, 64 utterances a step": Row(accumulate=4, arguments=SMALL),
     "cpu, 64, bf16-mixed": Row(accumulate=4, precision="bf16-mixed", arguments=SMALL),
     "cpu, 64, compiled": Row(accumulate=4, compiled=True, arguments=SMALL),
     "cpu, 64, frame level alone": Row(accumulate=4, arguments={**SMALL, "watch": ["frame"]}),
     "cpu, 64, d = 768": Row(width=768, layers=2, accumulate=4, arguments=SMALL, steps=9),
     "cpu, 64, d = 768, unprojected": Row(
-        width=768, layers=2, accumulate=4, arguments={**SMALL, "rows": RowSampling(projection=None)}, steps=9
+        width=768,
+        layers=2,
+        accumulate=4,
+        arguments={**SMALL, "rows": RowSampling(projection=None, brief_utterances=None)},
+        steps=9,
     ),
     "cuda, HuBERT-base": Row(768, 12, 32, precision="bf16-mixed", seconds=10.0, steps=80, device="cuda"),
     "cuda, HuBERT-base, compiled": Row(
@@ -124,6 +131,8 @@ class Twin:
         self.steps = 0
         if folder is not None:
             settings = {"max_overhead": None, "autocast": self.autocast, "precision": row.precision, **row.arguments}
+            if not row.brief:
+                settings.setdefault("rows", RowSampling(brief_utterances=None))
             self.watch: Watch | None = Watch(self.call, folder, **settings)
         else:
             self.watch = None
@@ -219,6 +228,8 @@ def measured(row: Row, segments: int) -> Iterator[str]:
         assert watched.watch is not None
         while not watched.watch.readings:  # collects its evaluation set, makes its first reading
             watched.step()
+        while row.brief and not watched.watch.readings[-1].brief:  # the first ones are full
+            segment(watched)
         for _ in range(3):
             plain.step()
         pairs: list[tuple[list[float], list[float]]] = []
@@ -226,6 +237,8 @@ def measured(row: Row, segments: int) -> Iterator[str]:
         for index in range(segments):
             first, second = (plain, watched) if index % 2 else (watched, plain)
             found = {id(twin): segment(twin) for twin in (first, second)}
+            if watched.watch.readings[-1].brief != row.brief:
+                continue
             pairs.append((found[id(plain)][0], found[id(watched)][0]))
             memory.append(found[id(watched)][1] - found[id(plain)][1])
         lag = watched.watch.settings.lag + 1
