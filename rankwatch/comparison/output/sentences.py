@@ -129,7 +129,7 @@ def _moving(key: tuple[str, str, str, str], here: Sequence[TurnoverRatio]) -> st
     said = "; ".join(parts) or f"that layers of {one} and {other} move at different speeds isn't shown"
     mean = next((t for t in here if t.place.layer == ALL_LAYERS and t.low is not None), None)
     over = f" Over all layers: {_ratio(mean)}." if mean is not None else ""
-    cause = " A larger learning rate does that, or a teacher that follows faster." if parts else ""
+    cause = " The learning rate does that, or how fast a teacher follows." if parts else ""
     return f"{source}, {level} level: {said}.{over}{cause}"
 
 
