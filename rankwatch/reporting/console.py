@@ -13,6 +13,14 @@ WIDTH = 110
 _ALWAYS = ("", "layer", "width", "layout", "lengths from", "projection")
 _LONG = 12  # a longer source of lengths stands below the table, where the table would be too wide
 
+_FEW = 4
+"""Readings after which a rank that falls can't be told yet: the first ones are no reference."""
+_NO_ALARMS = "No alarms."
+_TOO_EARLY = (
+    "No alarms, but with {} readings or fewer it can't be told whether a rank falls: a checkpoint is healthy here "
+    "as far as is known."
+)
+
 
 def start_table(header: RunHeader, width: int = WIDTH) -> str:
     """What is watched, one line a layer; long paths lose their middle, notes and long sources of lengths stand below.
@@ -70,7 +78,7 @@ def end_summary(end: RunEnd, name: str, width: int = WIDTH, *, replayed: bool = 
         counted = ", ".join(f"{count} x {severity} {kind}" for (severity, kind), count in sorted(kinds.items()))
         lines.append(f"Alarms: {counted}. The first: {alarm_line(end.alarms[0])}")
     elif end.measured:
-        lines.append("No alarms.")
+        lines.append(_NO_ALARMS if end.readings > _FEW else _TOO_EARLY.format(_FEW))
     if end.stopped:
         lines.append("The run was stopped by an alarm.")
     if end.checkpoint:

@@ -75,6 +75,8 @@ def test_the_summary_says_what_it_took_what_was_found_and_where_it_is() -> None:
         assert words in text
     summary = end_summary(dataclasses.replace(end, alarms=(), stopped=False, records=""), "RankWatch")
     assert "No alarms." in summary
+    early = end_summary(dataclasses.replace(end, alarms=(), readings=2), "RankWatch")
+    assert "No alarms, but with 4 readings or fewer it can't be told whether a rank falls" in " ".join(early.split())
     nothing = end_summary(dataclasses.replace(end, alarms=(), measured=False, notes=["x is not read"]), "RankWatch")
     assert "nothing could be read up to step" in nothing
     assert "x is not read" in nothing
