@@ -17,8 +17,6 @@ import math
 import os
 import sys
 import tempfile
-import time
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,13 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from zoo_of_encoders.make import claimed  # noqa: E402
 
 import study  # noqa: E402, F401
 from rankwatch import AudioFolder, replay  # noqa: E402
 from rankwatch.numerics import Sample, estimate_from_sample  # noqa: E402
 from rankwatch.readings.reading_from_sample import measure  # noqa: E402
 from study.catalogue import CHECKPOINTS, METHODS, SEEDS, STEPS, WARM_UP, Run, catalogue  # noqa: E402
+from study.make import make_missing  # noqa: E402
 from study.sets import ROWS, encoder, evaluation_sets, forward  # noqa: E402
 from study.sounds import SILENT, alarms, intermittent_clips, short_clips  # noqa: E402
 
@@ -181,23 +179,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], choices=SEEDS)
     options = parser.parse_args()
-    from study.train import train
-
-    warnings.filterwarnings("ignore")
     logging.getLogger("rankwatch").setLevel(logging.ERROR)
-    options.out.mkdir(parents=True, exist_ok=True)
-    for run in catalogue():
-        claim = options.out / f"{run.name}.claim"
-        if run.seed not in options.seeds or (RESULTS / f"{run.name}.jsonl.gz").exists() or not claimed(claim):
-            continue
-        try:
-            start = time.process_time()
-            if not (options.out / run.name / "loss.csv").exists():
-                train(run, options.data.resolve(), options.out)
-            read(run, options.data.resolve(), options.out)
-            print(f"{time.strftime('%H:%M:%S')} {run.name}: {time.process_time() - start:.0f} s", flush=True)
-        finally:
-            claim.unlink(missing_ok=True)
+    runs = [run for run in catalogue() if run.seed in options.seeds]
+    make_missing(runs, options.data, options.out, RESULTS, read)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from zoo_of_encoders.make import claimed  # noqa: E402
 
 import study  # noqa: E402, F401
-from study.catalogue import catalogue  # noqa: E402
+from study.catalogue import Run, catalogue  # noqa: E402
 
 
 def main() -> None:
@@ -34,19 +35,35 @@ def main() -> None:
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     from study.read import RESULTS, read
+
+    make_missing([run for run in catalogue() if options.only in run.name], options.data, options.out, RESULTS, read)
+
+
+def make_missing(
+    runs: Iterable[Run], data: Path, out: Path, results: Path, read: Callable[[Run, Path, Path], None]
+) -> None:
+    """Train and read what has no result yet and isn't being made.
+
+    Args:
+        runs: In order.
+        data: Folder of the corpora.
+        out: Folder of trained models, and of claims.
+        results: Folder of what was read.
+        read: Reads a trained run and writes its result.
+    """
     from study.train import train
 
     warnings.filterwarnings("ignore")
-    options.out.mkdir(parents=True, exist_ok=True)
-    for run in catalogue():
-        measured, claim = RESULTS / f"{run.name}.jsonl.gz", options.out / f"{run.name}.claim"
-        if options.only not in run.name or measured.exists() or not claimed(claim):
+    out.mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        claim = out / f"{run.name}.claim"
+        if (results / f"{run.name}.jsonl.gz").exists() or not claimed(claim):
             continue
         try:
             start = time.process_time()
-            if not (options.out / run.name / "loss.csv").exists():
-                train(run, options.data.resolve(), options.out)
-            read(run, options.data.resolve(), options.out)
+            if not (out / run.name / "loss.csv").exists():
+                train(run, data.resolve(), out)
+            read(run, data.resolve(), out)
             print(f"{time.strftime('%H:%M:%S')} {run.name}: {time.process_time() - start:.0f} s", flush=True)
         finally:
             claim.unlink(missing_ok=True)
