@@ -105,7 +105,7 @@ EXPLANATIONS = {
     "frozen_representation": Explanation(
         "frozen representation (no layer changes)",
         "targets that one constant output meets (a single cluster, an empty codebook), frozen parameters, steps that "
-        "are all skipped, a gradient of zero",
+        "are all skipped, gradients of zero or clipped to nothing",
         "check whether the loss is near zero, how targets are used, and the gradients' norm",
     ),
     "repeated_batch": Explanation(

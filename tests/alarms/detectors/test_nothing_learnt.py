@@ -1,12 +1,16 @@
 """Runs in which nothing is learnt: one batch again and again, from the loop to the alarm; layers that stand still."""
 
+import dataclasses
+
 import pytest
 import torch
 from curves import past_of, reading
 from torch import nn
 
 from rankwatch import RowSampling, Watch
+from rankwatch.alarms.alarm_state import AlarmState
 from rankwatch.alarms.detectors import FrozenRepresentation, StepContext
+from rankwatch.readings.drift.layer_drift import PREVIOUS, LayerDrift
 
 
 def train(folder, batch_of, steps=40):
@@ -64,3 +68,47 @@ def test_a_few_equal_readings_are_no_standstill():
         )
         is None
     )
+
+
+def standstill_by_drift(drifts, *, rates=None, status=(), other=5e-4):
+    """Steps at which it is told of two layers whose ranks move, by the drift of the first; None stands for a brief one.
+
+    A full reading's drift is since the full one before it.
+    """
+    state, told, full = AlarmState("first_batches", [FrozenRepresentation()]), [], 0
+    for i, drift in enumerate(drifts):
+        step = 10 * i
+        layers = [reading(step, 60.0 + i % 2, layer=name) for name in ("a", "b")]
+        if drift is not None:
+            since = [LayerDrift(PREVIOUS, full, value, None, None, frozenset(status)) for value in (drift, other)]
+            layers = [dataclasses.replace(r, drift=(one,)) for r, one in zip(layers, since, strict=True)]
+            full = step
+        rate = 1e-3 if rates is None else rates[i]
+        told += [alarm.step for alarm in state.assess(step, layers, rate).raised]
+    return told
+
+
+def test_a_network_whose_batch_norms_alone_move_stands_still_by_its_drift():
+    assert standstill_by_drift([0.02] * 5 + [7e-4] * 12) == [110, 110]  # eight readings, and no movement between them
+
+
+@pytest.mark.parametrize(
+    ("drifts", "more"),
+    [
+        ([0.02] * 17, {}),
+        ([7e-4, 7e-4, 7e-4, 0.002] * 5, {}),
+        ([7e-4] * 17, {"other": 0.01}),  # one layer moves
+        ([7e-4] * 17, {"status": ["dependent_rows"]}),  # not to be trusted
+        ([7e-4] * 17, {"rates": [1e-4 * (i + 1) for i in range(17)]}),  # the learning rate still rises
+        ([7e-4] * 17, {"rates": [1e-3, *16 * [1e-4]]}),  # or has come down
+    ],
+)
+def test_what_is_no_standstill_by_drift(drifts, more):
+    assert standstill_by_drift(drifts, **more) == []
+
+
+def test_full_readings_apart_stand_for_the_brief_ones_between_them():
+    brief = [0.02, *([None] * 5), 0.02]
+    assert standstill_by_drift([*brief, *([None] * 3), 7e-4]) == []  # it reaches back over four readings
+    assert standstill_by_drift([*brief, *([None] * 7), 7e-4]) == [140, 140]
+    assert standstill_by_drift([*brief, *([None] * 3), 7e-4, *([None] * 3), 7e-4]) == [140, 140]

@@ -16,18 +16,14 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from scipy.stats import beta, chi2
+from scipy.stats import chi2
 
 from rankwatch.alarms.detectors import SENSITIVITIES, default_detectors
+from zoo_of_encoders.beside_others import at_most, beside_others, share
 from zoo_of_encoders.harm import GREY, HARMFUL, HARMLESS, Harm, harm, null, skill
 from zoo_of_encoders.record import History, read
 from zoo_of_encoders.replay import Fall, Found, fall, judge
 from zoo_of_encoders.split import ALL_NEW, ARCHITECTURES, CHOSEN, HALF_NEW, METHODS
-
-
-def at_most(count: int, of: int) -> float:
-    """Upper end of the one-sided 95 % Clopper-Pearson interval of a share."""
-    return 1.0 if count >= of else float(beta.ppf(0.95, count + 1, of - count))
 
 
 def rate_at_most(count: int) -> float:
@@ -61,7 +57,7 @@ class Judged:
     def row(self, part: str | None) -> str:
         """One row of the main table."""
         healthy, broken = self.names(part, healthy=True), self.names(part, healthy=False)
-        cells = [_share(sum(bool(self.found[n].steps(s)) for n in healthy), len(healthy)) for s in _SEVERITIES]
+        cells = [share(sum(bool(self.found[n].steps(s)) for n in healthy), len(healthy)) for s in _SEVERITIES]
         runs = self.histories
         for verdict in (HARMFUL, GREY, HARMLESS):
             names = [n for n in broken if n in self.harms and self.harms[n].verdict == verdict]
@@ -111,10 +107,6 @@ class Judged:
 _SEVERITIES = ("critical", "warning")
 
 
-def _share(count: int, of: int) -> str:
-    return f"{count} of {of}" + (f" (< {at_most(count, of):.1%})" if of else "")
-
-
 def load(folder: Path) -> dict[str, History]:
     """All histories by name."""
     return {path.name.removesuffix(".jsonl.gz"): read(path) for path in sorted(folder.glob("*.jsonl.gz"))}
@@ -129,6 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     judged = Judged(load(options.histories), options.sensitivity)
     _main_table(judged)
+    _others(judged)
     _long_table(judged)
     _ways(judged)
     _causes(judged)
@@ -144,6 +137,18 @@ def _main_table(judged: Judged) -> None:
     print("|---|---|---|---|---|---|---|")
     for part in (CHOSEN, HALF_NEW, ALL_NEW, None):
         print(f"| {part or 'all'} | {judged.row(part)} |")
+
+
+def _others(judged: Judged) -> None:
+    short = {name: history for name, history in judged.histories.items() if not history.run.long}
+    ours = {
+        "rankwatch, critical": {n: judged.found[n].steps("critical") for n in short},
+        "rankwatch, any alarm": {
+            n: sorted(a.step for a in judged.found[n].alarms if a.severity != "info") for n in short
+        },
+    }
+    print("\nBeside what people use today\n")
+    print("\n".join(beside_others(ours, short, judged.harms)))
 
 
 def _long_table(judged: Judged) -> None:
