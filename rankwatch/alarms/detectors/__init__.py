@@ -27,11 +27,10 @@ from rankwatch.alarms.detectors.nothing_learnt import FrozenRepresentation, Repe
 from rankwatch.alarms.detectors.presets import SENSITIVITIES, default_detectors
 from rankwatch.alarms.detectors.relative import (
     RankDecline,
-    SlowRankDecline,
     SuddenRankDrop,
     UnstableRank,
 )
-from rankwatch.alarms.detectors.slow_perplexity_decline import SlowPerplexityDecline
+from rankwatch.alarms.detectors.slow_declines import SlowPerplexityDecline, SlowRankDecline
 
 __all__ = [
     "SENSITIVITIES",

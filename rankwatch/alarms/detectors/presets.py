@@ -26,11 +26,10 @@ from rankwatch.alarms.detectors.comparative import (
 from rankwatch.alarms.detectors.nothing_learnt import FrozenRepresentation, RepeatedBatch
 from rankwatch.alarms.detectors.relative import (
     RankDecline,
-    SlowRankDecline,
     SuddenRankDrop,
     UnstableRank,
 )
-from rankwatch.alarms.detectors.slow_perplexity_decline import SlowPerplexityDecline
+from rankwatch.alarms.detectors.slow_declines import SlowPerplexityDecline, SlowRankDecline
 
 SENSITIVITIES = ("low", "default", "high")
 
@@ -65,7 +64,7 @@ _LOW: dict[type[Any], dict[str, float]] = {
     UtteranceCollapse: {"at_most": 0.01},
     DeadDimensions: {"at_most": 0.5},
     CodebookCollapse: {"below": 0.3},
-    SlowRankDecline: {"below": 0.25},
+    SlowRankDecline: {"below": 0.25, "utterance_below": 0.15},
     SlowPerplexityDecline: {"below": 0.5},
     UnstableRank: {"above": 0.2},
     AbruptChange: {"above": 0.4, "times": 8.0},
@@ -80,7 +79,7 @@ _HIGH: dict[type[Any], dict[str, float]] = {
     UtteranceCollapse: {"at_most": 0.04, "patience": 2},
     DeadDimensions: {"at_most": 0.1},
     CodebookCollapse: {"below": 0.7},
-    SlowRankDecline: {"below": 0.6},
+    SlowRankDecline: {"below": 0.6, "utterance_below": 0.4},
     SlowPerplexityDecline: {"below": 0.85},
     UnstableRank: {"above": 0.08},
     AbruptChange: {"above": 0.1, "times": 2.5},

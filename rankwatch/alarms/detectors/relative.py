@@ -183,33 +183,6 @@ class SuddenRankDrop:
 
 
 @dataclass(frozen=True)
-class SlowRankDecline:
-    """The effective rank has come down to less than half of a level that it once sustained, however slowly.
-
-    Never more than a warning: a slow contraction late in training can even go with better results downstream.
-
-    Attributes:
-        below: Share of the highest level ever sustained below which it is a finding.
-        patience: Readings in a row before it is an alarm.
-    """
-
-    below: float = 0.4
-    kind: str = "slow_rank_decline"
-    patience: int = 3
-
-    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
-        """Compare with ``past.best_sustained``."""
-        if not reading.ok or changed_data(reading, context):
-            return None
-        if context.lr_warming_up or not upper(reading) < self.below * past.best_sustained:
-            return None
-        ratio = reading.effective_rank / past.best_sustained
-        best = f"{past.best_sustained:.1f} that it once sustained"
-        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {best}"
-        return Finding(evidence, ratio, can_be_critical=False)
-
-
-@dataclass(frozen=True)
 class UnstableRank:
     r"""The effective rank jumps up and down: the same utterances are placed anew from one reading to the next.
 

@@ -6,7 +6,6 @@ from readings import reading
 
 from rankwatch.alarms.detectors import (
     RankDecline,
-    SlowRankDecline,
     StepContext,
     SuddenRankDrop,
     UnstableRank,
@@ -184,12 +183,6 @@ def test_a_sudden_drop_is_never_one_from_the_warm_ups_rank(after, found):
         past.add(reading(step, 60.0), clean=True)
     context = StepContext("first_batches")
     assert (SuddenRankDrop().check(reading(6 + after, 20.0), past, context) is not None) is found
-
-
-def test_a_slow_slide_is_never_grave():
-    found = check(SlowRankDecline(), [60.0] * 30, 20.0)
-    assert not found.can_be_critical
-    assert check(SlowRankDecline(), [60.0] * 30, 25.0) is None
 
 
 def test_a_fall_of_the_training_pass_alone_is_one_of_the_data():

@@ -1,4 +1,4 @@
-"""Codes that are used less and less evenly, over most of a long run."""
+"""What goes down so slowly that the recent past doesn't show it: ranks, and how evenly codes are used."""
 
 from __future__ import annotations
 
@@ -9,13 +9,47 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rankwatch.alarms.detectors.base import Finding, StepContext
+from rankwatch.alarms.detectors.base import Finding, StepContext, changed_data, upper, with_interval
 from rankwatch.alarms.history import Series
 from rankwatch.readings.codebook_reading import CodebookReading
+from rankwatch.readings.reading import Reading
 
 _PARTS = 6
 _FEWEST = 2  # readings, or means of several, in each part
 _ERRORS = 5.0  # of a part's median
+
+
+@dataclass(frozen=True)
+class SlowRankDecline:
+    """The effective rank has come down to less than half of a level that it once sustained, however slowly.
+
+    Never more than a warning: a slow contraction late in training can even go with better results downstream.
+
+    Attributes:
+        below: Share of the highest level ever sustained below which it is a finding.
+        utterance_below: The same at utterance level, where healthy layers lose more.
+        recovered: What is added to both as long as the alarm holds (hysteresis).
+        patience: Readings in a row before it is an alarm.
+    """
+
+    below: float = 0.4
+    utterance_below: float = 0.25
+    recovered: float = 0.1
+    kind: str = "slow_rank_decline"
+    patience: int = 3
+
+    def check(self, reading: Reading, past: Series, context: StepContext) -> Finding | None:
+        """Compare with ``past.best_sustained``."""
+        if not reading.ok or changed_data(reading, context) or context.lr_warming_up:
+            return None
+        below = self.utterance_below if reading.level == "utterance" else self.below
+        below += self.recovered * context.holds(self.kind, reading)
+        if not upper(reading) < below * past.best_sustained:
+            return None
+        ratio = reading.effective_rank / past.best_sustained
+        best = f"{past.best_sustained:.1f} that it once sustained"
+        evidence = f"effective rank {with_interval(reading)} is {ratio:.0%} of the {best}"
+        return Finding(evidence, ratio, can_be_critical=False)
 
 
 @dataclass(frozen=True)

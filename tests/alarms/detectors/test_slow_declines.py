@@ -1,13 +1,14 @@
-"""A slow slide of the perplexity is one warning; settling, noise, plateaus and sudden falls are none."""
+"""Slow falls of ranks and of the perplexity are one warning; settling, noise, plateaus and sudden falls are none."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-from readings import codebook_reading
+from curves import check
+from readings import codebook_reading, reading
 
 from rankwatch.alarms.alarm_state import AlarmState
-from rankwatch.alarms.detectors import SlowPerplexityDecline, default_detectors
+from rankwatch.alarms.detectors import SlowPerplexityDecline, SlowRankDecline, default_detectors
 from rankwatch.alarms.detectors.explanations import explanation
 
 SLIDES = {
@@ -83,3 +84,22 @@ def test_memory_is_bounded_and_a_restart_changes_nothing():
 def test_it_is_a_default_and_is_explained():
     assert SlowPerplexityDecline() in default_detectors()
     assert "teacher" in explanation("slow_perplexity_decline").remedies
+
+
+@pytest.mark.parametrize(
+    ("level", "rank", "found"),
+    [("frame", 20.0, True), ("frame", 25.0, False), ("utterance", 20.0, False), ("utterance", 14.0, True)],
+)
+def test_a_rank_far_below_what_it_once_sustained_is_never_grave(level, rank, found):
+    said = check(SlowRankDecline(), [60.0] * 30, rank, level=level)
+    assert (said is not None) is found
+    assert said is None or not said.can_be_critical
+
+
+def test_a_rank_that_stays_where_it_crossed_the_line_is_one_warning():
+    """A healthy run of 5,000 steps had ten, between 36 and 38 % at a line of 40 % and intervals of 5 %."""
+    state = AlarmState("first_batches", [SlowRankDecline()])
+    ranks = [60.0] * 16 + [22.0] * 5 + [26.0, 26.0, 26.0, 26.0, 22.0] * 8 + [36.0] * 8
+    told = [state.assess(i, [reading(i, rank)]) for i, rank in enumerate(ranks)]
+    assert [alarm.step for one in told for alarm in one.raised if alarm.kind == "slow_rank_decline"] == [18]
+    assert (told[-9].level, told[-1].level) == (1, 0)
