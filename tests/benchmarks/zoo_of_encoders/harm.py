@@ -10,7 +10,8 @@ Three losses of a run are measured against the mean of its twins (same architect
 The null is what plain healthy runs lose in the same sense, each against its other twins. Each loss is standardised by
 its null in the same architecture, and the largest of the three counts; a run's p is the share of healthy twins for
 which that is as large. It is *harmful* up to 5 %, *harmless* above 20 %, grey between: of healthy runs one in twenty
-would be called harmful, and three in twenty grey.
+would be called harmful, and three in twenty grey. Where the first two alone say so it is harmful *in its layers*;
+else only the objective was missed (shuffled targets, one batch for ever), while layers hold what healthy ones do.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Loss:
 
 
 _LOSSES = ("whole", "worst", "unlearnt")
+_IN_LAYERS = _LOSSES[:2]
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,14 @@ class Harm:
         loss: Beside the twins.
         p: Share of healthy twins that lose as much.
         verdict: ``"harmful"``, ``"grey"`` or ``"harmless"``.
+        in_layers: Whether it is harmful by the probes' losses alone, the objective's left out.
         half_at: First probe at which half of the probes' larger loss was there; None unless harmful.
     """
 
     loss: Loss
     p: float
     verdict: str
+    in_layers: bool
     half_at: int | None
 
 
@@ -132,29 +136,34 @@ class Null:
     def __init__(self, losses: Mapping[str, list[Loss]]) -> None:
         self._losses = losses
         self._all = [loss for of_one in losses.values() for loss in of_one]
-        self._scores = [self._score(architecture, loss) for architecture, of_one in losses.items() for loss in of_one]
+        self._scores = {
+            names: [
+                self._score(architecture, loss, names) for architecture, of_one in losses.items() for loss in of_one
+            ]
+            for names in (_LOSSES, _IN_LAYERS)
+        }
 
     @property
     def known(self) -> bool:
         """Whether there are any two twins at all."""
         return bool(self._all)
 
-    def _score(self, architecture: str, lost: Loss) -> float:
+    def _score(self, architecture: str, lost: Loss, names: tuple[str, ...]) -> float:
         """The largest loss, each in spreads (from the median to the 90 % quantile) of its null."""
         own = self._losses.get(architecture, [])
         pool = own if len(own) >= _ENOUGH else self._all
         scores = []
-        for name in _LOSSES:
+        for name in names:
             value, usual = getattr(lost, name), np.array([getattr(loss, name) for loss in pool])
             if math.isfinite(value) and np.isfinite(usual).any():
                 middle, high = np.nanquantile(usual, [0.5, 0.9])
                 scores.append((value - middle) / max(high - middle, _NARROWEST))
         return float(max(scores))
 
-    def p(self, architecture: str, lost: Loss) -> float:
+    def p(self, architecture: str, lost: Loss, names: tuple[str, ...] = _LOSSES) -> float:
         """Share of healthy twins whose largest loss is as large, the run itself counted with them."""
-        score = self._score(architecture, lost)
-        return (1 + sum(other >= score for other in self._scores)) / (1 + len(self._scores))
+        score, others = self._score(architecture, lost, names), self._scores[names]
+        return (1 + sum(other >= score for other in others)) / (1 + len(others))
 
     def quantile(self, name: str, share: float) -> float:
         """Of ``"whole"``, ``"worst"`` or ``"unlearnt"``, over all architectures."""
@@ -205,4 +214,5 @@ def harm(history: History, histories: Mapping[str, History], among: Null) -> Har
             if max(now.whole, now.worst) >= max(lost.whole, lost.worst) / 2:
                 half = int(record["step"])
                 break
-    return Harm(lost, p, verdict, half)
+    in_layers = verdict == HARMFUL and among.p(history.run.architecture, lost, _IN_LAYERS) <= SURE
+    return Harm(lost, p, verdict, in_layers, half)

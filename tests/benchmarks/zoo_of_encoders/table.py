@@ -59,11 +59,15 @@ class Judged:
         healthy, broken = self.names(part, healthy=True), self.names(part, healthy=False)
         cells = [share(sum(bool(self.found[n].steps(s)) for n in healthy), len(healthy)) for s in _SEVERITIES]
         runs = self.histories
-        for verdict in (HARMFUL, GREY, HARMLESS):
-            names = [n for n in broken if n in self.harms and self.harms[n].verdict == verdict]
+        known = {n: self.harms[n] for n in broken if n in self.harms}
+        kinds = [
+            [n for n, h in known.items() if h.in_layers],
+            *([n for n, h in known.items() if h.verdict == verdict and not h.in_layers] for verdict in _VERDICTS),
+        ]
+        for names in kinds:
             critical = [n for n in names if self.found[n].steps("critical", runs[n].run.switch)]
             warned = [n for n in names if n not in critical and self.found[n].steps("warning", runs[n].run.switch)]
-            bound = f" (< {at_most(len(critical), len(names)):.0%})" if verdict == HARMLESS and names else ""
+            bound = f" (< {at_most(len(critical), len(names)):.0%})" if names is kinds[-1] and names else ""
             cells.append(f"{len(critical)} + {len(warned)} of {len(names)}{bound}")
         early = sum(any(s <= runs[n].run.switch for s in self.found[n].steps("critical")) for n in broken)
         return " | ".join([*cells, str(early)])
@@ -94,7 +98,7 @@ class Judged:
         runs = self.histories
         counts = Counter(self.harms[n].verdict for n in names)
         cells = [way, str(len(names))]
-        for verdict in (HARMFUL, GREY, HARMLESS):
+        for verdict in _VERDICTS:
             mine = [n for n in names if self.harms[n].verdict == verdict]
             critical = [n for n in mine if self.found[n].steps("critical", runs[n].run.switch)]
             warned = [n for n in mine if n not in critical and self.found[n].steps("warning", runs[n].run.switch)]
@@ -105,6 +109,7 @@ class Judged:
 
 
 _SEVERITIES = ("critical", "warning")
+_VERDICTS = (HARMFUL, GREY, HARMLESS)
 
 
 def load(folder: Path) -> dict[str, History]:
@@ -133,8 +138,8 @@ def _main_table(judged: Judged) -> None:
     quantiles = ", ".join(f"{judged.null.quantile(name, 0.95):.0%} ({name})" for name in ("whole", "worst", "unlearnt"))
     print(f"Of healthy twins' losses beside each other 95 % lie below {quantiles}.\n")
     print("Broken runs: critical + warned only, of all.\n")
-    print("| runs | critical on healthy | warned on healthy | harmful | grey | harmless | critical before the switch |")
-    print("|---|---|---|---|---|---|---|")
+    print("| runs | critical on healthy | warned on healthy | harmful in its layers | by its objective alone ", end="")
+    print("| grey | harmless | critical before the switch |\n|---|---|---|---|---|---|---|---|")
     for part in (CHOSEN, HALF_NEW, ALL_NEW, None):
         print(f"| {part or 'all'} | {judged.row(part)} |")
 
@@ -222,7 +227,8 @@ def _each(judged: Judged) -> None:
         state = "healthy" if history.run.healthy else "no twin yet"
         if h is not None:
             lost = f"whole {h.loss.whole:.0%}, worst {h.loss.worst:.0%} ({h.loss.where})"
-            state = f"{h.verdict}, p {h.p:.3f}, {lost}, half at {h.half_at}"
+            where = " in its layers" if h.in_layers else " by its objective alone" if h.verdict == HARMFUL else ""
+            state = f"{h.verdict}{where}, p {h.p:.3f}, {lost}, half at {h.half_at}"
         print(f"{n} [{history.run.part}] {state} | {firsts[0]} | {firsts[1]}")
 
 
