@@ -77,19 +77,25 @@ class Anisotropy:
 
     The effective rank is that of the cloud around its mean, so it can't see this. What differs is still above the
     number format's rounding (`CompleteCollapse` is for what isn't), so its rank can be read. Where that is below 80 %
-    of its reference or, until there is one, below 35 % of its early readings, or isn't known, it can become critical.
-    Where it holds, whoever reads the layer with a bias of their own (a probe, a head) takes the shared vector off and
-    loses nothing: that is information, for encoders that have learnt how often each target comes, and nothing else yet,
-    share nearly everything. Where the rank holds but rounding would have changed it, the number format is too coarse
-    for what is left, and it is a warning. Not judged at utterance level, where means over many frames are naturally
-    close to one another.
+    of its reference or, until there is one, below 35 % of its early readings, or isn't known, it can become critical;
+    so it can where it holds while what differs shrinks and utterances come together: where what isn't shared is down to
+    a fifth of what it usually was, and the rank at utterance level to half of its reference, what is left is noise.
+    Where it holds otherwise, whoever reads the layer with a bias of their own (a probe, a head) takes the shared vector
+    off and loses nothing: that is information, for encoders that have learnt how often each target comes, and nothing
+    else yet, share nearly everything. Where the rank holds but rounding would have changed it, the number format is too
+    coarse for what is left, and it is a warning. Not judged at utterance level, where means over many frames are
+    naturally close to one another.
 
     Attributes:
         mean_energy_fraction: Share of the second moment that the mean vector may take.
+        below: What isn't shared, relative to the upper quartile of its newest 64 clean readings, that counts as shrunk.
+        utterance_below: Share of the reference at utterance level that counts as having come together.
         patience: Readings in a row before it is an alarm.
     """
 
     mean_energy_fraction: float = 0.9995
+    below: float = 0.2
+    utterance_below: float = 0.5
     kind: str = "anisotropy"
     patience: int = 3
 
@@ -100,6 +106,10 @@ class Anisotropy:
             return None
         if not _rank_holds(reading, past):
             return Finding(_SHARES.format(share), 0.0)
+        means = context.latest_ratio((reading.source, "utterance", reading.layer), IGNORED_READINGS)
+        if means < self.utterance_below and _shrunk(share, past.usual(_SHARED, IGNORED_READINGS, 0.25), self.below):
+            evidence = f"{_SHARES.format(share)} and grows, and the effective rank of utterances is down to {means:.0%}"
+            return Finding(evidence, 0.0)
         evidence = f"{_SHARES.format(share)}, the effective rank of the rest holds"
         if ROUNDED in reading.status:
             return Finding(f"{evidence}, but rounding is near", 0.0, corroborated=False)
@@ -149,7 +159,7 @@ class GrowingAnisotropy:
             f", {before:.2%} before"
             for before, utterance_below, of_first in pasts
             if before is not None
-            and 1.0 - share < self.below * (1.0 - before)
+            and _shrunk(share, before, self.below)
             and not context.latest_ratio_to_initial(means, IGNORED_READINGS, of_first) >= utterance_below
         ]
         # What holds ends where the share is low again, not when the past is full of it.
@@ -220,6 +230,11 @@ class DeadDimensions:
             1.0 - share,
             can_be_critical=share >= self.critical_from,
         )
+
+
+def _shrunk(share: float, before: float | None, below: float) -> bool:
+    """Whether what isn't shared has come down to so little of what it was."""
+    return before is not None and 1.0 - share < below * (1.0 - before)
 
 
 def _rank_holds(reading: Reading, past: Series, below: float = 0.8, below_initial: float = 0.35) -> bool:

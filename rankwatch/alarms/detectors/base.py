@@ -84,8 +84,16 @@ class StepContext:
         start = past.initial_level(ignored_readings, of_first=of_first) if past is not None else None
         return math.nan if reading is None or start is None or not reading.ok else reading.effective_rank / start
 
-    def latest_ratio_to_initial(self, key: Key, ignored_readings: int, of_first: float = 0.5) -> float:
+    def latest_ratio(self, key: Key, ignored_readings: int) -> float:
         """The same of the curve's newest reading, where this step has none (a brief reading has no utterance level)."""
+        past = self.series.get(key)
+        if key in self.readings or past is None:
+            return self.ratio(key, ignored_readings)
+        reference = past.reference(ignored_readings)
+        return math.nan if reference is None else past.values[-1] / reference
+
+    def latest_ratio_to_initial(self, key: Key, ignored_readings: int, of_first: float = 0.5) -> float:
+        """`latest_ratio` relative to its `Series.initial_level`."""
         past = self.series.get(key)
         if key in self.readings or past is None:
             return self.ratio_to_initial(key, ignored_readings, of_first)

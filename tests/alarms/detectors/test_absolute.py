@@ -60,6 +60,28 @@ def test_a_shared_vector_is_information_as_long_as_the_rest_keeps_its_rank(readi
     assert ("rank of the rest holds" in found.evidence) == holds
 
 
+@pytest.mark.parametrize("brief", [False, True])
+@pytest.mark.parametrize(
+    ("before", "utterances", "critical"),
+    [(0.5, 20.0, True), (0.5, 35.0, False), (0.9985, 20.0, False)],  # 60 before; a fifth of 1 - 0.9985 is 0.0003
+)
+def test_a_shared_vector_that_grows_while_utterances_come_together_may_be_critical(before, utterances, critical, brief):
+    """Noise has a high rank: so a masked autoencoder ended whose norms were decayed, and all probes with it."""
+    frames, means = Series(""), Series("")
+    for step in range(10):
+        frames.add(reading(step, 60.0, mean_energy_fraction=before), clean=True)
+        means.add(reading(step, 60.0, level="utterance"), clean=True)
+    now, of_now = reading(10, 70.0, mean_energy_fraction=0.9996), reading(10, utterances, level="utterance")
+    readings = {now.key: now, of_now.key: of_now}
+    if brief:  # the utterance level is that of the newest full reading
+        del readings[of_now.key]
+        means.add(of_now, clean=True)
+    context = StepContext("first_batches", readings, {now.key: frames, of_now.key: means})
+    found = Anisotropy().check(now, frames, context)
+    assert (found.can_be_critical, found.info_only) == (critical, not critical)
+    assert ("utterances is down to 33%" in found.evidence) == critical
+
+
 def test_a_shared_vector_that_leaves_too_few_digits_for_the_rest_is_a_warning():
     past = Series("")
     for step in range(10):
