@@ -116,7 +116,7 @@ def check(folder, uncompiled, *, tolerance=0.0, more=(0, 0), **arguments):
         ("init", "blocks in place"),
         pytest.param("setup", "encoder", marks=pytest.mark.slow),
         pytest.param("configure_model", "encoder", marks=pytest.mark.slow),
-        ("step 3", "encoder"),
+        pytest.param("step 3", "encoder", marks=pytest.mark.slow),
         pytest.param("init", "encoder in place", marks=pytest.mark.slow),
         pytest.param("setup", "encoder in place", marks=pytest.mark.slow),
         pytest.param("step 1", "encoder in place"),  # while calls are being recorded
@@ -181,7 +181,7 @@ def test_a_whole_compiled_module(tmp_path, uncompiled):
     ("when", "what"),
     [
         ("init", "encoder"),
-        ("step 3", "encoder"),
+        pytest.param("step 3", "encoder", marks=pytest.mark.slow),
         ("init", "blocks in place"),
         ("init", "encoder in place"),
         ("step 1", "encoder in place"),

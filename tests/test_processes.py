@@ -9,23 +9,35 @@ import torch
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 
-SHARDED = ["fsdp1", "fsdp1-original"]
+KINDS = ["fsdp1", "fsdp1-original"]
 with contextlib.suppress(ImportError):  # torch 2.6 and newer
     from torch.distributed.fsdp import fully_shard
 
-    SHARDED += ["fsdp2"] if callable(fully_shard) else []
+    KINDS = ["fsdp2", *KINDS] if callable(fully_shard) else KINDS
+SHARDED = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
 ENDS = ["collapse", "collapse-trainer"]
 FAULTS = ["uneven", "brief", "raising", "raising-first", "lost", "stretched", "gone", "apart"]
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory, run_script):
+    """What two processes found in a job; those of the default suite in one start of both, others when asked for."""
     folder = tmp_path_factory.mktemp("processes")
     script = Path(__file__).parent / "helpers" / "processes_run.py"
-    jobs = ["ddp", *ENDS, *FAULTS, *(f"{kind}{how}" for kind in SHARDED for how in ("", "+alone", "+late"))]
-    done = run_script([script, folder, *jobs])
-    assert done.returncode == 0, done.stderr[-4000:]
-    return lambda name, rank: json.loads((folder / f"{name}.{rank}.json").read_text())
+    done = []
+
+    def run(jobs):
+        found = run_script([script, folder, *jobs])
+        assert found.returncode == 0, found.stderr[-4000:]
+        done.extend(jobs)
+
+    def read(name, rank):
+        if name not in done:
+            run([name])
+        return json.loads((folder / f"{name}.{rank}.json").read_text())
+
+    run(["ddp", *ENDS, *FAULTS, KINDS[0], f"{KINDS[0]}+alone"])
+    return read
 
 
 def _steps(found):
@@ -37,7 +49,7 @@ def _ranks(found):
 
 
 @pytest.mark.parametrize("kind", SHARDED)
-@pytest.mark.parametrize("how", ["", "+late"])
+@pytest.mark.parametrize("how", ["", pytest.param("+late", marks=pytest.mark.slow)])
 def test_a_sharded_model_trains_as_without_us_and_reads_as_a_whole_one(seen, kind, how):
     whole = _ranks(seen("ddp", 0))
     for rank in range(2):

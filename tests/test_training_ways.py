@@ -144,7 +144,10 @@ def plainly(tmp_path_factory):
     return losses, ranks(watch)
 
 
-@pytest.mark.parametrize("way", WAYS)
+OFTEN = ("around, reentrant, drawn late", "inside", "checkpoint_wrapper")
+
+
+@pytest.mark.parametrize("way", [way if way in OFTEN else pytest.param(way, marks=pytest.mark.slow) for way in WAYS])
 def test_activation_checkpointing(tmp_path, plainly, way):
     """A block fires again within backward: that is no second firing.
 
