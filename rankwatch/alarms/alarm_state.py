@@ -24,6 +24,8 @@ from rankwatch.readings.reading import Key, Reading
 from rankwatch.runtime.files.run_paths import RunPath
 from rankwatch.runtime.plain_data import to_plain
 
+_MOST_RATES = 64  # steps whose learning rates are remembered
+
 
 @dataclass(frozen=True)
 class Assessment:
@@ -86,6 +88,7 @@ class AlarmState:
         self._every_n_steps = every_n_steps
         self._mute = MuteFile(mute)
         self._warmup = LearningRateWarmup()
+        self._rates: list[list[float]] = []
         self._tracker = AlarmTracker(primary, default_detectors() if detectors is None else detectors)
         self._episodes = Episodes()
         self._plateau = Plateau()
@@ -115,7 +118,7 @@ class AlarmState:
         notes = self._refuse_calibration(readings)
         everything: list[AnyReading] = [*readings, *codebooks]
         series = self.history.open_series(everything)
-        context = replace(self._context(readings, series, learning_rate), repeated_batches=repeated_batches)
+        context = replace(self._context(step, readings, learning_rate), repeated_batches=repeated_batches)
         tracked = self._tracker.track(everything, context)
         muted = self._mute.exists()
         labels = self._labels(readings, series, () if muted else tracked.open)
@@ -149,17 +152,18 @@ class AlarmState:
         rising = replace(self._warmup).update(learning_rate)
         return not rising and self.history.n_readings >= IGNORED_READINGS
 
-    def _context(
-        self, readings: Sequence[Reading], series: Mapping[Key, Series], learning_rate: float | None
-    ) -> StepContext:
+    def _context(self, step: int, readings: Sequence[Reading], learning_rate: float | None) -> StepContext:
         lr_warming_up = self._warmup.update(learning_rate)
         peak = self._warmup.peak
+        rate = learning_rate / peak if learning_rate is not None and peak > 0.0 else math.nan
+        self._rates = [*self._rates, [step, rate, float(lr_warming_up)]][-_MOST_RATES:]
         return StepContext(
             self._primary,
             {reading.key: reading for reading in readings},
-            series,
+            self.history.series,
             lr_warming_up=lr_warming_up,
-            learning_rate=learning_rate / peak if learning_rate is not None and peak > 0.0 else math.nan,
+            learning_rate=rate,
+            rates=self._rates,
             open=self._tracker.open_kinds,
         )
 
@@ -205,6 +209,7 @@ class AlarmState:
         return {
             "history": self.history.state_dict(),
             "learning_rate_warmup": to_plain(self._warmup),
+            "learning_rates": [list(row) for row in self._rates],
             "conditions": self._tracker.state_dict(),
             "episodes": self._episodes.state_dict(),
             "plateau_reported": self._plateau.reported,
@@ -214,6 +219,7 @@ class AlarmState:
         """Go on from what `state_dict` gave, for the curves that still exist."""
         self.history.load_state_dict(entry for entry in state["history"] if tuple(entry["key"]) in curves)
         self._warmup = LearningRateWarmup(**state["learning_rate_warmup"])
+        self._rates = [list(row) for row in state.get("learning_rates", [])]
         self._tracker.load_state_dict(state["conditions"], curves)
         self._episodes.load_state_dict(state["episodes"], self._tracker.level)
         self._plateau.reported = bool(state["plateau_reported"])

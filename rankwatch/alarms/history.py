@@ -190,17 +190,18 @@ class History:
     """All curves of a run.
 
     Attributes:
+        series: The pasts of all curves.
         restarted: Curves whose protocol has changed, so that they have started again.
     """
 
     def __init__(self) -> None:
-        self._series: dict[Key, Series] = {}
+        self.series: dict[Key, Series] = {}
         self.restarted: list[Key] = []
 
     @property
     def n_readings(self) -> int:
         """Readings of the curve that has most of them."""
-        return max((series.n_readings for series in self._series.values()), default=0)
+        return max((series.n_readings for series in self.series.values()), default=0)
 
     def open_series(self, readings: Iterable[AnyReading]) -> dict[Key, Series]:
         """The past of each reading's curve under the reading's own protocol, without the reading itself.
@@ -215,19 +216,19 @@ class History:
 
     def _open(self, reading: AnyReading) -> Series:
         key = reading.key
-        known = self._series.get(key)
+        known = self.series.get(key)
         protocol = reading.protocol.continuing(known.protocol) if known is not None else None
         if known is not None and protocol is not None:
             known.protocol = protocol
             return known
         if known is not None:
             self.restarted.append(key)
-        self._series[key] = Series(reading.protocol.id)
-        return self._series[key]
+        self.series[key] = Series(reading.protocol.id)
+        return self.series[key]
 
     def table(self, source: str, level: str, layers: Sequence[str]) -> tuple[list[int], list[list[float]]]:
         """Steps and one row of effective ranks per layer, NaN where a layer has none, at most 200 columns."""
-        rows = {layer: self._series.get((source, level, layer)) for layer in layers}
+        rows = {layer: self.series.get((source, level, layer)) for layer in layers}
         steps = sorted({step for series in rows.values() if series is not None for step in series.steps})
         if len(steps) > 200:
             steps = [steps[i] for i in np.linspace(0, len(steps) - 1, 200).astype(int)]
@@ -239,12 +240,12 @@ class History:
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Plain lists, numbers and strings."""
-        return [{"key": list(key), **series.to_plain()} for key, series in self._series.items()]
+        return [{"key": list(key), **series.to_plain()} for key, series in self.series.items()]
 
     def load_state_dict(self, state: Iterable[dict[str, Any]]) -> None:
         """Go on from what `state_dict` gave."""
-        self._series = {}
+        self.series = {}
         for entry in state:
             source, level, layer = entry["key"]
             plain = {name: value for name, value in entry.items() if name != "key"}
-            self._series[source, level, layer] = Series.from_plain(plain)
+            self.series[source, level, layer] = Series.from_plain(plain)

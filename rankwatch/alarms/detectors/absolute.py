@@ -76,20 +76,24 @@ class Anisotropy:
     """Nearly all of every frame is one shared vector; what differs is a fiftieth of its length.
 
     The effective rank is that of the cloud around its mean, so it can't see this. What differs is still above the
-    number format's rounding (`CompleteCollapse` is for what isn't), so its rank can be read. Where that is below 80 %
-    of its reference or, until there is one, below 35 % of its early readings, or isn't known, it can become critical;
-    so it can where it holds while what differs shrinks and utterances come together: where what isn't shared is down to
-    a fifth of what it usually was, and the rank at utterance level to half of its reference, what is left is noise.
-    Where it holds otherwise, whoever reads the layer with a bias of their own (a probe, a head) takes the shared vector
-    off and loses nothing: that is information, for encoders that have learnt how often each target comes, and nothing
-    else yet, share nearly everything. Where the rank holds but rounding would have changed it, the number format is too
-    coarse for what is left, and it is a warning. Not judged at utterance level, where means over many frames are
-    naturally close to one another.
+    number format's rounding (`CompleteCollapse` is for what isn't), so its rank can be read. It can become critical
+
+    * where that rank is below 80 % of its reference or, until there is one, below 35 % of its early readings, or isn't
+      known;
+    * where that rank holds, but what isn't shared is down to a fifth of what it usually was, and the rank at utterance
+      level to half of its reference: noise has a high rank, too. A vector that takes over across hundreds of readings
+      moves what is usual, and isn't seen by this.
+
+    It is a warning where the rank holds but rounding would have changed it: the number format is too coarse for what is
+    left. Otherwise it is information: whoever reads the layer with a bias of their own (a probe, a head) takes the
+    shared vector off and loses nothing, and encoders that have learnt how often each target comes, and nothing else
+    yet, share nearly everything. Not judged at utterance level, where means over many frames are naturally close to one
+    another.
 
     Attributes:
         mean_energy_fraction: Share of the second moment that the mean vector may take.
         below: What isn't shared, relative to the upper quartile of its newest 64 clean readings, that counts as shrunk.
-        utterance_below: Share of the reference at utterance level that counts as having come together.
+        utterance_below: Share of the reference below which the rank at utterance level must be beside that.
         patience: Readings in a row before it is an alarm.
     """
 
@@ -106,10 +110,10 @@ class Anisotropy:
             return None
         if not _rank_holds(reading, past):
             return Finding(_SHARES.format(share), 0.0)
-        means = context.latest_ratio((reading.source, "utterance", reading.layer), IGNORED_READINGS)
-        if means < self.utterance_below and _shrunk(share, past.usual(_SHARED, IGNORED_READINGS, 0.25), self.below):
-            evidence = f"{_SHARES.format(share)} and grows, and the effective rank of utterances is down to {means:.0%}"
-            return Finding(evidence, 0.0)
+        left = context.latest_ratio((reading.source, "utterance", reading.layer), IGNORED_READINGS)
+        if left < self.utterance_below and _shrunk(share, past.usual(_SHARED, IGNORED_READINGS, 0.25), self.below):
+            evidence = f"{_SHARES.format(share)}, and more and more; the effective rank of utterances is {left:.0%}"
+            return Finding(f"{evidence} of its usual", 0.0)
         evidence = f"{_SHARES.format(share)}, the effective rank of the rest holds"
         if ROUNDED in reading.status:
             return Finding(f"{evidence}, but rounding is near", 0.0, corroborated=False)

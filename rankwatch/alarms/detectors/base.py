@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,6 +54,8 @@ class StepContext:
         series: The pasts of all curves, quantizers' too; without the readings of this step.
         lr_warming_up: Whether the learning rate is still rising for the first time.
         learning_rate: The learning rate relative to its highest so far; NaN where it isn't known.
+        rates: Of the newest 64 steps with readings, this one the last: the step, `learning_rate` and whether it was
+            still rising for the first time (1 or 0).
         open: Kinds and curves of the alarms that hold: an alarm ends only where its cause is clearly gone.
         repeated_batches: Whether the training batches around the reading before were seen to be one and the same.
     """
@@ -63,6 +65,7 @@ class StepContext:
     series: Mapping[Key, Series] = field(default_factory=dict)
     lr_warming_up: bool = False
     learning_rate: float = math.nan
+    rates: Sequence[Sequence[float]] = ()
     open: Set[tuple[str, Key]] = frozenset()
     repeated_batches: bool = False
 
@@ -72,33 +75,34 @@ class StepContext:
 
     def ratio(self, key: Key, ignored_readings: int) -> float:
         """Effective rank of a curve relative to its own reference; NaN where either isn't there."""
-        reading, past = self.readings.get(key), self.series.get(key)
-        reference = past.reference(ignored_readings) if past is not None else None
-        if reading is None or reference is None or not reading.ok:
-            return math.nan
-        return reading.effective_rank / reference
+        past = self.series.get(key)
+        return self._now(key) / _or_nan(None if past is None else past.reference(ignored_readings))
 
     def ratio_to_initial(self, key: Key, ignored_readings: int, of_first: float = 0.5) -> float:
-        """The same relative to its `Series.initial_level`."""
-        reading, past = self.readings.get(key), self.series.get(key)
-        start = past.initial_level(ignored_readings, of_first=of_first) if past is not None else None
-        return math.nan if reading is None or start is None or not reading.ok else reading.effective_rank / start
+        """Effective rank of a curve relative to its `Series.initial_level`; NaN where either isn't there."""
+        past = self.series.get(key)
+        return self._now(key) / _or_nan(
+            None if past is None else past.initial_level(ignored_readings, of_first=of_first)
+        )
 
     def latest_ratio(self, key: Key, ignored_readings: int) -> float:
-        """The same of the curve's newest reading, where this step has none (a brief reading has no utterance level)."""
+        """`ratio`, of the curve's newest reading where this step has none: brief readings have no utterance level."""
         past = self.series.get(key)
-        if key in self.readings or past is None:
-            return self.ratio(key, ignored_readings)
-        reference = past.reference(ignored_readings)
-        return math.nan if reference is None else past.values[-1] / reference
+        return self._latest(key) / _or_nan(None if past is None else past.reference(ignored_readings))
 
     def latest_ratio_to_initial(self, key: Key, ignored_readings: int, of_first: float = 0.5) -> float:
-        """`latest_ratio` relative to its `Series.initial_level`."""
+        """`ratio_to_initial`, of the curve's newest reading where this step has none."""
         past = self.series.get(key)
-        if key in self.readings or past is None:
-            return self.ratio_to_initial(key, ignored_readings, of_first)
-        start = past.initial_level(ignored_readings, of_first=of_first)
-        return math.nan if start is None or not past.values else past.values[-1] / start
+        start = None if past is None else past.initial_level(ignored_readings, of_first=of_first)
+        return self._latest(key) / _or_nan(start)
+
+    def _now(self, key: Key) -> float:
+        reading = self.readings.get(key)
+        return math.nan if reading is None else reading.effective_rank
+
+    def _latest(self, key: Key) -> float:
+        past = self.series.get(key)
+        return self._now(key) if key in self.readings or past is None or not past.values else past.values[-1]
 
     def others(self, reading: Reading) -> Iterable[Key]:
         """Curves of the other layers at the reading's level and source."""
@@ -124,6 +128,10 @@ class Detector(Protocol):
     def check(self, reading: Any, past: Series, context: StepContext) -> Finding | None:
         """A finding, or None where all is well or nothing can be said."""
         ...
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def upper(reading: Reading) -> float:

@@ -38,26 +38,32 @@ class FrozenRepresentation:
     r"""No layer changes any more though the learning rate is high: there is nothing left that gives a gradient.
 
     So it is where one constant answer meets every target (one cluster for all, a loss that is zero): the representation
-    stays what it was at random, with a high rank. It shows in the ranks, or where drift is watched in
+    stays what it was at random, with a high rank. Over the newest readings each layer must have kept its rank,
 
-    .. math:: \max_{\text{layers, readings}} D \le \text{drift}
+    .. math:: \max r - \min r < \text{within} \cdot r
 
-    over the newest readings with a drift :math:`D` that together reach as far back as the ranks that are compared: the
-    running statistics of batch norms go on moving a network that learns nothing, and its ranks with it, while its
-    rows stay where they are. In the learning rate's first warm-up, small steps may move as little, and the drift tells
-    nothing. Never more than a warning, as a network may be frozen on purpose.
+    or, where drift is watched, its rows: no drift :math:`D` of theirs between full readings was above a limit,
+
+    .. math:: D \le \text{drift} \cdot \min(1, \text{steps between the two} / \text{steps})
+
+    The running statistics of batch norms go on moving a network that learns nothing, and its ranks with it, while its
+    rows stay where they are. In the learning rate's first warm-up small steps may move rows as little, so there the
+    drift tells nothing, nor does it where something stands against it. Never more than a warning, as a network may be
+    frozen on purpose.
 
     Attributes:
         readings: How many are looked at.
         within: Range of the effective rank over these, relative to it, that counts as no change.
         drift: Drift since the full reading before that counts as none.
-        rate: Learning rate, relative to its highest so far, from which on layers should change.
+        steps: Optimiser steps between two full readings below which less drift is asked, in proportion.
+        rate: Learning rate, relative to its highest so far, that it must have had since the oldest of the readings.
         patience: Readings in a row before it is an alarm.
     """
 
     readings: int = 8
     within: float = 1e-3
     drift: float = 1e-3
+    steps: int = 10
     rate: float = 0.2
     kind: str = "frozen_representation"
     patience: int = 1
@@ -66,30 +72,45 @@ class FrozenRepresentation:
         """Compare with the newest readings, of all layers of the primary set."""
         if reading.source != context.primary or reading.level != "frame" or not context.learning_rate >= self.rate:
             return None
-        curves = [key for key in context.readings if key[:2] == (reading.source, reading.level)]
-        both = [(context.readings[key], context.series[key]) for key in curves]
-        over = f"over {self.readings} readings, at {context.learning_rate:.0%} of the highest learning rate"
-        if all(self._still(now, before) for now, before in both):
-            evidence = f"no layer's effective rank has changed by {self.within:.1%} {over}"
-        elif not context.lr_warming_up and all(self._stays(now, before) for now, before in both):
-            evidence = f"no layer has moved (a drift of {self.drift:g} or less from one to the next) {over}"
-        else:
+        if len(past.steps) < self.readings - 1:
             return None
-        return Finding(evidence, 1.0, can_be_critical=False)
+        since = [row for row in context.rates if row[0] > past.steps[-self.readings + 1]]
+        if not all(rate >= self.rate for _, rate, _ in since):
+            return None
+        curves = [key for key in context.readings if key[:2] == (reading.source, reading.level)]
+        layers = [(context.readings[key], context.series[key]) for key in curves]
+        over = f"over {self.readings} readings, at {context.learning_rate:.0%} of the highest learning rate"
+        if all(self._keeps_rank(now, before) for now, before in layers):
+            return Finding(
+                f"no layer's effective rank has changed by {self.within:.1%} {over}", 1.0, can_be_critical=False
+            )
+        if any(warming_up for _, _, warming_up in since):
+            return None
+        holds = context.holds(self.kind, reading)
+        if all(self._keeps_rank(now, before) or self._keeps_rows(now, before, holds) for now, before in layers):
+            evidence = f"no layer has drifted by more than {self.drift:g} from one full reading to the next {over}"
+            return Finding(evidence, 1.0, can_be_critical=False)
+        return None
 
-    def _still(self, reading: Reading, past: Series) -> bool:
+    def _keeps_rank(self, reading: Reading, past: Series) -> bool:
         values = np.array([*past.values[-self.readings + 1 :], reading.effective_rank])
         return len(values) == self.readings and bool(np.ptp(values) < self.within * values[-1])
 
-    def _stays(self, reading: Reading, past: Series) -> bool:
-        """Whether no drift shows a movement since the oldest of the readings; brief ones between have none."""
+    def _keeps_rows(self, reading: Reading, past: Series, holds: bool) -> bool:
+        """Whether drifts reach back to the oldest of the readings without a gap, and none is above the limit.
+
+        Returns:
+            `holds` where there is no drift: a brief reading has none, so it ends nothing, and begins nothing.
+        """
         now = reading.drift_since(PREVIOUS)
-        if now is None or len(past.steps) < self.readings - 1:
-            return False
+        if now is None:
+            return holds
         oldest, known_from = past.steps[-self.readings + 1], float(reading.step)
         drifts = [*(row[:3] for row in past.drifts), [reading.step, reading.step - now.step, now.value]]
         for step, span, drift in reversed(drifts):
-            if step < known_from or not drift <= self.drift:  # nothing is known between the two, or it has moved
+            if step < known_from:  # nothing is known of what was between
+                return False
+            if not drift <= self.drift * min(1.0, span / self.steps):
                 return False
             known_from = step - span
             if known_from <= oldest:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from readings import reading
 
+from rankwatch.alarms.alarm_state import AlarmState
 from rankwatch.alarms.detectors import (
     Anisotropy,
     CompleteCollapse,
@@ -60,26 +61,44 @@ def test_a_shared_vector_is_information_as_long_as_the_rest_keeps_its_rank(readi
     assert ("rank of the rest holds" in found.evidence) == holds
 
 
-@pytest.mark.parametrize("brief", [False, True])
 @pytest.mark.parametrize(
     ("before", "utterances", "critical"),
     [(0.5, 20.0, True), (0.5, 35.0, False), (0.9985, 20.0, False)],  # 60 before; a fifth of 1 - 0.9985 is 0.0003
 )
-def test_a_shared_vector_that_grows_while_utterances_come_together_may_be_critical(before, utterances, critical, brief):
+def test_a_shared_vector_that_grows_while_utterances_lose_half_may_be_critical(before, utterances, critical):
     """Noise has a high rank: so a masked autoencoder ended whose norms were decayed, and all probes with it."""
     frames, means = Series(""), Series("")
     for step in range(10):
         frames.add(reading(step, 60.0, mean_energy_fraction=before), clean=True)
         means.add(reading(step, 60.0, level="utterance"), clean=True)
     now, of_now = reading(10, 70.0, mean_energy_fraction=0.9996), reading(10, utterances, level="utterance")
-    readings = {now.key: now, of_now.key: of_now}
-    if brief:  # the utterance level is that of the newest full reading
-        del readings[of_now.key]
-        means.add(of_now, clean=True)
-    context = StepContext("first_batches", readings, {now.key: frames, of_now.key: means})
+    context = StepContext("first_batches", {r.key: r for r in (now, of_now)}, {now.key: frames, of_now.key: means})
     found = Anisotropy().check(now, frames, context)
     assert (found.can_be_critical, found.info_only) == (critical, not critical)
-    assert ("utterances is down to 33%" in found.evidence) == critical
+    assert ("utterances is 33% of its usual" in found.evidence) == critical
+
+
+def judged(steps, detector):
+    """Assessments of steps, each with a share of the mean vector and an utterance level, or None in a brief reading."""
+    state = AlarmState("first_batches", [detector])
+    found = []
+    for step, (share, utterances) in enumerate(steps):
+        readings = [reading(step, 60.0, mean_energy_fraction=share)]
+        if utterances is not None:
+            readings.append(reading(step, utterances, level="utterance"))
+        found.append(state.assess(step, readings))
+    return found
+
+
+def test_brief_readings_go_by_the_newest_utterance_level():
+    full, brief = [(0.5, 60.0)] * 10, [(0.9996, None)] * 6
+    found = judged([*full, *[(0.9996, 20.0)] * 3, *brief], Anisotropy())
+    assert [one.level for one in found[12:]] == [2] * 7  # it doesn't end where utterances aren't read
+    assert not any(one.healthy for one in found[10:])
+    found = judged([*full, *[(0.9996, None)] * 6], Anisotropy())
+    assert {one.level for one in found} == {0}
+    found = judged([*full, *[(0.98, None)] * 6], GrowingAnisotropy())  # nor is it one while utterances hold
+    assert {one.level for one in found} == {0}
 
 
 def test_a_shared_vector_that_leaves_too_few_digits_for_the_rest_is_a_warning():

@@ -70,26 +70,41 @@ def test_a_few_equal_readings_are_no_standstill():
     )
 
 
-def standstill_by_drift(drifts, *, rates=None, status=(), other=5e-4):
+def standstill_by_drift(drifts, *, rates=None, status=(), other=5e-4, every=10):
     """Steps at which it is told of two layers whose ranks move, by the drift of the first; None stands for a brief one.
 
     A full reading's drift is since the full one before it.
     """
     state, told, full = AlarmState("first_batches", [FrozenRepresentation()]), [], 0
     for i, drift in enumerate(drifts):
-        step = 10 * i
+        step = every * i
         layers = [reading(step, 60.0 + i % 2, layer=name) for name in ("a", "b")]
         if drift is not None:
             since = [LayerDrift(PREVIOUS, full, value, None, None, frozenset(status)) for value in (drift, other)]
             layers = [dataclasses.replace(r, drift=(one,)) for r, one in zip(layers, since, strict=True)]
             full = step
         rate = 1e-3 if rates is None else rates[i]
-        told += [alarm.step for alarm in state.assess(step, layers, rate).raised]
+        raised = state.assess(step, layers, rate).raised
+        told += [alarm.step for alarm in raised if alarm.kind == "frozen_representation"]  # and no plateau
     return told
 
 
 def test_a_network_whose_batch_norms_alone_move_stands_still_by_its_drift():
-    assert standstill_by_drift([0.02] * 5 + [7e-4] * 12) == [110, 110]  # eight readings, and no movement between them
+    drifts = [0.02] * 8 + [7e-4] * 12
+    assert standstill_by_drift(drifts) == [140, 140]  # eight readings, and no movement between them
+    assert standstill_by_drift([7e-4] * 20) == [120, 120]  # six readings at one rate may be a warm-up
+
+
+def test_layers_may_stand_still_in_their_own_ways():
+    """One by its rank, though its drift isn't to be trusted; the other, with its batch norms, by its drift."""
+    state, told = AlarmState("first_batches", [FrozenRepresentation()]), []
+    for i in range(16):
+        still = LayerDrift(PREVIOUS, 10 * i - 10, 7e-4, None, None)
+        layers = [reading(10 * i, 60.0, layer="a"), reading(10 * i, 60.0 + i % 2, layer="b")]
+        flagged = dataclasses.replace(still, status=frozenset({"rounded"}))
+        layers = [dataclasses.replace(r, drift=(d,)) for r, d in zip(layers, (flagged, still), strict=True)]
+        told += [alarm.step for alarm in state.assess(10 * i, layers, 1e-3).raised]
+    assert told == [120, 120]
 
 
 @pytest.mark.parametrize(
@@ -101,14 +116,30 @@ def test_a_network_whose_batch_norms_alone_move_stands_still_by_its_drift():
         ([7e-4] * 17, {"status": ["dependent_rows"]}),  # not to be trusted
         ([7e-4] * 17, {"rates": [1e-4 * (i + 1) for i in range(17)]}),  # the learning rate still rises
         ([7e-4] * 17, {"rates": [1e-3, *16 * [1e-4]]}),  # or has come down
+        ([7e-4] * 17, {"rates": [1e-3, *15 * [1e-5], 1e-3]}),  # or has just been raised again
+        ([7e-4] * 17, {"every": 5}),  # over so few steps little movement is no standstill
     ],
 )
 def test_what_is_no_standstill_by_drift(drifts, more):
     assert standstill_by_drift(drifts, **more) == []
 
 
+def test_a_standstill_of_ranks_at_a_low_rate_is_none_when_the_rate_is_raised_again():
+    state = AlarmState("first_batches", [FrozenRepresentation()])
+    rates = [1e-3, *10 * [1e-5], *9 * [1e-3]]
+    told = [alarm.step for i, rate in enumerate(rates) for alarm in state.assess(i, [reading(i, 60.0)], rate).raised]
+    assert told == [17]  # eight readings, of which the last one at the low rate is the first
+
+
 def test_full_readings_apart_stand_for_the_brief_ones_between_them():
-    brief = [0.02, *([None] * 5), 0.02]
-    assert standstill_by_drift([*brief, *([None] * 3), 7e-4]) == []  # it reaches back over four readings
-    assert standstill_by_drift([*brief, *([None] * 7), 7e-4]) == [140, 140]
-    assert standstill_by_drift([*brief, *([None] * 3), 7e-4, *([None] * 3), 7e-4]) == [140, 140]
+    brief = [*([0.02] * 8), *([None] * 5), 0.02]  # a full reading at 130
+    assert standstill_by_drift([*brief, *([None] * 5), 7e-4]) == []  # it reaches back over seven readings
+    assert standstill_by_drift([*brief, *([None] * 6), 7e-4]) == [200, 200]
+    assert standstill_by_drift([*brief, *([None] * 3), 7e-4, *([None] * 3), 7e-4]) == [210, 210]
+
+
+def test_brief_readings_end_no_standstill_and_a_full_one_that_moves_does():
+    still = [*([0.02] * 8), *([None] * 6), 7e-4, *([None] * 6), 7e-4, *([None] * 11), 7e-4, *([None] * 11), 7e-4]
+    assert standstill_by_drift(still) == [140, 140]
+    moves = [*still, 0.02, 0.02, 0.02, *([None] * 11), 7e-4]
+    assert standstill_by_drift(moves) == [140, 140, 10 * (len(moves) - 1), 10 * (len(moves) - 1)]
