@@ -181,7 +181,7 @@ def test_a_whole_compiled_module(tmp_path, uncompiled):
     ("when", "what"),
     [
         ("init", "encoder"),
-        pytest.param("step 3", "encoder", marks=pytest.mark.slow),
+        ("step 3", "encoder"),
         ("init", "blocks in place"),
         ("init", "encoder in place"),
         ("step 1", "encoder in place"),

@@ -112,6 +112,7 @@ def test_losing_much_is_harmful_in_one_layer_too_and_winning_is_not():
     assert harm(history(run, [0.6, 0.3]), known, among).verdict == HARMFUL
     told = harm(history(run, [0.2, 0.2]), known, among)
     assert told.verdict == HARMFUL
+    assert told.in_layers
     assert told.loss.whole == pytest.approx(2 / 3, abs=0.05)
     assert told.half_at == 1
     assert harm(history(run, [0.8, 0.8]), known, among).verdict == HARMLESS
@@ -124,6 +125,7 @@ def test_learning_nothing_is_harmful_even_if_probes_find_as_much_as_in_a_random_
     stalled = Run("gru", "method3", 0, "clipped", "start")
     told = harm(history(stalled, [0.6, 0.6], objective=0.99), known, among)
     assert told.verdict == HARMFUL
+    assert not told.in_layers  # they hold what those of healthy runs do
     assert told.loss.unlearnt == pytest.approx(0.98, abs=0.03)
 
 

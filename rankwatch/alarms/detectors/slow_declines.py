@@ -21,13 +21,13 @@ _ERRORS = 5.0  # of a part's median
 
 @dataclass(frozen=True)
 class SlowRankDecline:
-    """The effective rank has come down to less than half of a level that it once sustained, however slowly.
+    """The effective rank has come down to a small share of a level that it once sustained, however slowly.
 
     Never more than a warning: a slow contraction late in training can even go with better results downstream.
 
     Attributes:
         below: Share of the highest level ever sustained below which it is a finding.
-        utterance_below: The same at utterance level, where healthy layers lose more.
+        utterance_below: The same at utterance level, where healthy layers lose more (a Barlow Twins came down to 36 %).
         recovered: What is added to both as long as the alarm holds (hysteresis).
         patience: Readings in a row before it is an alarm.
     """

@@ -90,7 +90,7 @@ def test_it_is_a_default_and_is_explained():
     ("level", "rank", "found"),
     [("frame", 20.0, True), ("frame", 25.0, False), ("utterance", 20.0, False), ("utterance", 14.0, True)],
 )
-def test_a_rank_far_below_what_it_once_sustained_is_never_grave(level, rank, found):
+def test_a_rank_far_below_what_it_once_sustained_is_never_critical(level, rank, found):
     said = check(SlowRankDecline(), [60.0] * 30, rank, level=level)
     assert (said is not None) is found
     assert said is None or not said.can_be_critical

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from scipy.stats import beta
-
+from zoo_of_encoders.bounds import share
 from zoo_of_encoders.harm import HARMFUL, HARMLESS, Harm
 from zoo_of_encoders.monitors import MONITORS
 from zoo_of_encoders.record import History
@@ -17,22 +16,12 @@ HEAD = "| monitor | healthy: alarmed | before the switch | harmful: found | harm
 Steps = Mapping[str, Sequence[int]]
 
 
-def at_most(count: int, of: int) -> float:
-    """Upper end of the one-sided 95 % Clopper-Pearson interval of a share."""
-    return 1.0 if count >= of else float(beta.ppf(0.95, count + 1, of - count))
-
-
-def share(count: int, of: int) -> str:
-    """A count with its bound."""
-    return f"{count} of {of}" + (f" (< {at_most(count, of):.1%})" if of else "")
-
-
 def beside_others(ours: Mapping[str, Steps], histories: Mapping[str, History], harms: Mapping[str, Harm]) -> list[str]:
     """One line for each monitor.
 
     Args:
         ours: By monitor, then by run, the steps of its alarms.
-        histories: The short runs by name; whatever they hold is counted.
+        histories: By name, healthy and broken ones.
         harms: Of the broken ones that have twins.
 
     Returns:

@@ -10,8 +10,9 @@ Three losses of a run are measured against the mean of its twins (same architect
 The null is what plain healthy runs lose in the same sense, each against its other twins. Each loss is standardised by
 its null in the same architecture, and the largest of the three counts; a run's p is the share of healthy twins for
 which that is as large. It is *harmful* up to 5 %, *harmless* above 20 %, grey between: of healthy runs one in twenty
-would be called harmful, and three in twenty grey. Where the first two alone say so it is harmful *in its layers*;
-else only the objective was missed (shuffled targets, one batch for ever), while layers hold what healthy ones do.
+would be called harmful, and three in twenty grey. A harmful run that the first two alone would call harmful, too, is
+so *in its layers*; in the others the objective was missed (shuffled targets, one batch for ever), while layers hold
+what healthy ones do, or nearly.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Harm:
         loss: Beside the twins.
         p: Share of healthy twins that lose as much.
         verdict: ``"harmful"``, ``"grey"`` or ``"harmless"``.
-        in_layers: Whether it is harmful by the probes' losses alone, the objective's left out.
+        in_layers: Whether it is harmful, and would be by the probes' losses alone, the objective left out.
         half_at: First probe at which half of the probes' larger loss was there; None unless harmful.
     """
 

@@ -15,7 +15,7 @@ RANKME_BELOW = 0.5
 """Share of the width below which plain train-mode RankMe is alarming: half, as nothing better is known beforehand."""
 
 STD_BELOW = 0.5
-"""The same of the standard deviation of normalised frames, which is one where they are spread evenly."""
+"""Standard deviation of normalised frames, relative to that of frames that are spread evenly, that is alarming."""
 
 REGRESSIONS = ("data2vec", "byol", "jepa", "vicreg", "barlow")
 """Methods whose loss compares vectors, so that data2vec's guard on their standard deviations means something."""

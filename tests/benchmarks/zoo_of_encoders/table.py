@@ -9,26 +9,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from scipy.stats import chi2
 
 from rankwatch.alarms.detectors import SENSITIVITIES, default_detectors
-from zoo_of_encoders.beside_others import at_most, beside_others, share
+from zoo_of_encoders.beside_others import beside_others
+from zoo_of_encoders.bounds import rate_at_most, share
 from zoo_of_encoders.harm import GREY, HARMFUL, HARMLESS, Harm, harm, null, skill
 from zoo_of_encoders.record import History, read
 from zoo_of_encoders.replay import Fall, Found, fall, judge
 from zoo_of_encoders.split import ALL_NEW, ARCHITECTURES, CHOSEN, HALF_NEW, METHODS
-
-
-def rate_at_most(count: int) -> float:
-    """Upper end of the one-sided 95 % interval of a Poisson mean, of which so many were counted."""
-    return float(chi2.ppf(0.95, 2 * (count + 1)) / 2)
 
 
 class Judged:
@@ -54,22 +49,22 @@ class Judged:
             if part in (None, run.part) and run.healthy == healthy and run.long == long
         ]
 
-    def row(self, part: str | None) -> str:
+    def told(self, names: Iterable[str]) -> str:
+        """Of broken runs: those with a critical alarm after the switch, and those with a warning alone."""
+        names = list(names)
+        after = {n: self.histories[n].run.switch for n in names}
+        critical = {n for n in names if self.found[n].steps("critical", after[n])}
+        warned = {n for n in names if self.found[n].steps("warning", after[n])} - critical
+        return f"{len(critical)} + {len(warned)} of {len(names)}"
+
+    def row(self, healthy: Sequence[str], broken: Sequence[str]) -> str:
         """One row of the main table."""
-        healthy, broken = self.names(part, healthy=True), self.names(part, healthy=False)
         cells = [share(sum(bool(self.found[n].steps(s)) for n in healthy), len(healthy)) for s in _SEVERITIES]
-        runs = self.histories
         known = {n: self.harms[n] for n in broken if n in self.harms}
-        kinds = [
-            [n for n, h in known.items() if h.in_layers],
-            *([n for n, h in known.items() if h.verdict == verdict and not h.in_layers] for verdict in _VERDICTS),
-        ]
-        for names in kinds:
-            critical = [n for n in names if self.found[n].steps("critical", runs[n].run.switch)]
-            warned = [n for n in names if n not in critical and self.found[n].steps("warning", runs[n].run.switch)]
-            bound = f" (< {at_most(len(critical), len(names)):.0%})" if names is kinds[-1] and names else ""
-            cells.append(f"{len(critical)} + {len(warned)} of {len(names)}{bound}")
-        early = sum(any(s <= runs[n].run.switch for s in self.found[n].steps("critical")) for n in broken)
+        cells.append(self.told(n for n, harm in known.items() if harm.in_layers))
+        for verdict in _VERDICTS:
+            cells.append(self.told(n for n, harm in known.items() if harm.verdict == verdict and not harm.in_layers))
+        early = sum(any(s <= self.histories[n].run.switch for s in self.found[n].steps("critical")) for n in broken)
         return " | ".join([*cells, str(early)])
 
     def long_row(self, names: Iterable[str]) -> str:
@@ -95,14 +90,10 @@ class Judged:
 
     def way(self, way: str, names: list[str]) -> str:
         """One row of the table of ways of breaking."""
-        runs = self.histories
-        counts = Counter(self.harms[n].verdict for n in names)
         cells = [way, str(len(names))]
         for verdict in _VERDICTS:
             mine = [n for n in names if self.harms[n].verdict == verdict]
-            critical = [n for n in mine if self.found[n].steps("critical", runs[n].run.switch)]
-            warned = [n for n in mine if n not in critical and self.found[n].steps("warning", runs[n].run.switch)]
-            cells.append(f"{len(critical)} + {len(warned)} of {counts[verdict]}" if mine else "-")
+            cells.append(self.told(mine) if mine else "-")
         worst, whole = (median(getattr(self.harms[n].loss, name) for n in names) for name in ("worst", "whole"))
         kinds = Counter(a.kind for n in names for a in self.found[n].alarms[:1])
         return " | ".join([*cells, f"{whole:.0%}, {worst:.0%}", ", ".join(k for k, _ in kinds.most_common(2)) or "-"])
@@ -110,6 +101,8 @@ class Judged:
 
 _SEVERITIES = ("critical", "warning")
 _VERDICTS = (HARMFUL, GREY, HARMLESS)
+_FIRST_TRIAL = ("patches-jepa", "cnn-byol", "conformer-barlow", "gru-cpc", "raw_waveform-hubert")
+_MUCH = 0.1
 
 
 def load(folder: Path) -> dict[str, History]:
@@ -141,7 +134,20 @@ def _main_table(judged: Judged) -> None:
     print("| runs | critical on healthy | warned on healthy | harmful in its layers | by its objective alone ", end="")
     print("| grey | harmless | critical before the switch |\n|---|---|---|---|---|---|---|---|")
     for part in (CHOSEN, HALF_NEW, ALL_NEW, None):
-        print(f"| {part or 'all'} | {judged.row(part)} |")
+        print(
+            f"| {part or 'all'} | {judged.row(*(judged.names(part, healthy=healthy) for healthy in (True, False)))} |"
+        )
+    both = ([n for n in judged.names(healthy=healthy) if _was_tried_before(n)] for healthy in (True, False))
+    print(f"| kinds of the first trial | {judged.row(*both)} |")
+    much = {n: harm.loss.whole >= _MUCH for n, harm in judged.harms.items() if harm.in_layers}
+    for name, is_much in ((f"{_MUCH:.0%} or more", True), ("less", False)):
+        told = judged.told(n for n, lost in much.items() if lost == is_much)
+        print(f"\nHarmful in their layers, and the best layers lost {name} of what they know: {told}")
+
+
+def _was_tried_before(name: str) -> bool:
+    """Whether a run is of a kind in which false alarms and misses were first seen, on runs that weren't kept."""
+    return name.startswith(_FIRST_TRIAL) or name.split("-")[1] == "mae"
 
 
 def _others(judged: Judged) -> None:
