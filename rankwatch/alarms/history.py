@@ -217,11 +217,11 @@ class History:
     def _open(self, reading: AnyReading) -> Series:
         key = reading.key
         known = self.series.get(key)
-        protocol = reading.protocol.continuing(known.protocol) if known is not None else None
-        if known is not None and protocol is not None:
-            known.protocol = protocol
-            return known
         if known is not None:
+            protocol = reading.protocol.continuing(known.protocol)
+            if protocol is not None:
+                known.protocol = protocol
+                return known
             self.restarted.append(key)
         self.series[key] = Series(reading.protocol.id)
         return self.series[key]

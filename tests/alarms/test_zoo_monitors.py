@@ -1,4 +1,4 @@
-"""What the zoo of encoders (`tests/benchmarks/zoo_of_encoders`) compares alarms with: monitors that people use today."""
+"""Monitors that people use today, with which the zoo of encoders (`tests/benchmarks`) compares alarms."""
 
 import sys
 from pathlib import Path
