@@ -215,8 +215,7 @@ class History:
         return {reading.key: self._open(reading) for reading in readings}
 
     def _open(self, reading: AnyReading) -> Series:
-        key = reading.key
-        known = self.series.get(key)
+        known = self.series.get(key := reading.key)
         if known is not None:
             protocol = reading.protocol.continuing(known.protocol)
             if protocol is not None:
