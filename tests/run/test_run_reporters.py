@@ -70,7 +70,7 @@ def test_a_run_that_is_shorter_than_the_interval_is_said_to_have_been_hardly_wat
 
 def test_a_run_that_was_read_says_that_there_were_no_alarms(tmp_path, caplog):
     said = run(tmp_path, caplog, lambda model, batch: model(*batch))
-    assert "No alarms" in said
+    assert "No alarms, but with 4 readings or fewer it can't be told whether a rank falls" in " ".join(said.split())
     assert "nothing" not in said
     assert "every_n_steps=2 is more" not in said
 

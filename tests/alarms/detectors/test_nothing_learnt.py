@@ -124,10 +124,14 @@ def test_what_is_no_standstill_by_drift(drifts, more):
     assert standstill_by_drift(drifts, **more) == []
 
 
-def test_a_standstill_of_ranks_at_a_low_rate_is_none_when_the_rate_is_raised_again():
-    state = AlarmState("first_batches", [FrozenRepresentation()])
-    rates = [1e-3, *10 * [1e-5], *9 * [1e-3]]
-    told = [alarm.step for i, rate in enumerate(rates) for alarm in state.assess(i, [reading(i, 60.0)], rate).raised]
+@pytest.mark.parametrize("restart_at", [None, 12])
+def test_a_standstill_of_ranks_at_a_low_rate_is_none_when_the_rate_is_raised_again(restart_at):
+    state, told = AlarmState("first_batches", [FrozenRepresentation()]), []
+    for i, rate in enumerate([1e-3, *10 * [1e-5], *9 * [1e-3]]):
+        if i == restart_at:  # the rates of before are in the state, or it would be told at once
+            plain, state = state.state_dict(), AlarmState("first_batches", [FrozenRepresentation()])
+            state.load_state_dict(plain, {reading(i, 60.0).key})
+        told += [alarm.step for alarm in state.assess(i, [reading(i, 60.0)], rate).raised]
     assert told == [17]  # eight readings, of which the last one at the low rate is the first
 
 
